@@ -1,0 +1,264 @@
+"""Generate the FineTuneJob CRD from the types: descriptions from the docstrings, bounds and rules
+from the metadata. Run by `make render`; never edit the result.
+"""
+
+import ast
+import functools
+import inspect
+import itertools
+import sys
+import textwrap
+import typing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+from finetune_operator import api, constants
+from finetune_trainer import contract
+
+TARGET = Path("charts/finetune-operator/files/finetunejobs.yaml")
+Schema = dict[str, Any]
+# Sections of the spec that pass through the operator unread; the trainer's types are their schema.
+SECTIONS = {
+    "model": contract.Model,
+    "dataset": contract.Dataset,
+    "training": contract.Training,
+    "output": contract.Output,
+}
+COLUMNS = (
+    ("Phase", "string", ".status.phase", 0),
+    ("Accuracy", "string", ".status.accuracy", 0),
+    ("Progress", "integer", ".status.trainerStatus.progressPercentage", 0),
+    ("ETA", "string", ".status.eta", 0),
+    ("Attempts", "integer", ".status.attempts", 0),
+    ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Model", "string", ".status.model.name", 1),
+    ("Classes", "integer", ".status.dataset.classes", 1),
+    ("GPUs", "integer", ".spec.trainer.gpusPerNode", 1),
+    ("Reason", "string", ".status.failure.reason", 1),
+)
+NAME_RULE = (
+    "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 50",
+    "metadata.name must start with a letter, have only lower-case letters, digits and '-', and at "
+    "most 50 characters: the names of the Jobs are made from it",
+)
+
+
+def build_crd() -> Schema:
+    """Return the CustomResourceDefinition."""
+    spec = struct_schema(api.Spec)
+    spec["x-kubernetes-validations"] = [*rules(api.Spec), *immutability()]
+    schema = {
+        "type": "object",
+        "description": doc(api.FineTuneJob),
+        "required": ["spec"],
+        "x-kubernetes-validations": [rule(*NAME_RULE)],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": spec,
+            "status": struct_schema(api.Status, defaults=False),
+        },
+    }
+    columns = [
+        {"name": name, "type": type_, "jsonPath": path, "priority": priority}
+        for name, type_, path, priority in COLUMNS
+    ]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{constants.PLURAL}.{constants.GROUP}"},
+        "spec": {
+            "group": constants.GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": constants.KIND,
+                "listKind": f"{constants.KIND}List",
+                "plural": constants.PLURAL,
+                "singular": "finetunejob",
+                "shortNames": ["ftj"],
+                "categories": ["all"],
+            },
+            "versions": [
+                {
+                    "name": constants.VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": columns,
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }
+
+
+def struct_schema(kind: type[msgspec.Struct], *, defaults: bool = True) -> Schema:
+    """Return the structural schema of a struct: its fields, what is required, its rules."""
+    properties: dict[str, Schema] = {}
+    needed: list[str] = []
+    texts = field_docs(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for field in msgspec.structs.fields(kind):
+        if section := SECTIONS.get(field.name) if kind is api.Spec else None:
+            schema = struct_schema(section)
+        else:
+            schema = type_schema(hints[field.name], defaults=defaults)
+        if field.required:
+            needed.append(field.encode_name)
+        elif defaults:
+            set_default(schema, field)
+        if text := texts.get(field.name):
+            schema["description"] = text
+        elif section := SECTIONS.get(field.name):
+            schema["description"] = doc(section)
+        properties[field.encode_name] = schema
+    result: Schema = {"type": "object", "description": doc(kind), "properties": properties}
+    if needed:
+        result["required"] = needed
+    if validations := rules(kind):
+        result["x-kubernetes-validations"] = validations
+    return result
+
+
+def set_default(schema: Schema, field: msgspec.structs.FieldInfo) -> None:
+    """Nested defaults apply only if each parent has `default: {}`."""
+    if field.default not in (msgspec.NODEFAULT, None, ()) and field.default != {}:
+        schema["default"] = field.default
+    elif field.default_factory is not msgspec.NODEFAULT and field.default_factory not in (
+        dict,
+        list,
+    ):
+        if has_defaults(schema):
+            schema["default"] = {}
+    elif field.name == "training":
+        schema["default"] = {}
+
+
+def has_defaults(schema: Schema) -> bool:
+    """Whether a field of this object has a default."""
+    return any("default" in inner for inner in schema.get("properties", {}).values())
+
+
+def type_schema(hint: Any, *, defaults: bool = True) -> Schema:
+    """Return the schema of a type hint."""
+    metas = [m for m in getattr(hint, "__metadata__", ()) if isinstance(m, msgspec.Meta)]
+    base = typing.get_args(hint)[0] if metas else hint
+    schema = base_schema(base, defaults=defaults)
+    for meta in metas:
+        schema = apply_meta(schema, meta)
+    return schema
+
+
+def base_schema(base: Any, *, defaults: bool) -> Schema:
+    """Return the schema of a type without metadata."""
+    origin, arguments = typing.get_origin(base), typing.get_args(base)
+    if type(None) in arguments:  # X | None
+        (inner,) = (argument for argument in arguments if argument is not type(None))
+        return type_schema(inner, defaults=defaults)
+    if origin is typing.Literal:
+        return {"type": "string", "enum": list(arguments)}
+    if origin is tuple:
+        schema: Schema = {
+            "type": "array",
+            "items": type_schema(arguments[0], defaults=defaults),
+        }
+        if arguments[0] is api.Condition:
+            schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+        else:
+            schema["x-kubernetes-list-type"] = "atomic"
+        return schema
+    if origin is dict:
+        return {
+            "type": "object",
+            "additionalProperties": type_schema(arguments[1], defaults=defaults),
+        }
+    if inspect.isclass(base) and issubclass(base, msgspec.Struct):
+        return struct_schema(base, defaults=defaults)
+    if base is api.Time:
+        return {"type": "string", "format": "date-time"}
+    simple = {str: "string", int: "integer", bool: "boolean"}
+    if base in simple:
+        return {"type": simple[base]}
+    return {}  # int | str: apply_meta says what it is
+
+
+def apply_meta(schema: Schema, meta: msgspec.Meta) -> Schema:
+    """Add bounds to a schema."""
+    if meta.extra and (pattern := meta.extra.get("quantity")):
+        return {
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "pattern": pattern,
+            "maxLength": 32,
+        }
+    sizes = {"string": "Length", "array": "Items", "object": "Properties"}
+    size = sizes.get(schema.get("type", ""), "")
+    bounds = {
+        "minimum": meta.ge,
+        "maximum": meta.le,
+        "pattern": meta.pattern,
+        f"min{size}": meta.min_length,
+        f"max{size}": meta.max_length,
+    }
+    schema |= {key: value for key, value in bounds.items() if value is not None}
+    if meta.extra and (cel := meta.extra.get("cel")):
+        schema["x-kubernetes-validations"] = [rule(*each) for each in cel]
+        schema.pop("pattern", None)  # the rule says it in words; a bare pattern does not
+    return schema
+
+
+def rules(kind: type) -> list[Schema]:
+    """Return the CEL rules of a struct."""
+    return [rule(*each) for each in getattr(kind, "cel", ())]
+
+
+def rule(expression: str, message: str) -> Schema:
+    """Return one CEL validation."""
+    return {"rule": expression, "message": message}
+
+
+def immutability() -> list[Schema]:
+    """Return a rule for each section that may not change: add, remove and change are refused."""
+    expressions = []
+    for name in api.Spec.immutable:
+        same = f"has(self.{name}) == has(oldSelf.{name})"
+        equal = f"(!has(self.{name}) || self.{name} == oldSelf.{name})"
+        message = f"{name} cannot be changed: delete the FineTuneJob, or apply another name"
+        expressions.append(rule(f"{same} && {equal}", message))
+    return expressions
+
+
+def doc(kind: type) -> str:
+    """Return a class's docstring as one line."""
+    return " ".join((inspect.getdoc(kind) or "").split())
+
+
+@functools.cache
+def field_docs(kind: type) -> dict[str, str]:
+    """Return the docstrings below a class's fields; Python keeps them only in the source."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
+    body = typing.cast(ast.ClassDef, tree.body[0]).body
+    found: dict[str, str] = {}
+    for field, text in itertools.pairwise(body):
+        match field, text:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(words))),
+            ):
+                found[name] = " ".join(words.split())
+    return found
+
+
+def render() -> str:
+    """Return the CRD as YAML."""
+    text = "# Generated by `make render` from the types; do not edit.\n"
+    return text + yaml.safe_dump(build_crd(), sort_keys=False, width=100)
+
+
+if __name__ == "__main__":
+    TARGET.parent.mkdir(parents=True, exist_ok=True)
+    TARGET.write_text(render())
+    sys.stdout.write(f"{TARGET}: {len(render()) // 1024} KiB\n")

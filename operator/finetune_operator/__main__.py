@@ -1,0 +1,159 @@
+"""`python -m finetune_operator`: settings from the environment, then everything in one loop."""
+
+import asyncio
+import datetime
+import json
+import logging
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from finetune_operator import handlers, paths
+from finetune_operator.cache import Cache, Key
+from finetune_operator.client import Client
+from finetune_operator.constants import CHILD_SELECTOR
+from finetune_operator.informer import Informer
+from finetune_operator.metrics import Metrics
+from finetune_operator.objects import Job, Pod
+from finetune_operator.progress import Poller
+from finetune_operator.reconcile import Reconciler
+from finetune_operator.server import Server
+from finetune_operator.settings import Settings
+from finetune_operator.sweep import sweep
+from finetune_operator.workers import Workers
+from finetune_operator.workqueue import WorkQueue
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record; a traceback goes into its own field."""
+        line = {
+            "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+async def run(settings: Settings) -> None:
+    """Run until the process is told to end; raise if any part of it ends by itself."""
+    client = await Client.connect()
+    queue: WorkQueue[Key] = WorkQueue()
+    cache = Cache()
+    metrics = Metrics(cache, queue_depth=lambda: len(queue))
+    informers = [
+        informer
+        for namespace in settings.namespaces or ("",)
+        for informer in _informers(client, cache, queue, namespace)
+    ]
+    reconciler = Reconciler(client, cache, metrics, settings, clock=now)
+    workers = Workers(queue, reconciler, metrics)
+    poller = Poller(cache, queue, interval_seconds=settings.progress_interval_seconds)
+    watching = asyncio.Event()
+
+    def not_ready() -> str:
+        synced = watching.is_set() and all(informer.synced.is_set() for informer in informers)
+        return "" if synced else "the first lists are not complete"
+
+    metrics.watch_age.set_function(_age(informers))
+    server = Server(registry=metrics.registry, healthy=workers.stuck, ready=not_ready)
+    sweeping = sweep(
+        client,
+        cache,
+        queue,
+        namespaces=settings.namespaces,
+        interval_seconds=settings.sweep_interval_seconds,
+    )
+    try:
+        await _until_first_ends(
+            handlers.watch_jobs(cache, queue, settings, ready=watching),
+            server.run(settings.port),
+            *(informer.run() for informer in informers),
+            _work_when_synced(workers, informers, settings.workers),
+            poller.run(),
+            sweeping,
+        )
+    finally:
+        await client.close()
+
+
+async def _work_when_synced(workers: Workers, informers: list[Any], count: int) -> None:
+    for informer in informers:  # before, a job's own children could be missed
+        await informer.synced.wait()
+    await workers.run(count)
+
+
+async def _until_first_ends(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run all; when one ends (kopf's on SIGTERM), end the others."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        if not task.cancelled() and (error := task.exception()):
+            raise error
+
+
+def _informers(
+    client: Client, cache: Cache, queue: WorkQueue[Key], namespace: str
+) -> tuple[Informer[Job], Informer[Pod]]:
+    def observe(take: Callable[..., Key | None]) -> Callable[..., None]:
+        def seen(child: Any, *, gone: bool) -> None:
+            if key := take(child, gone=gone):
+                queue.add(key)
+
+        return seen
+
+    return (
+        Informer(
+            client,
+            paths.jobs(namespace),
+            Job,
+            selector=CHILD_SELECTOR,
+            observe=observe(cache.observe_attempt),
+        ),
+        Informer(
+            client,
+            paths.pods(namespace),
+            Pod,
+            selector=CHILD_SELECTOR,
+            observe=observe(cache.observe_pod),
+        ),
+    )
+
+
+def _age(informers: list[Any]) -> Callable[[], float]:
+    def age() -> float:
+        time = asyncio.get_running_loop().time()
+        return time - min(float(informer.last_heard) for informer in informers)
+
+    return age
+
+
+def now() -> datetime.datetime:
+    """Return the time as Kubernetes objects carry it: UTC, whole seconds."""
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+
+
+def main() -> None:
+    """Run the operator; a wrong setting ends it at once, naming the variable."""
+    try:
+        settings = Settings.from_environment()
+    except ValueError as error:
+        sys.exit(str(error))
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=settings.log_level, handlers=[handler])
+    asyncio.run(run(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,346 @@
+"""FineTuneJob as the operator sees it: the only place that reads its raw bodies.
+
+The operator owns `trainer`, `workspace`, the lifecycle fields and `status`, and these types are
+the source of that half of the CRD. The other sections pass through to the trainer unread, except
+for the URIs in them. Rules (`cel`) become CEL validations of the API server.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from finetune_operator.objects import Condition, Metadata, Object, Time
+
+Quantity = Annotated[
+    int | str, Meta(extra={"quantity": r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"})
+]
+Name = Annotated[str, Meta(min_length=1, max_length=253)]
+Seconds = Annotated[int, Meta(ge=1, le=2147483647)]
+Labels = Annotated[
+    dict[Annotated[str, Meta(max_length=317)], Annotated[str, Meta(max_length=63)]],
+    Meta(max_length=64),
+]
+Section = dict[str, Any]
+
+
+class Strict(Object, forbid_unknown_fields=True):
+    """A part of the spec; the CRD knows the same fields."""
+
+
+class Resources(Strict):
+    """Requests and limits of the trainer container."""
+
+    requests: Annotated[
+        dict[Annotated[str, Meta(max_length=317)], Quantity], Meta(max_length=16)
+    ] = {}
+    """Least amount of each resource, by name."""
+    limits: Annotated[
+        dict[Annotated[str, Meta(max_length=317)], Quantity], Meta(max_length=16)
+    ] = {}
+    """Most of each resource, by name."""
+
+
+class Toleration(Strict):
+    """A core/v1 Toleration."""
+
+    key: Annotated[str, Meta(max_length=317)] | None = None
+    """Taint key; empty matches all."""
+    operator: Literal["Exists", "Equal"] | None = None
+    """Exists or Equal."""
+    value: Annotated[str, Meta(max_length=63)] | None = None
+    """Taint value, for Equal."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Taint effect; empty matches all."""
+    toleration_seconds: Annotated[int, Meta(ge=0)] | None = None
+    """How long a NoExecute taint is tolerated."""
+
+
+class LocalReference(Strict):
+    """A Secret in the job's namespace."""
+
+    name: Name
+    """Its name."""
+
+
+class SecurityContext(Strict):
+    """Identity of the trainer process. It never runs as root."""
+
+    run_as_user: Annotated[int, Meta(ge=1, le=2147483647)] = 65532
+    """User id."""
+    run_as_group: Annotated[int, Meta(ge=1, le=2147483647)] | None = None
+    """Group id; default: the user id."""
+    fs_group: Annotated[int, Meta(ge=1, le=2147483647)] | None = None
+    """Group that owns the volumes; default: the user id."""
+    supplemental_groups: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=2147483647)], ...], Meta(max_length=16)
+    ] = ()
+    """Further group ids."""
+
+
+class Trainer(Strict):
+    """The pods that train."""
+
+    image: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
+    """Trainer image. Default: the operator's GPU image with gpusPerNode > 0, else its CPU image;
+    resolved once, see status.image."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    """When the kubelet pulls the image."""
+    image_pull_secrets: Annotated[tuple[LocalReference, ...], Meta(max_length=16)] = ()
+    """Secrets for a private registry."""
+    gpus_per_node: Annotated[int, Meta(ge=0, le=16)] = 1
+    """GPUs of each pod; 0 trains on the CPU."""
+    gpu_resource_name: Annotated[str, Meta(min_length=1, max_length=317)] = "nvidia.com/gpu"
+    """Extended resource that a GPU is."""
+    resources: Resources = msgspec.field(default_factory=Resources)
+    """Requests and limits beside the GPUs."""
+    shared_memory: Quantity = "1Gi"
+    """Size of /dev/shm; counts as memory of the pod."""
+    termination_grace_period_seconds: Annotated[int, Meta(ge=0, le=86400)] = 120
+    """Time the trainer has to save after SIGTERM."""
+    node_selector: Labels = {}
+    """Labels a node must have."""
+    tolerations: Annotated[tuple[Toleration, ...], Meta(max_length=32)] = ()
+    """Taints the pods tolerate; the GPU resource's own taint always is."""
+    priority_class_name: Name | None = None
+    """PriorityClass of the pods."""
+    scheduler_name: Name | None = None
+    """Scheduler of the pods."""
+    runtime_class_name: Name | None = None
+    """RuntimeClass of the pods."""
+    service_account_name: Name | None = None
+    """ServiceAccount of the pods; its token is never mounted."""
+    security_context: SecurityContext = msgspec.field(default_factory=SecurityContext)
+    """Identity of the trainer process."""
+
+
+class Workspace(Strict):
+    """Where packed data and checkpoints are kept between attempts."""
+
+    claim_name: Name
+    """An existing PersistentVolumeClaim."""
+
+
+class Spec(Object, kw_only=True):
+    """What to fine-tune, on which photos, and how."""
+
+    suspend: bool = False
+    """true deletes the running pod with grace (it saves) and starts none; false resumes."""
+    backoff_limit: Annotated[int, Meta(ge=0, le=100)] = 3
+    """Failures that are retried, each from the last checkpoint. Disruptions (eviction, preemption,
+    lost node) do not count while checkpoints advance."""
+    active_deadline_seconds: Seconds | None = None
+    """Time the job may be active, from the start of its first attempt."""
+    startup_deadline_seconds: Seconds = 1800
+    """Time until an attempt's pod must run (image, volumes, a free node)."""
+    ttl_seconds_after_finished: Annotated[int, Meta(ge=0, le=2147483647)] | None = None
+    """Delete the FineTuneJob this long after it finished. Not set: keep it."""
+    model: Section
+    dataset: Section
+    training: Section = {}
+    output: Section | None = None
+    trainer: Trainer = msgspec.field(default_factory=Trainer)
+    """The pods that train."""
+    workspace: Workspace | None = None
+    """Where packed data and checkpoints are kept between attempts. Without one an attempt starts
+    over."""
+
+    immutable: ClassVar[tuple[str, ...]] = (
+        "model",
+        "dataset",
+        "training",
+        "output",
+        "trainer",
+        "workspace",
+    )
+    cel: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            "has(self.workspace) || has(self.output)",
+            "set workspace.claimName or output.uri: without either the model would be lost",
+        ),
+    )
+
+    def uris(self) -> Iterator[tuple[str, str]]:
+        """Yield (use, uri) of everything the pod reads or writes by URI."""
+        for use, section in (("dataset", "source"), ("validation", "validationSource")):
+            if uri := (self.dataset.get(section) or {}).get("uri"):
+                yield use, uri
+        if uri := (self.output or {}).get("uri"):
+            yield "output", uri
+
+
+class Metric(Object):
+    name: str
+    """What was measured."""
+    value: str
+    """Its value, a decimal."""
+
+
+class TrainerStatus(Object):
+    """Progress with the names and types of Kubeflow's KEP-2779."""
+
+    progress_percentage: int | None = None
+    """0 to 100."""
+    estimated_remaining_seconds: int | None = None
+    """Estimated time to the end."""
+    metrics: tuple[Metric, ...] = ()
+    """Newest figures."""
+    last_updated_time: str | None = None
+    """When the trainer reported this."""
+
+
+class DatasetStatus(Object):
+    """What was found in the photos."""
+
+    classes: int = 0
+    """Class folders with images."""
+    train_images: int = 0
+    """Images that train."""
+    validation_images: int = 0
+    """Images that validate."""
+    rejected_images: int = 0
+    """Files left out; the trainer's log and dataset.lock.json name them."""
+    digest: str = ""
+    """Digest of the packed data set."""
+
+
+class ModelStatus(Object):
+    """The pretrained network."""
+
+    name: str = ""
+    """Catalogue entry."""
+    sha256: str = ""
+    """Digest of its weights."""
+    head: str = ""
+    """Layer that was replaced."""
+
+
+class CheckpointStatus(Object):
+    """The newest checkpoint in the workspace."""
+
+    epoch: int = 0
+    """Epochs that are complete in it."""
+    step: int = 0
+    """Steps of the next epoch that are complete in it."""
+    time: str = ""
+    """When it was written."""
+
+
+class OutputStatus(Object):
+    """Where the model was written."""
+
+    uri: str = ""
+    """Directory of the model."""
+    digest: str = ""
+    """Digest of its manifest."""
+
+
+class Attempt(Object):
+    """The attempt that is live, or about to be."""
+
+    number: int
+    """1 for the first."""
+    job_name: str
+    """Name of its batch/v1 Job."""
+    start_time: Time | None = None
+    """When it was created."""
+
+
+class AttemptRecord(Object):
+    """An ended attempt."""
+
+    number: int
+    """1 for the first."""
+    reason: str
+    """Why it ended."""
+    start_time: Time | None = None
+    """When it was created."""
+    end_time: Time | None = None
+    """When it ended."""
+    checkpoint_epoch: int | None = None
+    """Epochs in the newest checkpoint at its end."""
+
+
+class Failure(Object):
+    """What went wrong, or what an attempt is waiting for, in the user's terms."""
+
+    reason: str
+    """CamelCase word for programs."""
+    message: str = ""
+    """What happened."""
+    hint: str = ""
+    """What to change."""
+    exit_code: int | None = None
+    """Exit code of the trainer."""
+    pod: str = ""
+    """Pod it happened to."""
+    log_tail: tuple[str, ...] = ()
+    """Last lines of its log."""
+
+
+Phase = Literal[
+    "Pending", "Queued", "Preparing", "Starting", "Training", "Suspended", "Complete", "Failed"
+]
+
+
+class Status(Object, frozen=False):  # type: ignore[misc]  # msgspec allows it: a draft is edited
+    """What is known of the job. Written only by the operator."""
+
+    phase: Phase | None = None
+    """One word for people, derived from the conditions."""
+    conditions: tuple[Condition, ...] = ()
+    """Suspended, DatasetReady, PodsReady, Running, MetricsAvailable, Complete, Failed."""
+    observed_generation: int = 0
+    """Generation of the spec that this status is about."""
+    start_time: Time | None = None
+    """When the operator first saw the job."""
+    active_since: Time | None = None
+    """Start of the activeDeadlineSeconds clock."""
+    completion_time: Time | None = None
+    """When the job completed or failed."""
+    image: str = ""
+    """Trainer image, resolved once for all attempts."""
+    accuracy: str = ""
+    """Exact accuracy on the validation images."""
+    eta: str = ""
+    """Estimated time to the end."""
+    trainer_status: TrainerStatus | None = None
+    """Progress as the trainer reported it."""
+    attempts: int = 0
+    """Attempts started."""
+    failures: int = 0
+    """Failures that count against backoffLimit."""
+    disruptions: int = 0
+    """Attempts that were disrupted and not counted as failures."""
+    current_attempt: Attempt | None = None
+    """The live attempt."""
+    history: tuple[AttemptRecord, ...] = ()
+    """The last 10 ended attempts."""
+    dataset: DatasetStatus | None = None
+    """What was found in the photos."""
+    model: ModelStatus | None = None
+    """The pretrained network."""
+    checkpoint: CheckpointStatus | None = None
+    """The newest checkpoint in the workspace."""
+    output: OutputStatus | None = None
+    """Where the model was written."""
+    failure: Failure | None = None
+    """Why the job failed, or what it is waiting for."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is Complete or Failed: then nothing is ever created for it again."""
+        return self.phase in ("Complete", "Failed")
+
+    def condition(self, type: str) -> Condition | None:
+        """Return the condition of this type, true or not."""
+        return next((c for c in self.conditions if c.type == type), None)
+
+
+class FineTuneJob(Object):
+    """A FineTuneJob."""
+
+    metadata: Metadata
+    spec: Spec
+    status: Status = msgspec.field(default_factory=Status)

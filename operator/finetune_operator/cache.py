@@ -1,0 +1,144 @@
+"""What the watches have seen: slim views of FineTuneJobs, their Jobs and pods, by owner uid.
+
+Read by reconcile and by the metrics; written only by the watches, and by reconcile right after a
+create (so that the next reconcile does not miss its own Job).
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from finetune_operator import constants as c
+from finetune_operator.api import Status
+from finetune_operator.objects import Job, Metadata, Pod
+from finetune_operator.report import Progress
+from finetune_operator.view import Attempt
+
+Key = tuple[str, str]
+"""Namespace and name of a FineTuneJob."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Summary:
+    """What the metrics tell of a FineTuneJob."""
+
+    uid: str
+    phase: str
+    accuracy: str
+    progress_percentage: int | None
+    attempts: int
+
+
+class Cache:
+    """All children by the uid of the FineTuneJob that owns them (the controller reference counts,
+    not the label: a label can be forged, and a job of the same name is another job).
+    """
+
+    def __init__(self) -> None:
+        self.jobs: dict[Key, Summary] = {}
+        self.progress: dict[str, Progress] = {}
+        """By pod uid."""
+        self._attempts: dict[str, dict[str, Job]] = {}
+        self._pods: dict[str, dict[str, Pod]] = {}
+        self._owner_of: dict[str, str] = {}  # Job uid -> FineTuneJob uid
+
+    def observe_fine_tune_job(self, body: dict[str, Any], *, gone: bool) -> Key:
+        """Take a FineTuneJob in, or out; return its key."""
+        job = msgspec.convert(body, _Body)
+        key = job.metadata.namespace, job.metadata.name
+        if gone:
+            self.jobs.pop(key, None)
+        else:
+            self.jobs[key] = summarize(job.metadata.uid, job.status)
+        return key
+
+    def observe_attempt(self, job: Job, *, gone: bool = False) -> Key | None:
+        """Take a Job in, or out; return the key of the FineTuneJob it belongs to."""
+        uid, owner = job.metadata.uid, job.metadata.controller_uid
+        if gone:
+            _drop(self._attempts, owner, uid)
+            self._owner_of.pop(uid, None)
+        elif not _is_older(job, self._attempts.get(owner, {}).get(uid)):
+            self._attempts.setdefault(owner, {})[uid] = job
+            self._owner_of[uid] = owner
+        return _key(job)
+
+    def observe_pod(self, pod: Pod, *, gone: bool = False) -> Key | None:
+        """Take a pod in, or out; return the key of the FineTuneJob it belongs to."""
+        uid, owner = pod.metadata.uid, pod.metadata.controller_uid
+        if gone:
+            _drop(self._pods, owner, uid)
+            self.progress.pop(uid, None)
+        else:
+            self._pods.setdefault(owner, {})[uid] = pod
+            if pod.ended:
+                self.progress.pop(uid, None)
+        return _key(pod)
+
+    def attempts_of(self, uid: str) -> tuple[Attempt, ...]:
+        """Return the live attempts of the FineTuneJob, by number."""
+        attempts = [
+            Attempt(number=number, job=job, pods=tuple(self._pods.get(job_uid, {}).values()))
+            for job_uid, job in self._attempts.get(uid, {}).items()
+            if (number := number_of(job))
+        ]
+        return tuple(sorted(attempts, key=lambda attempt: attempt.number))
+
+    def running_pods(self) -> Iterator[tuple[Pod, str]]:
+        """Yield each pod that runs and has an address, with its FineTuneJob's uid."""
+        for job_uid, pods in self._pods.items():
+            owner = self._owner_of.get(job_uid)
+            for pod in pods.values():
+                if owner and pod.status.phase == "Running" and pod.status.pod_ip:
+                    yield pod, owner
+
+    def __len__(self) -> int:
+        """Return the number of Jobs and pods held."""
+        return sum(map(len, self._attempts.values())) + sum(map(len, self._pods.values()))
+
+
+class _Body(msgspec.Struct):
+    """Of a FineTuneJob, what the metrics need."""
+
+    metadata: Metadata
+    status: Status = msgspec.field(default_factory=Status)
+
+
+def summarize(uid: str, status: Status) -> Summary:
+    """Return what the metrics tell of a FineTuneJob with this status."""
+    progress = status.trainer_status
+    return Summary(
+        uid=uid,
+        phase=status.phase or "",
+        accuracy=status.accuracy,
+        progress_percentage=progress.progress_percentage if progress else None,
+        attempts=status.attempts,
+    )
+
+
+def number_of(job: Job) -> int:
+    """Return the attempt's number, 0 for a Job that is no attempt."""
+    text = job.metadata.labels.get(c.LABEL_ATTEMPT, "")
+    return int(text) if text.isdigit() else 0
+
+
+def _key(child: Job | Pod) -> Key | None:
+    name = child.metadata.labels.get(c.LABEL_JOB)
+    return (child.metadata.namespace, name) if name else None
+
+
+def _is_older(new: Job, old: Job | None) -> bool:
+    """A watch event may be older than what a create has just returned."""
+    if old is None:
+        return False
+    versions = new.metadata.resource_version, old.metadata.resource_version
+    return all(map(str.isdigit, versions)) and int(versions[0]) < int(versions[1])
+
+
+def _drop(table: dict[str, dict[str, Any]], owner: str, uid: str) -> None:
+    if children := table.get(owner):
+        children.pop(uid, None)
+        if not children:
+            del table[owner]

@@ -1,0 +1,211 @@
+"""The API server behind six verbs: the official client, a finite timeout on each call, and a
+small tree of errors.
+
+ApiError
+ +- NotFound       404
+ +- AlreadyExists  409 on create
+ +- Conflict       409: the object changed since it was read
+ +- Invalid        400, 422: the API server refuses the object for what is in it
+ +- Forbidden      403: RBAC, quota or an admission policy
+ +- Gone           410: the resource version is too old
+ +- Unavailable    429, 5xx, no connection: try again, after `retry_after` seconds if given
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+from kubernetes.aio import client as official
+from kubernetes.aio import config
+
+T = TypeVar("T")
+AUTH = ["BearerToken"]
+
+
+class ApiError(Exception):
+    """The API server did not do what was asked."""
+
+    def __init__(self, message: str, *, status: int = 0, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class NotFound(ApiError):
+    """404."""
+
+
+class AlreadyExists(ApiError):
+    """409 on create."""
+
+
+class Conflict(ApiError):
+    """409: the object changed since it was read."""
+
+
+class Invalid(ApiError):
+    """400, 422: the object is refused for what is in it."""
+
+
+class Forbidden(ApiError):
+    """403: RBAC, quota or an admission policy."""
+
+
+class Gone(ApiError):
+    """410: the resource version is too old."""
+
+
+class Unavailable(ApiError):
+    """429, 5xx or no connection."""
+
+
+class _Details(msgspec.Struct):
+    retryAfterSeconds: float | None = None
+
+
+class _Status(msgspec.Struct):
+    message: str = ""
+    reason: str = ""
+    details: _Details | None = None
+
+
+class ListMeta(msgspec.Struct, rename="camel"):
+    """What a list says of itself."""
+
+    resource_version: str = ""
+    next: str = msgspec.field(default="", name="continue")
+
+
+class Client:
+    """One connection pool to the API server; paths are as in its URLs."""
+
+    def __init__(self, configuration: official.Configuration) -> None:
+        self._api = official.ApiClient(configuration)
+
+    @classmethod
+    async def connect(cls) -> "Client":
+        """Use the pod's ServiceAccount, or KUBECONFIG outside of a cluster."""
+        configuration = official.Configuration()
+        try:
+            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        except config.ConfigException:
+            await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        configuration.connection_pool_maxsize = 64
+        return cls(configuration)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def get(self, path: str, type: type[T]) -> T:
+        """Read one object."""
+        return msgspec.json.decode(await self._call("GET", path), type=type)
+
+    async def list(
+        self,
+        path: str,
+        type: type[T],
+        *,
+        query: Mapping[str, str],
+        accept: str = "application/json",
+    ) -> T:
+        """Read one page of a list; `query` as in the API (labelSelector, limit, continue)."""
+        return msgspec.json.decode(
+            await self._call("GET", path, query=query, accept=accept, seconds=60), type=type
+        )
+
+    async def create(self, path: str, body: Mapping[str, Any], type: type[T]) -> T:
+        """Create an object."""
+        try:
+            return msgspec.json.decode(await self._call("POST", path, body=body), type=type)
+        except Conflict as error:
+            raise AlreadyExists(str(error), status=409) from None
+
+    async def delete(self, path: str, *, uid: str, grace_seconds: int | None = None) -> None:
+        """Delete this very object with its dependents first; nothing if it is gone."""
+        body: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Foreground",  # without a policy a Job orphans its pods
+            "preconditions": {"uid": uid},
+        }
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
+        try:
+            await self._call("DELETE", path, body=body)
+        except (NotFound, Conflict):  # Conflict: another object has the name now
+            return
+
+    async def patch(self, path: str, body: Mapping[str, Any], type: type[T]) -> T:
+        """Apply a JSON merge patch (RFC 7386)."""
+        content = "application/merge-patch+json"
+        return msgspec.json.decode(
+            await self._call("PATCH", path, body=body, content=content), type=type
+        )
+
+    async def watch(
+        self, path: str, *, query: Mapping[str, str], idle_seconds: float
+    ) -> AsyncIterator[bytes]:
+        """Yield the lines of a watch until the server ends it; silence for longer than
+        `idle_seconds` (bookmarks come each minute) raises Unavailable.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=idle_seconds)
+        response = await self._send("GET", path, query={**query, "watch": "1"}, limit=timeout)
+        try:
+            async for line in response.content:
+                yield line
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise Unavailable(f"watch of {path}: {error!r}") from error
+        finally:
+            response.close()
+
+    async def _call(self, method: str, path: str, *, seconds: float = 15, **options: Any) -> bytes:
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._send(method, path, limit=seconds, **options)
+                return await response.read()
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise Unavailable(f"{method} {path}: {error!r}") from error
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        limit: float | aiohttp.ClientTimeout,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        accept: str = "application/json",
+        content: str = "application/json",
+    ) -> aiohttp.ClientResponse:
+        prepared = await self._api.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": accept, "Content-Type": content},
+            body=body,
+            auth_settings=AUTH,
+        )
+        try:
+            answer = await self._api.call_api(*prepared, _request_timeout=limit)
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise Unavailable(f"{method} {path}: {error!r}") from error
+        response: aiohttp.ClientResponse = answer.response
+        if response.status >= 400:
+            raise error_of(response.status, await response.read(), response.headers)
+        return response
+
+
+def error_of(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
+    """Return the error for an HTTP status and its metav1.Status body."""
+    try:
+        told = msgspec.json.decode(body, type=_Status)
+    except msgspec.DecodeError:
+        told = _Status(message=body[:200].decode(errors="replace"))
+    kinds = {400: Invalid, 403: Forbidden, 404: NotFound, 409: Conflict, 410: Gone, 422: Invalid}
+    kind = kinds.get(status, Unavailable if status == 429 or status >= 500 else ApiError)
+    retry_after = headers.get("Retry-After", "")
+    seconds = float(retry_after) if retry_after.isdigit() else None
+    return kind(told.message or f"HTTP {status}", status=status, retry_after=seconds)

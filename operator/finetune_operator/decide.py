@@ -1,0 +1,169 @@
+"""The operator's logic: from what is observed of one FineTuneJob to what is done about it.
+
+Pure and level-triggered: the same observation gives the same plan, whatever happened before. No
+I/O, no clock, no memory; every time is read off the objects.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Iterable
+
+import msgspec
+
+from finetune_operator import constants as c
+from finetune_operator.api import Failure
+from finetune_operator.draft import Draft
+from finetune_operator.policy import deadlines, diagnosis, retry
+from finetune_operator.view import (
+    Action,
+    Attempt,
+    CreateAttempt,
+    DeleteAttempt,
+    DeleteSelf,
+    Observed,
+    Plan,
+)
+
+Time = datetime.datetime
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """What the operator's settings give to a job."""
+
+    image: str
+    backoff_seconds: float = 10
+
+
+def decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
+    """Return what to do about a job, and what to say of it.
+
+    In this order: a finished job is only cleaned up; an ended attempt is recorded, and may finish
+    the job; then suspend; then the deadlines; then the live attempt is described, or the next one
+    is started.
+    """
+    draft, spec = Draft(seen.job, now), seen.job.spec
+    if draft.status.finished:
+        return _clean_up(seen, draft, now)
+    draft.observe(image=spec.trainer.image or defaults.image)
+    live = _live_attempt(seen, draft)
+    if live:
+        draft.activate(live.job.status.start_time)
+    draft.take_progress(seen.progress)
+    if outcome := _outcome(seen, live, draft):
+        _conclude(outcome, draft, spec.backoff_limit)
+        live = None
+    if not draft.status.finished and deadlines.active(spec, draft.status).expired(now):
+        _exceed_deadline(draft, spec.active_deadline_seconds)
+    if draft.status.finished:
+        return _clean_up(seen, draft, now)
+    if spec.suspend:
+        return _suspend(seen, draft)
+    draft.resume()
+    if live:
+        return _follow(seen, live, draft, now)
+    return _start(seen, draft, now, defaults)
+
+
+def _live_attempt(seen: Observed, draft: Draft) -> Attempt | None:
+    """Find the attempt whose end is not recorded yet."""
+    newest = seen.attempts[-1] if seen.attempts else None
+    if newest and newest.number > draft.status.attempts:
+        draft.adopt(newest)
+    current = draft.status.current_attempt
+    return next((a for a in seen.attempts if current and a.number == current.number), None)
+
+
+def _outcome(seen: Observed, live: Attempt | None, draft: Draft) -> retry.Outcome | None:
+    if draft.status.current_attempt is None:
+        return None
+    if live is None:
+        return retry.lost(draft.status, suspended=seen.job.spec.suspend)
+    return retry.outcome_of(live, draft.status)
+
+
+def _conclude(outcome: retry.Outcome, draft: Draft, backoff_limit: int) -> None:
+    """Record the attempt's end, and finish the job if it does."""
+    if outcome.result:
+        draft.take_result(outcome.result)
+    draft.record(reason=outcome.reason, counted=outcome.counted, failure=outcome.failure)
+    if outcome.result and outcome.reason == c.COMPLETE:
+        draft.complete(outcome.result)
+    elif not outcome.retried:
+        draft.fail(outcome.reason, outcome.failure)
+    elif draft.status.failures > backoff_limit:
+        text = f"{draft.status.failures} attempts failed (backoffLimit {backoff_limit})."
+        draft.fail(c.BACKOFF_LIMIT_EXCEEDED, outcome.failure, f"{text} The last one:")
+
+
+def _exceed_deadline(draft: Draft, seconds: int | None) -> None:
+    message = f"The job was active for longer than activeDeadlineSeconds ({seconds} s)."
+    hint = "Raise activeDeadlineSeconds and apply the job under another name."
+    failure = Failure(reason=c.DEADLINE_EXCEEDED, message=message, hint=hint)
+    draft.fail(c.DEADLINE_EXCEEDED, failure)
+
+
+def _clean_up(seen: Observed, draft: Draft, now: Time) -> Plan:
+    """End whatever still runs, until it is gone; then wait for the time to live."""
+    actions: list[Action] = _deletions(a for a in seen.attempts if not a.finished)
+    clock = deadlines.time_to_live(seen.job.spec, draft.status)
+    if clock.expired(now):
+        actions.append(DeleteSelf())
+    return Plan(draft.finish(), tuple(actions), clock.remaining(now))
+
+
+def _suspend(seen: Observed, draft: Draft) -> Plan:
+    """Delete the live attempt with grace (it saves); its end is recorded when it is gone."""
+    live = [attempt for attempt in seen.attempts if not attempt.finished]
+    draft.suspend(done=not live and not _pods_left(seen))
+    return Plan(draft.finish(), tuple(_deletions(live)))
+
+
+def _follow(seen: Observed, live: Attempt, draft: Draft, now: Time) -> Plan:
+    """Describe the live attempt; end the job when it does not start in time."""
+    spec = seen.job.spec
+    clock = deadlines.startup(spec, live)
+    failure = None if deadlines.has_started(live) else diagnosis.diagnose(live, seen.events)
+    if clock.expired(now):
+        draft.fail(
+            c.STARTUP_DEADLINE_EXCEEDED, _not_started(failure, spec.startup_deadline_seconds)
+        )
+        return _clean_up(seen, draft, now)
+    draft.describe(live, failure, seen.progress)
+    clocks = (clock, deadlines.active(spec, draft.status))
+    waits = [wait for wait in (each.remaining(now) for each in clocks) if wait is not None]
+    return Plan(draft.finish(), (), min(waits, default=None))
+
+
+def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:
+    message = f"No pod ran within startupDeadlineSeconds ({seconds} s)."
+    if diagnosed is None:
+        return Failure(reason=c.STARTUP_DEADLINE_EXCEEDED, message=message)
+    return msgspec.structs.replace(diagnosed, message=f"{message} {diagnosed.message}")
+
+
+def _start(seen: Observed, draft: Draft, now: Time, defaults: Defaults) -> Plan:
+    """Start the next attempt, once no pod of the last one runs and the backoff is over."""
+    draft.wait()
+    if _pods_left(seen):
+        return Plan(draft.finish())
+    due = retry.next_start(draft.status, defaults.backoff_seconds)
+    if due and now < due:
+        return Plan(draft.finish(), (), (due - now).total_seconds())
+    number = draft.status.attempts + 1
+    draft.begin(number)
+    # The last ended attempt stays for `kubectl logs`; older ones go.
+    old = _deletions(attempt for attempt in seen.attempts if attempt.number < number - 1)
+    return Plan(draft.finish(), (*old, CreateAttempt(number)))
+
+
+def _pods_left(seen: Observed) -> bool:
+    return any(attempt.holds_pods for attempt in seen.attempts)
+
+
+def _deletions(attempts: Iterable[Attempt]) -> list[Action]:
+    return [
+        DeleteAttempt(attempt.job.metadata.name, attempt.job.metadata.uid)
+        for attempt in attempts
+        if not attempt.job.metadata.deletion_timestamp
+    ]

@@ -1,0 +1,214 @@
+"""The status while it is being decided: its transitions, each with the conditions it implies."""
+
+import copy
+import datetime
+
+from finetune_operator import constants as c
+from finetune_operator.api import (
+    Attempt,
+    AttemptRecord,
+    DatasetStatus,
+    Failure,
+    FineTuneJob,
+    Phase,
+    Status,
+    TrainerStatus,
+)
+from finetune_operator.policy.conditions import Conditions
+from finetune_operator.report import Progress, Result
+from finetune_operator.view import Attempt as LiveAttempt
+
+HISTORY = 10
+PREPARING = ("fetch", "prepare")
+UNREACHABLE_AFTER = datetime.timedelta(seconds=60)
+
+
+class Draft:
+    """A copy of a job's status and the ways it may change."""
+
+    def __init__(self, job: FineTuneJob, now: datetime.datetime) -> None:
+        self._name = job.metadata.name
+        self._now = now
+        self.status = copy.copy(job.status)
+        self.status.observed_generation = job.metadata.generation
+        self._conditions = Conditions(
+            job.status.conditions, now=now, generation=job.metadata.generation
+        )
+
+    def finish(self) -> Status:
+        """Return the status that was decided."""
+        self.status.conditions = self._conditions.all()
+        return self.status
+
+    def observe(self, *, image: str) -> None:
+        """First sight of the job: what is resolved now holds for all its attempts."""
+        if self.status.start_time is None:
+            self.status.start_time = self._now
+            self.status.image = image
+
+    def activate(self, start: datetime.datetime | None) -> None:
+        """Start the activeDeadlineSeconds clock with the first Job that is let run."""
+        self.status.active_since = self.status.active_since or start
+
+    def begin(self, number: int) -> None:
+        """Start an attempt."""
+        self.status.attempts = number
+        self.status.current_attempt = Attempt(
+            number=number, job_name=f"{self._name}-{number}", start_time=self._now
+        )
+        self._set_phase("Starting" if number > 1 else "Pending")
+
+    def adopt(self, live: LiveAttempt) -> None:
+        """Take over an attempt that was created but not written down: a crash came between."""
+        self.status.attempts = live.number
+        self.status.current_attempt = Attempt(
+            number=live.number,
+            job_name=live.job.metadata.name,
+            start_time=live.job.metadata.creation_timestamp,
+        )
+
+    def record(self, *, reason: str, counted: bool, failure: Failure | None) -> None:
+        """Write the live attempt's end down, so that it is never looked at again."""
+        status = self.status
+        assert status.current_attempt is not None
+        ended = AttemptRecord(
+            number=status.current_attempt.number,
+            reason=reason,
+            start_time=status.current_attempt.start_time,
+            end_time=self._now,
+            checkpoint_epoch=status.checkpoint.epoch if status.checkpoint else None,
+        )
+        status.history = (*status.history, ended)[-HISTORY:]
+        status.current_attempt = None
+        status.failure = failure
+        status.eta = ""
+        if reason not in (c.COMPLETE, c.SUSPENDED):
+            status.failures += counted
+            status.disruptions += not counted
+        for condition in (c.PODS_READY, c.RUNNING, c.METRICS_AVAILABLE):
+            self._conditions.clear(condition, reason, "The attempt ended.")
+
+    def take_progress(self, progress: Progress | None) -> None:
+        """Copy what the trainer reports; times alone are no news worth a write."""
+        if progress is None:
+            return
+        status = self.status
+        status.dataset = progress.dataset or status.dataset
+        status.model = progress.model or status.model
+        status.checkpoint = progress.checkpoint or status.checkpoint
+        if status.dataset:
+            self._conditions.set(c.DATASET_READY, True, "Prepared", _counts(status.dataset))
+        new, old = progress.trainer_status, status.trainer_status
+        if new and (
+            old is None
+            or (new.progress_percentage, new.metrics) != (old.progress_percentage, old.metrics)
+        ):
+            status.trainer_status = new
+            status.eta = duration(new.estimated_remaining_seconds)
+
+    def take_result(self, result: Result) -> None:
+        """Copy the trainer's result."""
+        status = self.status
+        status.accuracy = result.accuracy
+        status.dataset = result.dataset or status.dataset
+        status.model = result.model or status.model
+        status.checkpoint = result.checkpoint or status.checkpoint
+        status.output = result.output or status.output
+        status.trainer_status = TrainerStatus(
+            progress_percentage=100, estimated_remaining_seconds=0, metrics=result.metrics
+        )
+        if status.dataset:
+            self._conditions.set(c.DATASET_READY, True, "Prepared", _counts(status.dataset))
+        self._conditions.set(c.METRICS_AVAILABLE, True, "Reported", "The result was read.")
+
+    def complete(self, result: Result) -> None:
+        """End well."""
+        message = f"Accuracy {result.accuracy} on the validation images."
+        self.status.failure = None
+        self._finish("Complete", c.COMPLETE, c.COMPLETE, message)
+
+    def fail(self, reason: str, failure: Failure | None, message: str = "") -> None:
+        """End badly."""
+        self.status.failure = failure
+        text = " ".join(part for part in (message, failure.message if failure else "") if part)
+        self._finish("Failed", c.FAILED, reason, text)
+
+    def suspend(self, *, done: bool) -> None:
+        """Stop by the user's wish; done when no pod of the job runs."""
+        self.status.failure = None
+        self._set_phase("Suspended")
+        if done:
+            self.status.active_since = None  # the clock starts anew on resume, as batch/v1's does
+            self._conditions.set(c.SUSPENDED, True, "Suspended", "spec.suspend is true.")
+        else:
+            self._conditions.set(c.SUSPENDED, False, "Suspending", "The pod is saving.")
+
+    def resume(self) -> None:
+        """Undo suspend()."""
+        self._conditions.clear(c.SUSPENDED, "Resumed", "spec.suspend is false.")
+
+    def wait(self) -> None:
+        """Wait for the next attempt, or for the first."""
+        self._set_phase("Pending")
+
+    def describe(
+        self, live: LiveAttempt, failure: Failure | None, progress: Progress | None
+    ) -> None:
+        """Say how the live attempt is getting on."""
+        if live.job.spec.suspend:
+            self._set_phase("Queued")
+            self._conditions.set(
+                c.PODS_READY, False, "Queued", "The Job is suspended: a queue holds it."
+            )
+        elif not (live.pod and live.pod.status.phase == "Running"):
+            self._set_phase("Starting")
+            self.status.failure = failure
+            reason, message = (failure.reason, failure.message) if failure else ("Starting", "")
+            self._conditions.set(c.PODS_READY, False, reason, message)
+        else:
+            self.status.failure = None
+            self._conditions.set(c.PODS_READY, True, "PodsReady")
+            self._describe_running(live, progress)
+
+    def _describe_running(self, live: LiveAttempt, progress: Progress | None) -> None:
+        if progress is None:
+            self._set_phase("Starting")
+            state = live.pod.container(c.CONTAINER).running if live.pod else None
+            if state and state.started_at and self._now - state.started_at > UNREACHABLE_AFTER:
+                message = "The trainer's /progress does not answer; training goes on unseen."
+                self._conditions.set(c.METRICS_AVAILABLE, False, "Unreachable", message)
+            return
+        preparing = progress.stage in PREPARING
+        self._set_phase("Preparing" if preparing else "Training")
+        self._conditions.set(c.RUNNING, not preparing, "Preparing" if preparing else "Training")
+        self._conditions.set(c.METRICS_AVAILABLE, True, "Reported")
+
+    def _set_phase(self, phase: Phase) -> None:
+        self.status.phase = phase
+
+    def _finish(self, phase: Phase, condition: str, reason: str, message: str) -> None:
+        self.status.completion_time = self._now
+        self.status.current_attempt = None
+        self.status.eta = ""
+        for ended in (c.PODS_READY, c.RUNNING):
+            self._conditions.clear(ended, reason, "The job ended.")
+        self._conditions.set(condition, True, reason, message)
+        self._set_phase(phase)
+
+
+def duration(seconds: int | None) -> str:
+    """Return a time as people say it: 45s, 12m, 3h5m, 2d4h."""
+    if seconds is None:
+        return ""
+    for unit, size, part, small in (("d", 86400, "h", 3600), ("h", 3600, "m", 60)):
+        if seconds >= size:
+            rest = seconds % size // small
+            return f"{seconds // size}{unit}{rest}{part}" if rest else f"{seconds // size}{unit}"
+    return f"{seconds // 60}m" if seconds >= 60 else f"{seconds}s"
+
+
+def _counts(dataset: DatasetStatus) -> str:
+    return (
+        f"{dataset.classes} classes, {dataset.train_images} training and "
+        f"{dataset.validation_images} validation images, {dataset.rejected_images} rejected."
+    )

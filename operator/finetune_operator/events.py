@@ -1,0 +1,68 @@
+"""Events that tell a user what happened, derived from the change of a status."""
+
+import datetime
+import os
+import uuid
+from typing import Any
+
+from finetune_operator import __version__
+from finetune_operator import constants as c
+from finetune_operator.api import FineTuneJob, Status
+
+WARNING, NORMAL = "Warning", "Normal"
+
+
+def events_of(job: FineTuneJob, new: Status, now: datetime.datetime) -> list[dict[str, Any]]:
+    """Return the events of a transition: of the phase, of an ended attempt, of a diagnosis."""
+    old, told = job.status, []
+    if new.phase != old.phase and new.phase:
+        warns = new.phase == "Failed"
+        message = (new.failure.message if warns and new.failure else "") or _phase_message(new)
+        told.append((WARNING if warns else NORMAL, f"{c.KIND}{new.phase}", message))
+    if len(new.history) and new.history[-1:] != old.history[-1:] and new.failure:
+        message = f"Attempt {new.history[-1].number} ended: {new.failure.message}"
+        told.append((WARNING, new.failure.reason, message))
+    elif new.failure and new.phase != "Failed" and _differs(new, old):
+        told.append((WARNING, new.failure.reason, f"{new.failure.message} {new.failure.hint}"))
+    return [_event(job, *each, now) for each in told]
+
+
+def _differs(new: Status, old: Status) -> bool:
+    before = old.failure.reason if old.failure else ""
+    return new.failure is not None and new.failure.reason != before
+
+
+def _phase_message(status: Status) -> str:
+    if status.phase == "Complete":
+        return f"Accuracy {status.accuracy} on the validation images."
+    number = status.current_attempt.number if status.current_attempt else status.attempts
+    return f"Attempt {number}." if number else "The job was accepted."
+
+
+def _event(
+    job: FineTuneJob, type: str, reason: str, message: str, now: datetime.datetime
+) -> dict[str, Any]:
+    metadata = job.metadata
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{metadata.name}.{uuid.uuid4().hex[:16]}",
+            "namespace": metadata.namespace,
+        },
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "type": type,
+        "reason": reason,
+        "note": message[:1024],
+        "action": "Reconcile",
+        "regarding": {
+            "apiVersion": c.API_VERSION,
+            "kind": c.KIND,
+            "name": metadata.name,
+            "namespace": metadata.namespace,
+            "uid": metadata.uid,
+            "resourceVersion": metadata.resource_version,
+        },
+        "reportingController": f"{c.GROUP}/operator",
+        "reportingInstance": os.environ.get("HOSTNAME", "finetune-operator") + f"-{__version__}",
+    }

@@ -1,0 +1,70 @@
+"""kopf, used as an informer of FineTuneJobs and as the process shell; nothing else of it.
+
+No kopf finalizer, annotation, daemon, timer or index: the handler only notes and queues. The only
+module that imports kopf.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import kopf
+
+from finetune_operator import constants as c
+from finetune_operator.cache import Cache, Key
+from finetune_operator.settings import Settings
+from finetune_operator.workqueue import WorkQueue
+
+
+class _Backoffs:
+    """Seconds between repeated requests of kopf, for ever; re-iterable."""
+
+    def __iter__(self) -> Iterator[float]:
+        delay = 1.0
+        while True:
+            yield delay
+            delay = min(delay * 2, 60)
+
+
+async def watch_jobs(
+    cache: Cache, queue: WorkQueue[Key], settings: Settings, *, ready: asyncio.Event
+) -> None:
+    """Tell the cache and the queue of every FineTuneJob event until the process is told to end."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    def login(**options: Any) -> Any:
+        return kopf.login_with_service_account(**options) or kopf.login_with_kubeconfig(**options)
+
+    @kopf.on.event(c.GROUP, c.VERSION, c.PLURAL, registry=registry)
+    async def observe(type: str | None, body: kopf.Body, **_: Any) -> None:
+        key = cache.observe_fine_tune_job(dict(body), gone=type == "DELETED")
+        queue.add(key)
+
+    await kopf.operator(
+        registry=registry,
+        settings=_kopf_settings(),
+        namespaces=list(settings.namespaces),
+        clusterwide=not settings.namespaces,
+        standalone=True,
+        ready_flag=ready,
+    )
+
+
+def _kopf_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.watching.connect_timeout = 10
+    settings.networking.connect_timeout = 10
+    settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = _Backoffs()
+    settings.networking.enforce_retry_after = True
+    settings.scanning.disabled = True  # the CRD is there: no right to watch CRDs is needed
+    settings.posting.enabled = False
+    settings.persistence.finalizer = f"{c.GROUP}/unused"  # never set; never kopf's own
+    settings.process.ultimate_exiting_timeout = 20
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.access").propagate = False
+    return settings

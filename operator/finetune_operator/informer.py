@@ -1,0 +1,134 @@
+"""List and watch one kind of child, decoded straight into slim structs.
+
+A re-list after a gap reports what vanished meanwhile, so that the cache holds no ghosts; a silent
+watch is cut and resumed. (kopf's watch does neither for us, and keeps much more per object: see
+docs/design/.)
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from finetune_operator.client import ApiError, Client, Gone, ListMeta
+from finetune_operator.objects import Job, Metadata, Pod
+from finetune_operator.workqueue import Backoff
+
+T = TypeVar("T", bound=Job | Pod)
+PAGE = "500"
+IDLE_SECONDS = 90  # the API server sends a bookmark each minute
+log = logging.getLogger(__name__)
+
+
+class _Line(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class _Bookmark(msgspec.Struct):
+    metadata: Metadata
+
+
+class _Status(msgspec.Struct):
+    code: int = 0
+    message: str = ""
+
+
+class _Page(msgspec.Struct, Generic[T]):
+    metadata: ListMeta
+    items: list[T]
+
+
+class Informer(Generic[T]):
+    """Keeps `observe(object, gone=...)` told of every object of one kind."""
+
+    def __init__(
+        self,
+        client: Client,
+        path: str,
+        kind: type[T],
+        *,
+        selector: str,
+        observe: Callable[..., None],
+    ) -> None:
+        self._client = client
+        self._path = path
+        self._page: type[_Page[T]] = _Page[kind]  # type: ignore[valid-type]
+        self._decoder = msgspec.json.Decoder(kind)
+        self._query = {"labelSelector": selector}
+        self._observe = observe
+        self._known: dict[str, T] = {}
+        self.synced = asyncio.Event()
+        """Set once the first list is complete."""
+        self.last_heard = 0.0
+        """Loop time of the last list or watch line."""
+
+    async def run(self) -> None:
+        """List and watch for ever; errors are waited out."""
+        backoff: Backoff[str] = Backoff(first=0.5, most=30)
+        version = ""
+        while True:
+            try:
+                version = version or await self._list()
+                version = await self._watch(version)
+                backoff.forget(self._path)
+            except Gone:
+                version = ""
+            except (ApiError, msgspec.DecodeError) as error:
+                retry_after = getattr(error, "retry_after", None) or 0
+                delay = max(backoff.next(self._path), retry_after)
+                log.warning("watch of %s: %s; again in %.1f s", self._path, error, delay)
+                await asyncio.sleep(delay)
+
+    async def _list(self) -> str:
+        """Read all pages; report what is new, changed or gone."""
+        seen: set[str] = set()
+        query = {**self._query, "limit": PAGE}
+        while True:
+            page = await self._client.list(self._path, self._page, query=query)
+            self._heard()
+            for item in page.items:
+                seen.add(item.metadata.uid)
+                self._take(item)
+            if not page.metadata.next:
+                break
+            query["continue"] = page.metadata.next
+        for uid in self._known.keys() - seen:
+            self._observe(self._known.pop(uid), gone=True)
+        self.synced.set()
+        return page.metadata.resource_version
+
+    async def _watch(self, version: str) -> str:
+        """Follow the changes from this version on; return the version to go on from."""
+        query = {
+            **self._query,
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": "300",
+        }
+        async for text in self._client.watch(self._path, query=query, idle_seconds=IDLE_SECONDS):
+            self._heard()
+            line = msgspec.json.decode(text, type=_Line)
+            if line.type == "ERROR":
+                status = msgspec.json.decode(line.object, type=_Status)
+                raise (Gone if status.code == 410 else ApiError)(status.message, status=status.code)
+            if line.type == "BOOKMARK":
+                version = msgspec.json.decode(line.object, type=_Bookmark).metadata.resource_version
+                continue
+            item = self._decoder.decode(line.object)
+            version = item.metadata.resource_version
+            if line.type == "DELETED":
+                self._known.pop(item.metadata.uid, None)
+                self._observe(item, gone=True)
+            else:
+                self._take(item)
+        return version
+
+    def _take(self, item: T) -> None:
+        self._known[item.metadata.uid] = item
+        self._observe(item, gone=False)
+
+    def _heard(self) -> None:
+        self.last_heard = asyncio.get_running_loop().time()

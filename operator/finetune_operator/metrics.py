@@ -1,0 +1,106 @@
+"""Prometheus metrics: gauges read from the cache when scraped, counters of this process's own
+written transitions. Series of a FineTuneJob vanish with it; no counter carries a job's name.
+"""
+
+import collections
+from collections.abc import Callable, Iterable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from finetune_operator import __version__
+from finetune_operator.api import Status
+from finetune_operator.cache import Cache
+
+PHASES = (
+    "Pending",
+    "Queued",
+    "Preparing",
+    "Starting",
+    "Training",
+    "Suspended",
+    "Complete",
+    "Failed",
+)
+
+
+class Metrics:
+    """All metrics of one operator process."""
+
+    def __init__(self, cache: Cache, *, queue_depth: Callable[[], int]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry = CollectorRegistry()
+        registry.register(JobCollector(cache))
+        self.completed = Counter(
+            "finetune_jobs_completed", "FineTuneJobs completed", ["namespace"], registry=registry
+        )
+        self.failed = Counter(
+            "finetune_jobs_failed",
+            "FineTuneJobs failed",
+            ["namespace", "reason"],
+            registry=registry,
+        )
+        self.attempts = Counter(
+            "finetune_attempts", "Attempts ended", ["namespace", "reason"], registry=registry
+        )
+        prefix = "finetune_operator"
+        self.reconcile_seconds = Histogram(
+            f"{prefix}_reconcile_duration_seconds", "Time of one reconcile", registry=registry
+        )
+        self.reconcile_errors = Counter(
+            f"{prefix}_reconcile_errors", "Reconciles that raised", registry=registry
+        )
+        self.watch_age = Gauge(
+            f"{prefix}_watch_age_seconds", "Silence of the quietest watch", registry=registry
+        )
+        depth = Gauge(f"{prefix}_queue_depth", "Keys that wait for a worker", registry=registry)
+        depth.set_function(queue_depth)
+        build = Gauge(f"{prefix}_build_info", "Version", ["version"], registry=registry)
+        build.labels(__version__).set(1)
+
+    def count(self, namespace: str, old: Status, new: Status) -> None:
+        """Count a transition that this process has written."""
+        if new.history[-1:] != old.history[-1:]:
+            self.attempts.labels(namespace, new.history[-1].reason).inc()
+        if new.finished and not old.finished:
+            if new.phase == "Complete":
+                self.completed.labels(namespace).inc()
+            else:
+                failed = new.condition("Failed")
+                self.failed.labels(namespace, failed.reason if failed else "").inc()
+
+
+class JobCollector(Collector):
+    """What is true now of each FineTuneJob."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def collect(self) -> Iterable[Metric]:
+        """Build the families from the cache; runs in the loop, so nothing changes under it."""
+        names = ["namespace", "name"]
+        phases = GaugeMetricFamily("finetune_jobs", "FineTuneJobs", labels=["namespace", "phase"])
+        accuracy = GaugeMetricFamily(
+            "finetune_job_accuracy", "Exact accuracy on the validation images", labels=names
+        )
+        progress = GaugeMetricFamily("finetune_job_progress_ratio", "Work done", labels=names)
+        attempts = GaugeMetricFamily("finetune_job_attempts", "Attempts started", labels=names)
+        counts: collections.Counter[tuple[str, str]] = collections.Counter()
+        for (namespace, name), job in self._cache.jobs.items():
+            counts[namespace, job.phase or "Pending"] += 1
+            if job.accuracy:
+                accuracy.add_metric([namespace, name], float(job.accuracy))
+            if job.progress_percentage is not None:
+                progress.add_metric([namespace, name], job.progress_percentage / 100)
+            attempts.add_metric([namespace, name], job.attempts)
+        for namespace in {namespace for namespace, _ in counts}:
+            for phase in PHASES:  # zeros too: a phase that empties must not vanish from a graph
+                phases.add_metric([namespace, phase], counts[namespace, phase])
+        return (phases, accuracy, progress, attempts)

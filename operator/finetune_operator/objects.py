@@ -1,0 +1,158 @@
+"""The parts of Kubernetes' own objects that the operator reads; everything else is never decoded.
+
+These slim structs are also what the cache holds, so a field here costs memory for every pod.
+"""
+
+import datetime
+from typing import dataclass_transform
+
+import msgspec
+
+Time = datetime.datetime
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class Object(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A frozen value with the field names of the Kubernetes API."""
+
+
+class OwnerReference(Object):
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool = False
+
+
+class Metadata(Object):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    labels: dict[str, str] = {}
+    creation_timestamp: Time | None = None
+    deletion_timestamp: Time | None = None
+    owner_references: tuple[OwnerReference, ...] = ()
+
+    @property
+    def controller_uid(self) -> str:
+        """Uid of the controller owner; labels can be forged, this is what counts."""
+        return next((owner.uid for owner in self.owner_references if owner.controller), "")
+
+
+class Condition(Object):
+    """metav1.Condition; also the shape of Job and pod conditions."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: Time | None = None
+    observed_generation: int = 0
+
+
+class JobSpec(Object):
+    suspend: bool = False
+
+
+class JobStatus(Object):
+    start_time: Time | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class Job(Object):
+    """batch/v1 Job: one attempt."""
+
+    metadata: Metadata
+    spec: JobSpec = JobSpec()
+    status: JobStatus = JobStatus()
+
+    def condition(self, type: str) -> Condition | None:
+        """Return the condition of this type if it is true."""
+        return true_condition(self.status.conditions, type)
+
+
+class Waiting(Object):
+    reason: str = ""
+    message: str = ""
+
+
+class Running(Object):
+    started_at: Time | None = None
+
+
+class Terminated(Object):
+    exit_code: int = 0
+    signal: int = 0
+    reason: str = ""
+    message: str = ""
+    finished_at: Time | None = None
+
+
+class ContainerState(Object):
+    waiting: Waiting | None = None
+    running: Running | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(Object):
+    name: str = ""
+    state: ContainerState = ContainerState()
+
+
+class PodSpec(Object):
+    node_name: str = ""
+
+
+class PodStatus(Object):
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    pod_ip: str = msgspec.field(default="", name="podIP")
+    conditions: tuple[Condition, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class Pod(Object):
+    """A pod of an attempt."""
+
+    metadata: Metadata
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    def condition(self, type: str) -> Condition | None:
+        """Return the condition of this type if it is true."""
+        return true_condition(self.status.conditions, type)
+
+    def container(self, name: str) -> ContainerState:
+        """Return the state of the container, empty before the kubelet reports it."""
+        statuses = self.status.container_statuses
+        return next((status.state for status in statuses if status.name == name), ContainerState())
+
+    @property
+    def ended(self) -> bool:
+        """Whether all its containers have stopped for good."""
+        return self.status.phase in ("Succeeded", "Failed")
+
+
+class ObjectReference(Object):
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class Event(Object):
+    """core/v1 Event: the only place where quota, admission and mount failures are told."""
+
+    metadata: Metadata
+    involved_object: ObjectReference = ObjectReference()
+    type: str = ""
+    reason: str = ""
+    message: str = ""
+    last_timestamp: Time | None = None
+    event_time: Time | None = None
+
+
+def true_condition(conditions: tuple[Condition, ...], type: str) -> Condition | None:
+    """Return the condition of this type if its status is "True"."""
+    return next((c for c in conditions if c.type == type and c.status == "True"), None)

@@ -1,0 +1,49 @@
+"""Conditions that change only when something changed."""
+
+import datetime
+
+from finetune_operator.objects import Condition
+
+ORDER = (
+    "Suspended",
+    "DatasetReady",
+    "PodsReady",
+    "Running",
+    "MetricsAvailable",
+    "Complete",
+    "Failed",
+)
+
+
+class Conditions:
+    """The conditions of one status, edited in place; unchanged ones keep their times."""
+
+    def __init__(
+        self, conditions: tuple[Condition, ...], *, now: datetime.datetime, generation: int
+    ) -> None:
+        self._by_type = {condition.type: condition for condition in conditions}
+        self._now = now
+        self._generation = generation
+
+    def set(self, type: str, status: bool, reason: str, message: str = "") -> None:
+        """Set a condition; lastTransitionTime moves only with its status."""
+        text = "True" if status else "False"
+        before = self._by_type.get(type)
+        same = before is not None and before.status == text
+        self._by_type[type] = Condition(
+            type=type,
+            status=text,
+            reason=reason,
+            message=message[:1024],
+            last_transition_time=before.last_transition_time if same and before else self._now,
+            observed_generation=self._generation,
+        )
+
+    def clear(self, type: str, reason: str, message: str = "") -> None:
+        """Set to False a condition that is there; one that never was stays away."""
+        if type in self._by_type:
+            self.set(type, False, reason, message)
+
+    def all(self) -> tuple[Condition, ...]:
+        """Return them in a fixed order."""
+        return tuple(sorted(self._by_type.values(), key=lambda item: ORDER.index(item.type)))

@@ -1,0 +1,55 @@
+"""Clocks that run on timestamps in the objects, so that a restarted operator continues them."""
+
+import dataclasses
+import datetime
+
+from finetune_operator.api import Spec, Status
+from finetune_operator.view import Attempt
+
+Time = datetime.datetime
+
+
+@dataclasses.dataclass(frozen=True)
+class Clock:
+    """A time that is to come, or has come."""
+
+    due: Time | None
+
+    def expired(self, now: Time) -> bool:
+        """Whether it has come."""
+        return self.due is not None and now >= self.due
+
+    def remaining(self, now: Time) -> float | None:
+        """Return the seconds until then, None if it never comes."""
+        return max((self.due - now).total_seconds(), 0) if self.due else None
+
+
+def active(spec: Spec, status: Status) -> Clock:
+    """Return the clock of activeDeadlineSeconds: from the first start, reset by a resume."""
+    return _clock(status.active_since, spec.active_deadline_seconds)
+
+
+def startup(spec: Spec, attempt: Attempt) -> Clock:
+    """Return the clock of startupDeadlineSeconds: from the Job's own start until a pod runs.
+
+    A Job that Kueue holds has no startTime, so the clock does not run.
+    """
+    if attempt.job.spec.suspend or has_started(attempt):
+        return Clock(None)
+    return _clock(attempt.job.status.start_time, spec.startup_deadline_seconds)
+
+
+def time_to_live(spec: Spec, status: Status) -> Clock:
+    """Return the clock of ttlSecondsAfterFinished."""
+    return _clock(status.completion_time, spec.ttl_seconds_after_finished)
+
+
+def has_started(attempt: Attempt) -> bool:
+    """Whether a pod of the attempt has run."""
+    return any(pod.status.phase in ("Running", "Succeeded", "Failed") for pod in attempt.pods)
+
+
+def _clock(start: Time | None, seconds: int | None) -> Clock:
+    if start is None or seconds is None:
+        return Clock(None)
+    return Clock(start + datetime.timedelta(seconds=seconds))

@@ -1,0 +1,103 @@
+"""Why a child does not start, in the user's terms: reason, what happened, what to change."""
+
+import re
+from collections.abc import Callable, Iterable
+
+from finetune_operator import constants as c
+from finetune_operator.api import Failure
+from finetune_operator.objects import Event, Pod
+from finetune_operator.view import Attempt
+
+IMAGE_ERRORS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+CONFIG_ERRORS = {"CreateContainerConfigError"}
+CONTAINER_ERRORS = {"CreateContainerError", "RunContainerError", "CrashLoopBackOff"}
+MOUNT_EVENTS = {"FailedMount", "FailedAttachVolume", "FailedMapVolume"}
+
+
+def diagnose(attempt: Attempt, events: Iterable[Event] = ()) -> Failure | None:
+    """Return what the attempt is waiting for, None if it looks well."""
+    pod = attempt.pod
+    if pod is None:
+        return _from_events(events, {"FailedCreate"}, _refused)
+    return (
+        _waiting(pod)
+        or _unscheduled(pod)
+        or _from_events(events, MOUNT_EVENTS, lambda event: _unmounted(event, pod))
+    )
+
+
+def _waiting(pod: Pod) -> Failure | None:
+    waiting = pod.container(c.CONTAINER).waiting
+    if waiting is None:
+        return None
+    if waiting.reason in IMAGE_ERRORS:
+        return Failure(
+            reason=c.IMAGE_PULL_ERROR,
+            message=waiting.message or f"The image cannot be pulled ({waiting.reason}).",
+            hint="Check the name in trainer.image and trainer.imagePullSecrets.",
+            pod=pod.metadata.name,
+        )
+    if waiting.reason in CONFIG_ERRORS:
+        hint = "Create the Secret or ConfigMap that the message names, in the job's namespace."
+        return Failure(
+            reason=c.CONFIG_ERROR, message=waiting.message, hint=hint, pod=pod.metadata.name
+        )
+    if waiting.reason in CONTAINER_ERRORS:
+        hint = "Check trainer.image and trainer.runtimeClassName."
+        return Failure(
+            reason=c.CONTAINER_ERROR, message=waiting.message, hint=hint, pod=pod.metadata.name
+        )
+    return None
+
+
+def _unscheduled(pod: Pod) -> Failure | None:
+    condition = next((p for p in pod.status.conditions if p.type == "PodScheduled"), None)
+    if condition is None or condition.status != "False":
+        return None
+    message, name = condition.message, pod.metadata.name
+    if found := re.search(r'persistentvolumeclaim "([^"]+)" not found', message):
+        claim = found.group(1)
+        hint = f"Create the claim {claim!r}, or correct its name in the FineTuneJob."
+        text = f"There is no PersistentVolumeClaim {claim!r} in namespace {pod.metadata.namespace}."
+        return Failure(reason=c.CLAIM_NOT_FOUND, message=text, hint=hint, pod=name)
+    if "unbound" in message and "PersistentVolumeClaim" in message:
+        hint = "Run `kubectl describe pvc`: its StorageClass or size may not be available."
+        return Failure(reason=c.CLAIM_NOT_BOUND, message=message, hint=hint, pod=name)
+    return Failure(reason=c.UNSCHEDULABLE, message=message, hint=_room(message), pod=name)
+
+
+def _room(message: str) -> str:
+    if found := re.search(r"Insufficient (\S+?)[.,]?(?:\s|$)", message):
+        resource = found.group(1)
+        if "/" in resource:
+            return f"No node has enough free {resource}: lower trainer.gpusPerNode, or wait."
+        return f"No node has enough free {resource}: lower trainer.resources, or wait."
+    if "affinity" in message or "selector" in message:
+        return "No node fits: check trainer.nodeSelector, and that GPU nodes have supported GPUs."
+    if "taint" in message:
+        return "The fitting nodes are tainted: add trainer.tolerations."
+    return "The scheduler found no node; its message says why."
+
+
+def _refused(event: Event) -> Failure:
+    message = event.message
+    if "exceeded quota" in message:
+        hint = "Raise the ResourceQuota, or lower trainer.resources or trainer.gpusPerNode."
+    elif "violates PodSecurity" in message:
+        hint = "The namespace refuses the pod: check its pod-security labels."
+    else:
+        hint = "An admission policy refused the pod; its message says why."
+    return Failure(reason=c.CREATE_REFUSED, message=message, hint=hint)
+
+
+def _unmounted(event: Event, pod: Pod) -> Failure:
+    hint = "Check the claim's volume and the storage driver on the node."
+    return Failure(reason=c.MOUNT_FAILED, message=event.message, hint=hint, pod=pod.metadata.name)
+
+
+def _from_events(
+    events: Iterable[Event], reasons: set[str], build: Callable[[Event], Failure]
+) -> Failure | None:
+    found = [event for event in events if event.reason in reasons and event.type == "Warning"]
+    newest = max(found, key=lambda e: str(e.last_timestamp or e.event_time), default=None)
+    return build(newest) if newest else None

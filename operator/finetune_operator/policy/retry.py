@@ -1,0 +1,191 @@
+"""How an attempt ended, whether another follows, and whether it counts against backoffLimit.
+
+The table is the trainer contract's exit codes; everything the user reads comes from the trainer's
+own error where it left one, because it knows more.
+"""
+
+import dataclasses
+import datetime
+import re
+
+from finetune_operator import constants as c
+from finetune_operator.api import Failure, Status
+from finetune_operator.objects import Job, Pod, Terminated
+from finetune_operator.report import Result, Termination, parse_termination
+from finetune_operator.view import Attempt
+
+MAX_DISRUPTIONS_WITHOUT_PROGRESS = 5
+MAX_BACKOFF_FACTOR = 36
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The end of one attempt."""
+
+    reason: str
+    retried: bool = True
+    counted: bool = True
+    result: Result | None = None
+    failure: Failure | None = None
+
+
+BY_EXIT_CODE = {
+    64: (c.INVALID_SPEC, False, "Correct the FineTuneJob and apply it under another name."),
+    65: (c.INVALID_DATA, False, "Correct the data set and apply the FineTuneJob again."),
+    66: (c.INPUT_NOT_FOUND, False, "Check the URIs of dataset and model."),
+    69: (c.UNSUPPORTED_HARDWARE, True, "Choose other GPUs with trainer.nodeSelector."),
+    70: (c.INTERNAL_ERROR, True, "This is a bug in the trainer: please report it with the log."),
+    73: (c.OUTPUT_NOT_WRITABLE, False, "Check that output.uri may be written by the pod's user."),
+    74: (c.INPUT_OUTPUT_ERROR, True, "Check the free space of the volumes."),
+    75: (c.TEMPORARY_FAILURE, True, "Check the network and the server of the source."),
+    77: (c.PERMISSION_DENIED, False, "Check the credentials and the files' permissions."),
+    80: (c.ACCURACY_BELOW_MINIMUM, False, "Add images, or lower training.minAccuracy."),
+    81: (c.DIVERGED, False, "Lower training.optimizer.learningRate."),
+    82: (c.STALLED, True, "Look for a hanging volume or device in the pod's log."),
+    83: (c.PEER_LOST, True, ""),
+    84: (c.DEVICE_OUT_OF_MEMORY, False, "Lower training.batchSizePerDevice."),
+    134: (c.CRASHED, True, "The trainer died of SIGABRT: see its log."),
+    136: (c.CRASHED, True, "The trainer died of SIGFPE: see its log."),
+    139: (c.CRASHED, True, "The trainer died of SIGSEGV: see its log."),
+    143: (c.INTERRUPTED, True, "The pod was deleted; the next attempt resumes."),
+}
+
+
+def outcome_of(attempt: Attempt, status: Status) -> Outcome | None:
+    """Return how the attempt ended, None while it lives.
+
+    The Job's own condition comes last of all its pods' ends; only a Job that is being deleted
+    never gets one, and a result that its pod left all the same is not thrown away.
+    """
+    pod = attempt.pod
+    terminated = pod.container(c.CONTAINER).terminated if pod else None
+    told = parse_termination(terminated.message) if terminated else None
+    if told and pod and told.job.pod_uid != pod.metadata.uid:
+        told = None
+    if attempt.finished or (attempt.job.metadata.deletion_timestamp and _has_result(told, pod)):
+        return _classify(attempt, terminated, told, status)
+    return None
+
+
+def lost(status: Status, *, suspended: bool) -> Outcome:
+    """Return the outcome of an attempt whose Job is gone."""
+    if suspended:
+        return Outcome(reason=c.SUSPENDED, counted=False)
+    message = "The attempt's Job was deleted by someone else."
+    return _uncounted(c.JOB_DELETED, Failure(reason=c.JOB_DELETED, message=message), status)
+
+
+def backoff_seconds(failures: int, first: float) -> float:
+    """Return the wait after this many counted failures: doubled each time, up to 36 times."""
+    return min(first * 2.0 ** (failures - 1), first * MAX_BACKOFF_FACTOR) if failures else 0
+
+
+def next_start(status: Status, first: float) -> datetime.datetime | None:
+    """Return the earliest time of the next attempt, from the end of the last one."""
+    if not status.history or not status.history[-1].end_time:
+        return None
+    wait = datetime.timedelta(seconds=backoff_seconds(status.failures, first))
+    return status.history[-1].end_time + wait
+
+
+def _has_result(told: Termination | None, pod: Pod | None) -> bool:
+    return bool(told and told.result and pod and pod.ended)
+
+
+def _classify(
+    attempt: Attempt, terminated: Terminated | None, told: Termination | None, status: Status
+) -> Outcome:
+    pod, job = attempt.pod, attempt.job
+    code = terminated.exit_code if terminated else _code_in(job)
+    name = pod.metadata.name if pod else ""
+    if code == 0 and told and told.result:
+        return Outcome(reason=c.COMPLETE, result=told.result)
+    if job.condition("Complete") or code == 0:
+        message = "The pod ended well, but its result could not be read."
+        return _uncounted(c.RESULT_LOST, Failure(reason=c.RESULT_LOST, message=message), status)
+    if _disrupted(pod, job):
+        return _uncounted(c.DISRUPTED, _disruption(pod, job), status)
+    reason, retried, hint = _row(code, terminated, pod)
+    failure = Failure(
+        reason=reason,
+        message=(told.error.message if told and told.error else "") or _why(terminated, pod, job),
+        hint=(told.error.hint if told and told.error else "") or hint,
+        exit_code=code,
+        pod=name,
+        log_tail=_log_tail(terminated, told),
+    )
+    if reason == c.INTERRUPTED:
+        return _uncounted(reason, failure, status, only_if_advanced=True)
+    result = told.result if told else None
+    return Outcome(reason=reason, retried=retried, failure=failure, result=result)
+
+
+def _row(code: int | None, terminated: Terminated | None, pod: Pod | None) -> tuple[str, bool, str]:
+    if terminated and terminated.reason == "OOMKilled":
+        hint = "Raise trainer.resources.limits.memory, or lower training.batchSizePerDevice."
+        return c.OUT_OF_MEMORY, True, hint
+    if code in BY_EXIT_CODE:
+        return BY_EXIT_CODE[code]
+    if code is None and pod and pod.status.reason:
+        return pod.status.reason, True, "The kubelet refused the pod: see its message."
+    return c.UNKNOWN_ERROR, True, "See the pod's log."
+
+
+def _uncounted(
+    reason: str, failure: Failure, status: Status, *, only_if_advanced: bool = False
+) -> Outcome:
+    """Not the user's fault: counts only when it goes on without any progress."""
+    epoch = status.checkpoint.epoch if status.checkpoint else None
+    before = status.history[-1].checkpoint_epoch if status.history else None
+    advanced = (epoch or 0) > (before or 0)
+    in_a_row = 0
+    for record in reversed(status.history):
+        if record.reason not in (c.DISRUPTED, c.INTERRUPTED, c.JOB_DELETED, c.RESULT_LOST):
+            break
+        if record.checkpoint_epoch != epoch:
+            break
+        in_a_row += 1
+    patience = 0 if only_if_advanced else MAX_DISRUPTIONS_WITHOUT_PROGRESS
+    counted = not advanced and in_a_row >= patience
+    return Outcome(reason=reason, counted=counted, failure=failure)
+
+
+def _disrupted(pod: Pod | None, job: Job) -> bool:
+    if pod:
+        return bool(pod.condition("DisruptionTarget")) or pod.status.reason == "Evicted"
+    failed = job.condition("Failed")
+    return bool(failed and "DisruptionTarget" in failed.message)
+
+
+def _disruption(pod: Pod | None, job: Job) -> Failure:
+    condition = (pod and pod.condition("DisruptionTarget")) or job.condition("Failed")
+    message = (condition.message if condition else "") or (pod.status.message if pod else "")
+    return Failure(
+        reason=c.DISRUPTED,
+        message=f"The pod was disrupted: {message}",
+        hint="The next attempt resumes from the last checkpoint.",
+        pod=pod.metadata.name if pod else "",
+    )
+
+
+def _code_in(job: Job) -> int | None:
+    """Read the exit code out of the Job's condition, for a pod that is gone already."""
+    failed = job.condition("Failed")
+    found = re.search(r"exit code (\d+)", failed.message) if failed else None
+    return int(found.group(1)) if found else None
+
+
+def _why(terminated: Terminated | None, pod: Pod | None, job: Job) -> str:
+    if terminated:
+        return f"The trainer exited with code {terminated.exit_code} ({terminated.reason})."
+    if pod and pod.status.message:
+        return pod.status.message
+    failed = job.condition("Failed")
+    return failed.message if failed else ""
+
+
+def _log_tail(terminated: Terminated | None, told: Termination | None) -> tuple[str, ...]:
+    """Without a termination message the kubelet put the end of the log there."""
+    if told or not terminated:
+        return ()
+    return tuple(line[:512] for line in terminated.message.splitlines()[-20:])

@@ -1,0 +1,74 @@
+"""Asks every running trainer pod how far it is. A pod that lies, hangs or floods hurts only
+itself: bounded concurrency, a short timeout, a size limit, and its ids must be right.
+"""
+
+import asyncio
+import logging
+import random
+
+import aiohttp
+
+from finetune_operator import constants as c
+from finetune_operator.cache import Cache, Key
+from finetune_operator.objects import Pod
+from finetune_operator.report import Progress, parse_progress
+from finetune_operator.workqueue import WorkQueue
+
+CONCURRENCY = 32
+TIMEOUT_SECONDS = 2
+MAX_BYTES = 64 * 1024
+log = logging.getLogger(__name__)
+
+
+class Poller:
+    """Keeps cache.progress fresh, and queues the jobs whose progress moved."""
+
+    def __init__(self, cache: Cache, queue: WorkQueue[Key], *, interval_seconds: float) -> None:
+        self._cache = cache
+        self._queue = queue
+        self._interval = interval_seconds
+        self._slots = asyncio.Semaphore(CONCURRENCY)
+
+    async def run(self) -> None:
+        """Poll for ever."""
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        connector = aiohttp.TCPConnector(limit=CONCURRENCY, force_close=True)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+            while True:
+                pods = list(self._cache.running_pods())
+                pause = asyncio.sleep(self._interval * random.uniform(0.9, 1.1))
+                await asyncio.gather(pause, *(self._poll(session, *pod) for pod in pods))
+
+    async def _poll(self, session: aiohttp.ClientSession, pod: Pod, job_uid: str) -> None:
+        async with self._slots:
+            progress = await _fetch(session, pod)
+        uid = pod.metadata.uid
+        if progress is None or (progress.job.pod_uid, progress.job.uid) != (uid, job_uid):
+            return
+        before = self._cache.progress.get(uid)
+        self._cache.progress[uid] = progress
+        if before is None or _shown(before) != _shown(progress):
+            name = pod.metadata.labels.get(c.LABEL_JOB, "")
+            self._queue.add((pod.metadata.namespace, name))
+
+
+async def _fetch(session: aiohttp.ClientSession, pod: Pod) -> Progress | None:
+    address = pod.status.pod_ip
+    host = f"[{address}]" if ":" in address else address
+    try:
+        url = f"http://{host}:{c.TRAINER_PORT}/progress"
+        async with session.get(url, allow_redirects=False) as response:
+            body = await response.content.read(MAX_BYTES + 1)
+            while len(body) <= MAX_BYTES and (more := await response.content.read(MAX_BYTES)):
+                body += more
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        log.debug("progress of %s: %r", pod.metadata.name, error)
+        return None
+    return parse_progress(body) if len(body) <= MAX_BYTES else None
+
+
+def _shown(progress: Progress) -> object:
+    status = progress.trainer_status
+    percentage = status.progress_percentage if status else None
+    metrics = status.metrics if status else ()
+    return progress.stage, percentage, metrics, progress.checkpoint, progress.dataset

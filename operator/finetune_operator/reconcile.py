@@ -1,0 +1,200 @@
+"""One pass over one FineTuneJob: read it, decide, do, write the status once, then tell.
+
+Every step may be the last one before a crash: the next pass starts from what is then true.
+"""
+
+import dataclasses
+import datetime
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from finetune_operator import constants as c
+from finetune_operator import manifests, paths
+from finetune_operator.api import Failure, FineTuneJob, Status
+from finetune_operator.cache import Cache, Key, summarize
+from finetune_operator.client import (
+    AlreadyExists,
+    ApiError,
+    Client,
+    Forbidden,
+    Invalid,
+    NotFound,
+)
+from finetune_operator.decide import Defaults, decide
+from finetune_operator.draft import Draft
+from finetune_operator.events import events_of
+from finetune_operator.mergepatch import merge_patch
+from finetune_operator.metrics import Metrics
+from finetune_operator.objects import Event, Job
+from finetune_operator.policy import deadlines
+from finetune_operator.settings import Settings
+from finetune_operator.view import Attempt, CreateAttempt, DeleteAttempt, Observed, Plan
+
+RETRY_CREATE_SECONDS = 15.0
+WAIT_FOR_NAME_SECONDS = 2.0
+log = logging.getLogger(__name__)
+
+
+class _EventList(msgspec.Struct):
+    items: list[Event]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why the Job of an attempt could not be created."""
+
+    failure: Failure
+    retry_after_seconds: float | None
+    """None: never."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconciler:
+    """What a reconcile needs."""
+
+    client: Client
+    cache: Cache
+    metrics: Metrics
+    settings: Settings
+    clock: Callable[[], datetime.datetime]
+
+    async def __call__(self, key: Key) -> float | None:
+        """Bring the FineTuneJob one step on; return in how many seconds to look again."""
+        namespace, name = key
+        path = f"{paths.fine_tune_jobs(namespace)}/{name}"
+        try:
+            job = await self.client.get(path, FineTuneJob)
+        except NotFound:
+            self.cache.jobs.pop(key, None)
+            return None
+        self.cache.jobs[key] = summarize(job.metadata.uid, job.status)
+        if job.metadata.deletion_timestamp:
+            return None  # the garbage collector takes the children along
+        now = self.clock()
+        seen, look_again = await self._observe(job, now)
+        plan = decide(seen, now, self._defaults(job))
+        refusal = await self._execute(job, plan)
+        status = _refused(job, plan.status, refusal, now) if refusal else plan.status
+        await self._write(key, job, status, now)
+        retry = refusal.retry_after_seconds if refusal else None
+        waits = [plan.requeue_after_seconds, look_again, retry]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _defaults(self, job: FineTuneJob) -> Defaults:
+        gpu = job.spec.trainer.gpus_per_node > 0
+        settings = self.settings
+        return Defaults(
+            image=settings.trainer_gpu_image if gpu else settings.trainer_image,
+            backoff_seconds=settings.backoff_seconds,
+        )
+
+    async def _observe(
+        self, job: FineTuneJob, now: datetime.datetime
+    ) -> tuple[Observed, float | None]:
+        """Gather the children; read the Events of one that is stuck."""
+        attempts = self.cache.attempts_of(job.metadata.uid)
+        newest = attempts[-1] if attempts else None
+        progress = (
+            self.cache.progress.get(newest.pod.metadata.uid) if newest and newest.pod else None
+        )
+        events: tuple[Event, ...] = ()
+        look_again = None
+        if newest and not job.status.finished and not deadlines.has_started(newest):
+            age = (now - (newest.job.metadata.creation_timestamp or now)).total_seconds()
+            look_again = max(self.settings.stuck_after_seconds - age, 5)
+            if age >= self.settings.stuck_after_seconds and not newest.job.spec.suspend:
+                events = await self._events_of(newest)
+        return Observed(job=job, attempts=attempts, progress=progress, events=events), look_again
+
+    async def _events_of(self, attempt: Attempt) -> tuple[Event, ...]:
+        child = attempt.pod or attempt.job
+        query = {"fieldSelector": f"involvedObject.uid={child.metadata.uid}", "limit": "50"}
+        path = paths.core_events(child.metadata.namespace)
+        return tuple((await self.client.list(path, _EventList, query=query)).items)
+
+    async def _execute(self, job: FineTuneJob, plan: Plan) -> Refusal | None:
+        """Do the plan's actions; all are harmless when done twice."""
+        namespace = job.metadata.namespace
+        for action in plan.actions:
+            match action:
+                case CreateAttempt(number):
+                    return await self._create(job, plan.status.image, number)
+                case DeleteAttempt(name, uid):
+                    await self.client.delete(f"{paths.jobs(namespace)}/{name}", uid=uid)
+                case _:
+                    path = f"{paths.fine_tune_jobs(namespace)}/{job.metadata.name}"
+                    await self.client.delete(path, uid=job.metadata.uid)
+        return None
+
+    async def _create(self, job: FineTuneJob, image: str, number: int) -> Refusal | None:
+        """Create the attempt's Job. Its name is fixed: that it exists is as good as created."""
+        settings = self.settings
+        manifest = manifests.build_job(
+            job,
+            number=number,
+            image=image,
+            own_image=image in (settings.trainer_image, settings.trainer_gpu_image),
+            pull=settings.image_pull_policy,
+        )
+        path = paths.jobs(job.metadata.namespace)
+        try:
+            created = await self.client.create(path, manifest, Job)
+        except AlreadyExists:
+            return await self._adopt(job, f"{path}/{manifest['metadata']['name']}")
+        except (Forbidden, Invalid) as error:
+            hint = "The message says what refuses the Job: a quota, a policy, or a field of it."
+            failure = Failure(reason=c.CREATE_REFUSED, message=str(error), hint=hint)
+            return Refusal(failure=failure, retry_after_seconds=RETRY_CREATE_SECONDS)
+        self.cache.observe_attempt(created)
+        return None
+
+    async def _adopt(self, job: FineTuneJob, path: str) -> Refusal | None:
+        """Decide whose the Job with our name is: ours, one that is going away, or a stranger's."""
+        found = await self.client.get(path, Job)  # NotFound: gone meanwhile; the pass is repeated
+        if found.metadata.controller_uid == job.metadata.uid:
+            self.cache.observe_attempt(found)
+            return None
+        owner = next((o for o in found.metadata.owner_references if o.controller), None)
+        name = found.metadata.name
+        if owner and owner.kind == c.KIND:
+            message = f"Job {name!r} of an earlier FineTuneJob is still being deleted."
+            failure = Failure(reason=c.NAME_TAKEN, message=message)
+            return Refusal(failure=failure, retry_after_seconds=WAIT_FOR_NAME_SECONDS)
+        message = f"There is a Job {name!r} in the namespace that is not this FineTuneJob's."
+        hint = "Delete that Job, or apply the FineTuneJob under another name."
+        failure = Failure(reason=c.NAME_TAKEN, message=message, hint=hint)
+        return Refusal(failure=failure, retry_after_seconds=None)
+
+    async def _write(
+        self, key: Key, job: FineTuneJob, status: Status, now: datetime.datetime
+    ) -> None:
+        """Write what changed, if it did, on the version that was read; then events and counters."""
+        patch = merge_patch(msgspec.to_builtins(job.status), msgspec.to_builtins(status))
+        if not patch:
+            return
+        version = {"resourceVersion": job.metadata.resource_version}
+        path = f"{paths.fine_tune_jobs(key[0])}/{key[1]}/status"
+        await self.client.patch(path, {"metadata": version, "status": patch}, FineTuneJob)
+        self.cache.jobs[key] = summarize(job.metadata.uid, status)
+        self.metrics.count(key[0], job.status, status)
+        if status.phase != job.status.phase:
+            log.info("%s/%s: %s", *key, status.phase)
+        for event in events_of(job, status, now):
+            try:
+                await self.client.create(paths.events(key[0]), event, Event)
+            except ApiError as error:  # a lost event is no reason to do the pass again
+                log.warning("event of %s/%s: %s", *key, error)
+
+
+def _refused(job: FineTuneJob, planned: Status, refusal: Refusal, now: datetime.datetime) -> Status:
+    """Say that the attempt could not be created, and so was not started."""
+    status = msgspec.structs.replace(
+        planned, attempts=planned.attempts - 1, current_attempt=None, failure=refusal.failure
+    )
+    if refusal.retry_after_seconds is not None:
+        return status
+    draft = Draft(FineTuneJob(metadata=job.metadata, spec=job.spec, status=status), now)
+    draft.fail(refusal.failure.reason, refusal.failure)
+    return draft.finish()

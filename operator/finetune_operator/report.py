@@ -1,0 +1,77 @@
+"""What the trainer reports: the operator's side of the trainer contract.
+
+Read leniently: a trainer image may be older or newer than the operator, and a user's own image
+may send anything. What does not parse is no report.
+"""
+
+import msgspec
+
+from finetune_operator.api import (
+    CheckpointStatus,
+    DatasetStatus,
+    Metric,
+    ModelStatus,
+    OutputStatus,
+    TrainerStatus,
+)
+from finetune_operator.objects import Object
+
+
+class JobRef(Object):
+    """Whose report it is; one with other ids is discarded (pod addresses are reused)."""
+
+    uid: str
+    attempt: int
+    pod_uid: str
+
+
+class Progress(Object):
+    """Body of GET /progress."""
+
+    job: JobRef
+    stage: str
+    step: int = 0
+    trainer_status: TrainerStatus | None = None
+    dataset: DatasetStatus | None = None
+    model: ModelStatus | None = None
+    checkpoint: CheckpointStatus | None = None
+    log_tail: tuple[str, ...] = ()
+
+
+class Result(Object):
+    accuracy: str
+    metrics: tuple[Metric, ...] = ()
+    dataset: DatasetStatus | None = None
+    model: ModelStatus | None = None
+    checkpoint: CheckpointStatus | None = None
+    output: OutputStatus | None = None
+
+
+class Error(Object):
+    reason: str
+    message: str = ""
+    hint: str = ""
+
+
+class Termination(Object):
+    """The termination message."""
+
+    job: JobRef
+    result: Result | None = None
+    error: Error | None = None
+
+
+def parse_progress(body: bytes) -> Progress | None:
+    """Parse a /progress body; None if it is not one."""
+    try:
+        return msgspec.json.decode(body, type=Progress)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def parse_termination(message: str) -> Termination | None:
+    """Parse a termination message; None if it is not one (then it is the end of a log)."""
+    try:
+        return msgspec.json.decode(message, type=Termination)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,48 @@
+"""The operator's own HTTP: /metrics, /healthz, /readyz, served in the event loop.
+
+In the loop, because the metrics iterate what the loop changes; and a loop that is stuck then
+fails its liveness probe by itself.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, exposition
+
+
+class Server:
+    """Answers probes and scrapes."""
+
+    def __init__(
+        self, *, registry: CollectorRegistry, healthy: Callable[[], str], ready: Callable[[], str]
+    ) -> None:
+        self._registry = registry
+        self._healthy = healthy
+        self._ready = ready
+
+    async def run(self, port: int) -> None:
+        """Serve until cancelled."""
+        app = web.Application()
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", _probe(self._healthy))
+        app.router.add_get("/readyz", _probe(self._ready))
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, port=port).start()
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+
+
+def _probe(problem: Callable[[], str]) -> Callable[[web.Request], "asyncio.Future[web.Response]"]:
+    async def answer(request: web.Request) -> web.Response:
+        text = problem()
+        return web.Response(text=text or "ok", status=503 if text else 200)
+
+    return answer  # type: ignore[return-value]

@@ -1,0 +1,64 @@
+"""The operator's settings, one environment variable each; the chart's values map 1:1."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Self
+
+PREFIX = "FINETUNE_OPERATOR_"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Read once at start; a wrong value ends the process with the variable named."""
+
+    trainer_image: str = ""
+    """Image of trainer pods without GPUs, for jobs that name none."""
+    trainer_gpu_image: str = ""
+    """Image of trainer pods with GPUs, for jobs that name none."""
+    image_pull_policy: str = "IfNotPresent"
+    """imagePullPolicy of trainer pods, for jobs that name none."""
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to watch; empty: all of the cluster."""
+    workers: int = 8
+    """Reconciles at the same time; never two of one FineTuneJob."""
+    progress_interval_seconds: float = 5
+    """How often each running pod is asked, and each status written at most."""
+    sweep_interval_seconds: float = 300
+    """How often all FineTuneJobs are listed, to find what a watch missed."""
+    port: int = 8080
+    """Port of /metrics, /healthz and /readyz."""
+    log_level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR."""
+    stuck_after_seconds: float = 15
+    """Age at which a child that has not started is looked up in the Events."""
+    backoff_seconds: float = 10
+    """Wait after the first counted failure; doubled for each further one, up to 36 times this."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Take FINETUNE_OPERATOR_<FIELD> for each field; raises ValueError naming the variable."""
+        values: dict[str, object] = {}
+        for field in dataclasses.fields(cls):
+            name = PREFIX + field.name.upper()
+            if (text := environment.get(name, "")) != "":
+                values[field.name] = _parse(name, text, field.default)
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _parse(name: str, text: str, default: object) -> object:
+    if isinstance(default, tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if isinstance(default, str):
+        return text
+    try:
+        value = (
+            int(text)
+            if isinstance(default, int) and name.endswith(("PORT", "WORKERS"))
+            else float(text)
+        )
+    except ValueError:
+        raise ValueError(f"{name}: {text!r} is not a number") from None
+    if value <= 0:
+        raise ValueError(f"{name}: {text} must be greater than 0")
+    return value

@@ -1,0 +1,76 @@
+"""What decide is given and what it returns."""
+
+import dataclasses
+
+from finetune_operator.api import FineTuneJob, Status
+from finetune_operator.objects import Event, Job, Pod
+from finetune_operator.report import Progress
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One attempt's Job and the pods it has had; Kueue may give a Job several over time."""
+
+    number: int
+    job: Job
+    pods: tuple[Pod, ...] = ()
+
+    @property
+    def pod(self) -> Pod | None:
+        """The newest pod."""
+        return max(self.pods, key=lambda pod: str(pod.metadata.creation_timestamp), default=None)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the Job controller is done with it: then all its pods have ended."""
+        return bool(self.job.condition("Complete") or self.job.condition("Failed"))
+
+    @property
+    def holds_pods(self) -> bool:
+        """Whether a pod of it may still run."""
+        return any(not pod.ended for pod in self.pods)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Observed:
+    """A FineTuneJob and everything known of its children, at one moment."""
+
+    job: FineTuneJob
+    attempts: tuple[Attempt, ...] = ()
+    """Live children, by number."""
+    progress: Progress | None = None
+    """Last answer of the live attempt's newest pod."""
+    events: tuple[Event, ...] = ()
+    """Warnings about a child that is stuck."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CreateAttempt:
+    """Create the Job of this attempt."""
+
+    number: int
+
+
+@dataclasses.dataclass(frozen=True)
+class DeleteAttempt:
+    """Delete this Job and its pods, with grace."""
+
+    name: str
+    uid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class DeleteSelf:
+    """Delete the FineTuneJob: its time to live is over."""
+
+
+Action = CreateAttempt | DeleteAttempt | DeleteSelf
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to do now, what to say of it, and when to look again."""
+
+    status: Status
+    actions: tuple[Action, ...] = ()
+    requeue_after_seconds: float | None = None

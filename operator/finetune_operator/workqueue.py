@@ -1,0 +1,94 @@
+"""A keyed work queue with client-go's semantics: one key is never with two workers, and a key
+added while it is worked on is worked on once more.
+"""
+
+import asyncio
+import heapq
+import itertools
+import random
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+
+
+class WorkQueue(Generic[K]):
+    """Keys to work on, now or at a later time of the running loop's clock."""
+
+    def __init__(self) -> None:
+        self._ready: asyncio.Queue[K] = asyncio.Queue()
+        self._waiting: set[K] = set()  # in _ready
+        self._active: set[K] = set()
+        self._dirty: set[K] = set()  # added while active
+        self._due: dict[K, float] = {}
+        self._timers: list[tuple[float, int, K]] = []
+        self._order = itertools.count()
+        self._alarm: asyncio.TimerHandle | None = None
+
+    def add(self, key: K) -> None:
+        """Work on the key as soon as a worker is free."""
+        self._due.pop(key, None)
+        if key in self._active:
+            self._dirty.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.put_nowait(key)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Work on the key no later than in `seconds`; the earliest of several times holds."""
+        due = asyncio.get_running_loop().time() + max(seconds, 0)
+        if due < self._due.get(key, float("inf")):
+            self._due[key] = due
+            heapq.heappush(self._timers, (due, next(self._order), key))
+            self._set_alarm()
+
+    async def get(self) -> K:
+        """Wait for a key; the caller must call done() with it."""
+        key = await self._ready.get()
+        self._waiting.discard(key)
+        self._active.add(key)
+        return key
+
+    def done(self, key: K) -> None:
+        """End the work on a key; it comes again at once if it was added meanwhile."""
+        self._active.discard(key)
+        if key in self._dirty:
+            self._dirty.discard(key)
+            self.add(key)
+
+    def __len__(self) -> int:
+        """Return the number of keys that wait for a worker."""
+        return len(self._waiting) + len(self._dirty)
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = None
+        if self._timers:
+            self._alarm = asyncio.get_running_loop().call_at(self._timers[0][0], self._ring)
+
+    def _ring(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._timers and self._timers[0][0] <= now:
+            due, _, key = heapq.heappop(self._timers)
+            if self._due.get(key) == due:  # else it was superseded
+                self.add(key)
+        self._set_alarm()
+
+
+class Backoff(Generic[K]):
+    """Delay of repeated errors by key: doubled from `first` to `most` seconds, with jitter."""
+
+    def __init__(self, *, first: float = 0.5, most: float = 60) -> None:
+        self._first = first
+        self._most = most
+        self._errors: dict[K, int] = {}
+
+    def next(self, key: K) -> float:
+        """Return the seconds to wait after one more error of the key."""
+        errors = self._errors[key] = self._errors.get(key, 0) + 1
+        delay = min(self._first * 2.0 ** min(errors - 1, 30), self._most)
+        return delay * random.uniform(0.75, 1.0)
+
+    def forget(self, key: K) -> None:
+        """Start over: the key had no error."""
+        self._errors.pop(key, None)

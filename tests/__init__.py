@@ -1,0 +1,1 @@
+"""Tests of finetune-operator, and the tools they share."""

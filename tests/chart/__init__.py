@@ -1,0 +1,1 @@
+"""The chart, the rendered manifests, the dashboard and the alert rules."""

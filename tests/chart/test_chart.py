@@ -1,0 +1,107 @@
+"""The chart as text: what Helm says of it, its values, and what is rendered from it."""
+
+import re
+import subprocess
+from dataclasses import fields
+
+import pytest
+import yaml
+from finetune_operator.settings import PREFIX, Settings
+
+from deploy.render import dashboard, operator_yaml
+from deploy.render.operator_yaml import ALERTS, ALERTS_IN_CHART, CHART, OUTPUT, helm, template
+from tests.cluster.build import HELM, HELM_UNITTEST, ensure
+
+SNAPSHOT = CHART / "tests/__snapshot__/defaults_test.yaml.snap"
+EVERYTHING = CHART / "ci/everything-values.yaml"
+
+
+def test_helm_lint_finds_nothing() -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART))
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART), f"--values={EVERYTHING}")
+
+
+def test_helm_unittest_passes_and_the_defaults_are_those_reviewed() -> None:
+    ensure(HELM_UNITTEST)
+    reviewed = SNAPSHOT.read_text()
+    program = HELM_UNITTEST.directory / "helm-unittest"
+    run = subprocess.run([program, "--strict", CHART], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout
+    # Without a stored snapshot helm-unittest writes one and calls that a success.
+    assert SNAPSHOT.read_text() == reviewed
+
+
+@pytest.mark.parametrize(
+    ("flag", "complaint"),
+    [
+        ("--set=setting.workers=1", "'setting' not allowed"),
+        ("--set=settings.worker=1", "'worker' not allowed"),
+        ("--set=trainer.image.repo=x", "'repo' not allowed"),
+        ("--set=prometheus.serviceMonitor.enable=true", "'enable' not allowed"),
+        ("--set=image.pullPolicy=Sometimes", "'Always', 'IfNotPresent', 'Never'"),
+        ("--set=settings.workers=0", "minimum: got 0, want 1"),
+        ("--set=settings.logLevel=info", "'DEBUG', 'INFO', 'WARNING', 'ERROR'"),
+        ("--set=image.digest=latest", "'latest' does not match pattern"),
+        ("--set=grafana.dashboards.labels.x=1", "got number, want string"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(flag: str, complaint: str) -> None:
+    command = [str(HELM.directory / "helm"), "template", "x", str(CHART), flag]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode != 0
+    assert complaint in run.stderr
+
+
+def test_every_value_has_a_comment() -> None:
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    uncommented = [
+        line
+        for above, line in zip(["", *lines], lines, strict=False)
+        if re.match(r" *[a-zA-Z]+: .", line) and not above.lstrip().startswith("#")
+    ]
+    # Kubernetes' own words inside a commented value.
+    assert [line.split(":")[0].strip() for line in uncommented] == ["cpu", "memory", "memory"]
+
+
+def test_every_setting_of_the_operator_has_a_value_with_the_same_default() -> None:
+    (deployment,) = template("--show-only=templates/deployment.yaml")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert set(environment) == {PREFIX + field.name.upper() for field in fields(Settings)}
+    settings = Settings.from_environment(environment)
+    assert settings == Settings(
+        trainer_image=settings.trainer_image, trainer_gpu_image=settings.trainer_gpu_image
+    )
+
+
+def test_operator_yaml_is_the_rendered_chart() -> None:
+    assert OUTPUT.read_text() == operator_yaml.render(), "run `make render`"
+
+
+def test_operator_yaml_begins_with_its_namespace_and_has_nothing_of_helm() -> None:
+    first, *others = yaml.safe_load_all(OUTPUT.read_text())
+    assert (first["kind"], first["metadata"]["name"]) == ("Namespace", operator_yaml.NAMESPACE)
+    kinds = {"ServiceAccount", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+    assert {other["kind"] for other in others} == kinds | {"Service", "Deployment"}
+    labels = {label for other in others for label in other["metadata"]["labels"]}
+    assert labels.isdisjoint({"helm.sh/chart", "app.kubernetes.io/managed-by"})
+
+
+def test_the_crd_in_the_chart_is_the_generated_one() -> None:
+    generated = yaml.safe_load((CHART / "files/finetunejobs.yaml").read_text())
+    (rendered,) = template("--show-only=templates/crd.yaml")
+    assert rendered["spec"] == generated["spec"]
+    assert rendered["metadata"]["name"] == generated["metadata"]["name"]
+
+
+def test_the_dashboard_is_rendered_from_its_source() -> None:
+    for place in dashboard.PLACES:
+        assert place.read_text() == dashboard.render(), "run `make render`"
+
+
+def test_the_alert_rules_in_the_chart_are_those_for_prometheus() -> None:
+    assert ALERTS_IN_CHART.read_text() == ALERTS.read_text(), "run `make render`"
+    (rule,) = template(
+        "--show-only=templates/prometheusrule.yaml", "--set=prometheus.rules.enabled=true"
+    )
+    assert rule["spec"] == yaml.safe_load(ALERTS.read_text())

@@ -1,0 +1,1 @@
+"""A real Kubernetes for tests and the demo: one or two nodes, or the control plane alone."""

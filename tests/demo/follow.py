@@ -1,0 +1,76 @@
+"""Follows a FineTuneJob in one line: phase, progress, accuracy, what it waits for.
+
+On a terminal the line is redrawn; in a log each change is a line of its own.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from tests.demo.clusters import Cluster
+
+Status = dict[str, Any]
+
+
+def follow(cluster: Cluster, *, namespace: str, name: str) -> Status:
+    """Show the job until it has ended; return its last status."""
+    start = time.monotonic()
+    shown = phase = ""
+    for status in watch(cluster, namespace=namespace, name=name):
+        text = describe(status)
+        if text == shown:
+            continue
+        draw(f"{time.monotonic() - start:5.0f} s  {text}", keep=status.get("phase") != phase)
+        shown, phase = text, status.get("phase", "")
+        if phase in ("Complete", "Failed"):
+            break
+    print()
+    return status
+
+
+def watch(cluster: Cluster, *, namespace: str, name: str) -> Iterator[Status]:
+    """Yield each status of the job for as long as it exists."""
+    command = ["kubectl", "--namespace", namespace, "get", "finetunejob", name]
+    command += ["--watch", "--output", 'jsonpath={.status}{"\\n"}']
+    while True:  # the API server ends each watch after some minutes
+        process = subprocess.Popen(command, env=cluster.environment, stdout=subprocess.PIPE)
+        assert process.stdout
+        try:
+            yield from (json.loads(line or "{}") for line in process.stdout if line.strip())
+        finally:
+            process.kill()
+            code = process.wait()
+        if code == 1:
+            raise SystemExit(f"FineTuneJob {namespace}/{name} is gone")
+
+
+def describe(status: Status) -> str:
+    """Say in one line where the job is."""
+    trainer = status.get("trainerStatus", {})
+    parts = [f"{status.get('phase', 'Pending'):<9}"]
+    if "progressPercentage" in trainer:
+        parts.append(f"{trainer['progressPercentage']:3} %")
+    if status.get("accuracy"):
+        parts.append(f"accuracy {status['accuracy']}")
+    else:
+        parts += [f"{metric['name']} {metric['value']}" for metric in trainer.get("metrics", [])]
+    if status.get("eta") and not status.get("accuracy"):
+        parts.append(f"{status['eta']} left")
+    if status.get("attempts", 1) > 1:
+        parts.append(f"attempt {status['attempts']}")
+    if "failure" in status:
+        parts.append(status["failure"]["message"])
+    return "  ".join(parts)
+
+
+def draw(line: str, *, keep: bool) -> None:
+    """Redraw the line on a terminal, below the last one if that is worth keeping; else print it."""
+    if not sys.stdout.isatty():
+        print(line, flush=True)
+        return
+    width = shutil.get_terminal_size().columns - 1
+    print(f"{chr(10) if keep else chr(13)}\033[K{line[:width]}", end="", flush=True)

@@ -1,0 +1,1 @@
+"""Builds the container images with buildah, for machines without a Docker engine."""

@@ -1,0 +1,36 @@
+"""Runs buildah on a store of our own in the user's cache: never the machine's images."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CACHE = (
+    Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "finetune-operator/images"
+)
+RUN_ROOT = Path("/run/finetune-images")
+
+
+def buildah(*arguments: str, show: bool = False) -> str:
+    """Run buildah and return its answer; with `show` that is progress and goes to stderr."""
+    if os.geteuid() != 0:
+        raise SystemExit("building images needs root: buildah mounts overlays here")
+    if not shutil.which("buildah"):
+        raise SystemExit("buildah is missing: apt-get install buildah mmdebstrap")
+    store = ["--root", str(CACHE / "store"), "--runroot", str(RUN_ROOT)]
+    command = ["buildah", *store, "--storage-driver", "overlay", *arguments]
+    output = sys.stderr if show else subprocess.PIPE
+    return (subprocess.run(command, check=True, text=True, stdout=output).stdout or "").strip()
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Let one process at a time make NAME; the others find it done."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

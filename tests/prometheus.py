@@ -1,0 +1,180 @@
+"""Debian's Prometheus on a loopback address, scraping one operator as the ServiceMonitor says.
+
+with Prometheus("10.244.0.7:8080") as prometheus:
+    accuracy = prometheus.wait_for('finetune_job_accuracy{name="flowers"}')
+"""
+
+import json
+import random
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+import yaml
+
+from deploy.render.operator_yaml import ALERTS, NAMESPACE, ROOT, template
+
+DASHBOARD = ROOT / "deploy/grafana/finetune-jobs.json"
+READY_SECONDS = 30
+# What Grafana puts in place of a variable when "All" is selected.
+VARIABLES = {"$namespace": ".*", "$job": ".*", "$__rate_interval": "10s"}
+
+
+class Prometheus:
+    """A running Prometheus with the project's alert rules; a context manager."""
+
+    def __init__(self, target: str, *, scrape_seconds: float = 1) -> None:
+        """Choose the address (host:port) whose metrics are read, and how often."""
+        self._target = target
+        self._interval = f"{scrape_seconds * 1000:.0f}ms"
+        self._directory = Path(tempfile.mkdtemp(prefix="finetune-prometheus-"))
+        # Every 127.x.y.z is this machine: an address of its own needs no hunt for a free port.
+        host = ".".join(str(random.randint(1, 254)) for _ in range(3))
+        self._address = f"127.{host}:9090"
+        self._http = requests.Session()
+        # A proxy from the environment is not for this machine.
+        self._http.trust_env = False
+
+    def __enter__(self) -> Self:
+        """Start it and wait until it answers queries."""
+        (self._directory / "prometheus.yaml").write_text(yaml.safe_dump(self._configuration()))
+        with (self._directory / "log").open("wb") as log:
+            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log)
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop it and remove its data."""
+        self._stop()
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The series of an instant query: [{"metric": labels, "value": [time, text]}]."""
+        answer = self._get("query", query=expression)
+        if answer["resultType"] != "vector":
+            raise ValueError(f"{expression!r} gives a {answer['resultType']}, not a vector")
+        series: list[dict[str, Any]] = answer["result"]
+        return series
+
+    def wait_for(self, expression: str, *, seconds: float = 30) -> list[dict[str, Any]]:
+        """Query until there is data: a scrape may not have happened yet, a rate needs two."""
+        deadline = time.monotonic() + seconds
+        while not (series := self.query(expression)):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no data for {expression!r} in {seconds} s")
+            time.sleep(0.2)
+        return series
+
+    def rules(self) -> list[dict[str, Any]]:
+        """The alert rules, each with its health and last error."""
+        groups = self._get("rules")["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+    def _get(self, path: str, **parameters: str) -> Any:
+        url = f"http://{self._address}/api/v1/{path}"
+        answer = self._http.get(url, params=parameters, timeout=10).json()
+        if answer["status"] != "success":
+            raise ValueError(f"{parameters}: {answer['error']}")
+        return answer["data"]
+
+    def _configuration(self) -> dict[str, Any]:
+        (monitor,) = template(
+            "--show-only=templates/servicemonitor.yaml",
+            "--set=prometheus.serviceMonitor.enabled=true",
+        )
+        (endpoint,) = monitor["spec"]["endpoints"]
+        name = monitor["metadata"]["name"]
+        # The labels the Prometheus Operator's relabelling gives each target of a ServiceMonitor.
+        labels = {
+            "namespace": NAMESPACE,
+            "service": name,
+            "endpoint": endpoint["port"],
+            "container": "operator",
+            "pod": f"{name}-0",
+        }
+        scrape = {
+            "job_name": monitor["metadata"]["labels"][monitor["spec"]["jobLabel"]],
+            "metrics_path": endpoint["path"],
+            "honor_labels": endpoint["honorLabels"],
+            "static_configs": [{"targets": [self._target], "labels": labels}],
+        }
+        intervals = {"scrape_interval": self._interval, "evaluation_interval": self._interval}
+        return {
+            "global": intervals | {"scrape_timeout": self._interval},
+            "rule_files": [str(ALERTS)],
+            "scrape_configs": [scrape],
+        }
+
+    def _command(self) -> list[str]:
+        program = shutil.which("prometheus")
+        if not program:
+            raise FileNotFoundError("prometheus is not installed: apt-get install prometheus")
+        return [
+            *("setpriv", "--pdeathsig", "KILL", "--", program),
+            f"--config.file={self._directory / 'prometheus.yaml'}",
+            f"--storage.tsdb.path={self._directory / 'data'}",
+            f"--web.listen-address={self._address}",
+        ]
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._is_ready():
+            if self._process.poll() is not None:
+                raise RuntimeError((self._directory / "log").read_text()[-4000:])
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"prometheus was not ready in {READY_SECONDS} s")
+            time.sleep(0.05)
+
+    def _is_ready(self) -> bool:
+        try:
+            return self._http.get(f"http://{self._address}/-/ready", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def _stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._http.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def dashboard_queries() -> list[tuple[str, str]]:
+    """Title and PromQL of each query on the dashboard, as Grafana sends it with "All" selected."""
+    return [
+        (panel["title"], _substitute(target["expr"]))
+        for panel in json.loads(DASHBOARD.read_text())["panels"]
+        for target in panel.get("targets", ())
+    ]
+
+
+def dashboard_variables() -> list[tuple[str, str, str]]:
+    """Name, series and label of each variable whose values Grafana asks Prometheus for."""
+    return [
+        (variable["name"], *_label_values(variable["query"]["query"]))
+        for variable in json.loads(DASHBOARD.read_text())["templating"]["list"]
+        if variable["type"] == "query"
+    ]
+
+
+def _label_values(query: str) -> tuple[str, str]:
+    series, label = query.removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
+    return _substitute(series), label
+
+
+def _substitute(expression: str) -> str:
+    for variable, value in VARIABLES.items():
+        expression = expression.replace(variable, value)
+    return expression

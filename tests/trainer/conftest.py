@@ -1,0 +1,8 @@
+"""MXNet reads its settings when it is imported: before any test module does that."""
+
+import os
+
+from finetune_trainer import threads
+
+os.environ.update(threads.QUIET)
+os.environ["OMP_NUM_THREADS"] = "1"  # small networks: more threads only wait for each other

@@ -1,0 +1,102 @@
+import hashlib
+import random
+
+import pytest
+from finetune_trainer.contract import ExitCode, Split, TrainerError
+from finetune_trainer.dataset.split import (
+    check_class_sizes,
+    check_split,
+    train_count,
+    training_paths,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+fractions = st.integers(1, 99).map(lambda percent: f"0.{percent:02}")
+
+
+def photos(count: int, *, name: str = "cat") -> list[tuple[str, str]]:
+    return [
+        (f"{name}/{n}.jpg", hashlib.sha256(f"{name}{n}".encode()).hexdigest()) for n in range(count)
+    ]
+
+
+@given(st.integers(2, 500), fractions)
+def test_a_fraction_leaves_at_least_one_image_on_each_side(images: int, fraction: str) -> None:
+    count = train_count(images, Split(train_fraction=fraction))
+    assert 1 <= count < images
+    assert abs(count - images * float(fraction)) <= 1
+
+
+def test_a_single_image_trains() -> None:
+    assert train_count(1, Split()) == 1
+
+
+def test_four_of_five_train_by_default() -> None:
+    assert train_count(100, Split()) == 80
+
+
+@given(st.integers(1, 60), st.randoms(use_true_random=False))
+def test_the_order_in_which_photos_are_found_does_not_matter(
+    per_class: int, shuffler: random.Random
+) -> None:
+    found = photos(61)
+    expected = training_paths(found, Split(train_per_class=per_class))
+    shuffler.shuffle(found)
+    assert training_paths(found, Split(train_per_class=per_class)) == expected
+    assert len(expected) == per_class
+
+
+def test_another_seed_gives_another_split_of_the_same_size() -> None:
+    first = training_paths(photos(50), Split(seed=1))
+    second = training_paths(photos(50), Split(seed=2))
+    assert first != second
+    assert len(first) == len(second) == 40
+
+
+def test_a_photo_more_moves_none_of_the_others_but_one_across() -> None:
+    before = training_paths(photos(50), Split(train_per_class=30))
+    after = training_paths(photos(51), Split(train_per_class=30))
+    assert len(before ^ after) <= 2
+
+
+def test_renaming_a_class_does_not_change_who_trains() -> None:
+    cats = photos(20)
+    renamed = [(path.replace("cat", "felis"), sha256) for path, sha256 in cats]
+    first = training_paths(cats, Split())
+    assert {path.replace("cat", "felis") for path in first} == training_paths(renamed, Split())
+
+
+@pytest.mark.parametrize("fraction", ["0", "1", "1.5"])
+def test_a_fraction_that_leaves_nothing_is_refused(fraction: str) -> None:
+    with pytest.raises(TrainerError, match="trainFraction") as caught:
+        check_split(Split(train_fraction=fraction), has_validation_source=False)
+    assert caught.value.code == ExitCode.InvalidSpec
+
+
+@pytest.mark.parametrize(
+    ("split", "validated", "named"),
+    [
+        (Split(train_per_class=5, train_fraction="0.5"), False, "both"),
+        (Split(train_per_class=5), True, "validationSource"),
+        (Split(train_fraction="0.5"), True, "validationSource"),
+    ],
+)
+def test_settings_that_exclude_each_other_are_refused(
+    split: Split, validated: bool, named: str
+) -> None:
+    with pytest.raises(TrainerError, match=named):
+        check_split(split, has_validation_source=validated)
+
+
+def test_classes_too_small_for_the_split_are_named_with_the_largest_number_that_works() -> None:
+    with pytest.raises(TrainerError, match=r"needs 61 readable photos .* in dog \(60\)") as caught:
+        check_class_sizes({"cat": 61, "dog": 60}, Split(train_per_class=60))
+    assert caught.value.code == ExitCode.InvalidData
+    assert "at most 59" in caught.value.hint
+    check_class_sizes({"cat": 61, "dog": 61}, Split(train_per_class=60))
+
+
+def test_a_class_without_a_readable_photo_is_named() -> None:
+    with pytest.raises(TrainerError, match=r"No readable photo .*: dog \(0\)"):
+        check_class_sizes({"cat": 5, "dog": 0}, Split())

@@ -1,0 +1,139 @@
+"""Exactness: what is reported equals a recount of the saved model, image by image."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+import pytest
+from finetune_trainer import files
+from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.dataset.read import Reader
+from finetune_trainer.evaluate import evaluate
+from finetune_trainer.fit import fit
+from finetune_trainer.handoff import EVALUATED, FITTED, Evaluated, Fitted
+from finetune_trainer.model.network import load, load_preprocessing
+from finetune_trainer.scoring import Score, contexts, score
+from finetune_trainer.stage import Run
+
+from tests.trainer.networks import MEAN, SIZE, STD, make_run, write_records
+
+TRAIN = [0, 1, 2, 3] * 6
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run, _ = make_run(
+        tmp_path_factory.mktemp("fitted"),
+        train=TRAIN,
+        validation=[0, 1, 2, 3] * 7 + [0] * 5,
+        training={"recipe": "tutorial", "epochs": 2, "optimizer": {"learningRate": "0.3"}},
+    )
+    fit(run)
+    return run
+
+
+def recount(run: Run, records: Path) -> tuple[int, int, float]:
+    """Count with MXNet's recordio and an executor of one image: nothing of ours."""
+    symbol = mx.sym.load(str(run.paths.job / "best/symbol.json"))
+    params = mx.nd.load(str(run.paths.job / "best/model.params"))
+    module = mx.mod.Module(symbol, label_names=["softmax_label"])
+    module.bind([("data", (1, 3, SIZE, SIZE))], [("softmax_label", (1,))], for_training=False)
+    module.set_params(
+        {k[4:]: v for k, v in params.items() if k.startswith("arg:")},
+        {k[4:]: v for k, v in params.items() if k.startswith("aux:")},
+    )
+    reader = mx.recordio.MXIndexedRecordIO(str(records.with_suffix(".idx")), str(records), "r")
+    correct, loss = 0, 0.0
+    for key in reader.keys:
+        header, encoded = mx.recordio.unpack(reader.read_idx(key))
+        pixels = mx.image.imdecode(encoded).asnumpy().astype(np.float32)
+        top, left = ((n - SIZE) // 2 for n in pixels.shape[:2])
+        pixels = (pixels[top : top + SIZE, left : left + SIZE] - MEAN) / STD
+        data = mx.nd.array(pixels.transpose(2, 0, 1)[None])
+        module.forward(mx.io.DataBatch([data], [mx.nd.zeros(1)]), is_train=False)
+        probabilities = module.get_outputs()[0].asnumpy()[0]
+        correct += int(probabilities.argmax() == int(header.label))
+        loss -= float(np.log(probabilities[int(header.label)]))
+    return correct, len(reader.keys), loss
+
+
+@pytest.mark.parametrize("images", [1, 6, 7, 8, 31, 32, 33])
+def test_every_batch_size_and_number_of_devices_gives_the_recount(
+    images: int, fitted: Run, tmp_path: Path
+) -> None:
+    records = tmp_path / "val.rec"
+    write_records(records, [number % 4 for number in range(images)], seed=images)
+    correct, total, loss = recount(fitted, records)
+    best = fitted.paths.job / "best"
+    for batch_size in (1, 7, 32):
+        for devices in (1, 2, 3):
+            reader = Reader.of(
+                records, load_preprocessing(best), batch_size=batch_size, threads=1
+            )
+            ours = score(load(best), reader.centre(), contexts(devices=0, cpus=devices))
+            assert (ours.correct, ours.total) == (correct, total)
+            assert ours.loss == pytest.approx(loss, rel=1e-4)
+
+
+def test_the_stage_reports_the_recount_of_the_saved_model(fitted: Run) -> None:
+    evaluate(fitted)
+    correct, total, loss = recount(fitted, fitted.paths.workspace / "packed/val.rec")
+    evaluated = files.read_json(fitted.paths.job / EVALUATED, Evaluated)
+    assert (evaluated.correct, evaluated.total) == (correct, total) == (correct, 33)
+    assert evaluated.accuracy == f"{correct / total:.4f}"
+    metrics = {metric.name: metric.value for metric in evaluated.metrics}
+    assert metrics["accuracy"] == evaluated.accuracy
+    assert float(metrics["cross-entropy"]) == pytest.approx(loss / total, abs=2e-4)
+    assert metrics["majority-class"] == f"{12 / 33:.4f}"
+
+
+def test_the_epoch_that_is_saved_is_the_epoch_that_was_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for recipe in ("tutorial", "features"):
+        run, _ = make_run(
+            tmp_path / recipe,
+            train=TRAIN,
+            validation=[0, 1, 2, 3] * 5 + [1],
+            training={"recipe": recipe, "epochs": 3, "batchSizePerDevice": 8},
+            threads=2,
+        )
+        caplog.clear()
+        fit(run)
+        evaluate(run)
+        evaluated = files.read_json(run.paths.job / EVALUATED, Evaluated)
+        logged = f"Epoch[2] Validation-accuracy={evaluated.correct / evaluated.total:.6f}"
+        assert logged in caplog.text
+
+
+def test_a_label_that_no_class_has_is_refused(fitted: Run, tmp_path: Path) -> None:
+    records = tmp_path / "val.rec"
+    write_records(records, [0, 1, 4])
+    best = fitted.paths.job / "best"
+    reader = Reader.of(records, load_preprocessing(best), batch_size=2, threads=1)
+    with pytest.raises(TrainerError, match="label 4, but there are 4 classes") as error:
+        score(load(best), reader.centre(), contexts(devices=0))
+    assert error.value.code == ExitCode.InvalidData
+
+
+def test_a_model_that_is_gone_is_said_so(fitted: Run, tmp_path: Path) -> None:
+    paths = dataclasses.replace(fitted.paths, job=tmp_path)
+    run = dataclasses.replace(fitted, paths=paths)
+    for name in ("packed.json", "fitted.json"):
+        (tmp_path / name).write_bytes((fitted.paths.job / name).read_bytes())
+    gone = Fitted(directory=str(tmp_path / "best"), recipe="tutorial", epochs=1)
+    files.write_json(tmp_path / FITTED, gone)
+    with pytest.raises((TrainerError, FileNotFoundError), match="best"):
+        evaluate(run)
+
+
+def test_a_loss_that_is_no_number_is_not_finite() -> None:
+    total = Score()
+    total.add(np.array([[0.5, 0.5]], np.float32), np.array([1]))
+    assert total.is_finite
+    broken: Any = np.array([[np.nan, np.nan]], np.float32)
+    total.add(broken, np.array([1]))
+    assert not total.is_finite

@@ -1,0 +1,270 @@
+"""The loop: resuming, stopping, diverging, devices. Real MXNet, a small network."""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from finetune_trainer import files, owner
+from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.fit import fit
+from finetune_trainer.handoff import FITTED, Fitted
+from finetune_trainer.model.network import load
+from finetune_trainer.stage import Run
+
+from tests.trainer.networks import Reports, make_run
+
+TRAIN = [0, 1, 2] * 9
+VALIDATION = [0, 1, 2] * 3
+
+
+def settings(recipe: str, **others: Any) -> dict[str, Any]:
+    return {"recipe": recipe, "batchSizePerDevice": 8, **others}
+
+
+def best_params(run: Run) -> dict[str, Any]:
+    network = load(run.paths.job / "best")
+    return {name: value.asnumpy() for name, value in (network.args | network.aux).items()}
+
+
+def assert_same_bits(left: dict[str, Any], right: dict[str, Any]) -> None:
+    assert left.keys() == right.keys()
+    assert [name for name in left if not np.array_equal(left[name], right[name])] == []
+
+
+def stop_after(reports: Reports, epoch: int) -> None:
+    """Ask this process to stop, once, when the checkpoint of that epoch is complete."""
+
+    def watch(line: dict[str, Any]) -> None:
+        if line.get("checkpoint", {}).get("epoch") == epoch:
+            reports.watch = lambda line: None
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    reports.watch = watch
+
+
+@pytest.mark.parametrize(
+    ("recipe", "optimizer", "threads"),
+    [
+        ("tutorial", {}, 1),
+        ("tutorial", {"name": "sgd", "momentum": "0.9"}, 2),
+        ("tutorial", {"name": "adam", "learningRate": "0.01"}, 2),
+        ("features", {}, 1),
+    ],
+)
+def test_a_stopped_and_resumed_fit_gives_the_bits_of_one_that_ran_through(
+    recipe: str,
+    optimizer: dict[str, str],
+    threads: int,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    epochs, stop = (4, 2) if recipe == "tutorial" else (20, 10)
+    training = settings(recipe, epochs=epochs, optimizer=optimizer)
+    common = {"train": TRAIN, "validation": VALIDATION, "training": training, "threads": threads}
+    straight, _ = make_run(tmp_path / "straight", **common)
+    fit(straight)
+    interrupted, reports = make_run(tmp_path / "interrupted", **common)
+    stop_after(reports, stop)
+    with pytest.raises(TrainerError) as stopped:
+        fit(interrupted)
+    assert stopped.value.code == ExitCode.Interrupted
+    assert not (interrupted.paths.job / FITTED).exists()
+    fit(interrupted)
+    assert f"resumed at epoch {stop}" in caplog.text
+    assert_same_bits(best_params(straight), best_params(interrupted))
+
+
+def test_each_epoch_sees_other_crops_and_another_order(tmp_path: Path) -> None:
+    from finetune_trainer.dataset.read import Reader
+    from finetune_trainer.model.network import load_preprocessing
+
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION)
+    reader = Reader.of(
+        tmp_path / "packed/train.rec",
+        load_preprocessing(run.paths.job / "model"),
+        batch_size=8,
+        threads=2,
+    )
+
+    def first(seed: int) -> Any:
+        return next(iter(reader.shuffled_crops(seed=seed))).data[0].asnumpy()
+
+    assert np.array_equal(first(5), first(5))
+    assert not np.array_equal(first(5), first(6))
+
+
+def test_a_fit_on_two_contexts_learns_and_reports_in_mxnets_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    training = settings("tutorial", epochs=6, optimizer={"learningRate": "0.5"})
+    run, reports = make_run(
+        tmp_path, train=TRAIN, validation=VALIDATION, training=training, threads=2
+    )
+    fit(run)
+    lines = [record.getMessage() for record in caplog.records]
+    accuracy = [float(x.split("=")[1]) for x in lines if x.startswith("Epoch[5] Validation-acc")]
+    assert accuracy[0] >= 0.8
+    assert any(line.startswith("Epoch[0] Train-accuracy=0.") for line in lines)
+    assert any(line.startswith("Epoch[0] Time cost=") for line in lines)
+    checkpoints = [line["checkpoint"] for line in reports.lines if "checkpoint" in line]
+    assert [(c["epoch"], c["step"]) for c in checkpoints] == [(n, 4 * n) for n in range(1, 7)]
+    progress = [line for line in reports.lines if line.get("fraction") is not None]
+    assert [p["step"] for p in progress] == sorted(p["step"] for p in progress)
+    assert progress[-1]["fraction"] == pytest.approx(1)
+    assert progress[-1]["note"] == "epoch 6 of 6"
+    names = {metric["name"] for metric in progress[-1]["metrics"]}
+    assert names == {"accuracy", "loss", "images-per-second"}
+
+
+def test_one_batch_is_learnt_by_heart(tmp_path: Path) -> None:
+    training = settings("tutorial", epochs=25, optimizer={"name": "adam", "learningRate": "0.05"})
+    run, reports = make_run(
+        tmp_path, train=[0, 1, 2, 0, 1, 2, 0, 1], validation=[0], training=training
+    )
+    fit(run)
+    loss = [
+        float(m["value"]) for line in reports.lines for m in line.get("metrics", ())
+        if m["name"] == "loss"
+    ]  # fmt: skip
+    assert loss[-1] < 0.1 * loss[0]
+
+
+def test_fewer_images_than_a_batch_are_a_smaller_batch(tmp_path: Path) -> None:
+    run, _ = make_run(
+        tmp_path,
+        train=[0, 1, 2],
+        validation=[0],
+        training={"recipe": "tutorial", "epochs": 1},
+        threads=2,
+    )
+    fit(run)
+    assert files.read_json(run.paths.job / FITTED, Fitted).epochs == 1
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    run, reports = make_run(
+        tmp_path, train=TRAIN, validation=VALIDATION, training=settings("tutorial", epochs=4)
+    )
+    stop_after(reports, 3)
+    with pytest.raises(TrainerError):
+        fit(run)
+    checkpoints = run.paths.job / "checkpoints"
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["epoch-0002", "epoch-0003"]
+    params = checkpoints / "epoch-0003" / "model.params"
+    params.write_bytes(params.read_bytes()[:-7])
+    fit(run)
+    assert "checkpoint epoch-0003 is passed over: model.params is damaged" in caplog.text
+    assert "resumed at epoch 2" in caplog.text
+
+
+def test_a_checkpoint_of_other_settings_is_no_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    common = {"train": TRAIN, "validation": VALIDATION}
+    run, _ = make_run(tmp_path, training=settings("tutorial", epochs=1), **common)
+    fit(run)
+    run, _ = make_run(tmp_path, training=settings("tutorial", epochs=1, seed=7), **common)
+    fit(run)
+    assert "is of another recipe, data set or network" in caplog.text
+    assert "resumed" not in caplog.text
+
+
+def test_divergence_ends_the_fit_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    training = settings("tutorial", epochs=30, optimizer={"learningRate": "90000000"})
+    run, reports = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=training)
+    with pytest.raises(TrainerError) as error:
+        fit(run)
+    assert error.value.code == ExitCode.Diverged
+    assert "training.optimizer.learningRate" in error.value.hint
+    assert not (run.paths.job / "best").exists()
+
+
+def test_a_run_taken_over_by_another_pod_writes_no_checkpoint(tmp_path: Path) -> None:
+    run, _ = make_run(
+        tmp_path, train=TRAIN, validation=VALIDATION, training=settings("tutorial", epochs=1)
+    )
+    owner.claim(run.paths.job, "pod-2")
+    with pytest.raises(TrainerError, match="pod-2"):
+        fit(run)
+    assert list((run.paths.job / "checkpoints").glob("*")) == []
+
+
+def test_features_are_computed_once_for_all_jobs_of_a_workspace(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    common = {"train": TRAIN, "validation": VALIDATION, "training": settings("features", epochs=5)}
+    first, _ = make_run(tmp_path, **common)
+    fit(first)
+    assert "features: read from" not in caplog.text
+    cached = list((tmp_path / "packed" / "features").iterdir())
+    assert len(cached) == 1
+    shutil.rmtree(first.paths.job)
+    second, _ = make_run(tmp_path, uid="uid-2", **common)
+    fit(second)
+    assert "features: read from" in caplog.text
+    cached[0].write_bytes(cached[0].read_bytes()[:1000])
+    third, _ = make_run(tmp_path, uid="uid-3", **common)
+    fit(third)
+    assert "is damaged" in caplog.text
+    assert_same_bits(best_params(second), best_params(third))
+
+
+def test_the_trunk_under_a_head_fitted_on_features_is_unchanged(tmp_path: Path) -> None:
+    run, _ = make_run(
+        tmp_path, train=TRAIN, validation=VALIDATION, training=settings("features", epochs=5)
+    )
+    fit(run)
+    before, after = load(run.paths.job / "model"), load(run.paths.job / "best")
+    trunk = before.args | before.aux
+    kept = {name: (after.args | after.aux)[name].asnumpy() for name in trunk}
+    assert_same_bits({name: value.asnumpy() for name, value in trunk.items()}, kept)
+    assert after.args.keys() - before.args.keys() == {"fc1_weight", "fc1_bias"}
+
+
+def test_sigterm_ends_the_process_soon_with_143_after_saving(tmp_path: Path) -> None:
+    script = tmp_path / "stage.py"
+    script.write_text(
+        textwrap.dedent("""\
+        import sys
+        from pathlib import Path
+        from finetune_trainer.contract import TrainerError
+        from finetune_trainer.fit import fit
+        from finetune_trainer.stage import Reporter
+        from tests.trainer.networks import make_run
+        import dataclasses
+        run, _ = make_run(Path(sys.argv[1]), train=[0, 1] * 40, validation=[0, 1],
+                          training={"recipe": "tutorial", "epochs": 1000})
+        run = dataclasses.replace(run, reporter=Reporter(sys.stdout.buffer.raw.write))
+        try:
+            fit(run)
+        except TrainerError as error:
+            sys.exit(int(error.code))
+        """)
+    )
+    with subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "run")], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "checkpoint" in json.loads(line):
+                break
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        assert process.wait(timeout=10) == ExitCode.Interrupted
+    assert list((tmp_path / "run/jobs/uid-1/checkpoints").glob("epoch-*/manifest.json"))

@@ -1,0 +1,39 @@
+"""How many CPUs this container may use; OpenMP and os.cpu_count() do not see cgroup quotas."""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def available_cpus(
+    *, cgroup: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> int:
+    """Return the CPU limit of the cgroup, v1 or v2, rounded up; without one, the usable CPUs."""
+    limits = [quota for group in _groups(cgroup, membership) for quota in _quotas(group)]
+    return max(1, min([len(os.sched_getaffinity(0)), *map(math.ceil, limits)]))
+
+
+def _groups(cgroup: Path, membership: Path) -> Iterator[Path]:
+    """Yield this process's groups and all above them: each may hold a limit.
+
+    In a container the mounted root is the container's own group; outside, the path matters.
+    """
+    lines = membership.read_text().splitlines() if membership.exists() else []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        root = cgroup / controllers if controllers else cgroup
+        group = root / path.lstrip("/")
+        yield from (group, *(parent for parent in group.parents if parent.is_relative_to(root)))
+    yield from (cgroup, cgroup / "cpu", cgroup / "cpu,cpuacct")
+
+
+def _quotas(group: Path) -> Iterator[float]:
+    version2 = group / "cpu.max"
+    if version2.is_file():
+        quota, period = version2.read_text().split()
+        if quota != "max":
+            yield int(quota) / int(period)
+    version1 = group / "cpu.cfs_quota_us"
+    if version1.is_file() and (quota := version1.read_text().strip()) != "-1":
+        yield int(quota) / int((group / "cpu.cfs_period_us").read_text())

@@ -1,0 +1,140 @@
+"""
+Checkpoints: a directory for each saved epoch, whole or absent, its digests in a manifest.
+
+Going on from one gives the same bits as never having stopped: it holds parameters, BatchNorm's
+statistics, the optimizer's states and counters, and everything random is seeded by epoch.
+"""
+
+import dataclasses
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+
+from finetune_trainer import files
+from finetune_trainer.contract import CheckpointStatus, Struct
+from finetune_trainer.model.network import PARAMS, load_params, save_params
+
+log = logging.getLogger(__name__)
+
+STATES = "optimizer.states"
+MANIFEST = "manifest.json"
+KEPT = 2
+
+
+class Manifest(Struct):
+    """What a checkpoint is of, and its files' digests."""
+
+    fingerprint: str
+    """Of recipe, data and network: a checkpoint of others is no start for this fit."""
+    status: CheckpointStatus
+    files: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Where to go on."""
+
+    epoch: int
+    """Epochs done."""
+    step: int
+    """Updates of each parameter done."""
+    args: dict[str, Any]
+    aux: dict[str, Any]
+    states: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one fit."""
+
+    directory: Path
+    fingerprint: str
+    check: Callable[[], None]
+    """Raises if another pod owns the run; called right before each rename."""
+
+    def save(self, module: mx.mod.Module, *, epoch: int, step: int) -> CheckpointStatus:
+        """Save the module after `epoch` epochs and drop all but the newest checkpoints."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        status = CheckpointStatus(epoch=epoch, step=step, time=now)
+        with files.whole_directory(self._path(epoch), check=self.check) as staged:
+            args, aux = module.get_params()
+            save_params(args, aux, staged / PARAMS)
+            mx.nd.save(str(staged / STATES), _states_by_name(module))
+            digests = {name: files.sha256_of(staged / name) for name in (PARAMS, STATES)}
+            manifest = Manifest(fingerprint=self.fingerprint, status=status, files=digests)
+            files.write_json(staged / MANIFEST, manifest)
+        for path in self._all()[KEPT:]:
+            shutil.rmtree(path)
+        return status
+
+    def newest(self) -> Checkpoint | None:
+        """Return the newest checkpoint that is whole and of this fit."""
+        for path in self._all():
+            try:
+                return self._load(path)
+            except (OSError, ValueError, mx.MXNetError) as error:
+                log.warning("checkpoint %s is passed over: %s", path.name, error)
+        return None
+
+    def _load(self, path: Path) -> Checkpoint:
+        manifest = files.read_json(path / MANIFEST, Manifest)
+        if manifest.fingerprint != self.fingerprint:
+            raise ValueError("it is of another recipe, data set or network")
+        for name, digest in manifest.files.items():
+            if files.sha256_of(path / name) != digest:
+                raise ValueError(f"{name} is damaged")
+        args, aux = load_params(path / PARAMS)
+        # MXNet reads a file without entries as an empty list.
+        states = mx.nd.load(str(path / STATES)) or {}
+        status = manifest.status
+        return Checkpoint(status.epoch, status.step, args, aux, states)
+
+    def _path(self, epoch: int) -> Path:
+        return self.directory / f"epoch-{epoch:04}"
+
+    def _all(self) -> list[Path]:
+        """Return the checkpoints, the newest first."""
+        return sorted(self.directory.glob("epoch-*"), reverse=True)
+
+
+def restore_states(module: mx.mod.Module, states: dict[str, Any]) -> None:
+    """Give a module's optimizer the states of a checkpoint."""
+    updater, keys = _updater(module)
+    slots: dict[str, list[Any]] = {}
+    for name in sorted(states):
+        slots.setdefault(name.rpartition(".")[0], []).append(states[name])
+    for key, name in keys.items():
+        if name in slots:
+            values = slots[name]
+            updater.states[key] = values[0] if len(values) == 1 else tuple(values)
+            updater.states_synced[key] = False
+
+
+def _states_by_name(module: mx.mod.Module) -> dict[str, Any]:
+    """
+    Return the optimizer's states as `PARAMETER.SLOT`, whatever the number of devices.
+
+    MXNet's own format is a pickle, which could name any code when it is read again.
+    """
+    updater, keys = _updater(module)
+    named = {}
+    for key, state in updater.states.items():
+        slots = state if isinstance(state, tuple | list) else (state,)
+        named |= {f"{keys[key]}.{slot}": v for slot, v in enumerate(slots) if v is not None}
+    return named
+
+
+def _updater(module: mx.mod.Module) -> tuple[Any, dict[Any, str]]:
+    """
+    Return what applies the updates, and the parameters by its keys: the kvstore with several
+    devices, which counts by name; else the module itself, which counts by number.
+    """
+    names = module._param_names
+    if module._update_on_kvstore:
+        return module._kvstore._updater, {name: name for name in names}
+    return module._updater, dict(enumerate(names))

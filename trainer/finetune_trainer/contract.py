@@ -1,0 +1,359 @@
+"""The trainer contract: the job it is given, what it reports while it runs, and how it ends.
+
+The types of `model`, `dataset`, `training` and `output` are also the source of that half of the
+FineTuneJob CRD (bounds and rules are in the metadata). Imports no MXNet: the supervisor, the CLI
+and the CRD generator all read this module.
+"""
+
+import enum
+from typing import Annotated, ClassVar, Literal, dataclass_transform
+
+import msgspec
+from msgspec import Meta
+
+Decimal = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$",
+        max_length=20,
+        extra={
+            "cel": (
+                (
+                    r"self.matches('^[0-9]{1,9}(\\.[0-9]{1,9})?$')",
+                    'must be a decimal number in quotes, such as "0.01"',
+                ),
+            )
+        },
+    ),
+]
+Fraction = Annotated[
+    str,
+    Meta(
+        pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$",
+        max_length=20,
+        extra={
+            "cel": (
+                (
+                    r"self.matches('^(0(\\.[0-9]{1,9})?|1(\\.0{1,9})?)$')",
+                    'must be a decimal number from 0 to 1 in quotes, such as "0.8"',
+                ),
+            )
+        },
+    ),
+]
+Sha256 = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9a-f]{64}$",
+        max_length=64,
+        extra={
+            "cel": (("self.matches('^[0-9a-f]{64}$')", "must be 64 lower-case hex digits"),),
+        },
+    ),
+]
+Rules = tuple[tuple[str, str], ...]
+"""CEL rules of the CRD, each with the message the user reads."""
+Uri = Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class Struct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A frozen value with camelCase field names on the wire, as Kubernetes has them."""
+
+
+class SecretRef(Struct, forbid_unknown_fields=True):
+    """A Secret in the job's namespace."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=253)]
+    """Name of the Secret."""
+
+
+class Source(Struct, forbid_unknown_fields=True):
+    """Where files come from."""
+
+    uri: Uri
+    """`pvc://CLAIM/PATH`, or `https://` of a .tar, .tar.gz or .zip archive. `http://` needs sha256;
+    `file://` is for local runs."""
+    sha256: Sha256 | None = None
+    """Digest of the file that the URI names; checked before it is used."""
+    secret_ref: SecretRef | None = None
+    """Secret with TOKEN, or USERNAME and PASSWORD, for an `https://` source."""
+
+    cel: ClassVar[Rules] = (
+        (
+            "self.uri.matches('^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/.*)?|https?://[^/].*)$')",
+            "uri must be pvc://CLAIM/PATH, or https:// of an archive; file:// is for local runs",
+        ),
+        (
+            "!self.uri.matches('(^|/)[.][.](/|$)')",
+            "uri must not contain '..': name the folder itself",
+        ),
+        (
+            "!self.uri.startsWith('http://') || has(self.sha256)",
+            "http:// can be tampered with: use https://, or set sha256",
+        ),
+    )
+
+
+class Model(Struct, forbid_unknown_fields=True):
+    """The pretrained network whose last layer is replaced."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=63)] | None = None
+    """Entry of the trainer's model catalogue."""
+
+    cel: ClassVar[Rules] = (("has(self.name)", "set model.name, such as efficientnet-lite0"),)
+
+
+class Split(Struct, forbid_unknown_fields=True):
+    """How validation images are set apart: stratified by class and seeded. At most one of
+    trainPerClass and trainFraction."""
+
+    train_per_class: Annotated[int, Meta(ge=1, le=1000000)] | None = None
+    """Images of each class that train; the rest of the class validates."""
+    train_fraction: Fraction | None = None
+    """Part of each class that trains, between 0 and 1."""
+    seed: Annotated[int, Meta(ge=0, le=2147483647)] = 0
+    """Same seed, same pictures: same split, on every machine."""
+
+    cel: ClassVar[Rules] = (
+        (
+            "!(has(self.trainPerClass) && has(self.trainFraction))",
+            "set trainPerClass or trainFraction, not both",
+        ),
+        (
+            "!has(self.trainFraction) || self.trainFraction.matches('^0[.]0*[1-9]')",
+            "trainFraction must be above 0 and below 1: else a side of the split is empty",
+        ),
+    )
+
+
+class Image(Struct, forbid_unknown_fields=True):
+    """How images are stored in the packed data set."""
+
+    resize_short: Annotated[int, Meta(ge=32, le=4096)] = 256
+    """Length of the shorter side after resizing, in pixels."""
+    jpeg_quality: Annotated[int, Meta(ge=1, le=100)] = 90
+    """Quality of the stored JPEG."""
+
+
+class BadImages(Struct, forbid_unknown_fields=True):
+    """What happens to files that are not readable images."""
+
+    policy: Literal["Skip", "Fail"] = "Skip"
+    """Skip leaves them out and names them in the result; Fail ends the job at the first one."""
+    max_fraction: Fraction = "0.05"
+    """With Skip: the job fails if more than this part of all images is unreadable."""
+
+
+class Dataset(Struct, forbid_unknown_fields=True):
+    """The photos: one folder for each class."""
+
+    source: Source
+    """Folder, or archive of a folder, with one folder for each class."""
+    validation_source: Source | None = None
+    """Images that validate, with the same class folders; then nothing is split off."""
+    split: Split = msgspec.field(default_factory=Split)
+    """How validation images are chosen. Default: trainFraction 0.8."""
+    image: Image = msgspec.field(default_factory=Image)
+    """How images are stored."""
+    bad_images: BadImages = msgspec.field(default_factory=BadImages)
+    """What to do with unreadable files."""
+
+
+class Optimizer(Struct, forbid_unknown_fields=True):
+    """The optimizer; what is not set is the recipe's."""
+
+    name: Literal["sgd", "nag", "adam"] | None = None
+    """MXNet's name of the optimizer."""
+    learning_rate: Decimal | None = None
+    """Learning rate."""
+    momentum: Decimal | None = None
+    """Momentum of sgd and nag."""
+    weight_decay: Decimal | None = None
+    """Weight decay (MXNet's wd)."""
+
+
+class Training(Struct, forbid_unknown_fields=True):
+    """How the network is fitted; what is not set is the recipe's."""
+
+    recipe: Literal["auto", "tutorial", "features"] = "auto"
+    """auto picks for the hardware and the data; tutorial repeats MXNet's fine-tuning tutorial
+    number by number; features computes the trunk's features once and trains the head on them."""
+    epochs: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    """Passes over the training images."""
+    batch_size_per_device: Annotated[int, Meta(ge=1, le=4096)] | None = None
+    """Images of one step on one GPU; without GPUs the machine is one device."""
+    seed: Annotated[int, Meta(ge=0, le=2147483647)] = 0
+    """Seed of initialisation, order and augmentation."""
+    optimizer: Optimizer = msgspec.field(default_factory=Optimizer)
+    """The optimizer."""
+    min_accuracy: Fraction | None = None
+    """The job fails with AccuracyBelowMinimum (and keeps the accuracy) below this, 0 to 1."""
+
+
+class Output(Struct, forbid_unknown_fields=True):
+    """Where the model goes: `URI/NAME/UID/`, with `URI/NAME/latest.json` naming the newest."""
+
+    uri: Uri
+    """`pvc://CLAIM/PATH`."""
+
+    cel: ClassVar[Rules] = (
+        (
+            "self.uri.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/.*)?$')"
+            " && !self.uri.matches('(^|/)[.][.](/|$)')",
+            "uri must be pvc://CLAIM/PATH without '..'",
+        ),
+    )
+
+
+class Job(Struct):
+    """A FineTuneJob as the trainer sees it: the value of the environment variable FINETUNE_JOB.
+
+    Unknown fields of `model`, `dataset`, `training` and `output` are refused: an image that does
+    not know a setting must not train without it.
+    """
+
+    name: str
+    namespace: str
+    uid: str
+    attempt: int
+    pod_uid: str
+    model: Model
+    dataset: Dataset
+    training: Training = msgspec.field(default_factory=Training)
+    output: Output | None = None
+
+
+class JobRef(Struct):
+    """Whose report this is; a reader discards one with other ids (pod addresses are reused)."""
+
+    uid: str
+    attempt: int
+    pod_uid: str
+
+
+class Metric(Struct):
+    """One figure by name; the value is a decimal, as Kubernetes APIs have no floats."""
+
+    name: Annotated[str, Meta(max_length=63)]
+    value: Annotated[str, Meta(max_length=63)]
+
+
+class TrainerStatus(Struct):
+    """Progress with the names and types of Kubeflow's KEP-2779."""
+
+    progress_percentage: Annotated[int, Meta(ge=0, le=100)] | None = None
+    estimated_remaining_seconds: Annotated[int, Meta(ge=0)] | None = None
+    metrics: Annotated[tuple[Metric, ...], Meta(max_length=64)] = ()
+    last_updated_time: str | None = None
+
+
+class DatasetStatus(Struct):
+    """What was found in the photos."""
+
+    classes: int
+    train_images: int
+    validation_images: int
+    rejected_images: int
+    digest: str
+
+
+class ModelStatus(Struct):
+    """Which pretrained network was used and where its head was replaced."""
+
+    name: str
+    sha256: str
+    head: str
+
+
+class CheckpointStatus(Struct):
+    """The newest checkpoint in the workspace."""
+
+    epoch: int
+    step: int
+    time: str
+
+
+class OutputStatus(Struct):
+    """Where the model was written."""
+
+    uri: str
+    digest: str
+
+
+class Progress(Struct):
+    """The body of GET /progress, at most 64 KiB. `step` differs whenever work was done."""
+
+    job: JobRef
+    stage: Literal["fetch", "prepare", "model", "fit", "evaluate", "export", "report", "done"]
+    step: int
+    trainer_status: TrainerStatus = msgspec.field(default_factory=TrainerStatus)
+    dataset: DatasetStatus | None = None
+    model: ModelStatus | None = None
+    checkpoint: CheckpointStatus | None = None
+    log_tail: tuple[str, ...] = ()
+
+
+class Result(Struct):
+    """The end of a job that fitted: result.json in the workspace, and the termination message."""
+
+    accuracy: str
+    """Exact top-1 accuracy on the validation images, 4 decimals."""
+    recipe: str
+    """The recipe that ran (what auto picked)."""
+    metrics: tuple[Metric, ...] = ()
+    dataset: DatasetStatus | None = None
+    model: ModelStatus | None = None
+    checkpoint: CheckpointStatus | None = None
+    output: OutputStatus | None = None
+
+
+class Error(Struct):
+    """Why an attempt ended without a result, in the user's terms."""
+
+    reason: str
+    message: str
+    hint: str = ""
+    log_tail: tuple[str, ...] = ()
+    """The last lines of output, where they help: a crash, a bug."""
+
+
+class Termination(Struct):
+    """The termination message: JSON of at most 4,096 bytes, with a result, an error, or both
+    (AccuracyBelowMinimum keeps the accuracy)."""
+
+    job: JobRef
+    result: Result | None = None
+    error: Error | None = None
+
+
+class ExitCode(enum.IntEnum):
+    """Exit codes of the trainer (sysexits where one fits); the operator's retry policy reads
+    them. The name is the reason."""
+
+    Complete = 0
+    InvalidSpec = 64
+    InvalidData = 65
+    InputNotFound = 66
+    UnsupportedHardware = 69
+    InternalError = 70
+    OutputNotWritable = 73
+    InputOutputError = 74
+    TemporaryFailure = 75
+    PermissionDenied = 77
+    AccuracyBelowMinimum = 80
+    Diverged = 81
+    Stalled = 82
+    PeerLost = 83
+    DeviceOutOfMemory = 84
+    Interrupted = 143
+
+
+class TrainerError(Exception):
+    """An end that the user can act on: `message` says what is wrong, `hint` what to change."""
+
+    def __init__(self, code: ExitCode, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint

@@ -1,0 +1,162 @@
+"""One photo file: read, checked to its last byte, turned upright, made small, encoded.
+
+Runs in worker processes. A file that Pillow cannot take for whatever reason is a bad photo with a
+reason, never the end of the stage.
+"""
+
+import hashlib
+import io
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "GIF",
+    "BMP",
+    "PPM",
+    TiffImagePlugin.TiffImageFile.format,
+    WebPImagePlugin.WebPImageFile.format,
+)
+"""Decoders that a stranger's file may reach; Pillow has dozens, some of which start programs."""
+MAX_BYTES = 256 << 20
+MAX_PIXELS = 100_000_000
+"""Of the picture as stored: a small file can claim to be of any size."""
+MAX_ASPECT = 50
+ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each value of the EXIF tag; 1 is upright."""
+
+Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is checked here, with a reason for the user
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The outcome for one file: `jpeg`, or the reason why there is none."""
+
+    sha256: str = ""
+    jpeg: bytes = b""
+    reason: str = ""
+    note: str = ""
+
+
+class BadPhotoError(Exception):
+    """The file is no photo that can be used; the text says why."""
+
+
+def encode_photo(path: str, resize_short: int, quality: int) -> Encoded:
+    """Read and encode one file. Only an OSError that is the volume's fault is raised."""
+    try:
+        data = _content(Path(path))
+    except (PermissionError, FileNotFoundError, BadPhotoError) as error:
+        return Encoded(reason=getattr(error, "strerror", None) or str(error))
+    sha256 = hashlib.sha256(data).hexdigest()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
+        try:
+            jpeg, notes = _encode(data, resize_short, quality)
+        except Exception as error:
+            return Encoded(sha256=sha256, reason=_reason(error, data))
+    return Encoded(sha256=sha256, jpeg=jpeg, note=", ".join(notes))
+
+
+def _content(path: Path) -> bytes:
+    size = path.stat().st_size
+    if not size:
+        raise BadPhotoError("empty file")
+    if size > MAX_BYTES:
+        raise BadPhotoError(f"{size >> 20} MiB are more than {MAX_BYTES >> 20}")
+    return path.read_bytes()
+
+
+def _encode(data: bytes, resize_short: int, quality: int) -> tuple[bytes, list[str]]:
+    notes: list[str] = []
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise BadPhotoError(
+                f"{image.width} x {image.height} pixels are more than {MAX_PIXELS // 10**6} million"
+            )
+        if max(image.size) > MAX_ASPECT * min(image.size):
+            raise BadPhotoError(f"{image.width} x {image.height} is too narrow to be a photo")
+        size = _small_size(image.size, resize_short)
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":  # a phone's JPEG with a depth map or a preview
+            notes.append(f"first of {frames} frames")
+        # JPEG's decoder can halve the picture as it decodes: much less work for large photos.
+        image.draft("RGB", size)
+        rgb = _as_rgb(image, notes)
+        upright = _orientation(image, notes)
+    small = rgb.resize(size, Image.Resampling.BICUBIC)
+    if upright is not None:
+        small = small.transpose(upright)
+    encoded = io.BytesIO()
+    small.save(encoded, "JPEG", quality=quality)
+    return encoded.getvalue(), notes
+
+
+def _small_size(size: tuple[int, int], resize_short: int) -> tuple[int, int]:
+    short = min(size)
+    width, height = (max(resize_short, round(side * resize_short / short)) for side in size)
+    return width, height
+
+
+def _as_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
+    """Return 8-bit RGB; what shows through a transparent picture is white."""
+    if image.mode.startswith("I"):
+        notes.append("16-bit grey")
+        return _from_16_bit(image)
+    if image.mode == "F":
+        raise BadPhotoError("floating-point pixels have no defined brightness")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        if rgba.getchannel("A").histogram()[255] < rgba.width * rgba.height:
+            notes.append("transparency on white")
+        white = Image.new("RGBA", rgba.size, "white")
+        white.alpha_composite(rgba)
+        return white.convert("RGB")
+    if image.mode == "CMYK":
+        notes.append("CMYK")
+    return image.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    """Scale to 8 bits; Pillow's own conversion clips everything above 255 to white."""
+    wide = image.convert("I")
+    extremes = cast(tuple[int, int], wide.getextrema())
+    if not 0 <= min(extremes) <= max(extremes) <= 0xFFFF:
+        raise BadPhotoError("32-bit pixels have no defined brightness")
+    return wide.point(lambda value: value * (1 / 257) + 0.5).convert("L").convert("RGB")
+
+
+def _orientation(image: Image.Image, notes: list[str]) -> Image.Transpose | None:
+    """Return what turns the picture upright; metadata that cannot be read turns nothing."""
+    try:
+        upright = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    except (ValueError, TypeError, KeyError, OSError, SyntaxError, struct.error):
+        return None
+    if upright is not None:
+        notes.append("turned upright")
+    return upright
+
+
+def _reason(error: Exception, data: bytes) -> str:
+    if isinstance(error, BadPhotoError):
+        return str(error)
+    if isinstance(error, UnidentifiedImageError):
+        if data[4:8] == b"ftyp":
+            return "HEIC or AVIF: convert it to JPEG"
+        return f"not a picture: it begins with {data[:16]!r}"
+    return str(error)[:200] or type(error).__name__

@@ -1,0 +1,88 @@
+"""Which photos train and which validate: stratified, seeded, a function of contents alone."""
+
+import hashlib
+from collections.abc import Iterable
+from decimal import Decimal
+
+from finetune_trainer.contract import ExitCode, Split, TrainerError
+from finetune_trainer.dataset.check import listed
+
+DEFAULT_TRAIN_FRACTION = "0.8"
+
+
+def check_split(split: Split, *, has_validation_source: bool) -> None:
+    """Raise InvalidSpec for settings that exclude each other."""
+    given = [
+        name
+        for name, value in (
+            ("trainPerClass", split.train_per_class),
+            ("trainFraction", split.train_fraction),
+        )
+        if value is not None
+    ]
+    if has_validation_source and given:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"dataset.split.{given[0]} is set beside dataset.validationSource",
+            "Remove one of them: with a validationSource nothing is split off.",
+        )
+    if len(given) > 1:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            "dataset.split has both trainPerClass and trainFraction",
+            "Remove one of them.",
+        )
+    if split.train_fraction is not None and not 0 < Decimal(split.train_fraction) < 1:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"dataset.split.trainFraction is {split.train_fraction}",
+            'Set a number between 0 and 1, such as "0.8".',
+        )
+
+
+def train_fraction(split: Split) -> str | None:
+    """Return the fraction that is used: the user's, ours, or none beside trainPerClass."""
+    if split.train_per_class is not None:
+        return None
+    return split.train_fraction or DEFAULT_TRAIN_FRACTION
+
+
+def train_count(images: int, split: Split) -> int:
+    """Return how many of a class's images train."""
+    fraction = train_fraction(split)
+    if fraction is None:
+        return split.train_per_class or 0
+    wanted = int(Decimal(fraction) * images + Decimal("0.5"))
+    # With two images, one of each kind.
+    return max(1, min(wanted, images - 1))
+
+
+def check_class_sizes(counts: dict[str, int], split: Split) -> None:
+    """Raise InvalidData for classes that are too small to be split."""
+    needed = (split.train_per_class or 0) + 1
+    small = [f"{name} ({count})" for name, count in counts.items() if count < needed]
+    if not small:
+        return
+    if split.train_per_class is None:
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"No readable photo is left in {len(small)} class folder(s): {listed(small)}",
+            "Replace the rejected photos, or remove the folders.",
+        )
+    raise TrainerError(
+        ExitCode.InvalidData,
+        f"dataset.split.trainPerClass {split.train_per_class} needs {needed} readable photos in"
+        f" each class (one must validate); fewer are in {listed(small)}",
+        f"Add photos, or set trainPerClass to at most {max(1, min(counts.values()) - 1)}.",
+    )
+
+
+def rank(seed: int, use: str, sha256: str, path: str) -> tuple[bytes, str]:
+    """Return the key by which photos are put into a random, but repeatable, order."""
+    return hashlib.sha256(f"{use}:{seed}:{sha256}".encode()).digest(), path
+
+
+def training_paths(photos: Iterable[tuple[str, str]], split: Split) -> set[str]:
+    """Return the paths that train, from the (path, sha256) of one class's photos."""
+    ranked = sorted(photos, key=lambda photo: rank(split.seed, "split", photo[1], photo[0]))
+    return {path for path, _ in ranked[: train_count(len(ranked), split)]}

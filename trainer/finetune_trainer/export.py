@@ -1,0 +1,123 @@
+"""
+Writes the model to the job's output, whole or not at all (the stage `export`).
+
+`URI/NAME/UID/` is this job's alone; `URI/NAME/latest.json` names the newest. Imports no MXNet.
+"""
+
+import errno
+import hashlib
+import shutil
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from finetune_trainer import files, owner
+from finetune_trainer.contract import ExitCode, OutputStatus, Struct, TrainerError
+from finetune_trainer.handoff import EVALUATED, EXPORTED, FITTED, Evaluated, Exported, Fitted
+from finetune_trainer.stage import Run
+
+NAMES = {
+    # As mx.mod.Module.load("model", 0) wants them.
+    "symbol.json": "model-symbol.json",
+    "model.params": "model-0000.params",
+    "labels.txt": "labels.txt",
+    "preprocessing.json": "preprocessing.json",
+}
+METRICS = "metrics.json"
+MANIFEST = "manifest.json"
+LATEST = "latest.json"
+
+
+class Manifest(Struct):
+    """The files of one exported model, by name with their sha256."""
+
+    name: str
+    namespace: str
+    uid: str
+    digest: str
+    """sha256 of the lines `SHA256  NAME` of all files, as sha256sum prints them."""
+    files: dict[str, str]
+
+
+class Latest(Struct):
+    """Which exported model is the newest, in the directory beside it."""
+
+    uid: str
+    digest: str
+    accuracy: float
+
+
+def export(run: Run) -> None:
+    """Copy the fitted model, with its metrics and digests, to the output."""
+    if run.job.output is None:
+        files.write_json(run.paths.job / EXPORTED, Exported())
+        return
+    uri = f"{run.job.output.uri.rstrip('/')}/{run.job.name}/{run.job.uid}"
+    try:
+        manifest = _write(run, _directory(run.job.output.uri, run) / run.job.name)
+    except OSError as error:
+        raise _not_written(uri, error) from error
+    status = OutputStatus(uri=uri, digest=manifest.digest)
+    files.write_json(run.paths.job / EXPORTED, Exported(status=status))
+
+
+def _write(run: Run, parent: Path) -> Manifest:
+    fitted = files.read_json(run.paths.job / FITTED, Fitted)
+    evaluated = files.read_json(run.paths.job / EVALUATED, Evaluated)
+    metrics = {metric.name: float(metric.value) for metric in evaluated.metrics}
+    metrics["accuracy"] = float(evaluated.accuracy)
+
+    def check() -> None:
+        owner.check(run.paths.job, run.job.pod_uid)
+
+    with files.whole_directory(parent / run.job.uid, check=check) as staged:
+        for source, name in NAMES.items():
+            shutil.copyfile(Path(fitted.directory, source), staged / name)
+        files.write_json(staged / METRICS, metrics)
+        manifest = _manifest(run, staged)
+        files.write_json(staged / MANIFEST, manifest)
+    latest = Latest(uid=run.job.uid, digest=manifest.digest, accuracy=metrics["accuracy"])
+    files.write_json(parent / LATEST, latest)
+    return manifest
+
+
+def _manifest(run: Run, directory: Path) -> Manifest:
+    digests = {path.name: files.sha256_of(path) for path in sorted(directory.iterdir())}
+    lines = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+    return Manifest(
+        name=run.job.name,
+        namespace=run.job.namespace,
+        uid=run.job.uid,
+        digest=hashlib.sha256(lines.encode()).hexdigest(),
+        files=digests,
+    )
+
+
+def _directory(uri: str, run: Run) -> Path:
+    """Return the local directory that `pvc://CLAIM/PATH` or `file:///PATH` names."""
+    parts = urlsplit(uri)
+    path = Path(unquote(parts.path).lstrip("/"))
+    if parts.scheme not in ("pvc", "file") or ".." in path.parts:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"output.uri: {uri!r} cannot be written to",
+            "use pvc://CLAIM/PATH without '..'",
+        )
+    return run.paths.claims / parts.netloc / path if parts.scheme == "pvc" else Path("/", path)
+
+
+_HINTS = {
+    errno.EACCES: "the volume must be writable for the trainer's user: see fsGroup",
+    errno.EPERM: "the volume must be writable for the trainer's user: see fsGroup",
+    errno.EROFS: "the volume is mounted read-only: use another claim for output.uri",
+    errno.ENOSPC: "the volume is full: make room, or use a larger claim",
+    errno.EDQUOT: "the volume's quota is used up: make room, or use a larger claim",
+    errno.ENOTDIR: "a file is in the way: use another path",
+}
+
+
+def _not_written(uri: str, error: OSError) -> TrainerError:
+    return TrainerError(
+        ExitCode.OutputNotWritable,
+        f"output.uri: the model could not be written to {uri}: {error.strerror or error}",
+        _HINTS.get(error.errno or 0, "the model is kept in the workspace"),
+    )

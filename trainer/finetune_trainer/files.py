@@ -1,0 +1,122 @@
+"""Files that are whole or absent: written to a temporary name, synced, renamed."""
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that no reader ever sees a part of it, even after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make a rename in this directory durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_files(directory: Path) -> None:
+    """Make all files of a flat directory durable."""
+    for path in directory.iterdir():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    sync_directory(directory)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a struct as indented JSON, atomically."""
+    write_atomic(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+def read_json(path: Path, type: type[T]) -> T:
+    """Read a struct; raises FileNotFoundError, or msgspec.ValidationError for another shape."""
+    return msgspec.json.decode(path.read_bytes(), type=type)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hex digest of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_filesystem(path: Path) -> None:
+    """Make all that was written to the file system of `path` durable: for thousands of files."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        ctypes.CDLL(None).syncfs(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, *, waiting: Callable[[int], None]) -> Iterator[None]:
+    """Hold the lock file `path` against all other processes of the volume.
+
+    While another one holds it, `waiting` is called once a second with the seconds so far. The
+    kernel lets go of a lock whose process died.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as file:
+        seconds = 0
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waiting(seconds)
+                time.sleep(1)
+                seconds += 1
+        yield
+
+
+@contextlib.contextmanager
+def whole_directory(target: Path, *, check: Callable[[], None] = lambda: None) -> Iterator[Path]:
+    """Give a temporary directory that becomes `target` when the block ends well.
+
+    `check` is called right before the rename; if it raises, `target` stays as it was.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
+        staged = Path(temporary, target.name)
+        staged.mkdir()
+        yield staged
+        sync_files(staged)
+        check()
+        if target.exists():
+            os.rename(target, Path(temporary, "replaced"))
+        os.rename(staged, target)
+        sync_directory(target.parent)
+
+
+@contextlib.contextmanager
+def scratch_directory(path: Path) -> Iterator[Path]:
+    """Make an empty directory and remove it at the end, and first what a killed process left."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)

@@ -1,0 +1,78 @@
+"""The files by which one stage hands its work to the next, in the job's directory."""
+
+from finetune_trainer.contract import DatasetStatus, Metric, ModelStatus, OutputStatus, Struct
+
+FETCHED = "fetched.json"
+PACKED = "packed.json"
+BUILT = "built.json"
+FITTED = "fitted.json"
+EVALUATED = "evaluated.json"
+EXPORTED = "exported.json"
+RESULT = "result.json"
+"""contract.Result with the job's ids; an attempt that finds it re-emits it and exits 0."""
+OWNER = "owner"
+"""Pod uid of the attempt that may write here; checked before each rename."""
+
+
+class Fetched(Struct):
+    """fetch -> prepare: local directories that hold the images (read-only)."""
+
+    train: str
+    validation: str | None = None
+
+
+class Packed(Struct):
+    """prepare -> all: a packed data set, complete and verified.
+
+    `directory` holds train.rec, train.idx, val.rec, val.idx and dataset.lock.json. Records are
+    JPEG of RGB with the shorter side `Image.resize_short`; label = index into `classes`.
+    """
+
+    directory: str
+    classes: tuple[str, ...]
+    status: DatasetStatus
+
+
+class Built(Struct):
+    """model -> fit: the pretrained network with its new head.
+
+    `directory` holds `symbol.json` (data [N,3,S,S] float32 normalised RGB -> SoftmaxOutput named
+    `softmax` on FullyConnected `fc1`) and `model.params` (pretrained arg:/aux: entries, without
+    the new head's). `features` names the symbol's internal output that feeds the head.
+    """
+
+    directory: str
+    features: str
+    input_size: int
+    mean: tuple[float, float, float]
+    """Of R, G, B in 0..255."""
+    std: tuple[float, float, float]
+    status: ModelStatus
+
+
+class Fitted(Struct):
+    """fit -> evaluate: the model that is reported.
+
+    `directory` (job/best) holds symbol.json, model.params, labels.txt and preprocessing.json.
+    """
+
+    directory: str
+    recipe: str
+    epochs: int
+    metrics: tuple[Metric, ...] = ()
+
+
+class Evaluated(Struct):
+    """evaluate -> export: exact counts over the validation records."""
+
+    correct: int
+    total: int
+    accuracy: str
+    """correct / total, 4 decimals."""
+    metrics: tuple[Metric, ...] = ()
+
+
+class Exported(Struct):
+    """export -> report: where the model was written; None without an output."""
+
+    status: OutputStatus | None = None

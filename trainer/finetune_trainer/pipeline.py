@@ -1,0 +1,100 @@
+"""The stages in their order, and how one of them runs inside its own process.
+
+Stages are named as `module:function` and imported only by the process that runs them, so that
+nothing here ever pulls MXNet into the supervisor.
+"""
+
+import dataclasses
+import faulthandler
+import importlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from finetune_trainer import threads
+from finetune_trainer.cgroup import available_cpus
+from finetune_trainer.failure import explain
+from finetune_trainer.job import parse_job
+from finetune_trainer.stage import Paths, Reporter, Run
+
+_TEXT_LENGTH = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One step of the pipeline."""
+
+    name: str
+    function: str
+    """`module:function`, called with a Run."""
+    weight: int
+    """Share of the time of a typical run, for the overall progress."""
+
+
+STAGES = (
+    Stage("fetch", "finetune_trainer.sources:fetch", 3),
+    Stage("prepare", "finetune_trainer.dataset:prepare", 10),
+    Stage("model", "finetune_trainer.model:build", 2),
+    Stage("fit", "finetune_trainer.fit:fit", 78),
+    Stage("evaluate", "finetune_trainer.evaluate:evaluate", 4),
+    Stage("export", "finetune_trainer.export:export", 2),
+    Stage("report", "finetune_trainer.report:report", 1),
+)
+
+
+def find_stage(name: str) -> Stage:
+    """Return the stage of that name."""
+    return next(stage for stage in STAGES if stage.name == name)
+
+
+def paths_from(environment: Mapping[str, str], *, uid: str) -> Paths:
+    """Return the directories that the environment names, or a pod's."""
+    workspace = Path(environment.get("FINETUNE_WORKSPACE", "/workspace"))
+    return Paths(
+        workspace=workspace,
+        claims=Path(environment.get("FINETUNE_CLAIMS", "/claims")),
+        models=Path(environment.get("FINETUNE_MODELS", "/models")),
+        job=workspace / "jobs" / uid,
+    )
+
+
+def run_from(environment: Mapping[str, str]) -> Run:
+    """Build what a stage is given from the environment of its process."""
+    job = parse_job(environment.get("FINETUNE_JOB", ""))
+    return Run(
+        job=job,
+        paths=paths_from(environment, uid=job.uid),
+        reporter=Reporter.from_environment(),
+        devices=int(environment.get("FINETUNE_GPUS", "0")),
+        threads=available_cpus(),
+    )
+
+
+def run_stage(name: str, function: str) -> int:
+    """Run one stage in this process and return its exit code."""
+    faulthandler.enable()
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+    run = run_from(os.environ)
+    try:
+        # Before the stage's module is loaded: MXNet reads these when it is imported.
+        os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # else a line for every bind
+        os.environ.update(threads.environment(name, run.job, devices=run.devices, cpus=run.threads))
+        _load(function)(run)
+    except Exception as exception:
+        error = explain(exception)
+        if error is not exception:
+            traceback.print_exc()
+        # More than the termination message holds would only make the line too long to be read.
+        message, hint = error.message[:_TEXT_LENGTH], error.hint[:_TEXT_LENGTH]
+        run.reporter.error(code=error.code, message=message, hint=hint)
+        return error.code
+    return 0
+
+
+def _load(function: str) -> Callable[[Run], None]:
+    module, _, name = function.partition(":")
+    loaded: Callable[[Run], None] = getattr(importlib.import_module(module), name)
+    return loaded

@@ -1,0 +1,76 @@
+"""The trainer as process 1 of a container: settings from the environment, HTTP, signals, and
+the termination message in every case.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from finetune_trainer.board import Board
+from finetune_trainer.failure import explain
+from finetune_trainer.job import parse_job, parse_reference
+from finetune_trainer.pipeline import STAGES, Stage
+from finetune_trainer.server import serve
+from finetune_trainer.signals import Signals
+from finetune_trainer.supervisor import Supervisor
+from finetune_trainer.termination import Ending, encode, fail, reference
+
+
+def supervise(environment: Mapping[str, str], *, stages: tuple[Stage, ...] = STAGES) -> int:
+    """Run the job in FINETUNE_JOB; return the exit code of the contract."""
+    path = Path(environment.get("FINETUNE_TERMINATION_LOG", "/dev/termination-log"))
+    with Signals() as signals:
+        try:
+            ending = _run(environment, stages=stages, signals=signals)
+        except Exception as exception:
+            ending = fail(parse_reference(environment.get("FINETUNE_JOB", "")), explain(exception))
+    _say_how_it_ended(ending)
+    try:
+        # Not atomic: the kubelet mounts this very file, it cannot be replaced.
+        path.write_bytes(encode(ending.termination))
+    except OSError as error:
+        print(f"finetune-trainer: no termination message in {path}: {error}", file=sys.stderr)
+    return ending.code
+
+
+def _run(environment: Mapping[str, str], *, stages: tuple[Stage, ...], signals: Signals) -> Ending:
+    job = parse_job(environment.get("FINETUNE_JOB", ""))
+    board = Board(reference(job), stages=stages)
+    log = _ContainerLog()
+    wanted = int(environment.get("FINETUNE_PORT", "8080"))
+    with serve(board, stages=stages, port=wanted) as port:
+        log.say(f"job {job.namespace}/{job.name}, attempt {job.attempt}, HTTP on port {port}")
+        return Supervisor(
+            job=job,
+            environment=environment,
+            board=board,
+            console=log,
+            signals=signals,
+            stages=stages,
+            stall_seconds=float(environment.get("FINETUNE_STALL_SECONDS", "0")),
+        ).run()
+
+
+class _ContainerLog:
+    """Standard output. A reader that went away must not end the training."""
+
+    def output(self, data: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            while data:
+                data = data[os.write(sys.stdout.fileno(), data) :]
+
+    def say(self, text: str) -> None:
+        self.output(f"finetune-trainer: {text}\n".encode())
+
+    def update(self, board: Board) -> None:
+        """Say nothing: /progress is read instead."""
+
+
+def _say_how_it_ended(ending: Ending) -> None:
+    log = _ContainerLog()
+    if result := ending.termination.result:
+        log.say(f"accuracy {result.accuracy}")
+    if error := ending.termination.error:
+        log.say(f"{error.reason}: {error.message} {error.hint}".rstrip())

@@ -1,0 +1,59 @@
+"""How far a fit is, and the place where it stops when asked to."""
+
+import time
+
+from finetune_trainer.contract import ExitCode, Metric, TrainerError
+from finetune_trainer.signals import Signals
+from finetune_trainer.stage import Reporter
+
+INTERVAL_SECONDS = 0.5
+
+
+class Work:
+    """
+    Counts what is done of `total` units, reports it, and ends the fit on SIGTERM.
+
+    A unit is one image through the trunk; training on one is three (forward, and twice that
+    backward).
+    """
+
+    def __init__(self, reporter: Reporter, signals: Signals, *, total: float) -> None:
+        self.reporter = reporter
+        self._signals = signals
+        self.total = total
+        self._done = 0.0
+        self._step = 0
+        self._reported = 0.0
+        self._metrics: dict[str, str] = {}
+        self.note = ""
+        """What is being done, for people."""
+
+    def skip_to(self, units: float) -> None:
+        """Count what an earlier attempt, or a cache, has done already."""
+        self._done = max(self._done, units)
+
+    def advance(self, units: float, *, images_per_second: float | None = None) -> None:
+        """Count a batch. Raises if the process was asked to stop."""
+        self._done += units
+        self._step += 1
+        if images_per_second is not None:
+            self._metrics["images-per-second"] = f"{images_per_second:.1f}"
+        if self._signals.stop:
+            raise TrainerError(
+                ExitCode.Interrupted,
+                "stopped on request",
+                "the next attempt goes on from the last checkpoint",
+            )
+        if time.monotonic() - self._reported >= INTERVAL_SECONDS:
+            self.report()
+
+    def report(self, **metrics: float) -> None:
+        """Report now, with metrics from here on."""
+        self._reported = time.monotonic()
+        self._metrics |= {name: f"{value:.4f}" for name, value in metrics.items()}
+        self.reporter.progress(
+            step=self._step,
+            fraction=min(1.0, self._done / self.total),
+            metrics=tuple(Metric(name=n, value=v) for n, v in self._metrics.items()),
+            note=self.note,
+        )

@@ -1,0 +1,48 @@
+"""Turns the URIs of a data set into local folders (the stage `fetch`).
+
+Nothing here looks into an image: that is `dataset`. Room is left for more schemes: each one is a
+function in a module of its own.
+"""
+
+from pathlib import Path
+
+from finetune_trainer.contract import ExitCode, Source, TrainerError
+from finetune_trainer.files import write_json
+from finetune_trainer.handoff import FETCHED, Fetched
+from finetune_trainer.sources.archive import unpacked
+from finetune_trainer.sources.local import find_local
+from finetune_trainer.sources.remote import fetch_remote
+from finetune_trainer.stage import Run
+
+
+def fetch(run: Run) -> None:
+    """Make the images available as folders and say where they are."""
+    dataset = run.job.dataset
+    train = obtain(dataset.source, field="dataset.source", secret="DATASET_", run=run)
+    validation = None
+    if dataset.validation_source:
+        validation = obtain(
+            dataset.validation_source,
+            field="dataset.validationSource",
+            secret="VALIDATION_",
+            run=run,
+        )
+    write_json(
+        run.paths.job / FETCHED,
+        Fetched(train=str(train), validation=str(validation) if validation else None),
+    )
+
+
+def obtain(source: Source, *, field: str, secret: str, run: Run) -> Path:
+    """Return the local folder of a source; `secret` is the prefix of its credentials' names."""
+    match source.uri.partition("://")[0]:
+        case "pvc" | "file":
+            found = find_local(source, field=field, claims=run.paths.claims)
+            return unpacked(found, field=field, run=run) if found.is_file() else found
+        case "https" | "http":
+            return fetch_remote(source, field=field, secret=secret, run=run)
+    raise TrainerError(
+        ExitCode.InvalidSpec,
+        f"{field}.uri {source.uri!r} has a scheme that this trainer does not know",
+        "Use pvc://CLAIM/PATH, https:// of an archive, or file:// in a local run.",
+    )

@@ -1,0 +1,208 @@
+"""Archives on a web server: credentials, retries, resumed downloads, and what a failure means."""
+
+import base64
+import contextlib
+import http.client
+import os
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from email.message import Message
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from finetune_trainer.contract import ExitCode, Source, TrainerError
+from finetune_trainer.sources.archive import unpacked_once
+from finetune_trainer.sources.local import check_sha256
+from finetune_trainer.stage import Run
+
+PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0)
+"""Between tries; a try that gets further than any before starts over with the first pause."""
+TIMEOUT_SECONDS = 60
+CHUNK = 1 << 20
+_TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class Cut(Exception):
+    """The network or the server failed in a way that another try may not."""
+
+
+def fetch_remote(source: Source, *, field: str, secret: str, run: Run) -> Path:
+    """Return the folder of an archive on a web server, downloaded if it was not before."""
+    _check_uri(source, field)
+    server = Server(source.uri, field=field, authorization=authorization(secret, os.environ))
+    # Without a digest the server's own mark of the version tells a replaced archive apart.
+    identity = source.sha256 or server.version() or run.job.uid
+
+    def provide(temporary: Path) -> Path:
+        archive = temporary / "archive"
+        server.download(archive, run=run)
+        if source.sha256:
+            check_sha256(archive, expected=source.sha256, shown=server.shown, field=field)
+        return archive
+
+    return unpacked_once(f"{source.uri}:{identity}", provide, field=field, run=run)
+
+
+def _check_uri(source: Source, field: str) -> None:
+    address = urlsplit(source.uri)
+    if address.scheme == "http" and not source.sha256:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"{field}.uri is http://, which anyone on the way can change",
+            f"Use https://, or set {field}.sha256.",
+        )
+    if not address.hostname or address.username is not None:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"{field}.uri must be https://HOST/PATH without a user name or password",
+            f"Put USERNAME and PASSWORD, or TOKEN, into a Secret and name it in {field}.secretRef.",
+        )
+
+
+def authorization(prefix: str, environment: Mapping[str, str]) -> str | None:
+    """Return the Authorization header for the credentials in the environment, if there are any."""
+    if token := environment.get(f"{prefix}TOKEN"):
+        return f"Bearer {token.strip()}"
+    if user := environment.get(f"{prefix}USERNAME"):
+        pair = f"{user}:{environment.get(f'{prefix}PASSWORD', '')}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+    return None
+
+
+class Server:
+    """One file on a web server."""
+
+    def __init__(self, uri: str, *, field: str, authorization: str | None = None) -> None:
+        self.shown = uri.partition("?")[0]  # a signed URL's query is a secret
+        self._uri = uri
+        self._field = field
+        self._authorization = authorization
+        self._opener = urllib.request.build_opener(_Redirects)
+        self._validator: str | None = None
+
+    def version(self) -> str:
+        """Return the server's mark for this version of the file, or an empty string."""
+        for attempt in range(len(PAUSES_SECONDS) + 1):
+            try:
+                with self._open() as response:
+                    return _mark(response.headers)
+            except Cut as cut:
+                self._pause(attempt, cut)
+        raise AssertionError
+
+    def download(self, target: Path, *, run: Run) -> None:
+        """Write the file to `target`, going on after a cut where the server can."""
+        failures = furthest = 0
+        with open(target, "wb") as file:
+            while True:
+                try:
+                    return self._receive(file, run)
+                except Cut as cut:
+                    if file.tell() > furthest:
+                        failures, furthest = 0, file.tell()
+                    self._pause(failures, cut)
+                    failures += 1
+
+    def _receive(self, file: IO[bytes], run: Run) -> None:
+        with self._open(offset=file.tell()) as response:
+            if response.status != http.client.PARTIAL_CONTENT:
+                file.seek(0)
+                file.truncate()
+            self._validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
+            expected = _length(response.headers)
+            end = None if expected is None else file.tell() + expected
+            while chunk := self._read(response):
+                file.write(chunk)
+                run.reporter.progress(
+                    step=file.tell() // CHUNK,
+                    fraction=file.tell() / end if end else None,
+                    note=f"downloaded {file.tell() // CHUNK} MiB",
+                )
+            # http.client takes an early end for the end; only the length tells.
+            if end is not None and file.tell() != end:
+                raise Cut(f"the connection ended after {file.tell()} of {end} bytes")
+
+    def _read(self, response: Any) -> bytes:
+        with self._explained():
+            chunk: bytes = response.read(CHUNK)
+            return chunk
+
+    def _open(self, offset: int = 0) -> Any:
+        request = urllib.request.Request(self._uri, headers={"User-Agent": "finetune-trainer"})
+        if offset and self._validator:
+            request.add_header("Range", f"bytes={offset}-")
+            request.add_header("If-Range", self._validator)
+        if self._authorization:
+            # Unredirected: a server must not pass the user's token on to another one.
+            request.add_unredirected_header("Authorization", self._authorization)
+        with self._explained():
+            return self._opener.open(request, timeout=TIMEOUT_SECONDS)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise self._refusal(error.code, str(error.reason)) from error
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ssl.SSLCertVerificationError):
+                raise self._failed(
+                    ExitCode.InvalidSpec,
+                    f"its certificate is not trusted: {error.reason.verify_message}",
+                    "Use a certificate of a public authority, or an image with your own.",
+                ) from error
+            raise Cut(str(error.reason)) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise Cut(str(error) or type(error).__name__) from error
+
+    def _refusal(self, code: int, reason: str) -> Exception:
+        what = f"the server answers {code} {reason}".rstrip()
+        if code in _TEMPORARY:
+            return Cut(what)
+        if code in (401, 403):
+            sent = "the credentials of the Secret" if self._authorization else "no credentials"
+            return self._failed(
+                ExitCode.PermissionDenied,
+                f"{what}; {sent} were sent",
+                f"Name a Secret with TOKEN, or USERNAME and PASSWORD, in {self._field}.secretRef.",
+            )
+        if code in (404, 410):
+            return self._failed(ExitCode.InputNotFound, what, "Check the URI.")
+        return self._failed(ExitCode.InvalidSpec, what, "Check the URI.")
+
+    def _pause(self, failures: int, cut: Cut) -> None:
+        if failures >= len(PAUSES_SECONDS):
+            raise self._failed(
+                ExitCode.TemporaryFailure, f"{cut}", "The next attempt tries again."
+            ) from cut
+        print(f"{self._field}: {cut}; trying again", flush=True)
+        time.sleep(PAUSES_SECONDS[failures])
+
+    def _failed(self, code: ExitCode, what: str, hint: str) -> TrainerError:
+        return TrainerError(code, f"{self._field}: {self.shown}: {what}", hint)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but never from https to something weaker."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if urlsplit(req.full_url).scheme == "https" and urlsplit(newurl).scheme != "https":
+            raise urllib.error.HTTPError(newurl, 400, "redirects to http://", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _mark(headers: Message) -> str:
+    mark = headers.get("ETag") or headers.get("Last-Modified")
+    return f"{mark}:{headers.get('Content-Length')}" if mark else ""
+
+
+def _length(headers: Message) -> int | None:
+    length = headers.get("Content-Length")
+    return int(length) if length and length.isdigit() else None

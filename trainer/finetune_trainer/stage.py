@@ -1,0 +1,100 @@
+"""What one stage sees: the job, its directories, and the way to report.
+
+A stage runs in a child process of the supervisor (MXNet can die of a signal or block in C, and
+each stage wants its own thread settings). It gets its input from files that earlier stages left
+and leaves its output in files, so that a later attempt can go on from them.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from finetune_trainer.contract import (
+    CheckpointStatus,
+    DatasetStatus,
+    Job,
+    Metric,
+    ModelStatus,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """Where things are. In a pod: /workspace, /claims/CLAIM, /models; in a local run: flags."""
+
+    workspace: Path
+    claims: Path
+    models: Path
+    """The bundled catalogue: NAME/{symbol.json,model.params,preprocessing.json}."""
+    job: Path
+    """workspace/jobs/UID: checkpoints/, best/, stage outputs, result.json, owner."""
+
+    @property
+    def packed(self) -> Path:
+        """workspace/packed: data sets by digest, shared by all jobs of the workspace."""
+        return self.workspace / "packed"
+
+
+class Reporter:
+    """Sends what a stage reports to the supervisor, one JSON object a line."""
+
+    def __init__(self, send: Callable[[bytes], Any]) -> None:
+        self._send = send
+
+    @classmethod
+    def from_environment(cls) -> "Reporter":
+        """Write to the descriptor in FINETUNE_REPORT_FD; without one, say nothing."""
+        if descriptor := os.environ.get("FINETUNE_REPORT_FD"):
+            return cls(open(int(descriptor), "wb", buffering=0).write)
+        return cls(lambda line: None)
+
+    def progress(
+        self,
+        *,
+        step: int | None = None,
+        fraction: float | None = None,
+        metrics: tuple[Metric, ...] = (),
+        note: str = "",
+    ) -> None:
+        """Report work done: `step` counts up within the stage, `fraction` is 0..1 of the stage,
+        `metrics` replace those of the same name, `note` is for people ("epoch 3 of 8")."""
+        self._line(
+            step=step, fraction=fraction, metrics=msgspec.to_builtins(metrics), note=note
+        )
+
+    def dataset(self, status: DatasetStatus) -> None:
+        """Report the counts of the data set."""
+        self._line(dataset=msgspec.to_builtins(status))
+
+    def model(self, status: ModelStatus) -> None:
+        """Report the pretrained network."""
+        self._line(model=msgspec.to_builtins(status))
+
+    def checkpoint(self, status: CheckpointStatus) -> None:
+        """Report a checkpoint that is complete in the workspace."""
+        self._line(checkpoint=msgspec.to_builtins(status))
+
+    def error(self, *, code: int, message: str, hint: str) -> None:
+        """Report why this stage ends; the process then exits with `code`."""
+        self._line(error={"code": code, "message": message, "hint": hint})
+
+    def _line(self, **fields: Any) -> None:
+        self._send(json.dumps(fields).encode() + b"\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Everything a stage is given."""
+
+    job: Job
+    paths: Paths
+    reporter: Reporter
+    devices: int = 0
+    """GPUs of this pod; 0: CPU."""
+    threads: int = 1
+    """CPUs this container may use (cgroup quota, rounded up)."""

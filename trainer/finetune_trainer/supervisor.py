@@ -1,0 +1,201 @@
+"""Runs the stages, each in a process of its own, and says how it ended. Never imports MXNet.
+
+MXNet can die of a signal or block in C; what is here survives that and reports it.
+"""
+
+import dataclasses
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from finetune_trainer import owner
+from finetune_trainer.board import Board, Report, ReportedError
+from finetune_trainer.contract import Error, ExitCode, Job, Result, Termination, TrainerError
+from finetune_trainer.failure import explain
+from finetune_trainer.files import read_json
+from finetune_trainer.handoff import RESULT
+from finetune_trainer.pipeline import STAGES, Stage, paths_from
+from finetune_trainer.process import Child, Lines, attend
+from finetune_trainer.signals import Signals
+from finetune_trainer.termination import Ending, conclude, fail, reference
+
+_REPORT_BYTES = 64 * 1024
+
+
+class Console(Protocol):
+    """Where people see the run."""
+
+    def output(self, data: bytes) -> None:
+        """Show what a stage printed."""
+
+    def say(self, text: str) -> None:
+        """Show a line of the supervisor's own."""
+
+    def update(self, board: Board) -> None:
+        """Show how far the run is."""
+
+
+class Crash(Exception):
+    """A stage's process died of a signal."""
+
+    def __init__(self, stage: str, number: int) -> None:
+        super().__init__(stage)
+        self.code = 128 + number
+        name = signal.Signals(number).name
+        self.message = f"Stage {stage} was ended by {name}."
+        self.hint = "See logTail for what the process printed last."
+        if number == signal.SIGKILL:
+            self.hint = (
+                "Most likely the kernel ended it for want of memory: raise "
+                "trainer.resources.limits.memory or lower training.batchSizePerDevice."
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Supervisor:
+    """One attempt of one job."""
+
+    job: Job
+    environment: Mapping[str, str]
+    """Of the stages' processes; the directories are read from it."""
+    board: Board
+    console: Console
+    signals: Signals
+    stages: tuple[Stage, ...] = STAGES
+    stall_seconds: float = 0
+    """A stage that shows no work for so long is ended; 0: never."""
+
+    def run(self) -> Ending:
+        """Run what is left to do; return how it ended, in every case."""
+        try:
+            return conclude(self.job, self._earlier_result() or self._run_stages())
+        except Crash as crash:
+            error = Error(
+                reason="Crashed",
+                message=crash.message,
+                hint=crash.hint,
+                log_tail=self.board.log_tail,
+            )
+            return Ending(crash.code, Termination(job=reference(self.job), error=error))
+        except Exception as exception:
+            return fail(reference(self.job), explain(exception), log_tail=self.board.log_tail)
+
+    def _earlier_result(self) -> Result | None:
+        path = paths_from(self.environment, uid=self.job.uid).job / RESULT
+        if not path.is_file():
+            return None
+        self.console.say(f"{path} has the result of an earlier attempt")
+        return read_json(path, Result)
+
+    def _run_stages(self) -> Result:
+        directory = paths_from(self.environment, uid=self.job.uid).job
+        owner.claim(directory, self.job.pod_uid)
+        for stage in self.stages:
+            if self.signals.stop:
+                raise _interrupted(stage.name)
+            self.board.start(stage)
+            self.console.say(f"stage {stage.name}")
+            self.console.update(self.board)
+            self._run_stage(stage)
+        self.board.finish()
+        self.console.update(self.board)
+        return read_json(directory / RESULT, Result)
+
+    def _run_stage(self, stage: Stage) -> None:
+        """Run one stage to its end; raises TrainerError or Crash if that is not a good one."""
+        watch = _Watch(self, stage)
+        child = Child(
+            [sys.executable, "-P", "-m", "finetune_trainer", "stage", stage.name, stage.function],
+            environment={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1"},
+        )
+        try:
+            watch.attend(child)
+        finally:
+            child.close()
+        watch.judge(child.status)
+
+
+class _Watch:
+    """The supervisor's view of one running stage."""
+
+    def __init__(self, supervisor: Supervisor, stage: Stage) -> None:
+        self._supervisor = supervisor
+        self._stage = stage
+        self._error: ReportedError | None = None
+        self._stopping = False
+        self._stalled = False
+        self._reports = Lines(self._take_report, limit=_REPORT_BYTES)
+
+    def attend(self, child: Child) -> None:
+        attend(
+            child,
+            output=self._take_output,
+            reports=self._reports.feed,
+            wakeup=self._supervisor.signals.wakeup,
+            tick=lambda: self._tick(child),
+        )
+
+    def judge(self, status: int) -> None:
+        """Raise unless the stage ended well."""
+        if self._stalled:
+            seconds = f"{self._supervisor.stall_seconds:g}"
+            raise TrainerError(
+                ExitCode.Stalled,
+                f"Stage {self._stage.name} showed no progress for {seconds} s and was ended.",
+                "See logTail for where it stood.",
+            )
+        if status == 0 and not self._error:
+            return
+        if self._stopping or status == -signal.SIGTERM:
+            raise _interrupted(self._stage.name)
+        if self._error:
+            code, message, hint = self._error.code, self._error.message, self._error.hint
+            raise TrainerError(ExitCode(code), message, hint)
+        if status < 0:
+            raise Crash(self._stage.name, -status)
+        last = next(reversed(self._supervisor.board.log_tail), "it printed nothing")
+        raise TrainerError(
+            ExitCode.InternalError,
+            f"Stage {self._stage.name} ended with exit code {status}: {last}",
+            "This is a bug in the trainer: please report it with logTail.",
+        )
+
+    def _take_output(self, data: bytes) -> None:
+        self._supervisor.console.output(data)
+        self._supervisor.board.log(data)
+
+    def _take_report(self, line: bytes) -> None:
+        try:
+            report = msgspec.json.decode(line, type=Report)
+        except msgspec.DecodeError as error:
+            self._supervisor.console.say(f"stage {self._stage.name} sent no report: {error}")
+            return
+        self._error = report.error or self._error
+        self._supervisor.board.apply(report)
+        self._supervisor.console.update(self._supervisor.board)
+
+    def _tick(self, child: Child) -> None:
+        board, signals = self._supervisor.board, self._supervisor.signals
+        board.beat = time.monotonic()
+        if signals.hurry:
+            child.signal(signal.SIGKILL)
+        elif signals.stop and not self._stopping:
+            self._stopping = True
+            child.signal(signal.SIGTERM)
+        limit = self._supervisor.stall_seconds
+        if limit and not self._stopping and board.beat - board.moved > limit:
+            self._stalled = True
+            child.signal(signal.SIGKILL)
+
+
+def _interrupted(stage: str) -> TrainerError:
+    return TrainerError(
+        ExitCode.Interrupted,
+        f"Stopped on request during stage {stage}.",
+        "The next attempt goes on from the last checkpoint in the workspace.",
+    )

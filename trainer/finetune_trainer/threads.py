@@ -1,0 +1,49 @@
+"""
+How the CPUs are shared between MXNet's devices and OpenMP, and telling MXNet so.
+
+Measured on 2 CPUs: training is fastest with one context per CPU and one OpenMP thread each (two
+threads each are 2.7 times slower), inference with one context and all threads. MXNet reads
+OMP_NUM_THREADS once, when it is imported, and its own default is half the machine, whatever the
+container may use: `environment` goes into the stage's process before anything imports MXNet.
+"""
+
+import dataclasses
+
+from finetune_trainer import recipes
+from finetune_trainer.contract import Job
+
+SMALLEST_SHARE = 4
+"""Images of a context's step below which BatchNorm's statistics are too noisy to split further."""
+
+QUIET = {"MXNET_SUBGRAPH_VERBOSE": "0"}
+"""Without it, MXNet prints a line for each network that is bound for inference."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Contexts that share a batch, and OpenMP threads of each."""
+
+    contexts: int
+    omp_threads: int
+
+
+def for_training(*, batch_size: int, cpus: int) -> Plan:
+    """Return the most contexts that split the batch evenly, one for each CPU at most."""
+    shares = [n for n in range(1, cpus + 1) if batch_size % n == 0]
+    contexts = max(n for n in shares if n == 1 or batch_size // n >= SMALLEST_SHARE)
+    return Plan(contexts, max(1, cpus // contexts))
+
+
+def for_inference(*, cpus: int) -> Plan:
+    """Return one context with all CPUs."""
+    return Plan(1, cpus)
+
+
+def environment(stage: str, job: Job, *, devices: int, cpus: int) -> dict[str, str]:
+    """Return the variables that the stage's process must have before it imports MXNet."""
+    plan = for_inference(cpus=cpus)
+    if stage == "fit" and devices == 0:
+        recipe = recipes.choose(job.training, devices=devices)
+        if recipe.trains_trunk:
+            plan = for_training(batch_size=recipe.batch_size, cpus=cpus)
+    return QUIET | {"OMP_NUM_THREADS": str(plan.omp_threads)}
