@@ -60,7 +60,6 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates libgomp1 libquadmath0 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/*.log /var/log/apt/* \
  && install -d -o 65532 -g 65532 /workspace
-COPY --from=models /models /models
 ENV HOME=/tmp
 USER 65532:65532
 EXPOSE 8080
@@ -71,6 +70,7 @@ LABEL org.opencontainers.image.licenses="Apache-2.0" \
 
 FROM trainer-base AS trainer
 COPY --from=trainer-files /opt/venv /opt/venv
+COPY --from=models /models /models
 COPY --from=trainer-files /app /app
 LABEL org.opencontainers.image.title="finetune-trainer" \
       org.opencontainers.image.description="Trains a FineTuneJob on CPUs with Apache MXNet 1.9.1"
@@ -98,6 +98,7 @@ USER root
 RUN ldconfig
 # After ldconfig, and in the last of the default folders: any real driver comes before it.
 COPY --from=libcuda-stub /libcuda.so.1 /usr/lib/libcuda.so.1
+COPY --from=models /models /models
 COPY --from=trainer-files /app /app
 USER 65532:65532
 # What NVIDIA's container runtime mounts, and where nodes without it mount the driver. Which GPUs is

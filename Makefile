@@ -7,7 +7,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/finetune-operator
 VENV := $(CACHE)/venv-$(shell sha256sum tests/requirements.txt | cut -c1-12)
 PYTHON := $(VENV)/bin/python
 # The checkout is used as it is: two clones can share one virtual environment.
-export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/trainer
+export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/trainer:$(CURDIR)
 export PATH := $(VENV)/bin:$(PATH)
 
 .PHONY: help
@@ -20,6 +20,80 @@ $(VENV)/ready: tests/requirements.txt
 	python3.11 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --require-hashes --no-deps -r tests/requirements.txt
 	touch $@
+
+# Debian packages that tests on the machine itself need: MXNet's libraries, promtool.
+PACKAGES := libgomp1 libquadmath0 prometheus
+.PHONY: packages
+packages:
+	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || { apt-get -qq update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(PACKAGES); }
+
+.PHONY: demo
+demo: venv ## Everything from nothing: build, start a cluster, train on the demo photos (CLUSTER=node|kind|current)
+	$(PYTHON) -m tests.demo
+
+.PHONY: test
+test: lint types ## What CI runs: lint, types, and every test but the slow ones
+	$(PYTEST) -m "not slow" $(TIERS)
+
+.PHONY: test-full
+test-full: lint types ## make test and the whole matrices
+	$(PYTEST) $(TIERS)
+
+PYTEST := $(PYTHON) -m pytest
+TIERS := tests/unit tests/component tests/trainer tests/chart tests/cluster tests/e2e
+
+.PHONY: fmt
+fmt: venv ## Format the code
+	ruff format .
+	ruff check --fix .
+
+.PHONY: lint
+lint: venv packages ## Style, spelling, layers, and that generated files are current
+	ruff format --check .
+	ruff check .
+	yamllint --strict .
+	codespell
+	lint-imports
+	$(PYTHON) -m deploy.render --check
+
+.PHONY: types
+types: venv ## Types, strictly
+	mypy operator/finetune_operator trainer/finetune_trainer deploy/render tests bench
+
+.PHONY: unit component trainer chart e2e
+unit: venv ## Logic, without anything around it
+	$(PYTEST) tests/unit
+component: venv ## The operator against a real kube-apiserver
+	$(PYTEST) tests/component
+trainer: venv packages ## The trainer with real MXNet
+	$(PYTEST) tests/trainer
+chart: venv packages ## The chart, the dashboard and the alert rules
+	$(PYTEST) tests/chart
+e2e: venv packages ## The images on a real node
+	$(PYTEST) tests/e2e
+
+.PHONY: cluster cluster-down
+cluster: venv ## Start the one-node Kubernetes of tests/cluster
+	$(PYTHON) -m tests.cluster up --gpus 4
+cluster-down: venv ## Stop it; nothing of it stays
+	$(PYTHON) -m tests.cluster down
+
+.PHONY: images trainer-gpu-image
+images: venv ## Build the operator's and the CPU trainer's image
+	$(PYTHON) -m tests.images build operator
+	$(PYTHON) -m tests.images build trainer
+trainer-gpu-image: venv ## Build and check the GPU trainer's image (2 GB of wheels)
+	$(PYTHON) -m tests.images build trainer-gpu
+	$(PYTHON) -m tests.images check trainer-gpu
+
+.PHONY: render
+render: venv ## Generate the CRD, deploy/, the dashboard and the contract's schema again
+	$(PYTHON) -m deploy.render
+
+.PHONY: bench
+bench: venv ## Every figure that the documentation quotes
+	$(PYTHON) -m bench.watch_memory
 
 COMPILE := pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-header

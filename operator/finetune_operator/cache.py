@@ -32,8 +32,9 @@ class Summary:
 
 
 class Cache:
-    """All children by the uid of the FineTuneJob that owns them (the controller reference counts,
-    not the label: a label can be forged, and a job of the same name is another job).
+    """All children by the uid of their FineTuneJob (not its name: a job of the same name is
+    another job). What belongs to an attempt is told by the controller references, for a label can
+    be forged; a pod that has lost its Job is known by its label alone.
     """
 
     def __init__(self) -> None:
@@ -42,7 +43,6 @@ class Cache:
         """By pod uid."""
         self._attempts: dict[str, dict[str, Job]] = {}
         self._pods: dict[str, dict[str, Pod]] = {}
-        self._owner_of: dict[str, str] = {}  # Job uid -> FineTuneJob uid
 
     def observe_fine_tune_job(self, body: dict[str, Any], *, gone: bool) -> Key:
         """Take a FineTuneJob in, or out; return its key."""
@@ -59,15 +59,13 @@ class Cache:
         uid, owner = job.metadata.uid, job.metadata.controller_uid
         if gone:
             _drop(self._attempts, owner, uid)
-            self._owner_of.pop(uid, None)
         elif not _is_older(job, self._attempts.get(owner, {}).get(uid)):
             self._attempts.setdefault(owner, {})[uid] = job
-            self._owner_of[uid] = owner
         return _key(job)
 
     def observe_pod(self, pod: Pod, *, gone: bool = False) -> Key | None:
         """Take a pod in, or out; return the key of the FineTuneJob it belongs to."""
-        uid, owner = pod.metadata.uid, pod.metadata.controller_uid
+        uid, owner = pod.metadata.uid, pod.metadata.labels.get(c.LABEL_JOB_UID, "")
         if gone:
             _drop(self._pods, owner, uid)
             self.progress.pop(uid, None)
@@ -79,20 +77,37 @@ class Cache:
 
     def attempts_of(self, uid: str) -> tuple[Attempt, ...]:
         """Return the live attempts of the FineTuneJob, by number."""
+        pods = self._pods.get(uid, {}).values()
         attempts = [
-            Attempt(number=number, job=job, pods=tuple(self._pods.get(job_uid, {}).values()))
+            Attempt(
+                number=number,
+                job=job,
+                pods=tuple(pod for pod in pods if pod.metadata.controller_uid == job_uid),
+            )
             for job_uid, job in self._attempts.get(uid, {}).items()
             if (number := number_of(job))
         ]
         return tuple(sorted(attempts, key=lambda attempt: attempt.number))
 
+    def strays_of(self, uid: str, namespace: str) -> tuple[Pod, ...]:
+        """Return the pods of the FineTuneJob that may still run though their Job is gone."""
+        attempts = self._attempts.get(uid, {})
+        return tuple(
+            pod
+            for pod in self._pods.get(uid, {}).values()
+            if not pod.ended
+            and pod.metadata.namespace == namespace
+            and pod.metadata.controller_uid not in attempts
+        )
+
     def running_pods(self) -> Iterator[tuple[Pod, str]]:
         """Yield each pod that runs and has an address, with its FineTuneJob's uid."""
-        for job_uid, pods in self._pods.items():
-            owner = self._owner_of.get(job_uid)
+        for uid, pods in self._pods.items():
+            attempts = self._attempts.get(uid, {})
             for pod in pods.values():
-                if owner and pod.status.phase == "Running" and pod.status.pod_ip:
-                    yield pod, owner
+                owned = pod.metadata.controller_uid in attempts
+                if owned and pod.status.phase == "Running" and pod.status.pod_ip:
+                    yield pod, uid
 
     def __len__(self) -> int:
         """Return the number of Jobs and pods held."""

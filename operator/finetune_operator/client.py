@@ -152,14 +152,15 @@ class Client:
         `idle_seconds` (bookmarks come each minute) raises Unavailable.
         """
         timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=idle_seconds)
-        response = await self._send("GET", path, query={**query, "watch": "1"}, limit=timeout)
         try:
-            async for line in response.content:
-                yield line
+            response = await self._send("GET", path, query={**query, "watch": "1"}, limit=timeout)
+            try:
+                async for line in response.content:
+                    yield line
+            finally:
+                response.close()
         except (TimeoutError, aiohttp.ClientError) as error:
             raise Unavailable(f"watch of {path}: {error!r}") from error
-        finally:
-            response.close()
 
     async def _call(self, method: str, path: str, *, seconds: float = 15, **options: Any) -> bytes:
         try:

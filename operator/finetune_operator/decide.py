@@ -49,6 +49,7 @@ def decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
     live = _live_attempt(seen, draft)
     if live:
         draft.activate(live.job.status.start_time)
+        draft.take_checkpoint(retry.termination_of(live))
     draft.take_progress(seen.progress)
     if outcome := _outcome(seen, live, draft):
         _conclude(outcome, draft, spec.backoff_limit)
@@ -66,9 +67,11 @@ def decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
 
 
 def _live_attempt(seen: Observed, draft: Draft) -> Attempt | None:
-    """Find the attempt whose end is not recorded yet."""
+    """Find the attempt whose end is not recorded yet; one after the other, so that none is lost
+    when the next was created but the status not written.
+    """
     newest = seen.attempts[-1] if seen.attempts else None
-    if newest and newest.number > draft.status.attempts:
+    if newest and newest.number > draft.status.attempts and not draft.status.current_attempt:
         draft.adopt(newest)
     current = draft.status.current_attempt
     return next((a for a in seen.attempts if current and a.number == current.number), None)
@@ -84,9 +87,12 @@ def _outcome(seen: Observed, live: Attempt | None, draft: Draft) -> retry.Outcom
 
 def _conclude(outcome: retry.Outcome, draft: Draft, backoff_limit: int) -> None:
     """Record the attempt's end, and finish the job if it does."""
-    if outcome.result:
-        draft.take_result(outcome.result)
-    draft.record(reason=outcome.reason, counted=outcome.counted, failure=outcome.failure)
+    draft.record(
+        reason=outcome.reason,
+        counted=outcome.counted,
+        failure=outcome.failure,
+        result=outcome.result,
+    )
     if outcome.result and outcome.reason == c.COMPLETE:
         draft.complete(outcome.result)
     elif not outcome.retried:
@@ -130,9 +136,8 @@ def _follow(seen: Observed, live: Attempt, draft: Draft, now: Time) -> Plan:
         )
         return _clean_up(seen, draft, now)
     draft.describe(live, failure, seen.progress)
-    clocks = (clock, deadlines.active(spec, draft.status))
-    waits = [wait for wait in (each.remaining(now) for each in clocks) if wait is not None]
-    return Plan(draft.finish(), (), min(waits, default=None))
+    wait = deadlines.first(now, clock, deadlines.active(spec, draft.status))
+    return Plan(draft.finish(), (), wait)
 
 
 def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:
@@ -145,11 +150,12 @@ def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:
 def _start(seen: Observed, draft: Draft, now: Time, defaults: Defaults) -> Plan:
     """Start the next attempt, once no pod of the last one runs and the backoff is over."""
     draft.wait()
+    deadline = deadlines.active(seen.job.spec, draft.status)
     if _pods_left(seen):
-        return Plan(draft.finish())
-    due = retry.next_start(draft.status, defaults.backoff_seconds)
-    if due and now < due:
-        return Plan(draft.finish(), (), (due - now).total_seconds())
+        return Plan(draft.finish(), (), deadline.remaining(now))
+    backoff = deadlines.Clock(retry.next_start(draft.status, defaults.backoff_seconds))
+    if backoff.due and not backoff.expired(now):
+        return Plan(draft.finish(), (), deadlines.first(now, backoff, deadline))
     number = draft.status.attempts + 1
     draft.begin(number)
     # The last ended attempt stays for `kubectl logs`; older ones go.
@@ -158,7 +164,7 @@ def _start(seen: Observed, draft: Draft, now: Time, defaults: Defaults) -> Plan:
 
 
 def _pods_left(seen: Observed) -> bool:
-    return any(attempt.holds_pods for attempt in seen.attempts)
+    return bool(seen.strays) or any(attempt.holds_pods for attempt in seen.attempts)
 
 
 def _deletions(attempts: Iterable[Attempt]) -> list[Action]:

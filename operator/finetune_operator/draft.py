@@ -15,7 +15,7 @@ from finetune_operator.api import (
     TrainerStatus,
 )
 from finetune_operator.policy.conditions import Conditions
-from finetune_operator.report import Progress, Result
+from finetune_operator.report import Progress, Result, Termination
 from finetune_operator.view import Attempt as LiveAttempt
 
 HISTORY = 10
@@ -67,10 +67,16 @@ class Draft:
             start_time=live.job.metadata.creation_timestamp,
         )
 
-    def record(self, *, reason: str, counted: bool, failure: Failure | None) -> None:
+    def record(
+        self, *, reason: str, counted: bool, failure: Failure | None, result: Result | None
+    ) -> None:
         """Write the live attempt's end down, so that it is never looked at again."""
         status = self.status
         assert status.current_attempt is not None
+        for condition in (c.PODS_READY, c.RUNNING, c.METRICS_AVAILABLE):
+            self._conditions.clear(condition, reason, "The attempt ended.")
+        if result:
+            self._take_result(result)
         ended = AttemptRecord(
             number=status.current_attempt.number,
             reason=reason,
@@ -85,8 +91,6 @@ class Draft:
         if reason not in (c.COMPLETE, c.SUSPENDED):
             status.failures += counted
             status.disruptions += not counted
-        for condition in (c.PODS_READY, c.RUNNING, c.METRICS_AVAILABLE):
-            self._conditions.clear(condition, reason, "The attempt ended.")
 
     def take_progress(self, progress: Progress | None) -> None:
         """Copy what the trainer reports; times alone are no news worth a write."""
@@ -106,8 +110,12 @@ class Draft:
             status.trainer_status = new
             status.eta = duration(new.estimated_remaining_seconds)
 
-    def take_result(self, result: Result) -> None:
-        """Copy the trainer's result."""
+    def take_checkpoint(self, termination: Termination | None) -> None:
+        """Copy the checkpoint that an ended pod left: the last poll may have been before it."""
+        if termination and termination.checkpoint:
+            self.status.checkpoint = termination.checkpoint
+
+    def _take_result(self, result: Result) -> None:
         status = self.status
         status.accuracy = result.accuracy
         status.dataset = result.dataset or status.dataset
@@ -172,7 +180,8 @@ class Draft:
 
     def _describe_running(self, live: LiveAttempt, progress: Progress | None) -> None:
         if progress is None:
-            self._set_phase("Starting")
+            if self.status.phase not in ("Preparing", "Training"):  # a new operator asks first
+                self._set_phase("Starting")
             state = live.pod.container(c.CONTAINER).running if live.pod else None
             if state and state.started_at and self._now - state.started_at > UNREACHABLE_AFTER:
                 message = "The trainer's /progress does not answer; training goes on unseen."

@@ -18,6 +18,7 @@ from finetune_operator.workqueue import Backoff
 
 T = TypeVar("T", bound=Job | Pod)
 PAGE = "500"
+SHORT_SECONDS = 10  # a watch that ends sooner is not well
 IDLE_SECONDS = 90  # the API server sends a bookmark each minute
 log = logging.getLogger(__name__)
 
@@ -60,27 +61,29 @@ class Informer(Generic[T]):
         self._query = {"labelSelector": selector}
         self._observe = observe
         self._known: dict[str, T] = {}
+        self._version = ""
         self.synced = asyncio.Event()
         """Set once the first list is complete."""
         self.last_heard = 0.0
         """Loop time of the last list or watch line."""
 
     async def run(self) -> None:
-        """List and watch for ever; errors are waited out."""
+        """List and watch for ever; errors are waited out, and watches that end at once too."""
         backoff: Backoff[str] = Backoff(first=0.5, most=30)
-        version = ""
+        loop = asyncio.get_running_loop()
         while True:
+            start, least = loop.time(), 0.0
             try:
-                version = version or await self._list()
-                version = await self._watch(version)
-                backoff.forget(self._path)
+                self._version = self._version or await self._list()
+                await self._watch()
             except Gone:
-                version = ""
+                self._version = ""
             except (ApiError, msgspec.DecodeError) as error:
-                retry_after = getattr(error, "retry_after", None) or 0
-                delay = max(backoff.next(self._path), retry_after)
-                log.warning("watch of %s: %s; again in %.1f s", self._path, error, delay)
-                await asyncio.sleep(delay)
+                least = getattr(error, "retry_after", None) or 0.0
+                log.warning("watch of %s: %s", self._path, error)
+            if loop.time() - start >= SHORT_SECONDS:
+                backoff.forget(self._path)
+            await asyncio.sleep(max(backoff.next(self._path), least))
 
     async def _list(self) -> str:
         """Read all pages; report what is new, changed or gone."""
@@ -100,11 +103,11 @@ class Informer(Generic[T]):
         self.synced.set()
         return page.metadata.resource_version
 
-    async def _watch(self, version: str) -> str:
-        """Follow the changes from this version on; return the version to go on from."""
+    async def _watch(self) -> None:
+        """Follow the changes from the version that was last seen."""
         query = {
             **self._query,
-            "resourceVersion": version,
+            "resourceVersion": self._version,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": "300",
         }
@@ -115,16 +118,16 @@ class Informer(Generic[T]):
                 status = msgspec.json.decode(line.object, type=_Status)
                 raise (Gone if status.code == 410 else ApiError)(status.message, status=status.code)
             if line.type == "BOOKMARK":
-                version = msgspec.json.decode(line.object, type=_Bookmark).metadata.resource_version
+                bookmark = msgspec.json.decode(line.object, type=_Bookmark)
+                self._version = bookmark.metadata.resource_version
                 continue
             item = self._decoder.decode(line.object)
-            version = item.metadata.resource_version
+            self._version = item.metadata.resource_version
             if line.type == "DELETED":
                 self._known.pop(item.metadata.uid, None)
                 self._observe(item, gone=True)
             else:
                 self._take(item)
-        return version
 
     def _take(self, item: T) -> None:
         self._known[item.metadata.uid] = item

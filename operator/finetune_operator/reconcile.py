@@ -27,18 +27,23 @@ from finetune_operator.draft import Draft
 from finetune_operator.events import events_of
 from finetune_operator.mergepatch import merge_patch
 from finetune_operator.metrics import Metrics
-from finetune_operator.objects import Event, Job
+from finetune_operator.objects import Event, Job, Pod
 from finetune_operator.policy import deadlines
 from finetune_operator.settings import Settings
-from finetune_operator.view import Attempt, CreateAttempt, DeleteAttempt, Observed, Plan
+from finetune_operator.view import Attempt, CreateAttempt, DeleteAttempt, DeleteSelf, Observed, Plan
 
 RETRY_CREATE_SECONDS = 15.0
 WAIT_FOR_NAME_SECONDS = 2.0
+WAIT_FOR_WATCH_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
 class _EventList(msgspec.Struct):
     items: list[Event]
+
+
+class _PodList(msgspec.Struct):
+    items: list[Pod]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,12 +77,17 @@ class Reconciler:
         self.cache.jobs[key] = summarize(job.metadata.uid, job.status)
         if job.metadata.deletion_timestamp:
             return None  # the garbage collector takes the children along
+        if await self._watches_are_behind(job):
+            return WAIT_FOR_WATCH_SECONDS
         now = self.clock()
         seen, look_again = await self._observe(job, now)
         plan = decide(seen, now, self._defaults(job))
-        refusal = await self._execute(job, plan)
+        # A Job that is not written down is adopted by the next pass, and a verdict that is not
+        # carried out is carried out by it; the other way round each could be lost.
+        refusal = await self._create_planned(job, plan)
         status = _refused(job, plan.status, refusal, now) if refusal else plan.status
         await self._write(key, job, status, now)
+        await self._delete_planned(job, plan)
         retry = refusal.retry_after_seconds if refusal else None
         waits = [plan.requeue_after_seconds, look_again, retry]
         return min((wait for wait in waits if wait is not None), default=None)
@@ -90,6 +100,26 @@ class Reconciler:
             backoff_seconds=settings.backoff_seconds,
         )
 
+    async def _watches_are_behind(self, job: FineTuneJob) -> bool:
+        """Whether there is a child that would be taken for lost: ask before believing that."""
+        current, namespace = job.status.current_attempt, job.metadata.namespace
+        if current is None:
+            return False
+        attempts = self.cache.attempts_of(job.metadata.uid)
+        live = next((attempt for attempt in attempts if attempt.number == current.number), None)
+        if live is None:
+            try:
+                found = await self.client.get(f"{paths.jobs(namespace)}/{current.job_name}", Job)
+            except NotFound:
+                return False
+            return found.metadata.controller_uid == job.metadata.uid
+        if live.finished and not live.pods:
+            selector = f"batch.kubernetes.io/controller-uid={live.job.metadata.uid}"
+            query = {"labelSelector": selector, "limit": "1"}
+            pods = await self.client.list(paths.pods(namespace), _PodList, query=query)
+            return bool(pods.items)
+        return False
+
     async def _observe(
         self, job: FineTuneJob, now: datetime.datetime
     ) -> tuple[Observed, float | None]:
@@ -101,12 +131,14 @@ class Reconciler:
         )
         events: tuple[Event, ...] = ()
         look_again = None
-        if newest and not job.status.finished and not deadlines.has_started(newest):
+        if newest and not job.status.finished and deadlines.awaits_start(newest):
             age = (now - (newest.job.metadata.creation_timestamp or now)).total_seconds()
             look_again = max(self.settings.stuck_after_seconds - age, 5)
-            if age >= self.settings.stuck_after_seconds and not newest.job.spec.suspend:
+            if age >= self.settings.stuck_after_seconds:
                 events = await self._events_of(newest)
-        return Observed(job=job, attempts=attempts, progress=progress, events=events), look_again
+        strays = self.cache.strays_of(job.metadata.uid, job.metadata.namespace)
+        seen = Observed(job=job, attempts=attempts, strays=strays, progress=progress, events=events)
+        return seen, look_again
 
     async def _events_of(self, attempt: Attempt) -> tuple[Event, ...]:
         child = attempt.pod or attempt.job
@@ -114,19 +146,21 @@ class Reconciler:
         path = paths.core_events(child.metadata.namespace)
         return tuple((await self.client.list(path, _EventList, query=query)).items)
 
-    async def _execute(self, job: FineTuneJob, plan: Plan) -> Refusal | None:
-        """Do the plan's actions; all are harmless when done twice."""
+    async def _create_planned(self, job: FineTuneJob, plan: Plan) -> Refusal | None:
+        for action in plan.actions:
+            if isinstance(action, CreateAttempt):
+                return await self._create(job, plan.status.image, action.number)
+        return None
+
+    async def _delete_planned(self, job: FineTuneJob, plan: Plan) -> None:
         namespace = job.metadata.namespace
         for action in plan.actions:
             match action:
-                case CreateAttempt(number):
-                    return await self._create(job, plan.status.image, number)
                 case DeleteAttempt(name, uid):
                     await self.client.delete(f"{paths.jobs(namespace)}/{name}", uid=uid)
-                case _:
+                case DeleteSelf():
                     path = f"{paths.fine_tune_jobs(namespace)}/{job.metadata.name}"
                     await self.client.delete(path, uid=job.metadata.uid)
-        return None
 
     async def _create(self, job: FineTuneJob, image: str, number: int) -> Refusal | None:
         """Create the attempt's Job. Its name is fixed: that it exists is as good as created."""
@@ -135,7 +169,9 @@ class Reconciler:
             job,
             number=number,
             image=image,
-            own_image=image in (settings.trainer_image, settings.trainer_gpu_image),
+            # Without an image of the user's it was ours when it was resolved, and stays so.
+            own_image=job.spec.trainer.image is None
+            or image in (settings.trainer_image, settings.trainer_gpu_image),
             pull=settings.image_pull_policy,
         )
         path = paths.jobs(job.metadata.namespace)

@@ -4,6 +4,8 @@ Read leniently: a trainer image may be older or newer than the operator, and a u
 may send anything. What does not parse is no report.
 """
 
+from typing import Annotated
+
 import msgspec
 
 from finetune_operator.api import (
@@ -15,6 +17,9 @@ from finetune_operator.api import (
     TrainerStatus,
 )
 from finetune_operator.objects import Object
+
+# RecursionError: a pod that sends a thousand brackets must not end the operator.
+NOT_A_REPORT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class JobRef(Object):
@@ -39,7 +44,7 @@ class Progress(Object):
 
 
 class Result(Object):
-    accuracy: str
+    accuracy: Annotated[str, msgspec.Meta(pattern=r"^(0(\.[0-9]{1,16})?|1(\.0{1,16})?)\Z")]
     metrics: tuple[Metric, ...] = ()
     dataset: DatasetStatus | None = None
     model: ModelStatus | None = None
@@ -51,6 +56,7 @@ class Error(Object):
     reason: str
     message: str = ""
     hint: str = ""
+    log_tail: tuple[str, ...] = ()
 
 
 class Termination(Object):
@@ -59,13 +65,15 @@ class Termination(Object):
     job: JobRef
     result: Result | None = None
     error: Error | None = None
+    checkpoint: CheckpointStatus | None = None
+    """Without a result: what the next attempt resumes from."""
 
 
 def parse_progress(body: bytes) -> Progress | None:
     """Parse a /progress body; None if it is not one."""
     try:
         return msgspec.json.decode(body, type=Progress)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_A_REPORT:
         return None
 
 
@@ -73,5 +81,5 @@ def parse_termination(message: str) -> Termination | None:
     """Parse a termination message; None if it is not one (then it is the end of a log)."""
     try:
         return msgspec.json.decode(message, type=Termination)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_A_REPORT:
         return None

@@ -38,6 +38,8 @@ class Observed:
     job: FineTuneJob
     attempts: tuple[Attempt, ...] = ()
     """Live children, by number."""
+    strays: tuple[Pod, ...] = ()
+    """Pods that may still run though their Job is gone (deleted in the background, orphaned)."""
     progress: Progress | None = None
     """Last answer of the live attempt's newest pod."""
     events: tuple[Event, ...] = ()

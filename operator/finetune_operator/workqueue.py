@@ -39,6 +39,7 @@ class WorkQueue(Generic[K]):
         if due < self._due.get(key, float("inf")):
             self._due[key] = due
             heapq.heappush(self._timers, (due, next(self._order), key))
+            self._drop_superseded()
             self._set_alarm()
 
     async def get(self) -> K:
@@ -65,6 +66,12 @@ class WorkQueue(Generic[K]):
         self._alarm = None
         if self._timers:
             self._alarm = asyncio.get_running_loop().call_at(self._timers[0][0], self._ring)
+
+    def _drop_superseded(self) -> None:
+        """Keep the heap in proportion: a key with a far deadline is added again and again."""
+        if len(self._timers) > 2 * len(self._due) + 64:
+            self._timers = [timer for timer in self._timers if self._due.get(timer[2]) == timer[0]]
+            heapq.heapify(self._timers)
 
     def _ring(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -30,7 +30,8 @@ def main(arguments: list[str]) -> None:
         case "gpus":
             cluster.set_gpus(options.count)
         case "recycle":
-            print("\n".join(volumes.recycle(cluster.connect())))
+            for name in volumes.recycle(cluster.connect()):
+                print(name)
         case "node-stop":
             cluster.stop_node(options.name)
         case "node-start":

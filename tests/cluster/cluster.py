@@ -83,7 +83,10 @@ def running_nodes() -> list[Node]:
 
 
 def set_gpus(count: int) -> None:
-    """Let every node offer stand-in GPUs: the scheduler counts them as it does real ones."""
+    """Let every node offer stand-in GPUs, which the scheduler counts as it does real ones.
+
+    A kubelet that is started anew takes them back, as it knows of no device plugin.
+    """
     api = connect()
     for each in running_nodes():
         gpus = {"nvidia.com/gpu": str(count)}

@@ -24,7 +24,8 @@ _PREPARE = (
 # What the tool could leave: each command's whole output must be the same before and after.
 _TRACES = {
     "processes": "ps -e -o comm= | sort | uniq -c",
-    "mounts": "cat /proc/mounts",
+    # Not the host's own below other folders: those may go at any time.
+    "mounts": f"grep -E ' /(run|sys|var/log|var/lib/{NAME})' /proc/mounts",
     "devices": "ip -oneline link; ip -oneline address; ip route; ip -6 route",
     "rules": "nft list ruleset; iptables-save; ip6tables-save",
     "cgroups": f"find /sys/fs/cgroup -path '*{NAME}*'",
@@ -39,12 +40,17 @@ class Machine:
     def __enter__(self) -> Self:
         """Start the machine's first process, which reaps the others."""
         namespaces = ["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
-        command = ["unshare", *namespaces, "sh", "-ec", f"{_PREPARE}; echo; exec catatonit -P"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        first = ["sh", "-ec", f"{_PREPARE}; echo; exec catatonit -P"]
+        # All of it ends with this process, however that happens.
+        tied = ["setpriv", "--pdeathsig", "KILL", "--"]
+        self._process = subprocess.Popen(
+            [*tied, "unshare", *namespaces, *first], stdout=subprocess.PIPE
+        )
         assert self._process.stdout
         self._process.stdout.readline()
         pid = self._process.pid
         self._init = Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()
+        self.cluster("down")  # the cgroups of a test that was killed
         return self
 
     def __exit__(

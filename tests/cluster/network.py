@@ -2,7 +2,8 @@
 
 Pods get point-to-point links (CNI plugin ptp), not a bridge: all their traffic is routed by this
 machine, so Services work without br_netfilter, and the host reaches every pod and Service address.
-NetworkPolicy is not enforced.
+NetworkPolicy is not enforced. A firewall that drops forwarded packets, as Docker's does, has to
+let PODS_CIDR through.
 """
 
 import json
@@ -11,6 +12,7 @@ import subprocess
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from tests.cluster import configuration
 from tests.cluster.components import SERVICE_CIDR
 from tests.cluster.layout import BRIDGE, NAME, NODES_CIDR, PODS_CIDR, STATE, Node
 
@@ -102,12 +104,7 @@ def _write_cni(node: Node) -> None:
         "name": f"{NAME}-{node.name}",
         "plugins": [{"type": "ptp", "ipam": ipam}],
     }
-    directory = node.directory / "cni"
-    directory.mkdir(parents=True, exist_ok=True)
-    path, content = directory / "network.conflist", json.dumps(network)
-    # containerd watches the file, and would read it half written.
-    if not path.exists() or path.read_text() != content:
-        path.write_text(content)
+    configuration.write(node.directory / "cni" / "network.conflist", json.dumps(network))
 
 
 def _save_settings() -> None:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.cluster import cgroups, images, processes
+from tests.cluster import cgroups, configuration, images, processes
 from tests.cluster.components import program
 from tests.cluster.layout import DNS_SERVICE, PLANE, Node
 from tests.cluster.network import CNI_PLUGINS
@@ -38,11 +38,10 @@ Root = "{directory}/runc"
 
 def start_containerd(node: Node) -> None:
     """Start the node's containerd; containers of an earlier run go on in it."""
-    node.directory.mkdir(parents=True, exist_ok=True)
     settings = {"socket": node.containerd_socket, "pause": images.PAUSE.name}
     config = _CONTAINERD.format(directory=node.directory, plugins=CNI_PLUGINS, **settings)
     path = node.directory / "containerd.toml"
-    path.write_text(config)
+    configuration.write(path, config)
     processes.ensure(f"{node.name}/containerd", ["containerd", "--config", str(path)])
 
 
@@ -50,7 +49,7 @@ def start_kubelet(node: Node) -> None:
     """Start the node's kubelet, which registers the node."""
     cgroups.create(node)
     path = node.directory / "kubelet.json"
-    path.write_text(json.dumps(_kubelet_config(node), indent=2))
+    configuration.write(path, json.dumps(_kubelet_config(node), indent=2))
     command = [
         program("kubelet"),
         f"--config={path}",

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 # By program, not by package: a machine with Docker has containerd from another package.
@@ -18,9 +19,9 @@ NEEDED = {
 }
 
 
-def ensure() -> None:
+def ensure(needed: Mapping[str, str] = NEEDED) -> None:
     """Install what is missing; no network is used when nothing is."""
-    missing = [package for file, package in NEEDED.items() if not _is_installed(Path(file))]
+    missing = [package for file, package in needed.items() if not _is_installed(Path(file))]
     if not missing:
         return
     print(f"installing {' '.join(missing)}", file=sys.stderr, flush=True)

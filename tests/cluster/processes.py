@@ -53,7 +53,10 @@ def assert_running(*names: str) -> None:
     for name in names:
         if not _find_leaders(name):
             words = _log(name).read_text(errors="replace")[-2000:]
-            raise SystemExit(f"{name} ended early; the end of {_log(name)}:\n{words}")
+            raise SystemExit(
+                f"{words}\n{name} ended early, see {_log(name)}. If the cluster was damaged, by a"
+                " power cut or a full disk: `python -m tests.cluster down`, then `up`"
+            )
 
 
 def end(name: str = "") -> None:

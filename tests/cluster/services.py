@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import build, processes
+from tests.cluster import build, configuration, processes
 from tests.cluster.client import Api
 from tests.cluster.components import program
 from tests.cluster.layout import DNS_SERVICE, NODES, PLANE, PODS_CIDR, STATE
@@ -32,12 +32,13 @@ def start_dns(api: Api) -> None:
     _register_dns(api)
     path = STATE / "Corefile"
     has_upstream = "nameserver" in Path("/etc/resolv.conf").read_text()
-    path.write_text(
+    configuration.write(
+        path,
         _COREFILE.format(
             address=PLANE.address,
             kubeconfig=PLANE.credentials / "coredns.kubeconfig",
             forward="forward . /etc/resolv.conf" if has_upstream else "",
-        )
+        ),
     )
     binary = build.COREDNS.directory / build.COREDNS.name
     processes.ensure("coredns", [str(binary), "-conf", str(path)])
@@ -49,7 +50,8 @@ def start_proxy() -> None:
     It looks for its node first, and when that is not there yet waits longer and longer.
     """
     path = STATE / "kube-proxy.json"
-    path.write_text(
+    configuration.write(
+        path,
         json.dumps(
             {
                 "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
@@ -69,7 +71,7 @@ def start_proxy() -> None:
                 },
             },
             indent=2,
-        )
+        ),
     )
     processes.ensure("kube-proxy", [program("kube-proxy"), f"--config={path}"])
 

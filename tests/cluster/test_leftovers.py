@@ -44,8 +44,8 @@ def machine() -> Iterator[Machine]:
         yield machine
 
 
-def start_with_pods(machine: Machine) -> None:
-    machine.cluster("up", "--nodes", "2")
+def start_with_pod(machine: Machine, *, nodes: int) -> None:
+    machine.cluster("up", "--nodes", str(nodes))
     machine.kubectl("apply", "-f", "-", text=POD_WITH_VOLUME)
     machine.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "pod", "--all")
 
@@ -56,7 +56,7 @@ def changes(before: dict[str, set[str]], after: dict[str, set[str]]) -> dict[str
 
 def test_down_leaves_nothing_behind(machine: Machine) -> None:
     before = machine.traces()
-    start_with_pods(machine)
+    start_with_pod(machine, nodes=2)
     assert changes(before, machine.traces()).keys() == before.keys()
     machine.cluster("down")
     assert changes(before, machine.traces()) == {}
@@ -64,7 +64,7 @@ def test_down_leaves_nothing_behind(machine: Machine) -> None:
 
 def test_down_after_a_crash_leaves_nothing_behind(machine: Machine) -> None:
     before = machine.traces()
-    start_with_pods(machine)
+    start_with_pod(machine, nodes=1)
     machine.crash(*ALL_PROGRAMS)
     machine.cluster("down")
     assert changes(before, machine.traces()) == {}
@@ -73,7 +73,7 @@ def test_down_after_a_crash_leaves_nothing_behind(machine: Machine) -> None:
 
 
 def test_up_after_a_crash_keeps_the_pods(machine: Machine) -> None:
-    start_with_pods(machine)
+    start_with_pod(machine, nodes=1)
     machine.kubectl("exec", "writer", "--", "sh", "-c", "echo x >/tmp/only-here")
     machine.crash(*ALL_PROGRAMS)
     machine.cluster("up")

@@ -12,7 +12,7 @@ import yaml
 from tests.cluster import build
 from tests.cluster.controlplane import ControlPlane
 from tests.component.operator_process import OperatorProcess
-from tests.component.world import World
+from tests.component.world import KubeletWorld
 
 CRD = Path("charts/finetune-operator/files/finetunejobs.yaml")
 CHART = Path("charts/finetune-operator")
@@ -76,18 +76,18 @@ def shared_operator(operator_kubeconfig: Path) -> Iterator[OperatorProcess]:
 
 
 @pytest.fixture
-def world(plane: ControlPlane, shared_operator: OperatorProcess) -> World:
+def world(plane: ControlPlane, shared_operator: OperatorProcess) -> KubeletWorld:
     """A namespace of its own, watched by the shared operator."""
     return _world(plane)
 
 
 @pytest.fixture
-def quiet_world(plane: ControlPlane) -> World:
+def quiet_world(plane: ControlPlane) -> KubeletWorld:
     """A namespace of its own; a test that starts its own operator must name it in NAMESPACES."""
     return _world(plane)
 
 
-def _world(plane: ControlPlane) -> World:
+def _world(plane: ControlPlane) -> KubeletWorld:
     namespace = f"t-{uuid.uuid4().hex[:8]}"
     plane.add_namespace(namespace, {"pod-security.kubernetes.io/enforce": "restricted"})
-    return World(plane, namespace)
+    return KubeletWorld(plane, namespace)

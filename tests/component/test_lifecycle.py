@@ -5,13 +5,14 @@ import json
 import pytest
 
 from tests.component.operator_process import GPU_IMAGE, IMAGE, OperatorProcess
-from tests.component.world import World, condition, error_of, fine_tune_job, result_of
+from tests.component.world import KubeletWorld, error_of, result_of
+from tests.world import condition, fine_tune_job
 
 pytestmark = pytest.mark.timeout(90)
 
 
 def test_job_completes_with_the_accuracy_in_status_and_columns_and_metrics(
-    world: World, shared_operator: OperatorProcess
+    world: KubeletWorld, shared_operator: OperatorProcess
 ) -> None:
     job = world.apply(fine_tune_job())
     pod = world.wait_for_pod()
@@ -32,7 +33,7 @@ def test_job_completes_with_the_accuracy_in_status_and_columns_and_metrics(
     assert "FineTuneJobComplete" in events
 
 
-def test_job_with_gpus_asks_for_them_and_avoids_gpus_without_code(world: World) -> None:
+def test_job_with_gpus_asks_for_them_and_avoids_gpus_without_code(world: KubeletWorld) -> None:
     trainer = {"gpusPerNode": 2}
     world.apply(fine_tune_job(trainer=trainer))
     pod = world.wait_for_pod()
@@ -42,29 +43,31 @@ def test_job_with_gpus_asks_for_them_and_avoids_gpus_without_code(world: World) 
     assert "nvidia.com/gpu.compute.major" in json.dumps(terms)
 
 
-def test_job_that_asks_for_more_gpus_than_there_are_says_so(world: World) -> None:
+def test_job_that_asks_for_more_gpus_than_there_are_says_so(world: KubeletWorld) -> None:
     world.apply(fine_tune_job(trainer={"gpusPerNode": 16}))
     failure = world.wait_for_failure("Unschedulable")
     assert "Insufficient nvidia.com/gpu" in failure["message"]
     assert "gpusPerNode" in failure["hint"]
 
 
-def test_missing_claim_is_named(world: World) -> None:
+def test_missing_claim_is_named(world: KubeletWorld) -> None:
     world.apply(fine_tune_job(dataset={"source": {"uri": "pvc://fotos/2024"}}))
     failure = world.wait_for_failure("ClaimNotFound")
     assert "'fotos'" in failure["message"]
 
 
-def test_image_that_cannot_be_pulled_is_named_and_forgotten_when_it_can(world: World) -> None:
+def test_image_that_cannot_be_pulled_is_named_and_forgotten_when_it_can(
+    world: KubeletWorld,
+) -> None:
     world.apply(fine_tune_job())
     pod = world.wait_for_pod()
     world.wait_in_kubelet(pod, "ImagePullBackOff", 'Back-off pulling image "example.test/x"')
-    failure = world.wait_for_failure("ImagePullError")
+    world.wait_for_failure("ImagePullError")
     world.run(pod)
     world.wait("recovery", lambda: "failure" not in world.status())
 
 
-def test_user_error_fails_at_once_with_the_trainers_words(world: World) -> None:
+def test_user_error_fails_at_once_with_the_trainers_words(world: KubeletWorld) -> None:
     job = world.apply(fine_tune_job())
     pod = world.wait_for_pod()
     world.exit(pod, 65, error_of(pod, job, "InvalidData", "Only one class: 'cats'.", "Add one."))
@@ -75,7 +78,7 @@ def test_user_error_fails_at_once_with_the_trainers_words(world: World) -> None:
     assert status["attempts"] == 1
 
 
-def test_failures_are_retried_up_to_the_backoff_limit(world: World) -> None:
+def test_failures_are_retried_up_to_the_backoff_limit(world: KubeletWorld) -> None:
     world.apply(fine_tune_job(backoffLimit=1))
     for attempt in (1, 2):
         world.exit(world.wait_for_pod(attempt), 70, "Traceback: boom")
@@ -86,12 +89,12 @@ def test_failures_are_retried_up_to_the_backoff_limit(world: World) -> None:
     assert len(world.items("jobs")) == 2
 
 
-def test_deleted_pod_is_followed_by_an_attempt_only_when_it_is_gone(world: World) -> None:
+def test_deleted_pod_is_followed_by_an_attempt_only_when_it_is_gone(world: KubeletWorld) -> None:
     job = world.apply(fine_tune_job())
     pod = world.wait_for_pod()
     world.run(pod)
     path = f"/api/v1/namespaces/{world.namespace}/pods/{pod['metadata']['name']}"
-    world.plane.api.request("DELETE", path)
+    world.api.request("DELETE", path)
     with pytest.raises(AssertionError, match="a pod of photos-2"):
         world.wait("a pod of photos-2", lambda: len(world.pods()) > 1, seconds=3)
     world.exit(pod, 143)
@@ -102,7 +105,7 @@ def test_deleted_pod_is_followed_by_an_attempt_only_when_it_is_gone(world: World
     assert [record["reason"] for record in status["history"]] == ["Interrupted", "Complete"]
 
 
-def test_suspended_job_holds_no_pod_and_resumes(world: World) -> None:
+def test_suspended_job_holds_no_pod_and_resumes(world: KubeletWorld) -> None:
     job = world.apply(fine_tune_job())
     pod = world.wait_for_pod()
     world.run(pod)
@@ -122,7 +125,7 @@ def test_suspended_job_holds_no_pod_and_resumes(world: World) -> None:
     assert world.wait_for_phase("Complete")["attempts"] == 2
 
 
-def test_deleted_job_leaves_nothing(world: World) -> None:
+def test_deleted_job_leaves_nothing(world: KubeletWorld) -> None:
     world.apply(fine_tune_job())
     pod = world.wait_for_pod()
     world.run(pod)
@@ -132,7 +135,7 @@ def test_deleted_job_leaves_nothing(world: World) -> None:
     world.wait("nothing left", lambda: not world.items("jobs") and not world.pods())
 
 
-def test_deadline_ends_the_job_and_its_pod(world: World) -> None:
+def test_deadline_ends_the_job_and_its_pod(world: KubeletWorld) -> None:
     world.apply(fine_tune_job(activeDeadlineSeconds=2))
     world.run(world.wait_for_pod())
     status = world.wait_for_phase("Failed")
@@ -140,7 +143,7 @@ def test_deadline_ends_the_job_and_its_pod(world: World) -> None:
     world.wait("the deletion", lambda: world.pods()[0]["metadata"].get("deletionTimestamp"))
 
 
-def test_startup_deadline_ends_the_job_with_the_diagnosis(world: World) -> None:
+def test_startup_deadline_ends_the_job_with_the_diagnosis(world: KubeletWorld) -> None:
     world.apply(fine_tune_job(startupDeadlineSeconds=2, dataset={"source": {"uri": "pvc://x"}}))
     status = world.wait_for_phase("Failed")
     assert condition(status, "Failed")["reason"] == "StartupDeadlineExceeded"
@@ -148,14 +151,14 @@ def test_startup_deadline_ends_the_job_with_the_diagnosis(world: World) -> None:
     world.wait("no Job", lambda: not world.items("jobs"))
 
 
-def test_finished_job_is_deleted_after_its_time_to_live(world: World) -> None:
+def test_finished_job_is_deleted_after_its_time_to_live(world: KubeletWorld) -> None:
     job = world.apply(fine_tune_job(ttlSecondsAfterFinished=1))
     pod = world.wait_for_pod()
     world.exit(pod, 0, result_of(pod, job))
     world.wait("no FineTuneJob", lambda: not world.items("finetunejobs"))
 
 
-def test_name_taken_by_a_stranger_fails_the_job(world: World) -> None:
+def test_name_taken_by_a_stranger_fails_the_job(world: KubeletWorld) -> None:
     template = {
         "spec": {
             "restartPolicy": "Never",
@@ -180,21 +183,21 @@ def test_name_taken_by_a_stranger_fails_the_job(world: World) -> None:
         "spec": {"suspend": True, "template": template},
     }
     path = f"/apis/batch/v1/namespaces/{world.namespace}/jobs"
-    world.plane.api.request("POST", path, stranger)
+    world.api.request("POST", path, stranger)
     world.apply(fine_tune_job())
     status = world.wait_for_phase("Failed")
     assert status["failure"]["reason"] == "NameTaken"
     assert "photos-1" in status["failure"]["message"]
 
 
-def test_quota_that_forbids_the_pod_is_told(world: World) -> None:
+def test_quota_that_forbids_the_pod_is_told(world: KubeletWorld) -> None:
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": {"name": "none"},
         "spec": {"hard": {"pods": "0"}},
     }
-    world.plane.api.request("POST", f"/api/v1/namespaces/{world.namespace}/resourcequotas", quota)
+    world.api.request("POST", f"/api/v1/namespaces/{world.namespace}/resourcequotas", quota)
     world.wait(
         "the quota",
         lambda: (

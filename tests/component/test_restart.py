@@ -6,20 +6,21 @@ from pathlib import Path
 import pytest
 
 from tests.component.operator_process import OperatorProcess
-from tests.component.world import World, fine_tune_job, result_of
+from tests.component.world import KubeletWorld, result_of
+from tests.world import fine_tune_job
 
 pytestmark = pytest.mark.timeout(90)
 
 
 @pytest.fixture
-def own_operator(quiet_world: World, operator_kubeconfig: Path) -> Iterator[OperatorProcess]:
+def own_operator(quiet_world: KubeletWorld, operator_kubeconfig: Path) -> Iterator[OperatorProcess]:
     """An operator of this test's own, that watches only its namespace."""
     with OperatorProcess(operator_kubeconfig, namespaces=quiet_world.namespace) as process:
         yield process
 
 
 def test_job_finishes_once_when_the_operator_is_killed_during_the_run(
-    quiet_world: World, own_operator: OperatorProcess
+    quiet_world: KubeletWorld, own_operator: OperatorProcess
 ) -> None:
     world = quiet_world
     job = world.apply(fine_tune_job())
@@ -34,7 +35,7 @@ def test_job_finishes_once_when_the_operator_is_killed_during_the_run(
 
 
 def test_terminal_job_creates_nothing_when_its_children_are_deleted(
-    quiet_world: World, own_operator: OperatorProcess
+    quiet_world: KubeletWorld, own_operator: OperatorProcess
 ) -> None:
     world = quiet_world
     job = world.apply(fine_tune_job())
@@ -50,7 +51,7 @@ def test_terminal_job_creates_nothing_when_its_children_are_deleted(
 
 
 def test_job_deleted_while_the_operator_is_down_is_forgotten(
-    quiet_world: World, own_operator: OperatorProcess
+    quiet_world: KubeletWorld, own_operator: OperatorProcess
 ) -> None:
     world = quiet_world
     world.apply(fine_tune_job())

@@ -1,125 +1,20 @@
-"""One namespace of the control plane, and the kubelet that a test plays in it."""
+"""A namespace of the control plane, and the kubelet that a test plays in it."""
 
 import json
-import subprocess
 import time
-from collections.abc import Callable
-from typing import Any
 
 from tests.cluster.client import ApiError
 from tests.cluster.controlplane import ControlPlane
-
-Object = dict[str, Any]
-FTJS = "/apis/finetune-operator.dev/v1alpha1"
+from tests.world import Object, World
 
 
-def fine_tune_job(name: str = "photos", **spec: Any) -> Object:
-    """Return a small valid FineTuneJob; keywords replace parts of its spec."""
-    return {
-        "apiVersion": "finetune-operator.dev/v1alpha1",
-        "kind": "FineTuneJob",
-        "metadata": {"name": name},
-        "spec": {
-            "model": {"name": "efficientnet-lite0"},
-            "dataset": {"source": {"uri": "pvc://photos"}},
-            "trainer": {"gpusPerNode": 0},
-            "output": {"uri": "pvc://models"},
-            **spec,
-        },
-    }
-
-
-class World:
-    """What a test does to a namespace and sees in it."""
+class KubeletWorld(World):
+    """A world whose pods run only as far as the test says."""
 
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
-        self.plane = plane
-        self.namespace = namespace
-        self._api = plane.api
+        super().__init__(plane.api, kubeconfig=plane.kubeconfig, namespace=namespace)
         for claim in ("photos", "models", "workspace"):
             self._add_bound_claim(claim)
-
-    def kubectl(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-        """Run kubectl in the namespace."""
-        command = ["kubectl", "--kubeconfig", str(self.plane.kubeconfig), "-n", self.namespace]
-        return subprocess.run([*command, *arguments], input=text, capture_output=True, text=True)
-
-    def apply(self, job: Object) -> Object:
-        """Create a FineTuneJob."""
-        answer: Object = self._api.request("POST", self._jobs, job)
-        return answer
-
-    def job(self, name: str = "photos") -> Object:
-        """Read a FineTuneJob."""
-        answer: Object = self._api.get(f"{self._jobs}/{name}")
-        return answer
-
-    def status(self, name: str = "photos") -> Object:
-        """Read a FineTuneJob's status, empty before the operator has seen it."""
-        answer: Object = self.job(name).get("status", {})
-        return answer
-
-    def change(self, name: str, spec: Object) -> None:
-        """Merge into a FineTuneJob's spec."""
-        self._api.merge(f"{self._jobs}/{name}", {"spec": spec})
-
-    def delete(self, name: str = "photos") -> None:
-        """Delete a FineTuneJob as kubectl does: in the background."""
-        body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
-        self._api.request("DELETE", f"{self._jobs}/{name}", body)
-
-    def wait(self, what: str, found: Callable[[], Any], *, seconds: float = 20) -> Any:
-        """Return the first true value of `found`."""
-        deadline = time.monotonic() + seconds
-        while not (value := self._quiet(found)):
-            if time.monotonic() > deadline:
-                state = json.dumps([self.items("finetunejobs"), self.pods()], indent=1)[-6000:]
-                raise AssertionError(f"waited {seconds} s for {what}; now: {state}")
-            time.sleep(0.1)
-        return value
-
-    def wait_for_phase(self, phase: str, name: str = "photos", *, seconds: float = 20) -> Object:
-        """Return the status once it has this phase."""
-
-        def status() -> Object | None:
-            found = self.status(name)
-            return found if found.get("phase") == phase else None
-
-        answer: Object = self.wait(f"phase {phase} of {name}", status, seconds=seconds)
-        return answer
-
-    def wait_for_failure(self, reason: str, name: str = "photos") -> Object:
-        """Return status.failure once it has this reason."""
-
-        def failure() -> Object | None:
-            found: Object = self.status(name).get("failure", {})
-            return found if found.get("reason") == reason else None
-
-        answer: Object = self.wait(f"failure {reason} of {name}", failure)
-        return answer
-
-    def wait_for_pod(self, attempt: int = 1, name: str = "photos") -> Object:
-        """Return the pod of an attempt once it is bound to a node."""
-
-        def pod() -> Object | None:
-            pods = [
-                p for p in self.pods() if p["metadata"]["labels"]["job-name"] == f"{name}-{attempt}"
-            ]
-            return next((p for p in pods if p["spec"].get("nodeName")), None)
-
-        answer: Object = self.wait(f"a pod of {name}-{attempt}", pod)
-        return answer
-
-    def items(self, plural: str) -> list[Object]:
-        """List what is in the namespace."""
-        roots = {"pods": "/api/v1", "events": "/api/v1", "jobs": "/apis/batch/v1"}
-        root = roots.get(plural, FTJS)
-        items: list[Object] = self._api.get(f"{root}/namespaces/{self.namespace}/{plural}")["items"]
-        return items
-
-    def pods(self) -> list[Object]:
-        """List the pods."""
-        return self.items("pods")
 
     def run(self, pod: Object, *, address: str = "") -> None:
         """Play the kubelet: the trainer container runs."""
@@ -153,7 +48,7 @@ class World:
     def delete_pod(self, pod: Object, *, then_exit: int, message: str | Object = "") -> None:
         """Delete a pod with grace, and play the kubelet that ends it and then takes it away."""
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}"
-        self._api.request("DELETE", path)
+        self.api.request("DELETE", path)
         self.exit(pod, then_exit, message)
         self.take_away(pod)
 
@@ -162,26 +57,14 @@ class World:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}"
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}
         try:
-            self._api.request("DELETE", path, body)
+            self.api.request("DELETE", path, body)
         except ApiError as error:
             if error.code != 404:
                 raise
-
-    @property
-    def _jobs(self) -> str:
-        return f"{FTJS}/namespaces/{self.namespace}/finetunejobs"
 
     def _set_status(self, pod: Object, status: Object) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}/status"
-        self._api.merge(path, {"status": status})
-
-    def _quiet(self, found: Callable[[], Any]) -> Any:
-        try:
-            return found()
-        except ApiError as error:
-            if error.code != 404:
-                raise
-            return None
+        self.api.merge(path, {"status": status})
 
     def _add_bound_claim(self, name: str) -> None:
         volume = f"{self.namespace}-{name}"
@@ -194,7 +77,7 @@ class World:
             "storageClassName": "",
             "claimRef": {"namespace": self.namespace, "name": name},
         }
-        self._api.request(
+        self.api.request(
             "POST",
             "/api/v1/persistentvolumes",
             {
@@ -211,7 +94,7 @@ class World:
             "volumeName": volume,
         }
         path = f"/api/v1/namespaces/{self.namespace}/persistentvolumeclaims"
-        self._api.request(
+        self.api.request(
             "POST",
             path,
             {
@@ -242,11 +125,6 @@ def ids_of(pod: Object, job: Object) -> Object:
         "attempt": attempt,
         "podUid": pod["metadata"]["uid"],
     }
-
-
-def condition(status: Object, type: str) -> Object:
-    """Return a condition of a status, empty if it is not there."""
-    return next((c for c in status.get("conditions", []) if c["type"] == type), {})
 
 
 def _container(pod: Object, state: Object) -> Object:

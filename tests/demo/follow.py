@@ -51,20 +51,21 @@ def watch(cluster: Cluster, *, namespace: str, name: str) -> Iterator[Status]:
 def describe(status: Status) -> str:
     """Say in one line where the job is."""
     trainer = status.get("trainerStatus", {})
-    parts = [f"{status.get('phase', 'Pending'):<9}"]
+    metrics = {metric["name"]: metric["value"] for metric in trainer.get("metrics", [])}
+    parts = [f"{status.get('phase', 'Pending'):<8}"]
     if "progressPercentage" in trainer:
         parts.append(f"{trainer['progressPercentage']:3} %")
     if status.get("accuracy"):
         parts.append(f"accuracy {status['accuracy']}")
     else:
-        parts += [f"{metric['name']} {metric['value']}" for metric in trainer.get("metrics", [])]
-    if status.get("eta") and not status.get("accuracy"):
+        parts += [f"{name} {metrics[name]}" for name in ("accuracy", "loss") if name in metrics]
+    if status.get("eta"):
         parts.append(f"{status['eta']} left")
     if status.get("attempts", 1) > 1:
         parts.append(f"attempt {status['attempts']}")
     if "failure" in status:
         parts.append(status["failure"]["message"])
-    return "  ".join(parts)
+    return "  ".join(parts).rstrip()
 
 
 def draw(line: str, *, keep: bool) -> None:

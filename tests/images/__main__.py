@@ -1,7 +1,8 @@
-"""python -m tests.images build [operator|trainer|trainer-gpu|base ...] prints: NAME ARCHIVE."""
+"""Builds images: python -m tests.images build operator|trainer|trainer-gpu|base."""
 
 import argparse
 
+from tests.images import gpu
 from tests.images.base import make_base
 from tests.images.build import SOURCES, build
 
@@ -10,11 +11,16 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.images", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    builder = commands.add_parser("build", help="build images and print their names and archives")
+    builder = commands.add_parser("build", help="build images; print their names and archives")
     builder.add_argument("targets", nargs="+", choices=[*SOURCES, "base"], metavar="TARGET")
-    for target in parser.parse_args().targets:
+    checker = commands.add_parser("check", help="check what can be checked without a GPU")
+    checker.add_argument("targets", nargs=1, choices=["trainer-gpu"])
+    options = parser.parse_args()
+    for target in options.targets:
         if target == "base":
             print(make_base())
+        elif options.command == "check":
+            gpu.check(build(target))
         else:
             image = build(target)
             print(image.name, image.archive)

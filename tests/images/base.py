@@ -4,6 +4,7 @@ Like the official image it is the packages of priority required without document
 and translations, with the security updates of the week it was made in.
 """
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -22,7 +23,8 @@ EXCLUDED = ("man", "locale", "info", "doc")
 def make_base() -> str:
     """Return the name of this week's base image in the store, made if it is not there yet."""
     year, week, _ = date.today().isocalendar()
-    name = f"localhost/finetune-base:{SUITE}-{year}w{week:02}"
+    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+    name = f"localhost/finetune-base:{SUITE}-{year}w{week:02}-{recipe}"
     with locked("base"):
         if not buildah("images", "--quiet", "--filter", f"reference={name}"):
             print(f"making the base image {name} from {MIRROR} (40 s) ...", file=sys.stderr)
@@ -57,6 +59,9 @@ def bootstrap(tree: Path) -> None:
         "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
         *exclude,
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+        # A connection that stalls ends, and is tried again, in the image's own builds too.
+        '--aptopt=Acquire::Retries "5"',
+        '--aptopt=Acquire::http::Timeout "15"',
         # Both are copied from the machine that builds.
         '--customize-hook=rm "$1"/etc/hostname "$1"/etc/resolv.conf',
         SUITE,

@@ -2,13 +2,15 @@
 
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.cluster import packages
+
+NEEDED = {"/usr/bin/buildah": "buildah", "/usr/bin/mmdebstrap": "mmdebstrap"}
 CACHE = (
     Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "finetune-operator/images"
 )
@@ -19,8 +21,7 @@ def buildah(*arguments: str, show: bool = False) -> str:
     """Run buildah and return its answer; with `show` that is progress and goes to stderr."""
     if os.geteuid() != 0:
         raise SystemExit("building images needs root: buildah mounts overlays here")
-    if not shutil.which("buildah"):
-        raise SystemExit("buildah is missing: apt-get install buildah mmdebstrap")
+    packages.ensure(NEEDED)
     store = ["--root", str(CACHE / "store"), "--runroot", str(RUN_ROOT)]
     command = ["buildah", *store, "--storage-driver", "overlay", *arguments]
     output = sys.stderr if show else subprocess.PIPE

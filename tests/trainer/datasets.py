@@ -1,9 +1,12 @@
 """Small data sets, drawn by seed, and the run of a stage over them."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import shutil
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +30,12 @@ def draw(seed: int, *, size: tuple[int, int] = (60, 40)) -> Image.Image:
     return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
 
 
-def make_photos(root: Path, counts: dict[str, int]) -> Path:
+def make_photos(root: Path, counts: dict[str, int], *, seed: int = 0) -> Path:
     """Write CLASS/N.jpg, each with other pixels."""
     for number, (name, count) in enumerate(counts.items()):
         (root / name).mkdir(parents=True)
         for index in range(count):
-            draw(1000 * number + index).save(root / name / f"{index}.jpg", quality=95)
+            draw(seed + 1000 * number + index).save(root / name / f"{index}.jpg", quality=95)
     return root
 
 
@@ -82,6 +85,18 @@ def copy_with_other_times(source: Path, target: Path) -> Path:
         if path.is_dir():
             (target / path.relative_to(source)).mkdir(parents=True, exist_ok=True)
     return target
+
+
+@contextlib.contextmanager
+def as_ordinary_user() -> Iterator[None]:
+    """Run as nobody if the tests run as root, who may read everything."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 @dataclasses.dataclass

@@ -43,9 +43,9 @@ def small_network(classes: int, *, dropout: float = 0.2) -> Network:
     parameters: what the stage `model` leaves."""
     x = mx.sym.Convolution(mx.sym.var("data"), name="conv", num_filter=8, kernel=(3, 3))
     x = mx.sym.BatchNorm(x, name="bn", fix_gamma=False, momentum=0.9)
-    x = mx.sym.Activation(x, act_type="relu")
+    x = mx.sym.Activation(x, name="relu", act_type="relu")
     x = mx.sym.Pooling(x, name="pool", global_pool=True, pool_type="avg", kernel=(1, 1))
-    x = mx.sym.Dropout(mx.sym.Flatten(x), p=dropout, name="features")
+    x = mx.sym.Dropout(mx.sym.Flatten(x, name="flatten"), p=dropout, name="features")
     x = mx.sym.FullyConnected(x, name="fc1", num_hidden=classes)
     symbol = mx.sym.SoftmaxOutput(x, name="softmax")
     args, aux = random_params(symbol, seed=3)
@@ -107,9 +107,7 @@ def make_run(
         "training": training or {"recipe": "tutorial"},
     } | ({"output": {"uri": output}} if output else {})
     reports = Reports()
-    paths = Paths(
-        workspace=root, claims=root / "claims", models=root / "models", job=job_directory
-    )
+    paths = Paths(workspace=root, claims=root / "claims", models=root / "models", job=job_directory)
     job = msgspec.convert(body, type=Job)
     return Run(job, paths, Reporter(reports.send), devices=0, threads=threads), reports
 

@@ -62,7 +62,7 @@ class Pod:
 
     def wait(self) -> int:
         """Wait for the end; return the exit code."""
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
     def wait_for(self, text: str) -> None:
         """Wait until `text` was printed."""
@@ -79,7 +79,7 @@ class Pod:
             return body
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
     """Wait for something that happens soon."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -164,7 +164,7 @@ def test_a_terminal_shows_a_bar_with_stage_note_and_accuracy(manifest: Path, pho
     wait_until(lambda: shows(b"fetch", b"25%", b"epoch 1 of 2", b"accuracy 0.5", b"waiting"))
     process.send_signal(signal.SIGINT)
     wait_until(lambda: shows(b"Run the same command again to go on."))
-    assert process.wait(timeout=10) == ExitCode.Interrupted
+    assert process.wait(timeout=60) == ExitCode.Interrupted
     os.close(terminal)
 
 
@@ -177,7 +177,7 @@ def test_ctrl_c_lets_the_stage_save_and_the_next_run_goes_on(manifest: Path, pho
         while process.stdout.readline() != "waiting\n":
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=10)
+        _, told = process.communicate(timeout=60)
     assert process.returncode == ExitCode.Interrupted
     assert "Run the same command again to go on." in told
     assert list(photos.parent.glob("workspace/jobs/*/saved"))

@@ -1,5 +1,4 @@
 import io
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -11,7 +10,7 @@ from finetune_trainer.dataset import photo
 from finetune_trainer.dataset.photo import Encoded, encode_photo
 from PIL import Image
 
-from tests.trainer.datasets import Pixels, draw
+from tests.trainer.datasets import Pixels, as_ordinary_user, draw
 
 
 def encode(path: Path, *, resize_short: int = 40) -> Encoded:
@@ -217,13 +216,8 @@ def test_a_photo_that_vanished_is_named(tmp_path: Path) -> None:
 def test_a_photo_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     draw(1).save(tmp_path / "closed.jpg")
     (tmp_path / "closed.jpg").chmod(0)
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)  # root may read everything
-    try:
+    with as_ordinary_user():
         assert encode(tmp_path / "closed.jpg").reason == "Permission denied"
-    finally:
-        os.seteuid(user)
 
 
 def test_programs_are_not_reachable_as_decoders() -> None:

@@ -364,12 +364,18 @@ def test_train_and_val_folders_are_recognised_and_the_remedy_named(tmp_path: Pat
 
 def test_a_validation_source_validates_with_the_labels_of_the_train_source(tmp_path: Path) -> None:
     train = make_photos(tmp_path / "train", {"bird": 2, "cat": 3, "dog": 3})
-    validation = make_photos(tmp_path / "validation", {"cat": 2, "dog": 4})
+    validation = make_photos(tmp_path / "validation", {"cat": 2, "dog": 4}, seed=500)
     prepared = prepare_photos(tmp_path, train, validationSource={"uri": f"file://{validation}"})
     assert (prepared.status.train_images, prepared.status.validation_images) == (8, 6)
     labels = [record.label for record in read_records(prepared.directory, "val")]
     assert labels == [1, 1, 2, 2, 2, 2]
     assert prepared.lock.warnings == ("no photo validates these classes: bird",)
+
+
+def test_a_photo_that_trains_and_validates_is_named(tmp_path: Path) -> None:
+    train = make_photos(tmp_path / "train", {"cat": 3, "dog": 3})
+    prepared = prepare_photos(tmp_path, train, validationSource={"uri": f"file://{train}"})
+    assert prepared.lock.warnings[0].startswith("6 photos that validate are copies")
 
 
 def test_a_class_that_only_validates_is_refused(tmp_path: Path) -> None:
@@ -446,6 +452,20 @@ def test_a_single_photo_of_a_class_trains_and_a_warning_says_so(tmp_path: Path) 
     photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 1})
     prepared = prepare_photos(tmp_path, photos)
     assert prepared.lock.warnings == ("no photo validates these classes: dog",)
+
+
+def test_without_a_photo_to_validate_the_data_is_refused(tmp_path: Path) -> None:
+    error = fail(tmp_path, make_photos(tmp_path / "photos", {"cat": 1, "dog": 1}))
+    assert error.code == ExitCode.InvalidData
+    assert "each class has only one" in error.message
+
+
+def test_a_class_with_readable_photos_only_to_validate_is_named(tmp_path: Path) -> None:
+    train = make_photos(tmp_path / "train", {"cat": 3, "dog": 1})
+    (train / "dog/0.jpg").write_text("not a photo")
+    validation = make_photos(tmp_path / "validation", {"cat": 2, "dog": 4}, seed=500)
+    error = fail(tmp_path, train, validationSource={"uri": f"file://{validation}"}, **LENIENT)
+    assert "No readable photo is left in 1 class folder(s): dog (0)" in error.message
 
 
 def test_the_lock_file_hashes_to_the_directory_name(tmp_path: Path, photos: Path) -> None:

@@ -1,3 +1,4 @@
+import tempfile
 from pathlib import Path
 
 import mxnet as mx
@@ -10,13 +11,11 @@ payloads = st.lists(st.one_of(st.just(MAGIC), st.binary(max_size=9)), max_size=8
 
 @given(payloads)
 def test_a_record_is_framed_as_dmlc_frames_it(payload: bytes) -> None:
-    path = Path("/dev/shm/finetune-framed.rec")
-    writer = mx.recordio.MXRecordIO(str(path), "w")
-    writer.write(payload)
-    writer.close()
-    written = path.read_bytes()
-    path.unlink()
-    assert framed(payload) == written
+    with tempfile.NamedTemporaryFile() as file:
+        writer = mx.recordio.MXRecordIO(file.name, "w")
+        writer.write(payload)
+        writer.close()
+        assert framed(payload) == Path(file.name).read_bytes()
 
 
 def test_files_are_those_of_mxnets_own_writer_byte_for_byte(tmp_path: Path) -> None:

@@ -69,9 +69,7 @@ def test_every_batch_size_and_number_of_devices_gives_the_recount(
     best = fitted.paths.job / "best"
     for batch_size in (1, 7, 32):
         for devices in (1, 2, 3):
-            reader = Reader.of(
-                records, load_preprocessing(best), batch_size=batch_size, threads=1
-            )
+            reader = Reader.of(records, load_preprocessing(best), batch_size=batch_size, threads=1)
             ours = score(load(best), reader.centre(), contexts(devices=0, cpus=devices))
             assert (ours.correct, ours.total) == (correct, total)
             assert ours.loss == pytest.approx(loss, rel=1e-4)

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from finetune_trainer import files, owner
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.dataset.read import Reader
 from finetune_trainer.fit import fit
 from finetune_trainer.handoff import FITTED, Fitted
-from finetune_trainer.model.network import load
+from finetune_trainer.model.network import load, load_preprocessing
 from finetune_trainer.stage import Run
 
 from tests.trainer.networks import Reports, make_run
@@ -70,7 +71,12 @@ def test_a_stopped_and_resumed_fit_gives_the_bits_of_one_that_ran_through(
     caplog.set_level(logging.INFO)
     epochs, stop = (4, 2) if recipe == "tutorial" else (20, 10)
     training = settings(recipe, epochs=epochs, optimizer=optimizer)
-    common = {"train": TRAIN, "validation": VALIDATION, "training": training, "threads": threads}
+    common: dict[str, Any] = {
+        "train": TRAIN,
+        "validation": VALIDATION,
+        "training": training,
+        "threads": threads,
+    }
     straight, _ = make_run(tmp_path / "straight", **common)
     fit(straight)
     interrupted, reports = make_run(tmp_path / "interrupted", **common)
@@ -85,9 +91,6 @@ def test_a_stopped_and_resumed_fit_gives_the_bits_of_one_that_ran_through(
 
 
 def test_each_epoch_sees_other_crops_and_another_order(tmp_path: Path) -> None:
-    from finetune_trainer.dataset.read import Reader
-    from finetune_trainer.model.network import load_preprocessing
-
     run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION)
     reader = Reader.of(
         tmp_path / "packed/train.rec",
@@ -163,11 +166,11 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     with pytest.raises(TrainerError):
         fit(run)
     checkpoints = run.paths.job / "checkpoints"
-    assert sorted(path.name for path in checkpoints.iterdir()) == ["epoch-0002", "epoch-0003"]
-    params = checkpoints / "epoch-0003" / "model.params"
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["step-00000008", "step-00000012"]
+    params = checkpoints / "step-00000012" / "model.params"
     params.write_bytes(params.read_bytes()[:-7])
     fit(run)
-    assert "checkpoint epoch-0003 is passed over: model.params is damaged" in caplog.text
+    assert "checkpoint step-00000012 is passed over: model.params is damaged" in caplog.text
     assert "resumed at epoch 2" in caplog.text
 
 
@@ -175,7 +178,7 @@ def test_a_checkpoint_of_other_settings_is_no_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    common = {"train": TRAIN, "validation": VALIDATION}
+    common: dict[str, Any] = {"train": TRAIN, "validation": VALIDATION}
     run, _ = make_run(tmp_path, training=settings("tutorial", epochs=1), **common)
     fit(run)
     run, _ = make_run(tmp_path, training=settings("tutorial", epochs=1, seed=7), **common)
@@ -186,7 +189,7 @@ def test_a_checkpoint_of_other_settings_is_no_start(
 
 def test_divergence_ends_the_fit_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     training = settings("tutorial", epochs=30, optimizer={"learningRate": "90000000"})
-    run, reports = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=training)
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=training)
     with pytest.raises(TrainerError) as error:
         fit(run)
     assert error.value.code == ExitCode.Diverged
@@ -208,7 +211,11 @@ def test_features_are_computed_once_for_all_jobs_of_a_workspace(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    common = {"train": TRAIN, "validation": VALIDATION, "training": settings("features", epochs=5)}
+    common: dict[str, Any] = {
+        "train": TRAIN,
+        "validation": VALIDATION,
+        "training": settings("features", epochs=5),
+    }
     first, _ = make_run(tmp_path, **common)
     fit(first)
     assert "features: read from" not in caplog.text
@@ -241,16 +248,17 @@ def test_sigterm_ends_the_process_soon_with_143_after_saving(tmp_path: Path) -> 
     script = tmp_path / "stage.py"
     script.write_text(
         textwrap.dedent("""\
+        import dataclasses
+        import os
         import sys
         from pathlib import Path
         from finetune_trainer.contract import TrainerError
         from finetune_trainer.fit import fit
         from finetune_trainer.stage import Reporter
         from tests.trainer.networks import make_run
-        import dataclasses
         run, _ = make_run(Path(sys.argv[1]), train=[0, 1] * 40, validation=[0, 1],
                           training={"recipe": "tutorial", "epochs": 1000})
-        run = dataclasses.replace(run, reporter=Reporter(sys.stdout.buffer.raw.write))
+        run = dataclasses.replace(run, reporter=Reporter(lambda line: os.write(1, line)))
         try:
             fit(run)
         except TrainerError as error:
@@ -258,7 +266,9 @@ def test_sigterm_ends_the_process_soon_with_143_after_saving(tmp_path: Path) -> 
         """)
     )
     with subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path / "run")], stdout=subprocess.PIPE
+        [sys.executable, str(script), str(tmp_path / "run")],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -267,4 +277,4 @@ def test_sigterm_ends_the_process_soon_with_143_after_saving(tmp_path: Path) -> 
         process.send_signal(signal.SIGTERM)
         process.stdout.read()
         assert process.wait(timeout=10) == ExitCode.Interrupted
-    assert list((tmp_path / "run/jobs/uid-1/checkpoints").glob("epoch-*/manifest.json"))
+    assert list((tmp_path / "run/jobs/uid-1/checkpoints").glob("step-*/manifest.json"))

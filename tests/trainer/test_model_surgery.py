@@ -1,4 +1,4 @@
-"""Head surgery: the last layer of any classifier is found, replaced, and nothing else is touched."""
+"""Head surgery: the last layer of any classifier is replaced, and nothing else is touched."""
 
 import json
 from collections.abc import Callable

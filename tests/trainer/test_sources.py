@@ -1,4 +1,5 @@
 import os
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from finetune_trainer.files import read_json, sha256_of
 from finetune_trainer.handoff import FETCHED, Fetched
 from finetune_trainer.sources import fetch
 
-from tests.trainer.datasets import Prepared, make_photos, make_run, make_tar
+from tests.trainer.datasets import Prepared, as_ordinary_user, make_photos, make_run, make_tar
 
 
 def fetched(prepared: Prepared) -> Fetched:
@@ -85,25 +86,14 @@ def test_an_unknown_scheme_is_refused_with_those_that_work(tmp_path: Path, uri: 
 
 
 def test_a_folder_that_may_not_be_read_is_a_matter_of_permissions(tmp_path: Path) -> None:
-    photos = make_photos(tmp_path / "photos", {"rose": 1})
-    read_end, write_end = os.pipe()
-    if (child := os.fork()) == 0:  # in a child of another user: root may read everything
-        os.chmod(photos, 0)
-        for directory in tmp_path.parents:
-            if directory.owner() != "root" or directory == Path("/tmp"):
-                break
-            os.chmod(directory, 0o755)
-        os.chmod(tmp_path, 0o777)
-        if os.getuid() == 0:
-            os.setuid(65534)
-        error = fail(tmp_path, f"file://{photos}")
-        os.write(write_end, f"{error.code.name} {error.message}".encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    os.chmod(photos, 0o755)
-    message = os.read(read_end, 1000).decode()
-    assert message.startswith("PermissionDenied dataset.source.uri file://")
-    assert message.endswith(f"may not read {photos}")
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        photos = make_photos(Path(name, "photos"), {"rose": 1})
+        photos.chmod(0)
+        with as_ordinary_user():
+            error = fail(tmp_path, f"file://{photos}")
+    assert error.code == ExitCode.PermissionDenied
+    assert error.message.endswith(f"may not read {photos}")
 
 
 def test_an_archive_on_a_claim_is_unpacked_once(tmp_path: Path) -> None:

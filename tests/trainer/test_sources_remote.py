@@ -3,6 +3,8 @@ import dataclasses
 import hashlib
 import os
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -87,10 +89,32 @@ def other_site(site: Site) -> Iterator[Site]:
     yield from serve(site.content)
 
 
-def serve(content: bytes) -> Iterator[Site]:
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Return a certificate and its key in one file, signed by nobody."""
+    path = tmp_path / "certificate.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test"
+    command += f" -addext subjectAltName=IP:127.0.0.1 -keyout {path}.key -out {path}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(f"{path}.key").read_text())
+    return path
+
+
+@pytest.fixture
+def secure_site(site: Site, certificate: Path) -> Iterator[Site]:
+    yield from serve(site.content, certificate=certificate)
+
+
+def serve(content: bytes, *, certificate: Path | None = None) -> Iterator[Site]:
     handler = type("Visit", (Handler,), {})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        site = Site(f"http://127.0.0.1:{server.server_port}/photos.tar.gz", content)
+        scheme = "http"
+        if certificate:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            scheme = "https"
+        site = Site(f"{scheme}://127.0.0.1:{server.server_port}/photos.tar.gz", content)
         handler.site = site  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -261,6 +285,38 @@ def test_plain_http_needs_a_digest(tmp_path: Path, site: Site) -> None:
     with pytest.raises(TrainerError, match="anyone on the way") as caught:
         fetch(make_run(tmp_path, source={"uri": site.url}).run)
     assert caught.value.code == ExitCode.InvalidSpec
+
+
+def test_https_needs_no_digest(
+    tmp_path: Path, secure_site: Site, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    prepared = make_run(tmp_path, source={"uri": secure_site.url})
+    fetch(prepared.run)
+    fetch(prepared.run)  # asks for the version only
+    assert len(secure_site.requests) == 3
+
+
+def test_an_untrusted_certificate_is_named_and_not_tried_again(
+    tmp_path: Path, secure_site: Site
+) -> None:
+    error = fail(tmp_path, secure_site)
+    assert error.code == ExitCode.InvalidSpec
+    assert "certificate is not trusted: self" in error.message
+    assert "SSL_CERT_FILE" in error.hint
+
+
+def test_https_does_not_follow_to_http(
+    tmp_path: Path,
+    site: Site,
+    secure_site: Site,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    secure_site.redirect = site.url
+    assert "redirects to http://" in fail(tmp_path, secure_site).message
+    assert site.requests == []
 
 
 def test_credentials_in_the_uri_are_refused_without_showing_them(

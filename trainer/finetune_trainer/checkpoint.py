@@ -1,8 +1,9 @@
-"""
-Checkpoints: a directory for each saved epoch, whole or absent, its digests in a manifest.
+"""Checkpoints: directories that are whole or absent, their files' digests in a manifest.
 
 Going on from one gives the same bits as never having stopped: it holds parameters, BatchNorm's
-statistics, the optimizer's states and counters, and everything random is seeded by epoch.
+statistics, the optimizer's states and counters, and everything random is seeded by epoch and step.
+(Within an epoch on several devices, BatchNorm's statistics are averaged earlier than they would
+have been: the same to rounding, and training does not read them.)
 """
 
 import dataclasses
@@ -32,20 +33,24 @@ class Manifest(Struct):
     fingerprint: str
     """Of recipe, data and network: a checkpoint of others is no start for this fit."""
     status: CheckpointStatus
+    batches: int
+    """Of the next epoch, done already."""
     files: dict[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """Where to go on."""
+    """Where to go on; without arguments, the start."""
 
-    epoch: int
+    epoch: int = 0
     """Epochs done."""
-    step: int
+    batches: int = 0
+    """Batches done of the next epoch."""
+    step: int = 0
     """Updates of each parameter done."""
-    args: dict[str, Any]
-    aux: dict[str, Any]
-    states: dict[str, Any]
+    args: dict[str, Any] = dataclasses.field(default_factory=dict)
+    aux: dict[str, Any] = dataclasses.field(default_factory=dict)
+    states: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,16 +62,19 @@ class Checkpoints:
     check: Callable[[], None]
     """Raises if another pod owns the run; called right before each rename."""
 
-    def save(self, module: mx.mod.Module, *, epoch: int, step: int) -> CheckpointStatus:
-        """Save the module after `epoch` epochs and drop all but the newest checkpoints."""
+    def save(self, module: mx.mod.Module, at: Checkpoint) -> CheckpointStatus:
+        """Save the module as it is now and drop all but the newest checkpoints."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        status = CheckpointStatus(epoch=epoch, step=step, time=now)
-        with files.whole_directory(self._path(epoch), check=self.check) as staged:
+        status = CheckpointStatus(epoch=at.epoch, step=at.step, time=now)
+        path = self.directory / f"step-{at.step:08}"
+        with files.whole_directory(path, check=self.check) as staged:
             args, aux = module.get_params()
             save_params(args, aux, staged / PARAMS)
             mx.nd.save(str(staged / STATES), _states_by_name(module))
             digests = {name: files.sha256_of(staged / name) for name in (PARAMS, STATES)}
-            manifest = Manifest(fingerprint=self.fingerprint, status=status, files=digests)
+            manifest = Manifest(
+                fingerprint=self.fingerprint, status=status, batches=at.batches, files=digests
+            )
             files.write_json(staged / MANIFEST, manifest)
         for path in self._all()[KEPT:]:
             shutil.rmtree(path)
@@ -92,14 +100,11 @@ class Checkpoints:
         # MXNet reads a file without entries as an empty list.
         states = mx.nd.load(str(path / STATES)) or {}
         status = manifest.status
-        return Checkpoint(status.epoch, status.step, args, aux, states)
-
-    def _path(self, epoch: int) -> Path:
-        return self.directory / f"epoch-{epoch:04}"
+        return Checkpoint(status.epoch, manifest.batches, status.step, args, aux, states)
 
     def _all(self) -> list[Path]:
         """Return the checkpoints, the newest first."""
-        return sorted(self.directory.glob("epoch-*"), reverse=True)
+        return sorted(self.directory.glob("step-*"), reverse=True)
 
 
 def restore_states(module: mx.mod.Module, states: dict[str, Any]) -> None:
@@ -116,13 +121,12 @@ def restore_states(module: mx.mod.Module, states: dict[str, Any]) -> None:
 
 
 def _states_by_name(module: mx.mod.Module) -> dict[str, Any]:
-    """
-    Return the optimizer's states as `PARAMETER.SLOT`, whatever the number of devices.
+    """Return the optimizer's states as `PARAMETER.SLOT`, whatever the number of devices.
 
     MXNet's own format is a pickle, which could name any code when it is read again.
     """
     updater, keys = _updater(module)
-    named = {}
+    named: dict[str, Any] = {}
     for key, state in updater.states.items():
         slots = state if isinstance(state, tuple | list) else (state,)
         named |= {f"{keys[key]}.{slot}": v for slot, v in enumerate(slots) if v is not None}
@@ -130,8 +134,7 @@ def _states_by_name(module: mx.mod.Module) -> dict[str, Any]:
 
 
 def _updater(module: mx.mod.Module) -> tuple[Any, dict[Any, str]]:
-    """
-    Return what applies the updates, and the parameters by its keys: the kvstore with several
+    """Return what applies the updates, and the parameters by its keys: the kvstore with several
     devices, which counts by name; else the module itself, which counts by number.
     """
     names = module._param_names

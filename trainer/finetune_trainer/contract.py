@@ -325,6 +325,8 @@ class Termination(Struct):
     job: JobRef
     result: Result | None = None
     error: Error | None = None
+    checkpoint: CheckpointStatus | None = None
+    """Without a result: what the next attempt resumes from."""
 
 
 class ExitCode(enum.IntEnum):

@@ -1,5 +1,4 @@
-"""
-Writes the model to the job's output, whole or not at all (the stage `export`).
+"""Writes the model to the job's output, whole or not at all (the stage `export`).
 
 `URI/NAME/UID/` is this job's alone; `URI/NAME/latest.json` names the newest. Imports no MXNet.
 """

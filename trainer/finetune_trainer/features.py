@@ -53,8 +53,7 @@ class Extraction:
 
 
 def cached(extraction: Extraction, contexts: list[Any], *, seen: Callable[[int], None]) -> Features:
-    """
-    Return the features from the cache, computed if they are not there.
+    """Return the features from the cache, computed if they are not there.
 
     `seen` is called with the number of images of each batch; it may raise to stop.
     """
@@ -76,7 +75,7 @@ def cached(extraction: Extraction, contexts: list[Any], *, seen: Callable[[int],
 
 def _load(path: Path) -> Features | None:
     try:
-        with np.load(path) as arrays:
+        with open(path, "rb") as file, np.load(file) as arrays:
             return Features(**arrays)
     except FileNotFoundError:
         return None

@@ -1,11 +1,11 @@
-"""
-Fits the network to the packed images (the stage `fit`): one loop for every recipe.
+"""Fits the network to the packed images (the stage `fit`): one loop for every recipe.
 
 The validation images choose nothing here: the model is that of the last epoch.
 """
 
 import functools
 import hashlib
+import itertools
 import logging
 import time
 import zlib
@@ -14,22 +14,24 @@ from pathlib import Path
 import msgspec
 import mxnet as mx
 
-from finetune_trainer import features, files, owner, recipes, task, threads
+from finetune_trainer import features, files, owner, recipes, tasks, threads
 from finetune_trainer.checkpoint import Checkpoint, Checkpoints, restore_states
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.read import Reader, real_rows
 from finetune_trainer.handoff import BUILT, FITTED, PACKED, Built, Fitted, Packed
 from finetune_trainer.model import network as model_files
-from finetune_trainer.model.network import Network
+from finetune_trainer.model.network import Network, is_finite
 from finetune_trainer.progress import Work
 from finetune_trainer.recipes import Recipe
 from finetune_trainer.scoring import Score, contexts, labels_of, score
 from finetune_trainer.signals import Signals
 from finetune_trainer.stage import Run
-from finetune_trainer.task import TRAINING_COST, Task
+from finetune_trainer.tasks import HEAD_COST, TRAINING_COST, Task
 
 log = logging.getLogger(__name__)
 
+CHECKPOINT_SECONDS = 300.0
+"""The most work that a lost node can cost, in time; epochs of large data sets are longer."""
 EXTRACTION_BATCH = 32
 """Images at once through a trunk that does not train; speed is the same from 8 to 64."""
 
@@ -43,11 +45,11 @@ def fit(run: Run) -> None:
     check = functools.partial(owner.check, run.paths.job, run.job.pod_uid)
     with Signals() as signals:
         work = Work(run.reporter, signals, total=_units(recipe, packed))
-        job = _task(run, packed, built, recipe, work)
+        task = _task(run, packed, built, recipe, work)
         checkpoints = Checkpoints(
             run.paths.job / "checkpoints", _fingerprint(recipe, packed, built), check
         )
-        network = train(job, recipe, checkpoints=checkpoints, work=work)
+        network = train(task, recipe, checkpoints=checkpoints, work=work)
     best = run.paths.job / "best"
     with files.whole_directory(best, check=check) as staged:
         _save(run, network, packed=packed, built=built, directory=staged)
@@ -58,83 +60,87 @@ def fit(run: Run) -> None:
 
 
 def train(task: Task, recipe: Recipe, *, checkpoints: Checkpoints, work: Work) -> Network:
-    """Run the epochs that are left and return the whole network of the last one."""
-    start = checkpoints.newest()
+    """Run what is left of the epochs and return the whole network of the last one."""
+    start = checkpoints.newest() or Checkpoint()
     module = _module(task, recipe, start)
-    epoch, step = (start.epoch, start.step) if start else (0, 0)
-    if start:
-        log.info("resumed at epoch %d", epoch)
-        work.skip_to(work.total * epoch / recipe.epochs)
-    while epoch < recipe.epochs:
+    if start.step:
+        log.info("resumed at epoch %d", start.epoch)
+        work.skip_to(work.total * start.epoch / recipe.epochs)
+    step, saved = start.step, time.monotonic()
+    for epoch in range(start.epoch, recipe.epochs):
         work.note = f"epoch {epoch + 1} of {recipe.epochs}"
         began, seen = time.monotonic(), Score()
-        # Order, crops and dropout follow from the epoch alone: a resumed run gets the same.
-        seed = _seed(recipe, epoch)
-        mx.random.seed(seed)
-        for batch in task.batches(seed):
+        done = start.batches if epoch == start.epoch else 0
+        # Order and crops follow from the epoch, dropout from the step: a resumed run gets the same.
+        batches = task.batches(_seed(recipe, f"epoch {epoch}"))
+        for number, batch in enumerate(itertools.islice(batches, done, None), start=done + 1):
+            mx.random.seed(_seed(recipe, f"step {step}"))
             module.forward_backward(batch)
             module.update()
+            step += 1
             probabilities = module.get_outputs()[0].asnumpy()[: real_rows(batch)]
             seen.add(probabilities, labels_of(batch))
-            _stop_if_diverged(seen, recipe, epoch=epoch)
-            step += 1
+            _stop_if_diverged(seen.is_finite, recipe, epoch=epoch)
+            if work.stopping or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                at = Checkpoint(epoch=epoch, batches=number, step=step)
+                work.reporter.checkpoint(checkpoints.save(module, at))
+                saved = time.monotonic()
             speed = seen.total / (time.monotonic() - began)
             work.advance(len(probabilities) * task.cost, images_per_second=speed)
         # Each device has its own BatchNorm statistics. Their mean becomes everyone's now, so that
         # going on from the checkpoint is the same as going on.
         module.set_params(*module.get_params())
         network = Network(task.network.symbol, *module.get_params())
+        _stop_if_diverged(is_finite(network), recipe, epoch=epoch)
+        if (epoch + 1) % recipe.checkpoint_epochs == 0 or epoch + 1 == recipe.epochs:
+            at = Checkpoint(epoch=epoch + 1, step=step)
+            work.reporter.checkpoint(checkpoints.save(module, at))
+            saved = time.monotonic()
         log.info("Epoch[%d] Train-accuracy=%.6f", epoch, seen.accuracy)
         log.info("Epoch[%d] Time cost=%.3f", epoch, time.monotonic() - began)
+        cost = task.cost / TRAINING_COST
         validation = score(
-            network,
-            task.validation(),
-            task.devices,
-            seen=lambda rows: work.advance(rows * task.cost / TRAINING_COST),
+            network, task.validation(), task.devices, seen=lambda n: work.advance(n * cost)
         )
-        _stop_if_diverged(validation, recipe, epoch=epoch)
         log.info("Epoch[%d] Validation-accuracy=%.6f", epoch, validation.accuracy)
-        epoch += 1
-        if epoch % recipe.checkpoint_epochs == 0 or epoch == recipe.epochs:
-            work.reporter.checkpoint(checkpoints.save(module, epoch=epoch, step=step))
         work.report(accuracy=validation.accuracy, loss=seen.cross_entropy)
     return task.whole(Network(task.network.symbol, *module.get_params()))
 
 
-def _module(task: Task, recipe: Recipe, start: Checkpoint | None) -> mx.mod.Module:
+def _module(task: Task, recipe: Recipe, start: Checkpoint) -> mx.mod.Module:
     """Return the module to train: as the checkpoint left it, or with a new last layer."""
     module = mx.mod.Module(task.network.symbol, context=task.devices)
     module.bind([("data", task.shape)], [("softmax_label", task.shape[:1])])
-    mx.random.seed(_seed(recipe, -1))
+    mx.random.seed(_seed(recipe, "new layer"))
     module.init_params(
         mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2),
-        arg_params=start.args if start else task.network.args,
-        aux_params=start.aux if start else task.network.aux,
-        allow_missing=start is None,
+        arg_params=start.args or task.network.args,
+        aux_params=start.aux or task.network.aux,
+        allow_missing=True,
     )
     module.init_optimizer(
         kvstore="device",
         optimizer=recipe.optimizer,
         # Adam's correction of its averages depends on the number of updates.
-        optimizer_params=recipe.optimizer_params | {"begin_num_update": start.step if start else 0},
+        optimizer_params=recipe.optimizer_params | {"begin_num_update": start.step},
     )
-    if start:
-        restore_states(module, start.states)
+    restore_states(module, start.states)
     return module
 
 
-def _stop_if_diverged(seen: Score, recipe: Recipe, *, epoch: int) -> None:
-    if not seen.is_finite:
+def _stop_if_diverged(is_finite: bool, recipe: Recipe, *, epoch: int) -> None:
+    if not is_finite:
         raise TrainerError(
             ExitCode.Diverged,
-            f"the loss is not a number any more in epoch {epoch + 1} of {recipe.epochs}",
-            "lower training.optimizer.learningRate (it was "
-            f"{recipe.optimizer_params['learning_rate']}); the last checkpoint is kept",
+            f"the network gives no numbers any more in epoch {epoch + 1} of {recipe.epochs}",
+            "lower training.optimizer.learningRate, which was "
+            f"{recipe.optimizer_params.get('learning_rate', 'the default')}; "
+            "the last checkpoint is kept",
         )
 
 
-def _seed(recipe: Recipe, epoch: int) -> int:
-    return zlib.crc32(f"{recipe.seed}/{epoch}".encode()) >> 1
+def _seed(recipe: Recipe, purpose: str) -> int:
+    return zlib.crc32(f"{recipe.seed} {purpose}".encode()) >> 1
 
 
 def _task(run: Run, packed: Packed, built: Built, recipe: Recipe, work: Work) -> Task:
@@ -154,20 +160,20 @@ def _task(run: Run, packed: Packed, built: Built, recipe: Recipe, work: Work) ->
     if recipe.trains_trunk:
         plan = threads.for_training(batch_size=readers["train"].batch_size, cpus=run.threads)
         devices = contexts(devices=run.devices, cpus=plan.contexts)
-        return task.on_images(network, devices=devices, **readers)
+        return tasks.on_images(network, devices=devices, **readers)
     devices = contexts(devices=run.devices)
     work.note = "looking at the images"
-    extraction = task.extraction(network, built, recipe, **readers)
+    extraction = tasks.extraction(network, built, recipe, **readers)
     found = features.cached(extraction, devices, seen=work.advance)
     work.skip_to(recipe.views * packed.status.train_images + packed.status.validation_images)
-    return task.on_features(network, found, batch_size=recipe.batch_size, devices=devices[:1])
+    return tasks.on_features(network, found, batch_size=recipe.batch_size, devices=devices[:1])
 
 
 def _units(recipe: Recipe, packed: Packed) -> float:
     train, validation = packed.status.train_images, packed.status.validation_images
     if recipe.trains_trunk:
-        return recipe.epochs * (task.TRAINING_COST * train + validation)
-    return recipe.views * train + validation + recipe.epochs * task.HEAD_COST * train
+        return recipe.epochs * (TRAINING_COST * train + validation)
+    return recipe.views * train + validation + recipe.epochs * HEAD_COST * train
 
 
 def _fingerprint(recipe: Recipe, packed: Packed, built: Built) -> str:

@@ -10,8 +10,7 @@ INTERVAL_SECONDS = 0.5
 
 
 class Work:
-    """
-    Counts what is done of `total` units, reports it, and ends the fit on SIGTERM.
+    """Counts what is done of `total` units, reports it, and ends the fit on SIGTERM.
 
     A unit is one image through the trunk; training on one is three (forward, and twice that
     backward).
@@ -28,6 +27,11 @@ class Work:
         self.note = ""
         """What is being done, for people."""
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the process was asked to stop: the next `advance` raises."""
+        return self._signals.stop
+
     def skip_to(self, units: float) -> None:
         """Count what an earlier attempt, or a cache, has done already."""
         self._done = max(self._done, units)
@@ -38,7 +42,7 @@ class Work:
         self._step += 1
         if images_per_second is not None:
             self._metrics["images-per-second"] = f"{images_per_second:.1f}"
-        if self._signals.stop:
+        if self.stopping:
             raise TrainerError(
                 ExitCode.Interrupted,
                 "stopped on request",

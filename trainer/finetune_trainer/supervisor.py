@@ -22,7 +22,7 @@ from finetune_trainer.handoff import RESULT
 from finetune_trainer.pipeline import STAGES, Stage, paths_from
 from finetune_trainer.process import Child, Lines, attend
 from finetune_trainer.signals import Signals
-from finetune_trainer.termination import Ending, conclude, fail, reference
+from finetune_trainer.termination import Ending, conclude, fail, reference, with_checkpoint
 
 _REPORT_BYTES = 64 * 1024
 
@@ -81,9 +81,10 @@ class Supervisor:
                 hint=crash.hint,
                 log_tail=self.board.log_tail,
             )
-            return Ending(crash.code, Termination(job=reference(self.job), error=error))
+            ending = Ending(crash.code, Termination(job=reference(self.job), error=error))
         except Exception as exception:
-            return fail(reference(self.job), explain(exception), log_tail=self.board.log_tail)
+            ending = fail(reference(self.job), explain(exception), log_tail=self.board.log_tail)
+        return with_checkpoint(ending, self.board.snapshot().checkpoint)
 
     def _earlier_result(self) -> Result | None:
         path = paths_from(self.environment, uid=self.job.uid).job / RESULT

@@ -6,6 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from finetune_trainer.contract import (
+    CheckpointStatus,
     Error,
     ExitCode,
     Job,
@@ -64,6 +65,12 @@ def fail(job: JobRef, error: TrainerError, *, log_tail: tuple[str, ...] = ()) ->
             ),
         ),
     )
+
+
+def with_checkpoint(ending: Ending, checkpoint: CheckpointStatus | None) -> Ending:
+    """Say what the next attempt resumes from."""
+    termination = msgspec.structs.replace(ending.termination, checkpoint=checkpoint)
+    return dataclasses.replace(ending, termination=termination)
 
 
 def encode(termination: Termination) -> bytes:

@@ -1,5 +1,4 @@
-"""
-How the CPUs are shared between MXNet's devices and OpenMP, and telling MXNet so.
+"""How the CPUs are shared between MXNet's devices and OpenMP, and telling MXNet so.
 
 Measured on 2 CPUs: training is fastest with one context per CPU and one OpenMP thread each (two
 threads each are 2.7 times slower), inference with one context and all threads. MXNet reads

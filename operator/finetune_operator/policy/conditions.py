@@ -46,4 +46,6 @@ class Conditions:
 
     def all(self) -> tuple[Condition, ...]:
         """Return them in a fixed order."""
-        return tuple(sorted(self._by_type.values(), key=lambda item: ORDER.index(item.type)))
+        ranks = {known: rank for rank, known in enumerate(ORDER)}
+        # One that someone else has added stays, at the end.
+        return tuple(sorted(self._by_type.values(), key=lambda each: ranks.get(each.type, 99)))

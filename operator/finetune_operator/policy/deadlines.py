@@ -34,7 +34,7 @@ def startup(spec: Spec, attempt: Attempt) -> Clock:
 
     A Job that Kueue holds has no startTime, so the clock does not run.
     """
-    if attempt.job.spec.suspend or has_started(attempt):
+    if not awaits_start(attempt):
         return Clock(None)
     return _clock(attempt.job.status.start_time, spec.startup_deadline_seconds)
 
@@ -42,6 +42,18 @@ def startup(spec: Spec, attempt: Attempt) -> Clock:
 def time_to_live(spec: Spec, status: Status) -> Clock:
     """Return the clock of ttlSecondsAfterFinished."""
     return _clock(status.completion_time, spec.ttl_seconds_after_finished)
+
+
+def first(now: Time, *clocks: Clock) -> float | None:
+    """Return the seconds until the first of them, None if none ever comes."""
+    waits = (clock.remaining(now) for clock in clocks)
+    return min((wait for wait in waits if wait is not None), default=None)
+
+
+def awaits_start(attempt: Attempt) -> bool:
+    """Whether a pod of it should run soon: it was let run, and neither started nor ended."""
+    held = attempt.job.spec.suspend or attempt.finished or has_started(attempt)
+    return not (held or attempt.job.metadata.deletion_timestamp)
 
 
 def has_started(attempt: Attempt) -> bool:

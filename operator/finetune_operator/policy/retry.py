@@ -54,17 +54,25 @@ BY_EXIT_CODE = {
 def outcome_of(attempt: Attempt, status: Status) -> Outcome | None:
     """Return how the attempt ended, None while it lives.
 
-    The Job's own condition comes last of all its pods' ends; only a Job that is being deleted
-    never gets one, and a result that its pod left all the same is not thrown away.
+    The Job's own condition comes last of all its pods' ends, but over another watch: what the pod
+    said may still be on its way. Only a Job that is being deleted never gets a condition, and a
+    result that its pod left all the same is not thrown away.
     """
-    pod = attempt.pod
+    if attempt.holds_pods:
+        return None
+    pod, told = attempt.pod, termination_of(attempt)
     terminated = pod.container(c.CONTAINER).terminated if pod else None
-    told = parse_termination(terminated.message) if terminated else None
-    if told and pod and told.job.pod_uid != pod.metadata.uid:
-        told = None
     if attempt.finished or (attempt.job.metadata.deletion_timestamp and _has_result(told, pod)):
         return _classify(attempt, terminated, told, status)
     return None
+
+
+def termination_of(attempt: Attempt) -> Termination | None:
+    """Return what the newest pod said at its end; a message with another pod's id is no one's."""
+    pod = attempt.pod
+    terminated = pod.container(c.CONTAINER).terminated if pod else None
+    told = parse_termination(terminated.message) if terminated else None
+    return told if told and pod and told.job.pod_uid == pod.metadata.uid else None
 
 
 def lost(status: Status, *, suspended: bool) -> Outcome:
@@ -81,11 +89,15 @@ def backoff_seconds(failures: int, first: float) -> float:
 
 
 def next_start(status: Status, first: float) -> datetime.datetime | None:
-    """Return the earliest time of the next attempt, from the end of the last one."""
-    if not status.history or not status.history[-1].end_time:
+    """Return the earliest time of the next attempt, from the end of the last one.
+
+    None after a suspension: who resumes a job waits no longer.
+    """
+    last = status.history[-1] if status.history else None
+    if last is None or last.end_time is None or last.reason == c.SUSPENDED:
         return None
     wait = datetime.timedelta(seconds=backoff_seconds(status.failures, first))
-    return status.history[-1].end_time + wait
+    return last.end_time + wait
 
 
 def _has_result(told: Termination | None, pod: Pod | None) -> bool:
@@ -102,7 +114,10 @@ def _classify(
         return Outcome(reason=c.COMPLETE, result=told.result)
     if job.condition("Complete") or code == 0:
         message = "The pod ended well, but its result could not be read."
-        return _uncounted(c.RESULT_LOST, Failure(reason=c.RESULT_LOST, message=message), status)
+        failure = Failure(reason=c.RESULT_LOST, message=message, pod=name)
+        if terminated:  # the image does not keep the contract: it will not the next time either
+            return Outcome(reason=c.RESULT_LOST, failure=failure)
+        return _uncounted(c.RESULT_LOST, failure, status)
     if _disrupted(pod, job):
         return _uncounted(c.DISRUPTED, _disruption(pod, job), status)
     reason, retried, hint = _row(code, terminated, pod)
@@ -186,6 +201,8 @@ def _why(terminated: Terminated | None, pod: Pod | None, job: Job) -> str:
 
 def _log_tail(terminated: Terminated | None, told: Termination | None) -> tuple[str, ...]:
     """Without a termination message the kubelet put the end of the log there."""
-    if told or not terminated:
-        return ()
-    return tuple(line[:512] for line in terminated.message.splitlines()[-20:])
+    if told and told.error:
+        lines = told.error.log_tail
+    else:
+        lines = tuple(terminated.message.splitlines()) if terminated and not told else ()
+    return tuple(line[:512] for line in lines[-20:])

@@ -1,7 +1,7 @@
 """What a data set must be like; an error names the folder, what was found and the remedy."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from finetune_trainer.contract import Dataset, ExitCode, TrainerError
@@ -84,6 +84,18 @@ def check_bad_images(lock: Lock, spec: Dataset) -> None:
         )
 
 
+def check_validation(lock: Lock) -> None:
+    """Raise InvalidData if no photo is left to measure the accuracy on."""
+    if not any(file.split == "validation" for file in lock.files):
+        raise TrainerError(
+            ExitCode.InvalidData,
+            "No readable photo is left to validate: each class has only one"
+            if not lock.settings.validation_source
+            else "dataset.validationSource has no readable photo",
+            "Add photos: a class needs at least two, one to train and one to validate.",
+        )
+
+
 def bad_photo_error(path: str, reason: str) -> TrainerError:
     """Return the error for the first unreadable photo under the policy Fail."""
     return TrainerError(
@@ -93,7 +105,7 @@ def bad_photo_error(path: str, reason: str) -> TrainerError:
     )
 
 
-def warnings_of(scans: dict[Part, Scan], files: Iterable[File]) -> tuple[str, ...]:
+def warnings_of(scans: dict[Part, Scan], files: Sequence[File]) -> tuple[str, ...]:
     """Return what is odd about the data set, but no reason to stop."""
     warnings = [
         f"the folder {name!r} holds no photos of its own and is no class"
@@ -104,6 +116,13 @@ def warnings_of(scans: dict[Part, Scan], files: Iterable[File]) -> tuple[str, ..
     validated = {file.label for file in files if file.split == "validation"}
     if without := [name for label, name in enumerate(classes) if label not in validated]:
         warnings.append(f"no photo validates these classes: {listed(without)}")
+    trained = {file.sha256 for file in files if file.split == "train"}
+    copies = [file for file in files if file.split == "validation" and file.sha256 in trained]
+    if copies:
+        warnings.append(
+            f"{len(copies)} photos that validate are copies of photos that train, so that the"
+            f" accuracy is too high: {listed((file.path for file in copies), most=3)}"
+        )
     return tuple(warnings)
 
 

@@ -121,12 +121,13 @@ def _as_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     if image.mode == "F":
         raise BadPhotoError("floating-point pixels have no defined brightness")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        if rgba.getchannel("A").histogram()[255] < rgba.width * rgba.height:
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+        alpha = rgba.getchannel("A")
+        if alpha.histogram()[255] < rgba.width * rgba.height:
             notes.append("transparency on white")
-        white = Image.new("RGBA", rgba.size, "white")
-        white.alpha_composite(rgba)
-        return white.convert("RGB")
+        white = Image.new("RGB", rgba.size, "white")
+        white.paste(rgba, mask=alpha)
+        return white
     if image.mode == "CMYK":
         notes.append("CMYK")
     return image.convert("RGB")

@@ -9,7 +9,12 @@ from pathlib import Path
 import msgspec
 
 from finetune_trainer.contract import Dataset
-from finetune_trainer.dataset.check import bad_photo_error, check_bad_images, check_scans
+from finetune_trainer.dataset.check import (
+    bad_photo_error,
+    check_bad_images,
+    check_scans,
+    check_validation,
+)
 from finetune_trainer.dataset.compose import Outcomes, compose, training_order, validation_order
 from finetune_trainer.dataset.lock import FORMAT, LOCK, Lock, Part, Settings, read_lock
 from finetune_trainer.dataset.pack import Spool, encode_photos, open_spool, write_records
@@ -126,6 +131,7 @@ def _pack(run: Run, *, scans: dict[Part, Scan], settings: Settings, key: str) ->
         lock = compose(scans, outcomes, settings=settings, split=run.job.dataset.split)
         check_bad_images(lock, run.job.dataset)
         check_class_sizes(_readable(lock), run.job.dataset.split)
+        check_validation(lock)
         directory = packed / lock.digest()
         if not directory.is_dir():
             records = temporary / "records"
@@ -134,9 +140,18 @@ def _pack(run: Run, *, scans: dict[Part, Scan], settings: Settings, key: str) ->
             write_records(records / "val", validation_order(lock, outcomes), spool=spool)
             (records / LOCK).write_bytes(lock.encode())
             sync_files(records)
-            records.rename(directory)
-            sync_directory(packed)
+            _publish(records, directory)
     return directory
+
+
+def _publish(records: Path, directory: Path) -> None:
+    try:
+        records.rename(directory)
+    except OSError:
+        # Another job may have packed a copy of the same photos meanwhile, under another key.
+        if not directory.is_dir():
+            raise
+    sync_directory(directory.parent)
 
 
 def _decode(run: Run, scans: dict[Part, Scan], spool: Spool) -> Outcomes:
@@ -163,5 +178,6 @@ def _decode(run: Run, scans: dict[Part, Scan], spool: Spool) -> Outcomes:
 
 
 def _readable(lock: Lock) -> dict[str, int]:
-    counts = Counter(file.label for file in lock.files if file.fate == "packed")
+    train = (file for file in lock.files if file.source == "train")
+    counts = Counter(file.label for file in train if file.fate == "packed")
     return {name: counts[label] for label, name in enumerate(lock.classes)}

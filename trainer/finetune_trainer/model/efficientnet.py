@@ -1,5 +1,4 @@
-"""
-EfficientNet-Lite as an MXNet symbol, and its PyTorch weights under the symbol's names.
+"""EfficientNet-Lite as an MXNet symbol, and its PyTorch weights under the symbol's names.
 
 TensorFlow's SAME padding is asymmetric at stride 2 (nothing before, one more after), MXNet's is
 not. The kernel gets a first row and column of zeros and one pixel of padding instead: the same
@@ -125,8 +124,7 @@ _BATCH_NORM = {
 
 
 def rename(tensors: dict[str, NDArray[Any]], symbol: mx.sym.Symbol) -> tuple[Params, Params]:
-    """
-    Return the arguments and auxiliary states of `symbol` from a PyTorch state dict.
+    """Return the arguments and auxiliary states of `symbol` from a PyTorch state dict.
 
     Raises ValueError unless each tensor finds its place and each place its tensor.
     """

@@ -1,5 +1,4 @@
-"""
-A network as files: symbol.json, model.params and preprocessing.json in one directory.
+"""A network as files: symbol.json, model.params and preprocessing.json in one directory.
 
 The same three everywhere: in the bundled catalogue, between the stages, in checkpoints' best and
 in the output. MXNet's own save is not atomic: callers write into a temporary directory and rename.
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 
 from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, Struct, TrainerError
@@ -21,8 +21,7 @@ LABELS = "labels.txt"
 
 
 class Preprocessing(Struct):
-    """
-    What is done to an image before the network sees it; travels with the weights.
+    """What is done to an image before the network sees it; travels with the weights.
 
     Resize the shorter side to `resizeShort`, cut the centre `inputSize` x `inputSize`, RGB,
     (pixel - mean) / std, channels first.
@@ -85,3 +84,9 @@ def load_preprocessing(directory: Path) -> Preprocessing:
 
 def _reason(error: Exception) -> str:
     return str(error).strip().splitlines()[-1]
+
+
+def is_finite(network: Network) -> bool:
+    """Tell whether no parameter is NaN or infinite."""
+    values = (network.args | network.aux).values()
+    return all(np.isfinite(value.asnumpy()).all() for value in values)

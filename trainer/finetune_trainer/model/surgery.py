@@ -1,5 +1,4 @@
-"""
-Replaces the last layer of any classifier symbol.
+"""Replaces the last layer of any classifier symbol.
 
 The layer is found by walking back from the output, never by names: the last FullyConnected, or the
 last 1x1 Convolution where nothing but pooling and reshaping follows. What lies before it stays as
@@ -60,8 +59,7 @@ def replace_head(network: Network, classes: int) -> Surgery:
 
 
 def with_momentum(symbol: mx.sym.Symbol, momentum: float) -> mx.sym.Symbol:
-    """
-    Lower each BatchNorm's momentum to `momentum`.
+    """Lower each BatchNorm's momentum to `momentum`.
 
     Networks trained for weeks have 0.99 and more; in the few hundred steps of a fine-tuning the
     moving statistics would stay those of the old data.

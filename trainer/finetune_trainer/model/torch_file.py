@@ -1,5 +1,4 @@
-"""
-Reads tensors from a PyTorch state dict file without PyTorch.
+"""Reads tensors from a PyTorch state dict file without PyTorch.
 
 A .pth file is a pickle, and a pickle can name any function and have it called. This reader knows
 the four names that a state dict needs, gives its own stand-ins for them and refuses all others:

@@ -1,12 +1,13 @@
-"""
-Recipes: pure functions that say how to fit, and why. They compute nothing and import no MXNet.
+"""Recipes: pure functions that say how to fit, and why. They compute nothing and import no MXNet.
 
 The user's settings replace single numbers of the recipe that runs, not the recipe.
 """
 
 import dataclasses
 
-from finetune_trainer.contract import Optimizer, Training
+from finetune_trainer.contract import ExitCode, Optimizer, TrainerError, Training
+
+WITH_MOMENTUM = ("sgd", "nag")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +67,17 @@ def _with_settings(recipe: Recipe, training: Training) -> Recipe:
 
 
 def _optimizer_params(optimizer: Optimizer, recipe: Recipe) -> dict[str, float]:
-    """
-    Return MXNet's parameters: the recipe's, unless the user names another optimizer, with the
+    """Return MXNet's parameters: the recipe's, unless the user names another optimizer, with the
     user's on top.
     """
-    same = optimizer.name in (None, recipe.optimizer)
-    params = dict(recipe.optimizer_params) if same else {}
+    name = optimizer.name or recipe.optimizer
+    if optimizer.momentum is not None and name not in WITH_MOMENTUM:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"training.optimizer.momentum is set, but {name} has none",
+            f"leave it out, or set training.optimizer.name to {' or '.join(WITH_MOMENTUM)}",
+        )
+    params = dict(recipe.optimizer_params) if name == recipe.optimizer else {}
     given = {
         "learning_rate": optimizer.learning_rate,
         "momentum": optimizer.momentum,

@@ -1,5 +1,4 @@
-"""
-MXNet's tutorial "Fine-tune with Pretrained Models", number by number.
+"""MXNet's tutorial "Fine-tune with Pretrained Models", number by number.
 
 8 epochs of Module.fit with its default SGD: learning rate 0.01, no momentum, no weight decay; 16
 images a step on each device, kvstore `device`; random crop and mirror; the new layer initialised

@@ -12,10 +12,11 @@ def find_local(source: Source, *, field: str, claims: Path) -> Path:
     path = _path_of(source.uri, field=field, claims=claims)
     if not path.exists():
         raise _not_found(source.uri, path, field)
-    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+    needed = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+    if not os.access(path, needed, effective_ids=True):
         raise TrainerError(
             ExitCode.PermissionDenied,
-            f"{field}.uri {source.uri}: user {os.getuid()} may not read {path}",
+            f"{field}.uri {source.uri}: user {os.geteuid()} may not read {path}",
             "Open it to the trainer's user, or set trainer.securityContext.runAsUser or fsGroup.",
         )
     if source.sha256:

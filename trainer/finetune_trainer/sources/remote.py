@@ -154,7 +154,7 @@ class Server:
                 raise self._failed(
                     ExitCode.InvalidSpec,
                     f"its certificate is not trusted: {error.reason.verify_message}",
-                    "Use a certificate of a public authority, or an image with your own.",
+                    "For an authority of your own, name its file in SSL_CERT_FILE in trainer.env.",
                 ) from error
             raise Cut(str(error.reason)) from error
         except (OSError, http.client.HTTPException) as error:

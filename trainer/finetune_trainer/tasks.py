@@ -65,8 +65,7 @@ def extraction(network: Network, built: Built, recipe: Recipe, **readers: Reader
 def on_features(
     network: Network, features: Features, *, batch_size: int, devices: list[Any]
 ) -> Task:
-    """
-    Train the head alone.
+    """Train the head alone.
 
     Its inputs are shifted and scaled to mean 0 and variance 1 (one scale for all, so that weight
     decay treats them alike); afterwards the head's parameters take that in, and the network that

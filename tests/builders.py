@@ -1,0 +1,187 @@
+"""Small builders of what the operator sees: a test names only what it is about.
+
+make_job takes spec fields by the names users write: make_job(backoffLimit=1).
+"""
+
+import datetime
+import json
+from typing import Any
+
+import msgspec
+
+from finetune_operator import constants as c
+from finetune_operator import report
+from finetune_operator.api import Attempt as CurrentAttempt
+from finetune_operator.api import CheckpointStatus, FineTuneJob, Status, TrainerStatus
+from finetune_operator.objects import (
+    Condition,
+    ContainerState,
+    ContainerStatus,
+    Event,
+    Job,
+    JobSpec,
+    JobStatus,
+    Metadata,
+    OwnerReference,
+    Pod,
+    PodSpec,
+    PodStatus,
+    Running,
+    Terminated,
+    Waiting,
+)
+from finetune_operator.view import Attempt
+
+NAME, NAMESPACE, UID = "photos", "team", "job-uid"
+NOW = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
+
+
+def later(seconds: float, start: datetime.datetime = NOW) -> datetime.datetime:
+    return start + datetime.timedelta(seconds=seconds)
+
+
+def make_job(
+    status: Status | None = None, *, name: str = NAME, uid: str = UID, **spec: Any
+) -> FineTuneJob:
+    body = {
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "uid": uid,
+            "generation": 1,
+            "resourceVersion": "7",
+        },
+        "spec": {
+            "model": {"name": "efficientnet-lite0"},
+            "dataset": {"source": {"uri": "pvc://photos"}},
+            "output": {"uri": "pvc://models"},
+            **spec,
+        },
+    }
+    job = msgspec.convert(body, FineTuneJob)
+    return msgspec.structs.replace(job, status=status) if status else job
+
+
+def make_status(*, attempt: int = 0, **fields: Any) -> Status:
+    """A status; `attempt`: the number of the live one."""
+    if attempt:
+        current = CurrentAttempt(number=attempt, job_name=f"{NAME}-{attempt}", start_time=NOW)
+        fields = {"attempts": attempt, "current_attempt": current, **fields}
+    return Status(**{"start_time": NOW, "image": "trainer:1", "observed_generation": 1, **fields})
+
+
+def make_pod(
+    phase: str = "Running",
+    *,
+    uid: str = "pod-1",
+    owner: str = "attempt-1",
+    created: datetime.datetime = NOW,
+    deleting: bool = False,
+    state: ContainerState | None = None,
+    conditions: tuple[Condition, ...] = (),
+    **status: Any,
+) -> Pod:
+    labels = {c.LABEL_JOB: NAME, c.LABEL_JOB_UID: UID, c.LABEL_MANAGED_BY: c.MANAGER}
+    if state is None:
+        state = ContainerState(running=Running(started_at=created) if phase == "Running" else None)
+    return Pod(
+        metadata=Metadata(
+            name=uid,
+            namespace=NAMESPACE,
+            uid=uid,
+            labels=labels,
+            creation_timestamp=created,
+            deletion_timestamp=NOW if deleting else None,
+            owner_references=(OwnerReference(kind="Job", uid=owner, controller=True),),
+        ),
+        spec=PodSpec(node_name="" if phase == "Pending" else "node-a"),
+        status=PodStatus(
+            phase=phase,
+            conditions=conditions,
+            container_statuses=(ContainerStatus(name=c.CONTAINER, state=state),),
+            **status,
+        ),
+    )
+
+
+def make_ended_pod(code: int, message: str = "", *, reason: str = "Error", **pod: Any) -> Pod:
+    terminated = Terminated(exit_code=code, reason=reason, message=message, finished_at=NOW)
+    phase = "Failed" if code else "Succeeded"
+    return make_pod(phase, state=ContainerState(terminated=terminated), **pod)
+
+
+def make_waiting_pod(reason: str, message: str = "") -> Pod:
+    return make_pod("Pending", state=ContainerState(waiting=Waiting(reason, message)))
+
+
+def make_attempt(
+    number: int = 1,
+    *pods: Pod,
+    ended: str = "",
+    message: str = "",
+    suspended: bool = False,
+    deleting: bool = False,
+    started: datetime.datetime | None = NOW,
+) -> Attempt:
+    """An attempt; `ended`: the type of its Job's last condition, `message`: what that says."""
+    conditions = (Condition(type=ended, status="True", message=message),) if ended else ()
+    labels = {c.LABEL_JOB: NAME, c.LABEL_JOB_UID: UID, c.LABEL_ATTEMPT: str(number)}
+    job = Job(
+        metadata=Metadata(
+            name=f"{NAME}-{number}",
+            namespace=NAMESPACE,
+            uid=f"attempt-{number}",
+            labels=labels,
+            creation_timestamp=NOW,
+            deletion_timestamp=NOW if deleting else None,
+            owner_references=(OwnerReference(kind=c.KIND, name=NAME, uid=UID, controller=True),),
+        ),
+        spec=JobSpec(suspend=suspended),
+        status=JobStatus(start_time=None if suspended else started, conditions=conditions),
+    )
+    return Attempt(number=number, job=job, pods=pods)
+
+
+def make_ended_attempt(number: int, code: int, message: str = "", **pod: Any) -> Attempt:
+    """An attempt whose pod exited with this code, and whose Job says so."""
+    ended = make_ended_pod(code, message, owner=f"attempt-{number}", **pod)
+    return make_attempt(number, ended, ended="Failed" if code else "Complete")
+
+
+def make_progress(
+    stage: str = "fit", *, percent: int = 50, epoch: int | None = None, **fields: Any
+) -> report.Progress:
+    return report.Progress(
+        job=report.JobRef(uid=UID, attempt=1, pod_uid="pod-1"),
+        stage=stage,
+        trainer_status=TrainerStatus(progress_percentage=percent, estimated_remaining_seconds=600),
+        checkpoint=None if epoch is None else CheckpointStatus(epoch=epoch),
+        **fields,
+    )
+
+
+def make_event(reason: str, message: str, *, type: str = "Warning", at: float = 0) -> Event:
+    return Event(
+        metadata=Metadata(name="event"),
+        type=type,
+        reason=reason,
+        message=message,
+        last_timestamp=later(at),
+    )
+
+
+def disrupted(message: str = "Eviction API: evicting") -> Condition:
+    return Condition(type="DisruptionTarget", status="True", message=message)
+
+
+def told(pod_uid: str = "pod-1", **what: Any) -> str:
+    """A termination message: told(result={...}), told(error={...})."""
+    return json.dumps({"job": {"uid": UID, "attempt": 1, "podUid": pod_uid}, **what})
+
+
+def told_result(accuracy: str = "0.8704", pod_uid: str = "pod-1", **result: Any) -> str:
+    return told(pod_uid, result={"accuracy": accuracy, **result})
+
+
+def told_error(reason: str, message: str = "What happened.", **error: Any) -> str:
+    return told(error={"reason": reason, "message": message, **error})

@@ -1,0 +1,1 @@
+"""The images on a real node: real kubelet, real containers, real MXNet, real Prometheus."""

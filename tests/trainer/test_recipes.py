@@ -1,0 +1,98 @@
+"""Recipes: the tutorial's numbers, what auto picks, and the user's settings on top."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from finetune_trainer import recipes, threads
+from finetune_trainer.contract import ExitCode, Job, Optimizer, TrainerError, Training
+
+
+def test_tutorial_has_the_numbers_of_mxnets_tutorial() -> None:
+    recipe = recipes.choose(Training(recipe="tutorial"), devices=8)
+    assert (recipe.epochs, recipe.batch_size, recipe.trains_trunk) == (8, 16, True)
+    assert (recipe.optimizer, recipe.optimizer_params) == ("sgd", {"learning_rate": 0.01})
+    assert recipe.checkpoint_epochs == 1
+
+
+@pytest.mark.parametrize("devices", [0, 4])
+def test_auto_picks_features_and_says_why(devices: int) -> None:
+    recipe = recipes.choose(Training(), devices=devices)
+    assert recipe.name == "features"
+    assert not recipe.trains_trunk
+    assert recipe.reason.startswith("auto: ")
+
+
+def test_the_users_numbers_replace_the_recipes() -> None:
+    optimizer = Optimizer(learning_rate="0.002", momentum="0.9", weight_decay="0.0001")
+    training = Training(
+        recipe="tutorial", epochs=3, batch_size_per_device=4, seed=9, optimizer=optimizer
+    )
+    recipe = recipes.choose(training, devices=0)
+    assert (recipe.epochs, recipe.batch_size, recipe.seed) == (3, 4, 9)
+    assert recipe.optimizer == "sgd"
+    assert recipe.optimizer_params == {"learning_rate": 0.002, "momentum": 0.9, "wd": 0.0001}
+
+
+def test_another_optimizer_starts_from_its_own_defaults() -> None:
+    recipe = recipes.choose(
+        Training(recipe="features", optimizer=Optimizer(name="nag", momentum="0.8")), devices=0
+    )
+    assert recipe.optimizer == "nag"
+    assert recipe.optimizer_params == {"momentum": 0.8}
+
+
+@pytest.mark.parametrize("training", [
+    Training(recipe="features", optimizer=Optimizer(momentum="0.9")),
+    Training(recipe="tutorial", optimizer=Optimizer(name="adam", momentum="0.9")),
+])  # fmt: skip
+def test_momentum_for_an_optimizer_without_one_is_refused(training: Training) -> None:
+    with pytest.raises(TrainerError, match=r"training.optimizer.momentum") as error:
+        recipes.choose(training, devices=0)
+    assert error.value.code == ExitCode.InvalidSpec
+    assert "nag" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "cpus", "contexts", "omp_threads"),
+    [
+        (16, 1, 1, 1),
+        (16, 2, 2, 1),
+        (16, 3, 2, 1),
+        (16, 8, 4, 2),
+        (15, 4, 3, 1),
+        (7, 4, 1, 4),
+        (4, 4, 1, 4),
+        (1, 2, 1, 2),
+        (32, 16, 8, 2),
+    ],
+)
+def test_training_splits_the_batch_evenly_over_the_cpus(
+    batch_size: int, cpus: int, contexts: int, omp_threads: int
+) -> None:
+    plan = threads.for_training(batch_size=batch_size, cpus=cpus)
+    assert (plan.contexts, plan.omp_threads) == (contexts, omp_threads)
+
+
+@pytest.mark.parametrize(
+    ("stage", "recipe", "devices", "omp_threads"),
+    [
+        ("fit", "tutorial", 0, "1"),
+        ("fit", "features", 0, "2"),
+        ("fit", "auto", 0, "2"),
+        ("evaluate", "tutorial", 0, "2"),
+        ("fit", "tutorial", 1, "2"),
+    ],
+)
+def test_each_stage_gets_the_threads_that_suit_it(
+    stage: str, recipe: str, devices: int, omp_threads: str
+) -> None:
+    body: dict[str, Any] = {
+        "name": "a", "namespace": "b", "uid": "c", "attempt": 1, "podUid": "d",
+        "model": {"name": "efficientnet-lite0"},
+        "dataset": {"source": {"uri": "file:///photos"}},
+        "training": {"recipe": recipe},
+    }  # fmt: skip
+    job = msgspec.convert(body, type=Job)
+    environment = threads.environment(stage, job, devices=devices, cpus=2)
+    assert environment["OMP_NUM_THREADS"] == omp_threads

@@ -1,0 +1,232 @@
+"""decide in a small world: a Job controller, a kubelet, users, and an operator that crashes.
+
+Whatever happens in whatever order: a finished job creates nothing, no two pods of one job ever run
+at once, no end of an attempt is lost or told twice, failures are bounded, and when the world is
+left alone the job comes to its end.
+"""
+
+import dataclasses
+
+import msgspec
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from finetune_operator import constants as c
+from finetune_operator.decide import Defaults, decide
+from finetune_operator.objects import Condition, Pod
+from finetune_operator.report import Progress
+from finetune_operator.view import Attempt, CreateAttempt, DeleteAttempt, Observed, Plan
+from tests.builders import (
+    disrupted,
+    later,
+    make_attempt,
+    make_ended_pod,
+    make_job,
+    make_pod,
+    make_progress,
+    told_result,
+)
+
+CODES = st.sampled_from([0, 1, 65, 70, 75, 80, 82, 137, 139, 143])
+
+
+@dataclasses.dataclass
+class Child:
+    """One attempt as the API server has it."""
+
+    number: int
+    started: float
+    pod: Pod | None = None
+    ended: str = ""
+    deleting: bool = False
+
+    def seen(self) -> Attempt:
+        return make_attempt(
+            self.number,
+            *([self.pod] if self.pod else []),
+            ended=self.ended,
+            deleting=self.deleting,
+            started=later(self.started),
+        )
+
+
+class World(RuleBasedStateMachine):
+    @initialize(
+        limit=st.integers(0, 2),
+        deadline=st.sampled_from([None, 500]),
+        startup=st.sampled_from([60, 1800]),
+    )
+    def start(self, limit: int, deadline: int | None, startup: int) -> None:
+        self.spec = {
+            "backoffLimit": limit,
+            "startupDeadlineSeconds": startup,
+            **({"activeDeadlineSeconds": deadline} if deadline else {}),
+        }
+        self.limit = limit
+        self.job = make_job(**self.spec)
+        self.now = 0.0
+        self.children: dict[int, Child] = {}
+        self.strays: list[Pod] = []
+        self.epoch = 0
+        self.full = False
+        self.created: list[int] = []
+
+    # The operator
+
+    @rule(crash=st.sampled_from(["after create", "after write"]))
+    def reconcile(self, crash: str) -> None:
+        """One pass. A conflict on the status write is as good as a crash after the create."""
+        finished, status = self.job.status.finished, self.job.status
+        plan = self._decide()
+        creates = [a.number for a in plan.actions if isinstance(a, CreateAttempt)]
+        if finished:
+            assert not creates
+            assert plan.status == status
+        for number in creates:
+            self._create(number)
+        if crash == "after create":
+            return
+        recorded = {ended.number for ended in plan.status.history}
+        assert len(recorded) == len(plan.status.history)
+        self.job = msgspec.structs.replace(self.job, status=plan.status)
+        if crash == "after write":
+            return
+        for action in plan.actions:
+            if isinstance(action, DeleteAttempt):
+                self._delete(int(action.name.rsplit("-", 1)[1]))
+
+    def _decide(self) -> Plan:
+        seen = Observed(
+            job=self.job,
+            attempts=tuple(self.children[number].seen() for number in sorted(self.children)),
+            strays=tuple(self.strays),
+            progress=self._progress(),
+        )
+        return decide(seen, later(self.now), Defaults(image="trainer:1"))
+
+    def _progress(self) -> Progress | None:
+        newest = self.children.get(max(self.children, default=0))
+        if newest and newest.pod and newest.pod.status.phase == "Running":
+            return make_progress(epoch=self.epoch)
+        return None
+
+    def _create(self, number: int) -> None:
+        if number not in self.children:  # 409 with our uid is as good
+            assert number not in self.created, "the number of an attempt is used once"
+            self.created.append(number)
+            self.children[number] = Child(number, self.now)
+
+    def _delete(self, number: int) -> None:
+        if child := self.children.get(number):
+            child.deleting = True
+
+    # The cluster
+
+    def _cluster_works(self) -> None:
+        """The Job controller and the kubelet do what they can."""
+        for number, child in list(self.children.items()):
+            if child.deleting:
+                if child.pod is None or child.pod.ended:
+                    del self.children[number]
+            elif child.pod is None and not child.ended:
+                self._start_pod(child)
+            elif child.pod and child.pod.ended and not child.ended:
+                succeeded = child.pod.status.phase == "Succeeded"
+                child.ended = "Complete" if succeeded else "Failed"
+
+    def _start_pod(self, child: Child) -> None:
+        uid, owner = f"pod-{child.number}", f"attempt-{child.number}"
+        phase = "Pending" if self.full else "Running"
+        child.pod = make_pod(phase, uid=uid, owner=owner, created=later(self.now))
+
+    @rule(code=CODES, evicted=st.booleans(), loses_message=st.booleans(), gone=st.booleans())
+    def pod_ends(self, code: int, evicted: bool, loses_message: bool, gone: bool) -> None:
+        conditions = (disrupted(),) if evicted and code else ()
+        for child in self.children.values():
+            if child.pod and not child.pod.ended:
+                child.pod = _end(child.pod, code, conditions, loses_message=loses_message)
+        self._cluster_works()
+        for child in self.children.values():
+            if gone and child.ended:
+                child.pod = None
+        self._watch()
+
+    @rule(seconds=st.sampled_from([1, 15, 400]), epochs=st.integers(0, 1), full=st.booleans())
+    def time_passes(self, seconds: int, epochs: int, full: bool) -> None:
+        self.now += seconds
+        self.full = full
+        self.epoch = (self.epoch or 0) + epochs
+        if seconds >= 15:
+            self.strays.clear()
+        self._watch()
+        self._cluster_works()
+
+    # Users
+
+    @rule(suspend=st.booleans())
+    def user_suspends(self, suspend: bool) -> None:
+        self.job = make_job(self.job.status, **self.spec, suspend=suspend)
+        self._watch()
+
+    @precondition(lambda self: self.children)
+    @rule(background=st.booleans())
+    def user_deletes_the_newest_job(self, background: bool) -> None:
+        child = self.children[max(self.children)]
+        if background:
+            del self.children[child.number]
+            if child.pod and not child.pod.ended:
+                self.strays.append(child.pod)
+        else:
+            child.deleting = True
+        self._watch()
+
+    def _watch(self) -> None:
+        """What happens is mostly seen; see reconcile for the operator that is not well."""
+        self.reconcile("no")
+        self._cluster_works()
+
+    # What always holds
+
+    @invariant()
+    def no_two_pods_run_at_once(self) -> None:
+        running = [x for x in self.children.values() if x.pod and not x.pod.ended]
+        assert len(running) + len(self.strays) <= 1
+
+    @invariant()
+    def failures_are_bounded(self) -> None:
+        assert self.job.status.failures <= self.limit + 1
+
+    @invariant()
+    def counts_agree(self) -> None:
+        status = self.job.status
+        ended = [r for r in status.history if r.reason not in (c.COMPLETE, c.SUSPENDED)]
+        assert status.failures + status.disruptions >= len(ended)
+        assert len(status.history) == 10 or status.failures + status.disruptions == len(ended)
+        assert status.attempts == max([0, *self.created]) or self._unwritten()
+
+    def _unwritten(self) -> bool:
+        """A Job was created by a pass that could not write its status."""
+        return self.job.status.attempts == max(self.created) - 1
+
+    def teardown(self) -> None:
+        """Left alone, and resumed, the job comes to its end, with a result if it had none."""
+        if not hasattr(self, "job"):
+            return
+        self.user_suspends(suspend=False)
+        for _ in range(12):
+            self.time_passes(400, epochs=0, full=False)
+            self.pod_ends(0, evicted=False, loses_message=False, gone=False)
+        assert self.job.status.finished
+        assert not [x for x in self.children.values() if x.pod and not x.pod.ended]
+
+
+def _end(pod: Pod, code: int, conditions: tuple[Condition, ...], *, loses_message: bool) -> Pod:
+    uid = pod.metadata.uid
+    message = "" if loses_message or code else told_result(pod_uid=uid)
+    owner = pod.metadata.controller_uid
+    return make_ended_pod(code, message, uid=uid, owner=owner, conditions=conditions)
+
+
+World.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestWorld = World.TestCase

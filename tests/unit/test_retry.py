@@ -1,0 +1,298 @@
+"""Every row of the table of exit codes, and what decides beside the code."""
+
+import msgspec
+import pytest
+
+from finetune_operator import constants as c
+from finetune_operator.api import AttemptRecord, CheckpointStatus, Status
+from finetune_operator.objects import Condition, ContainerState, ContainerStatus, Terminated
+from finetune_operator.policy.retry import (
+    Outcome,
+    backoff_seconds,
+    lost,
+    next_start,
+    outcome_of,
+)
+from finetune_operator.view import Attempt
+from tests.builders import (
+    NOW,
+    disrupted,
+    later,
+    make_attempt,
+    make_ended_attempt,
+    make_ended_pod,
+    make_pod,
+    make_status,
+    told,
+    told_error,
+    told_result,
+)
+
+
+def outcome(attempt: Attempt, status: Status | None = None) -> Outcome:
+    found = outcome_of(attempt, status or make_status(attempt=attempt.number))
+    assert found
+    return found
+
+
+def history(*reasons: str, epoch: int | None = None) -> tuple[AttemptRecord, ...]:
+    return tuple(
+        AttemptRecord(number=number, reason=reason, end_time=NOW, checkpoint_epoch=epoch)
+        for number, reason in enumerate(reasons, 1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "retried"),
+    [
+        (64, "InvalidSpec", False),
+        (65, "InvalidData", False),
+        (66, "InputNotFound", False),
+        (69, "UnsupportedHardware", True),
+        (70, "InternalError", True),
+        (73, "OutputNotWritable", False),
+        (74, "InputOutputError", True),
+        (75, "TemporaryFailure", True),
+        (77, "PermissionDenied", False),
+        (80, "AccuracyBelowMinimum", False),
+        (81, "Diverged", False),
+        (82, "Stalled", True),
+        (83, "PeerLost", True),
+        (84, "DeviceOutOfMemory", False),
+        (134, "Crashed", True),
+        (136, "Crashed", True),
+        (139, "Crashed", True),
+        (137, "UnknownError", True),
+        (1, "UnknownError", True),
+        (255, "UnknownError", True),
+    ],
+)
+def test_exit_code_gives_reason_and_retry_and_counts(code: int, reason: str, retried: bool) -> None:
+    ended = outcome(make_ended_attempt(1, code))
+    assert (ended.reason, ended.retried, ended.counted) == (reason, retried, True)
+    assert ended.failure
+    assert (ended.failure.exit_code, ended.failure.pod) == (code, "pod-1")
+    assert f"code {code}" in ended.failure.message
+
+
+@pytest.mark.parametrize(("code", "signal"), [(134, "SIGABRT"), (136, "SIGFPE"), (139, "SIGSEGV")])
+def test_crash_names_its_signal(code: int, signal: str) -> None:
+    failure = outcome(make_ended_attempt(1, code)).failure
+    assert failure
+    assert signal in failure.hint
+
+
+def test_kernel_that_killed_for_memory_is_out_of_memory() -> None:
+    ended = outcome(make_ended_attempt(1, 137, reason="OOMKilled"))
+    assert (ended.reason, ended.retried, ended.counted) == (c.OUT_OF_MEMORY, True, True)
+    assert ended.failure
+    assert "limits.memory" in ended.failure.hint
+
+
+def test_trainers_own_words_are_kept_with_the_log_it_chose() -> None:
+    message = told_error("InternalError", "A bug.", hint="Report it.", logTail=["Traceback", "x"])
+    failure = outcome(make_ended_attempt(1, 70, message)).failure
+    assert failure
+    assert (failure.message, failure.hint) == ("A bug.", "Report it.")
+    assert failure.log_tail == ("Traceback", "x")
+
+
+def test_without_a_report_the_end_of_the_log_is_kept() -> None:
+    lines = [f"line {number}" for number in range(30)] + ["x" * 2000]
+    failure = outcome(make_ended_attempt(1, 70, "\n".join(lines))).failure
+    assert failure
+    assert len(failure.log_tail) == 20
+    assert failure.log_tail[0] == "line 11"
+    assert len(failure.log_tail[-1]) == 512
+
+
+def test_words_of_another_pod_are_not_believed() -> None:
+    message = told("someone-else", error={"reason": "InvalidData", "message": "Not mine."})
+    failure = outcome(make_ended_attempt(1, 70, message)).failure
+    assert failure
+    assert failure.message == "The trainer exited with code 70 (Error)."
+
+
+class TestLife:
+    @pytest.mark.parametrize(
+        "attempt",
+        [
+            pytest.param(make_attempt(), id="without a pod"),
+            pytest.param(make_attempt(1, make_pod("Pending")), id="pod pending"),
+            pytest.param(make_attempt(1, make_pod()), id="pod running"),
+            pytest.param(make_attempt(1, make_ended_pod(0)), id="pod ended, Job not yet"),
+            pytest.param(
+                make_attempt(1, make_pod(), ended="Complete"), id="Job ended, pod not yet"
+            ),
+            pytest.param(make_attempt(1, make_pod(), deleting=True), id="Job being deleted"),
+            pytest.param(
+                make_attempt(1, make_ended_pod(0, "garbage"), deleting=True),
+                id="Job being deleted, pod ended without a result",
+            ),
+        ],
+    )
+    def test_attempt_lives(self, attempt: Attempt) -> None:
+        assert outcome_of(attempt, make_status(attempt=1)) is None
+
+    def test_result_of_a_pod_whose_job_is_being_deleted_counts(self) -> None:
+        attempt = make_attempt(1, make_ended_pod(0, told_result()), deleting=True)
+        ended = outcome(attempt)
+        assert (ended.reason, ended.result and ended.result.accuracy) == (c.COMPLETE, "0.8704")
+
+
+class TestPodGone:
+    """What the Job's condition still says; messages of Kubernetes 1.34's Job controller."""
+
+    def test_exit_code_is_read_from_the_jobs_condition(self) -> None:
+        message = (
+            "Container trainer for pod team/photos-1-x7k2p failed with exit code 65 "
+            "matching FailJob rule at index 1"
+        )
+        ended = outcome(make_attempt(1, ended="Failed", message=message))
+        assert (ended.reason, ended.retried) == (c.INVALID_DATA, False)
+        assert ended.failure
+        assert ended.failure.message == message
+
+    def test_disruption_is_read_from_the_jobs_condition(self) -> None:
+        message = (
+            "Pod team/photos-1-x7k2p has condition DisruptionTarget "
+            "matching FailJob rule at index 0"
+        )
+        ended = outcome(make_attempt(1, ended="Failed", message=message))
+        assert (ended.reason, ended.counted) == (c.DISRUPTED, False)
+
+    def test_lost_result_is_asked_for_again_without_counting(self) -> None:
+        ended = outcome(make_attempt(1, ended="Complete"))
+        assert (ended.reason, ended.retried, ended.counted) == (c.RESULT_LOST, True, False)
+
+    def test_job_that_failed_without_a_word_is_an_unknown_error(self) -> None:
+        assert outcome(make_attempt(1, ended="Failed")).reason == c.UNKNOWN_ERROR
+
+
+@pytest.mark.parametrize(
+    "message", ["", "bye", '{"job": 1}', told(), told_result("87%"), told_result("NaN"), "[" * 4096]
+)
+def test_pod_that_ends_well_without_a_result_counts(message: str) -> None:
+    """Its image does not keep the contract: retrying for free could go on for days."""
+    ended = outcome(make_ended_attempt(1, 0, message))
+    assert (ended.reason, ended.retried, ended.counted) == (c.RESULT_LOST, True, True)
+
+
+def test_pod_that_the_kubelet_refused_says_why() -> None:
+    pod = make_pod("Failed", reason="UnexpectedAdmissionError", message="no healthy devices")
+    ended = outcome(make_attempt(1, pod, ended="Failed"))
+    assert (ended.reason, ended.retried, ended.counted) == ("UnexpectedAdmissionError", True, True)
+    assert ended.failure
+    assert ended.failure.message == "no healthy devices"
+
+
+class TestDisruptions:
+    @pytest.mark.parametrize(
+        "attempt",
+        [
+            pytest.param(make_ended_attempt(1, 137, conditions=(disrupted(),)), id="condition"),
+            pytest.param(
+                make_attempt(
+                    1,
+                    make_pod("Failed", reason="Evicted", message="low on memory"),
+                    ended="Failed",
+                ),
+                id="evicted by the kubelet",
+            ),
+        ],
+    )
+    def test_disruption_is_retried_and_not_counted(self, attempt: Attempt) -> None:
+        ended = outcome(attempt)
+        assert (ended.reason, ended.retried, ended.counted) == (c.DISRUPTED, True, False)
+
+    def test_disruption_that_is_false_is_none(self) -> None:
+        condition = Condition(type="DisruptionTarget", status="False")
+        assert outcome(make_ended_attempt(1, 70, conditions=(condition,))).reason == "InternalError"
+
+    def test_disrupted_pod_that_left_a_result_is_complete(self) -> None:
+        ended = make_ended_pod(0, told_result(), conditions=(disrupted(),))
+        assert outcome(make_attempt(1, ended, ended="Failed")).reason == c.COMPLETE
+
+    @pytest.mark.parametrize(
+        ("before", "epoch", "counted"),
+        [
+            pytest.param((), None, False, id="the first is free"),
+            pytest.param((c.DISRUPTED,) * 4, 2, False, id="the fifth without progress is free"),
+            pytest.param((c.DISRUPTED,) * 5, 2, True, id="the sixth without progress counts"),
+            pytest.param((c.DISRUPTED,) * 9, 3, False, id="with progress all are free"),
+            pytest.param(
+                (c.JOB_DELETED, c.RESULT_LOST, c.INTERRUPTED, c.DISRUPTED, c.JOB_DELETED),
+                2,
+                True,
+                id="other free ends are counted along",
+            ),
+            pytest.param(
+                (*[c.DISRUPTED] * 5, c.STALLED),
+                2,
+                False,
+                id="a counted failure starts the row anew",
+            ),
+        ],
+    )
+    def test_disruptions_in_a_row(
+        self, before: tuple[str, ...], epoch: int | None, counted: bool
+    ) -> None:
+        checkpoint = None if epoch is None else CheckpointStatus(epoch=epoch)
+        status = make_status(attempt=9, history=history(*before, epoch=2), checkpoint=checkpoint)
+        attempt = make_ended_attempt(9, 137, conditions=(disrupted(),))
+        assert outcome(attempt, status).counted is counted
+
+    def test_row_of_disruptions_ends_where_a_checkpoint_advanced(self) -> None:
+        older, newer = history(*[c.DISRUPTED] * 3, epoch=1), history(*[c.DISRUPTED] * 3, epoch=2)
+        status = make_status(
+            attempt=9, history=(*older, *newer), checkpoint=CheckpointStatus(epoch=2)
+        )
+        attempt = make_ended_attempt(9, 137, conditions=(disrupted(),))
+        assert not outcome(attempt, status).counted
+
+    @pytest.mark.parametrize(("epoch", "counted"), [(None, True), (2, True), (3, False)])
+    def test_interruption_counts_unless_its_checkpoint_advanced(
+        self, epoch: int | None, counted: bool
+    ) -> None:
+        checkpoint = None if epoch is None else CheckpointStatus(epoch=epoch)
+        status = make_status(attempt=2, history=history(c.STALLED, epoch=2), checkpoint=checkpoint)
+        ended = outcome(make_ended_attempt(2, 143), status)
+        assert (ended.reason, ended.counted) == (c.INTERRUPTED, counted)
+
+
+def test_job_that_someone_deleted_is_a_disruption_and_one_that_suspend_deleted_is_none() -> None:
+    deleted = lost(make_status(attempt=1), suspended=False)
+    assert (deleted.reason, deleted.retried, deleted.counted) == (c.JOB_DELETED, True, False)
+    suspended = lost(make_status(attempt=1), suspended=True)
+    assert (suspended.reason, suspended.counted, suspended.failure) == (c.SUSPENDED, False, None)
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"), [(0, 0), (1, 10), (2, 20), (3, 40), (6, 320), (7, 360), (100, 360)]
+)
+def test_backoff_is_doubled_up_to_six_minutes(failures: int, seconds: float) -> None:
+    assert backoff_seconds(failures, 10) == seconds
+
+
+class TestNextStart:
+    def test_first_attempt_waits_for_nothing(self) -> None:
+        assert next_start(make_status(), 10) is None
+
+    def test_next_attempt_waits_from_the_end_of_the_last(self) -> None:
+        status = make_status(attempts=1, failures=1, history=history(c.STALLED))
+        assert next_start(status, 10) == later(10)
+
+    def test_resumed_job_does_not_wait(self) -> None:
+        status = make_status(attempts=2, failures=1, history=history(c.STALLED, c.SUSPENDED))
+        assert next_start(status, 10) is None
+
+
+def test_exit_code_of_a_sidecar_is_not_the_trainers() -> None:
+    pod = make_ended_pod(65)
+    sidecar = ContainerStatus(
+        name="sidecar", state=ContainerState(terminated=Terminated(exit_code=1))
+    )
+    statuses = (sidecar, *pod.status.container_statuses)
+    status = msgspec.structs.replace(pod.status, container_statuses=statuses)
+    pod = msgspec.structs.replace(pod, status=status)
+    assert outcome(make_attempt(1, pod, ended="Failed")).reason == c.INVALID_DATA
