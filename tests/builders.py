@@ -8,7 +8,6 @@ import json
 from typing import Any
 
 import msgspec
-
 from finetune_operator import constants as c
 from finetune_operator import report
 from finetune_operator.api import Attempt as CurrentAttempt
@@ -111,7 +110,9 @@ def make_ended_pod(code: int, message: str = "", *, reason: str = "Error", **pod
 
 
 def make_waiting_pod(reason: str, message: str = "") -> Pod:
-    return make_pod("Pending", state=ContainerState(waiting=Waiting(reason, message)))
+    return make_pod(
+        "Pending", state=ContainerState(waiting=Waiting(reason=reason, message=message))
+    )
 
 
 def make_attempt(

@@ -70,9 +70,9 @@ def _live_attempt(seen: Observed, draft: Draft) -> Attempt | None:
     """Find the attempt whose end is not recorded yet; one after the other, so that none is lost
     when the next was created but the status not written.
     """
-    newest = seen.attempts[-1] if seen.attempts else None
-    if newest and newest.number > draft.status.attempts and not draft.status.current_attempt:
-        draft.adopt(newest)
+    unwritten = (a for a in seen.attempts if a.number > draft.status.attempts)
+    if not draft.status.current_attempt and (oldest := next(unwritten, None)):
+        draft.adopt(oldest)
     current = draft.status.current_attempt
     return next((a for a in seen.attempts if current and a.number == current.number), None)
 

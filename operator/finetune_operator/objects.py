@@ -12,8 +12,12 @@ Time = datetime.datetime
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
-class Object(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A frozen value with the field names of the Kubernetes API."""
+class Object(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False
+):
+    """A frozen value with the field names of the Kubernetes API; a tree, so nothing for the
+    garbage collector to look through.
+    """
 
 
 class OwnerReference(Object):

@@ -39,8 +39,14 @@ class Poller:
         ) as session:
             while True:
                 pods = list(self._cache.running_pods())
+                self._forget_all_but({pod.metadata.uid for pod, _ in pods})
                 pause = asyncio.sleep(self._interval * random.uniform(0.9, 1.1))
                 await asyncio.gather(pause, *(self._poll(session, *pod) for pod in pods))
+
+    def _forget_all_but(self, running: set[str]) -> None:
+        """Drop answers that came when their pod was gone already."""
+        for uid in self._cache.progress.keys() - running:
+            del self._cache.progress[uid]
 
     async def _poll(self, session: aiohttp.ClientSession, pod: Pod, job_uid: str) -> None:
         async with self._slots:

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from typing import Self
 
 PREFIX = "FINETUNE_OPERATOR_"
+CHOICES = {
+    "FINETUNE_OPERATOR_LOG_LEVEL": ("DEBUG", "INFO", "WARNING", "ERROR"),
+    "FINETUNE_OPERATOR_IMAGE_PULL_POLICY": ("Always", "IfNotPresent", "Never"),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,7 @@ def _parse(name: str, text: str, default: object) -> object:
     if isinstance(default, tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if isinstance(default, str):
-        return text
+        return _choose(name, text)
     try:
         value = (
             int(text)
@@ -59,6 +63,14 @@ def _parse(name: str, text: str, default: object) -> object:
         )
     except ValueError:
         raise ValueError(f"{name}: {text!r} is not a number") from None
-    if value <= 0:
+    if not value > 0:
         raise ValueError(f"{name}: {text} must be greater than 0")
     return value
+
+
+def _choose(name: str, text: str) -> str:
+    choices = CHOICES.get(name)
+    if choices and text not in choices:
+        *most, last = choices
+        raise ValueError(f"{name}: {text!r} is none of {', '.join(most)} or {last}")
+    return text

@@ -19,8 +19,8 @@ class WorkQueue(Generic[K]):
         self._waiting: set[K] = set()  # in _ready
         self._active: set[K] = set()
         self._dirty: set[K] = set()  # added while active
-        self._due: dict[K, float] = {}
-        self._timers: list[tuple[float, int, K]] = []
+        self._due: dict[K, tuple[float, int]] = {}  # of _timers, the one of each key that holds
+        self._timers: list[tuple[tuple[float, int], K]] = []
         self._order = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -35,10 +35,10 @@ class WorkQueue(Generic[K]):
 
     def add_after(self, key: K, seconds: float) -> None:
         """Work on the key no later than in `seconds`; the earliest of several times holds."""
-        due = asyncio.get_running_loop().time() + max(seconds, 0)
-        if due < self._due.get(key, float("inf")):
+        due = asyncio.get_running_loop().time() + max(seconds, 0), next(self._order)
+        if key not in self._due or due < self._due[key]:
             self._due[key] = due
-            heapq.heappush(self._timers, (due, next(self._order), key))
+            heapq.heappush(self._timers, (due, key))
             self._drop_superseded()
             self._set_alarm()
 
@@ -65,18 +65,18 @@ class WorkQueue(Generic[K]):
             self._alarm.cancel()
         self._alarm = None
         if self._timers:
-            self._alarm = asyncio.get_running_loop().call_at(self._timers[0][0], self._ring)
+            self._alarm = asyncio.get_running_loop().call_at(self._timers[0][0][0], self._ring)
 
     def _drop_superseded(self) -> None:
         """Keep the heap in proportion: a key with a far deadline is added again and again."""
         if len(self._timers) > 2 * len(self._due) + 64:
-            self._timers = [timer for timer in self._timers if self._due.get(timer[2]) == timer[0]]
+            self._timers = [(due, key) for due, key in self._timers if self._due.get(key) == due]
             heapq.heapify(self._timers)
 
     def _ring(self) -> None:
         now = asyncio.get_running_loop().time()
-        while self._timers and self._timers[0][0] <= now:
-            due, _, key = heapq.heappop(self._timers)
+        while self._timers and self._timers[0][0][0] <= now:
+            due, key = heapq.heappop(self._timers)
             if self._due.get(key) == due:  # else it was superseded
                 self.add(key)
         self._set_alarm()

@@ -111,7 +111,8 @@ def explain(status: Status) -> None:
     print(f"\nFailed, {failure['reason']}: {failure['message']}")
     if failure.get("hint"):
         print(f"What to do: {failure['hint']}")
-    print("\n".join(["", *failure.get("logTail", [])]))
+    if failure.get("logTail"):
+        print("\nThe end of its log:", *failure["logTail"], sep="\n  ")
     sys.exit(1)
 
 

@@ -20,12 +20,13 @@ def follow(cluster: Cluster, *, namespace: str, name: str) -> Status:
     """Show the job until it has ended; return its last status."""
     start = time.monotonic()
     shown = phase = ""
+    draw("    0 s  applied, the operator has not seen it yet", keep=True)
     for status in watch(cluster, namespace=namespace, name=name):
         text = describe(status)
         if text == shown:
             continue
-        draw(f"{time.monotonic() - start:5.0f} s  {text}", keep=status.get("phase") != phase)
-        shown, phase = text, status.get("phase", "")
+        draw(f"{time.monotonic() - start:5.0f} s  {text}", keep=phase not in ("", status["phase"]))
+        shown, phase = text, status["phase"]
         if phase in ("Complete", "Failed"):
             break
     print()
@@ -40,19 +41,19 @@ def watch(cluster: Cluster, *, namespace: str, name: str) -> Iterator[Status]:
         process = subprocess.Popen(command, env=cluster.environment, stdout=subprocess.PIPE)
         assert process.stdout
         try:
-            yield from (json.loads(line or "{}") for line in process.stdout if line.strip())
+            yield from (json.loads(line) for line in process.stdout if line.strip())
         finally:
             process.kill()
             code = process.wait()
-        if code == 1:
-            raise SystemExit(f"FineTuneJob {namespace}/{name} is gone")
+        if code:
+            raise SystemExit(f"lost sight of the FineTuneJob {namespace}/{name}: see above")
 
 
 def describe(status: Status) -> str:
     """Say in one line where the job is."""
     trainer = status.get("trainerStatus", {})
     metrics = {metric["name"]: metric["value"] for metric in trainer.get("metrics", [])}
-    parts = [f"{status.get('phase', 'Pending'):<8}"]
+    parts = [f"{status['phase']:<8}"]
     if "progressPercentage" in trainer:
         parts.append(f"{trainer['progressPercentage']:3} %")
     if status.get("accuracy"):
@@ -64,7 +65,8 @@ def describe(status: Status) -> str:
     if status.get("attempts", 1) > 1:
         parts.append(f"attempt {status['attempts']}")
     if "failure" in status:
-        parts.append(status["failure"]["message"])
+        failure = status["failure"]
+        parts.append(failure["reason" if status["phase"] == "Failed" else "message"])
     return "  ".join(parts).rstrip()
 
 

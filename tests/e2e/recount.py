@@ -13,9 +13,9 @@ def recount(model: Path, records: Path) -> tuple[int, int]:
     size = preprocessing["inputSize"]
     mean, std = (np.array(preprocessing[key], dtype=np.float32) for key in ("mean", "std"))
     symbol, arguments, auxiliary = mx.model.load_checkpoint(str(model / "model"), 0)
-    module = mx.mod.Module(symbol, label_names=None)
-    module.bind([("data", (1, 3, size, size))], for_training=False)
-    module.set_params(arguments, auxiliary, allow_missing=False)
+    module = mx.mod.Module(symbol)
+    module.bind([("data", (1, 3, size, size))], [("softmax_label", (1,))], for_training=False)
+    module.set_params(arguments, auxiliary)
     reader = mx.recordio.MXIndexedRecordIO(str(records.with_suffix(".idx")), str(records), "r")
     correct = 0
     for key in reader.keys:

@@ -17,6 +17,10 @@ SYSTEM = "finetune-system"
 def test_sample_gives_the_accuracy_in_status_volume_and_prometheus(
     world: World, cluster: Cluster
 ) -> None:
+    broken = sample("finetunejob", dataset={"source": {"uri": "pvc://photos/nowhere"}})
+    broken["metadata"]["name"] = "broken"  # the dashboard shows failures too
+    world.apply(broken)
+    world.wait_for_phase("Failed", "broken", seconds=60)
     start = time.monotonic()
     job = world.apply(sample("finetunejob"))
     with Prometheus(_operator_address(world)) as prometheus:

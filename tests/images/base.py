@@ -12,7 +12,7 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-from tests.images.store import CACHE, buildah, locked
+from tests.images.store import CACHE, buildah, locked, using
 
 SUITE = "bookworm"
 MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
@@ -28,7 +28,10 @@ def make_base() -> str:
     with locked("base"):
         if not buildah("images", "--quiet", "--filter", f"reference={name}"):
             print(f"making the base image {name} from {MIRROR} (40 s) ...", file=sys.stderr)
-            commit_tree(name)
+            with using() as is_alone:
+                if is_alone:  # all there is was made from an older base
+                    buildah("rmi", "--all", "--force")
+                commit_tree(name)
     return name
 
 

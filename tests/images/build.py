@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.images.base import make_base
-from tests.images.store import CACHE, buildah, locked
+from tests.images.store import CACHE, buildah, locked, using
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINER_SOURCES = (
@@ -57,7 +57,8 @@ def build(target: str) -> Image:
         if image.archive.exists():
             image.archive.touch()
         else:
-            build_archive(image, target=target, base=base)
+            with using():
+                build_archive(image, target=target, base=base)
             prune(target)
     return image
 

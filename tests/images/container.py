@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from tests.images.build import Image
-from tests.images.store import buildah
+from tests.images.store import buildah, using
 
 Mounts = dict[str, Path]
 
 
 def run(image: Image, *command: str, mounts: Mounts | None = None) -> str:
     """Return what the command prints; it sees the files of `mounts` at the paths they are for."""
+    with using():
+        return run_container(image, command, mounts=mounts or {})
+
+
+def run_container(image: Image, command: tuple[str, ...], *, mounts: Mounts) -> str:
+    """Make a container of the image, run the command with runc, remove it."""
     container = buildah("from", "--pull-never", image.name)
     try:
         root = buildah("mount", container)
@@ -21,7 +27,7 @@ def run(image: Image, *command: str, mounts: Mounts | None = None) -> str:
             subprocess.run(["runc", "spec", "--bundle", bundle], check=True)
             file = Path(bundle, "config.json")
             spec = json.loads(file.read_text())
-            adapt(spec, root=root, config=config(image), command=command, mounts=mounts or {})
+            adapt(spec, root=root, config=config(image), command=command, mounts=mounts)
             file.write_text(json.dumps(spec))
             arguments = ["runc", "run", "--bundle", bundle, container]
             done = subprocess.run(arguments, capture_output=True, text=True)

@@ -21,12 +21,14 @@ features = mx.runtime.Features()
 assert features.is_enabled("CUDA") and features.is_enabled("CUDNN")
 assert mx.context.num_gpus() == 0
 assert mx.nd.dot(mx.nd.ones((2, 3)), mx.nd.ones((3, 2))).asnumpy().sum() == 12
+from finetune_trainer.contract import TrainerError
+from finetune_trainer.scoring import contexts
 try:
-    mx.nd.ones(1, ctx=mx.gpu(0)).wait_to_read()
-except mx.MXNetError as error:
-    refusal = str(error).strip().splitlines()[-1]
-print(f"import mxnet {mx.__version__}: {took:.1f} s, num_gpus() == 0, an operation on the CPU works")
-print(f"gpu(0): {refusal}")
+    contexts(devices=1)
+except TrainerError as error:
+    refusal = f"{error.code.name}, {error.message}; {error.hint}"
+print(f"import mxnet {mx.__version__}: {took:.1f} s, num_gpus() == 0, a CPU operation works")
+print(f"a job with 1 GPU: {refusal}")
 """
 
 

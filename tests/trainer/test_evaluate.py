@@ -135,3 +135,9 @@ def test_a_loss_that_is_no_number_is_not_finite() -> None:
     broken: Any = np.array([[np.nan, np.nan]], np.float32)
     total.add(broken, np.array([1]))
     assert not total.is_finite
+
+
+def test_gpus_that_are_not_there_are_said_to_be_missing() -> None:
+    with pytest.raises(TrainerError, match="2 GPUs were asked for, but MXNet finds 0") as error:
+        contexts(devices=2)
+    assert error.value.code == ExitCode.UnsupportedHardware

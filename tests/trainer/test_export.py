@@ -95,6 +95,7 @@ def test_latest_names_the_newest_and_the_older_model_stays(tmp_path: Path) -> No
 def test_exporting_again_gives_the_same_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     run = fitted_run(tmp_path, output=f"file://{tmp_path}/out")
     export(run)
+    (tmp_path / "out/flowers/.uid-1.killed/uid-1").mkdir(parents=True)
     before = read(tmp_path / "out/flowers/uid-1/manifest.json")
     export(run)
     assert read(tmp_path / "out/flowers/uid-1/manifest.json") == before

@@ -90,6 +90,34 @@ def test_a_stopped_and_resumed_fit_gives_the_bits_of_one_that_ran_through(
     assert_same_bits(best_params(straight), best_params(interrupted))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_fit_stopped_within_an_epoch_goes_on_from_the_very_step(
+    threads: int, tmp_path: Path
+) -> None:
+    training = settings("tutorial", epochs=2, optimizer={"momentum": "0.9"})
+    common: dict[str, Any] = {"train": TRAIN, "validation": VALIDATION, "training": training}
+    straight, _ = make_run(tmp_path / "straight", threads=threads, **common)
+    fit(straight)
+    interrupted, reports = make_run(tmp_path / "interrupted", threads=threads, **common)
+
+    def stop_at_first_batch(line: dict[str, Any]) -> None:
+        reports.watch = lambda line: None
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    reports.watch = stop_at_first_batch
+    with pytest.raises(TrainerError):
+        fit(interrupted)
+    checkpoint = [line["checkpoint"] for line in reports.lines if "checkpoint" in line]
+    assert [(c["epoch"], c["step"]) for c in checkpoint] == [(0, 2)]
+    fit(interrupted)
+    expected, found = best_params(straight), best_params(interrupted)
+    if threads > 1:
+        # Averaged over the devices once more than in the straight run.
+        for name in ("bn_moving_mean", "bn_moving_var"):
+            np.testing.assert_allclose(found.pop(name), expected.pop(name), rtol=1e-5)
+    assert_same_bits(expected, found)
+
+
 def test_each_epoch_sees_other_crops_and_another_order(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION)
     reader = Reader.of(
@@ -167,11 +195,13 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
         fit(run)
     checkpoints = run.paths.job / "checkpoints"
     assert sorted(path.name for path in checkpoints.iterdir()) == ["step-00000008", "step-00000012"]
+    (checkpoints / ".step-00000016.killed/step-00000016").mkdir(parents=True)
     params = checkpoints / "step-00000012" / "model.params"
     params.write_bytes(params.read_bytes()[:-7])
     fit(run)
     assert "checkpoint step-00000012 is passed over: model.params is damaged" in caplog.text
     assert "resumed at epoch 2" in caplog.text
+    assert {path.name for path in checkpoints.iterdir()} == {"step-00000012", "step-00000016"}
 
 
 def test_a_checkpoint_of_other_settings_is_no_start(

@@ -12,7 +12,7 @@ def test_tutorial_has_the_numbers_of_mxnets_tutorial() -> None:
     recipe = recipes.choose(Training(recipe="tutorial"), devices=8)
     assert (recipe.epochs, recipe.batch_size, recipe.trains_trunk) == (8, 16, True)
     assert (recipe.optimizer, recipe.optimizer_params) == ("sgd", {"learning_rate": 0.01})
-    assert recipe.checkpoint_epochs == 1
+    assert (recipe.new_layer, recipe.checkpoint_epochs) == ("xavier", 1)
 
 
 @pytest.mark.parametrize("devices", [0, 4])

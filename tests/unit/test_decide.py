@@ -4,9 +4,14 @@ from typing import Any
 
 import msgspec
 import pytest
-
 from finetune_operator import constants as c
-from finetune_operator.api import AttemptRecord, CheckpointStatus, FineTuneJob, Status
+from finetune_operator.api import (
+    AttemptRecord,
+    CheckpointStatus,
+    DatasetStatus,
+    FineTuneJob,
+    Status,
+)
 from finetune_operator.decide import Defaults, decide
 from finetune_operator.objects import Condition
 from finetune_operator.report import Progress
@@ -18,6 +23,7 @@ from finetune_operator.view import (
     Observed,
     Plan,
 )
+
 from tests.builders import (
     NOW,
     disrupted,
@@ -261,6 +267,13 @@ def test_a_second_look_changes_nothing(
     assert second.status == first.status
 
 
+def test_finished_job_adopts_nothing() -> None:
+    stranger = make_attempt(2, make_pod(owner="attempt-2"))
+    plan = plan_of(make_job(COMPLETE), stranger, progress=make_progress(), at=9)
+    assert plan.status == COMPLETE
+    assert plan.actions == (DeleteAttempt("photos-2", "attempt-2"),)
+
+
 def test_image_is_resolved_once_and_outlives_an_operator_upgrade() -> None:
     first = plan_of(make_job())
     assert first.status.image == "trainer:default"
@@ -317,7 +330,7 @@ class TestRetries:
     def test_end_is_recorded_though_the_next_attempt_was_created_before_the_status_was(
         self,
     ) -> None:
-        """A conflict or a crash between the create of attempt 2 and the write of attempt 1's end."""
+        """A conflict or a crash came between."""
         evicted = make_ended_attempt(1, 137, conditions=(disrupted(),))
         second = make_attempt(2, make_pod(owner="attempt-2"))
         first_pass = plan_of(make_job(LIVE), evicted, second)
@@ -330,10 +343,22 @@ class TestRetries:
         assert next_pass.status.current_attempt.number == 2
 
     def test_status_that_someone_wiped_is_rebuilt_without_repeating_a_number(self) -> None:
-        ended = make_ended_attempt(1, 70), make_ended_attempt(2, 70)
-        plan = plan_of(make_job(), *ended)
-        assert plan.status.attempts == 2
-        assert plan.actions == ()
+        attempts = make_ended_attempt(1, 70), make_ended_attempt(2, 70)
+        first = plan_of(make_job(), *attempts)
+        second = plan_of(again(make_job(), first), *attempts)
+        assert [ended.number for ended in second.status.history] == [1, 2]
+        assert (second.status.attempts, second.status.failures) == (2, 2)
+        assert first.actions == second.actions == ()
+
+    def test_two_ends_that_could_not_be_written_are_both_recorded(self) -> None:
+        status = make_status(attempts=1, disruptions=1, history=(record(c.DISRUPTED),))
+        evicted = make_ended_attempt(2, 137, conditions=(disrupted(),))
+        third = make_attempt(3, make_pod(owner="attempt-3"))
+        first = plan_of(make_job(status), evicted, third)
+        assert [ended.number for ended in first.status.history] == [1, 2]
+        second = plan_of(again(make_job(), first), evicted, third)
+        assert second.status.current_attempt
+        assert second.status.current_attempt.number == 3
 
     def test_history_holds_the_last_ten(self) -> None:
         history = tuple(record(c.DISRUPTED, number=n) for n in range(1, 11))
@@ -361,6 +386,13 @@ class TestDisruptions:
             progress=make_progress(epoch=3),
         )
         assert plan.status.history[0].checkpoint_epoch == 3
+
+    def test_checkpoint_that_the_pod_saved_at_its_end_is_progress(self) -> None:
+        """It was written after the last poll; without it the interruption would count."""
+        message = told_error("Interrupted")[:-1] + ', "checkpoint": {"epoch": 4}}'
+        plan = plan_of(make_job(LIVE), make_ended_attempt(1, 143, message))
+        assert plan.status.history[0].checkpoint_epoch == 4
+        assert (plan.status.failures, plan.status.disruptions) == (0, 1)
 
     def test_job_that_is_disrupted_for_ever_ends(self) -> None:
         job, now = make_job(), 0.0
@@ -577,6 +609,20 @@ class TestReports:
             ),
         )
         assert plan_of(make_job(first), RUNNING, progress=newer).status == first
+
+    def test_dataset_is_shown_as_soon_as_it_is_prepared(self) -> None:
+        dataset = DatasetStatus(classes=3, train_images=30, validation_images=8)
+        progress = make_progress("model", dataset=dataset)
+        status = plan_of(make_job(LIVE), RUNNING, progress=progress).status
+        assert status.dataset == dataset
+        ready = status.condition(c.DATASET_READY)
+        assert ready
+        assert ready.message.startswith("3 classes, 30 training and 8 validation images")
+
+    def test_progress_that_is_not_a_number_yet_is_no_news(self) -> None:
+        progress = msgspec.structs.replace(make_progress(), trainer_status=None)
+        status = plan_of(make_job(LIVE), RUNNING, progress=progress).status
+        assert (status.trainer_status, status.phase) == (None, "Training")
 
     def test_trainer_that_does_not_answer_for_a_minute_is_told_but_not_ended(self) -> None:
         quiet = plan_of(make_job(LIVE), RUNNING, at=60)

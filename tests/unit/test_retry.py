@@ -2,7 +2,6 @@
 
 import msgspec
 import pytest
-
 from finetune_operator import constants as c
 from finetune_operator.api import AttemptRecord, CheckpointStatus, Status
 from finetune_operator.objects import Condition, ContainerState, ContainerStatus, Terminated
@@ -14,6 +13,7 @@ from finetune_operator.policy.retry import (
     outcome_of,
 )
 from finetune_operator.view import Attempt
+
 from tests.builders import (
     NOW,
     disrupted,

@@ -82,6 +82,7 @@ class Checkpoints:
 
     def newest(self) -> Checkpoint | None:
         """Return the newest checkpoint that is whole and of this fit."""
+        files.clear_leftovers(self.directory)
         for path in self._all():
             try:
                 return self._load(path)

@@ -51,26 +51,28 @@ def export(run: Run) -> None:
         files.write_json(run.paths.job / EXPORTED, Exported())
         return
     uri = f"{run.job.output.uri.rstrip('/')}/{run.job.name}/{run.job.uid}"
+    parent = _directory(run.job.output.uri, run) / run.job.name
+    fitted = files.read_json(run.paths.job / FITTED, Fitted)
+    evaluated = files.read_json(run.paths.job / EVALUATED, Evaluated)
     try:
-        manifest = _write(run, _directory(run.job.output.uri, run) / run.job.name)
+        manifest = _write(run, Path(fitted.directory), evaluated, parent=parent)
     except OSError as error:
         raise _not_written(uri, error) from error
     status = OutputStatus(uri=uri, digest=manifest.digest)
     files.write_json(run.paths.job / EXPORTED, Exported(status=status))
 
 
-def _write(run: Run, parent: Path) -> Manifest:
-    fitted = files.read_json(run.paths.job / FITTED, Fitted)
-    evaluated = files.read_json(run.paths.job / EVALUATED, Evaluated)
+def _write(run: Run, best: Path, evaluated: Evaluated, *, parent: Path) -> Manifest:
     metrics = {metric.name: float(metric.value) for metric in evaluated.metrics}
     metrics["accuracy"] = float(evaluated.accuracy)
 
     def check() -> None:
         owner.check(run.paths.job, run.job.pod_uid)
 
+    files.clear_leftovers(parent, run.job.uid)
     with files.whole_directory(parent / run.job.uid, check=check) as staged:
         for source, name in NAMES.items():
-            shutil.copyfile(Path(fitted.directory, source), staged / name)
+            shutil.copyfile(best / source, staged / name)
         files.write_json(staged / METRICS, metrics)
         manifest = _manifest(run, staged)
         files.write_json(staged / MANIFEST, manifest)

@@ -96,7 +96,8 @@ def exclusive(path: Path, *, waiting: Callable[[int], None]) -> Iterator[None]:
 def whole_directory(target: Path, *, check: Callable[[], None] = lambda: None) -> Iterator[Path]:
     """Give a temporary directory that becomes `target` when the block ends well.
 
-    `check` is called right before the rename; if it raises, `target` stays as it was.
+    `check` is called right before the rename; if it raises, `target` stays as it was. A process
+    that is killed leaves its temporary directory behind: see `clear_leftovers`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
@@ -120,3 +121,13 @@ def scratch_directory(path: Path) -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path)
+
+
+def clear_leftovers(directory: Path, name: str = "*") -> None:
+    """Remove what killed writers of `whole_directory` left for targets of this name (a pattern).
+
+    Only where nobody else writes: a live writer's directory looks the same.
+    """
+    for path in directory.glob(f".{name}.*"):
+        if path.is_dir():
+            shutil.rmtree(path)

@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 300.0
 """The most work that a lost node can cost, in time; epochs of large data sets are longer."""
+INITIALIZERS = {
+    "xavier": mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2),
+    "zero": mx.init.Zero(),
+}
 EXTRACTION_BATCH = 32
 """Images at once through a trunk that does not train; speed is the same from 8 to 64."""
 
@@ -67,6 +71,10 @@ def train(task: Task, recipe: Recipe, *, checkpoints: Checkpoints, work: Work) -
         log.info("resumed at epoch %d", start.epoch)
         work.skip_to(work.total * start.epoch / recipe.epochs)
     step, saved = start.step, time.monotonic()
+
+    def looked_at(rows: int) -> None:
+        work.advance(rows * task.cost / TRAINING_COST)
+
     for epoch in range(start.epoch, recipe.epochs):
         work.note = f"epoch {epoch + 1} of {recipe.epochs}"
         began, seen = time.monotonic(), Score()
@@ -98,10 +106,7 @@ def train(task: Task, recipe: Recipe, *, checkpoints: Checkpoints, work: Work) -
             saved = time.monotonic()
         log.info("Epoch[%d] Train-accuracy=%.6f", epoch, seen.accuracy)
         log.info("Epoch[%d] Time cost=%.3f", epoch, time.monotonic() - began)
-        cost = task.cost / TRAINING_COST
-        validation = score(
-            network, task.validation(), task.devices, seen=lambda n: work.advance(n * cost)
-        )
+        validation = score(network, task.validation(), task.devices, seen=looked_at)
         log.info("Epoch[%d] Validation-accuracy=%.6f", epoch, validation.accuracy)
         work.report(accuracy=validation.accuracy, loss=seen.cross_entropy)
     return task.whole(Network(task.network.symbol, *module.get_params()))
@@ -113,7 +118,7 @@ def _module(task: Task, recipe: Recipe, start: Checkpoint) -> mx.mod.Module:
     module.bind([("data", task.shape)], [("softmax_label", task.shape[:1])])
     mx.random.seed(_seed(recipe, "new layer"))
     module.init_params(
-        mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2),
+        INITIALIZERS[recipe.new_layer],
         arg_params=start.args or task.network.args,
         aux_params=start.aux or task.network.aux,
         allow_missing=True,
@@ -173,11 +178,18 @@ def _units(recipe: Recipe, packed: Packed) -> float:
     train, validation = packed.status.train_images, packed.status.validation_images
     if recipe.trains_trunk:
         return recipe.epochs * (TRAINING_COST * train + validation)
-    return recipe.views * train + validation + recipe.epochs * HEAD_COST * train
+    return recipe.views * train + validation + recipe.epochs * HEAD_COST * recipe.views * train
 
 
 def _fingerprint(recipe: Recipe, packed: Packed, built: Built) -> str:
-    numbers = (recipe.name, recipe.epochs, recipe.batch_size, recipe.optimizer, recipe.seed)
+    numbers = (
+        recipe.name,
+        recipe.epochs,
+        recipe.batch_size,
+        recipe.optimizer,
+        recipe.seed,
+        recipe.new_layer,
+    )
     params = sorted(recipe.optimizer_params.items())
     parts = (numbers, params, recipe.views, packed.status.digest, packed.classes, built.status)
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -97,4 +97,10 @@ def labels_of(batch: mx.io.DataBatch) -> NDArray[np.int64]:
 
 def contexts(*, devices: int, cpus: int = 1) -> list[Any]:
     """Return the GPUs, or `cpus` CPU contexts without one."""
+    if devices > (found := mx.context.num_gpus()):
+        raise TrainerError(
+            ExitCode.UnsupportedHardware,
+            f"{devices} GPUs were asked for, but MXNet finds {found}",
+            "use the GPU image on a node whose driver works: see nvidia-smi there",
+        )
     return [mx.gpu(i) for i in range(devices)] if devices else [mx.cpu(i) for i in range(cpus)]

@@ -67,11 +67,11 @@ def _unscheduled(pod: Pod) -> Failure | None:
 
 
 def _room(message: str) -> str:
-    if found := re.search(r"Insufficient (\S+?)[.,]?(?:\s|$)", message):
-        resource = found.group(1)
-        if "/" in resource:
-            return f"No node has enough free {resource}: lower trainer.gpusPerNode, or wait."
-        return f"No node has enough free {resource}: lower trainer.resources, or wait."
+    if short := sorted(set(re.findall(r"Insufficient (\S+?)[.,]?(?:\s|$)", message))):
+        # Extended resources, and only they, have a domain: nvidia.com/gpu.
+        fields = {"trainer.gpusPerNode" if "/" in name else "trainer.resources" for name in short}
+        what, where = " and ".join(short), " and ".join(sorted(fields))
+        return f"No node has enough free {what}: lower {where}, or wait."
     if "affinity" in message or "selector" in message:
         return "No node fits: check trainer.nodeSelector, and that GPU nodes have supported GPUs."
     if "taint" in message:

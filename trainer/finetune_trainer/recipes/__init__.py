@@ -4,6 +4,7 @@ The user's settings replace single numbers of the recipe that runs, not the reci
 """
 
 import dataclasses
+from typing import Literal
 
 from finetune_trainer.contract import ExitCode, Optimizer, TrainerError, Training
 
@@ -25,6 +26,8 @@ class Recipe:
     seed: int
     trains_trunk: bool
     """Whether the whole network is fitted, or only the head on cached features."""
+    new_layer: Literal["xavier", "zero"] = "xavier"
+    """What the new layer starts from."""
     views: int = 0
     """Pictures made of each training image for the cached features: the centre, then random
     crops, mirrored or not."""

@@ -1,0 +1,142 @@
+"""What the watches have seen, by the uid of its FineTuneJob."""
+
+from typing import Any
+
+import msgspec
+from finetune_operator import constants as c
+from finetune_operator.cache import Cache
+from finetune_operator.objects import Job
+
+from tests.builders import (
+    NAMESPACE,
+    UID,
+    make_attempt,
+    make_ended_pod,
+    make_pod,
+    make_progress,
+)
+
+KEY = (NAMESPACE, "photos")
+
+
+def versioned(job: Job, version: int, **metadata: Any) -> Job:
+    changed = msgspec.structs.replace(job.metadata, resource_version=str(version), **metadata)
+    return msgspec.structs.replace(job, metadata=changed)
+
+
+def job(number: int = 1) -> Job:
+    return make_attempt(number).job
+
+
+def body(**status: Any) -> dict[str, Any]:
+    return {"metadata": {"namespace": "team", "name": "photos", "uid": UID}, "status": status}
+
+
+def test_attempts_come_by_number_each_with_its_own_pods() -> None:
+    cache = Cache()
+    for number in (10, 2, 1):
+        assert cache.observe_attempt(job(number)) == KEY
+        assert cache.observe_pod(make_pod(uid=f"p{number}", owner=f"attempt-{number}")) == KEY
+    seen = cache.attempts_of(UID)
+    assert [attempt.number for attempt in seen] == [1, 2, 10]
+    assert [[pod.metadata.uid for pod in attempt.pods] for attempt in seen] == [
+        ["p1"],
+        ["p2"],
+        ["p10"],
+    ]
+    assert cache.attempts_of("another") == ()
+    assert len(cache) == 6
+
+
+def test_what_is_gone_leaves_nothing_behind() -> None:
+    cache = Cache()
+    pod = make_pod()
+    cache.observe_attempt(job())
+    cache.observe_pod(pod)
+    cache.progress["pod-1"] = make_progress()
+    cache.observe_pod(pod, gone=True)
+    cache.observe_attempt(job(), gone=True)
+    cache.observe_attempt(job(), gone=True)
+    assert (len(cache), cache.progress, cache.attempts_of(UID)) == (0, {}, ())
+
+
+def test_pod_whose_job_is_gone_is_a_stray_until_it_ends() -> None:
+    cache = Cache()
+    cache.observe_attempt(job())
+    cache.observe_pod(make_pod())
+    assert cache.strays_of(UID, NAMESPACE) == ()
+    cache.observe_attempt(job(), gone=True)
+    assert [pod.metadata.uid for pod in cache.strays_of(UID, NAMESPACE)] == ["pod-1"]
+    assert list(cache.running_pods()) == []
+    cache.observe_pod(make_ended_pod(143))
+    assert cache.strays_of(UID, NAMESPACE) == ()
+
+
+def test_pod_that_was_orphaned_is_a_stray() -> None:
+    cache = Cache()
+    cache.observe_attempt(job())
+    pod = make_pod()
+    cache.observe_pod(pod)
+    metadata = msgspec.structs.replace(pod.metadata, owner_references=())
+    cache.observe_pod(msgspec.structs.replace(pod, metadata=metadata))
+    assert len(cache.strays_of(UID, NAMESPACE)) == 1
+    assert cache.attempts_of(UID)[0].pods == ()
+
+
+def test_label_alone_makes_no_attempt_and_no_stray_in_another_namespace() -> None:
+    cache = Cache()
+    forged = versioned(job(), 1, owner_references=(), uid="forged")
+    cache.observe_attempt(forged)
+    assert cache.attempts_of(UID) == ()
+    pod = make_pod(owner="forged")
+    elsewhere = msgspec.structs.replace(pod.metadata, namespace="other")
+    cache.observe_pod(msgspec.structs.replace(pod, metadata=elsewhere))
+    assert cache.strays_of(UID, NAMESPACE) == ()
+
+
+def test_job_without_a_number_is_no_attempt() -> None:
+    cache = Cache()
+    labels = {**job().metadata.labels, c.LABEL_ATTEMPT: "x"}
+    cache.observe_attempt(versioned(job(), 1, labels=labels))
+    assert cache.attempts_of(UID) == ()
+
+
+def test_late_event_does_not_undo_what_a_create_returned() -> None:
+    cache = Cache()
+    cache.observe_attempt(versioned(job(), 10))
+    cache.observe_attempt(versioned(job(), 9, deletion_timestamp=None, name="older"))
+    assert cache.attempts_of(UID)[0].job.metadata.name == "photos-1"
+    cache.observe_attempt(versioned(job(), 11, name="newer"))
+    assert cache.attempts_of(UID)[0].job.metadata.name == "newer"
+
+
+def test_pods_that_run_and_have_an_address_are_polled() -> None:
+    cache = Cache()
+    cache.observe_attempt(job())
+    pods = [
+        make_pod(uid="a", pod_ip="10.0.0.1"),
+        make_pod(uid="b"),
+        make_pod("Pending", uid="c", pod_ip="10.0.0.2"),
+        make_pod(uid="d", owner="stranger", pod_ip="10.0.0.3"),
+    ]
+    for pod in pods:
+        cache.observe_pod(pod)
+    assert [(pod.metadata.uid, uid) for pod, uid in cache.running_pods()] == [("a", UID)]
+
+
+def test_progress_is_forgotten_when_its_pod_ends() -> None:
+    cache = Cache()
+    cache.progress["pod-1"] = make_progress()
+    cache.observe_pod(make_ended_pod(0))
+    assert cache.progress == {}
+
+
+def test_fine_tune_job_is_summed_up_and_forgotten() -> None:
+    cache = Cache()
+    status = {"phase": "Training", "attempts": 2, "trainerStatus": {"progressPercentage": 40}}
+    assert cache.observe_fine_tune_job(body(**status), gone=False) == KEY
+    summary = cache.jobs[KEY]
+    assert (summary.uid, summary.phase, summary.attempts) == (UID, "Training", 2)
+    assert summary.progress_percentage == 40
+    assert cache.observe_fine_tune_job(body(), gone=True) == KEY
+    assert cache.jobs == {}

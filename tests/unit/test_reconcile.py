@@ -1,0 +1,292 @@
+"""One pass against an HTTP server in the API server's place: order of calls, refusals, races."""
+
+import copy
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from finetune_operator import constants as c
+from finetune_operator.api import FineTuneJob
+from finetune_operator.cache import Cache
+from finetune_operator.client import Conflict, Forbidden
+from finetune_operator.metrics import Metrics
+from finetune_operator.reconcile import Reconciler
+from finetune_operator.settings import Settings
+
+from tests.builders import NAMESPACE, UID, later, make_attempt, make_job, make_pod, make_status
+from tests.unit.apiserver import Answer, ApiServer, Body, serving
+
+KEY = (NAMESPACE, "photos")
+
+
+class Cluster:
+    """A FineTuneJob and the Jobs around it, behind HTTP; `fail` makes calls fail."""
+
+    def __init__(self) -> None:
+        self.server = ApiServer(self._answer)
+        self.cache = Cache()
+        self.now = 0.0
+        self.jobs: dict[str, Body] = {}
+        self.pods: list[Body] = []
+        self.fail: dict[str, int] = {}
+        """HTTP status by method and last part of the path: {"POST jobs": 403}."""
+        self.put(make_job())
+
+    def put(self, job: FineTuneJob) -> None:
+        self.body: Body | None = msgspec.to_builtins(job)
+
+    @property
+    def status(self) -> Body:
+        assert self.body
+        status: Body = self.body.get("status", {})
+        return status
+
+    def calls(self) -> list[str]:
+        return [f"{method} {path.split('/')[-1]}" for method, path, _ in self.server.requests]
+
+    def _answer(self, request: web.Request, body: Body) -> Answer:
+        parts = request.path.strip("/").split("/")
+        call = f"{request.method} {parts[-1]}"
+        if status := self.fail.get(call):
+            return Answer({"message": f"{call} is refused"}, status=status)
+        if request.method == "DELETE":
+            return Answer({})
+        if "finetunejobs" in parts:
+            return self._fine_tune_job(request.method, body)
+        if parts[-1] == "pods":
+            return Answer({"items": self.pods})
+        if parts[-1] == "events":
+            return Answer({"items": []} if request.method == "GET" else body)
+        if request.method == "POST":
+            name = body["metadata"]["name"]
+            if name in self.jobs:
+                return Answer({"message": "already exists"}, status=409)
+            metadata = {**body["metadata"], "uid": f"attempt-{name[-1]}"}
+            self.jobs[name] = {**body, "metadata": metadata}
+            return Answer(self.jobs[name])
+        found = self.jobs.get(parts[-1])
+        return Answer(found) if found else Answer({"message": "not found"}, status=404)
+
+    def _fine_tune_job(self, method: str, body: Body) -> Answer:
+        if self.body is None:
+            return Answer({"message": "not found"}, status=404)
+        if method == "PATCH":
+            assert body["metadata"]["resourceVersion"] == self.body["metadata"]["resourceVersion"]
+            status = copy.deepcopy(self.status)
+            self.body["status"] = _merged(status, body["status"])
+        return Answer(self.body)
+
+
+def _merged(target: Body, patch: Body) -> Body:
+    for key, value in patch.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, dict) and isinstance(target.get(key), dict):
+            _merged(target[key], value)
+        else:
+            target[key] = value
+    return target
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+@pytest.fixture
+async def reconcile(cluster: Cluster) -> AsyncIterator[Reconciler]:
+    async with serving(cluster.server) as client:
+        yield Reconciler(
+            client,
+            cluster.cache,
+            Metrics(cluster.cache, queue_depth=lambda: 0),
+            Settings(trainer_image="trainer:cpu", trainer_gpu_image="trainer:gpu"),
+            clock=lambda: later(cluster.now),
+        )
+
+
+def failure(cluster: Cluster) -> str:
+    reason: str = cluster.status["failure"]["reason"]
+    return reason
+
+
+async def test_new_job_gets_its_attempt_and_then_one_status_and_events(
+    cluster: Cluster, reconcile: Reconciler
+) -> None:
+    await reconcile(KEY)
+    assert cluster.calls() == ["GET photos", "POST jobs", "PATCH status", "POST events"]
+    assert cluster.status["attempts"] == 1
+    assert cluster.status["image"] == "trainer:gpu"
+    assert cluster.cache.jobs[KEY].phase == "Pending"
+
+
+async def test_pass_that_finds_nothing_new_writes_nothing(
+    cluster: Cluster, reconcile: Reconciler
+) -> None:
+    for _ in range(3):
+        await reconcile(KEY)
+    before = len(cluster.calls())
+    await reconcile(KEY)
+    assert cluster.calls()[before:] == ["GET photos"]
+
+
+async def test_job_that_is_gone_or_going_is_let_go(cluster: Cluster, reconcile: Reconciler) -> None:
+    assert cluster.body
+    cluster.body["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
+    assert await reconcile(KEY) is None
+    cluster.body = None
+    assert await reconcile(KEY) is None
+    assert cluster.calls() == ["GET photos"] * 2
+    assert cluster.cache.jobs == {}
+
+
+@pytest.mark.parametrize("cache_is_lost", [False, True], ids=["conflict", "crash"])
+async def test_attempt_whose_status_was_not_written_is_adopted_and_not_created_again(
+    cluster: Cluster, reconcile: Reconciler, cache_is_lost: bool
+) -> None:
+    cluster.fail = {"PATCH status": 409}
+    with pytest.raises(Conflict):
+        await reconcile(KEY)
+    cluster.fail = {}
+    if cache_is_lost:  # its informer has not heard of the Job yet
+        cluster.cache._attempts.clear()
+    await reconcile(KEY)
+    assert list(cluster.jobs) == ["photos-1"]
+    assert cluster.status["attempts"] == 1
+    assert cluster.status["currentAttempt"]["jobName"] == "photos-1"
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("status", [403, 422])
+    async def test_attempt_that_is_refused_was_not_started_and_is_tried_again(
+        self, cluster: Cluster, reconcile: Reconciler, status: int
+    ) -> None:
+        cluster.fail = {"POST jobs": status}
+        for _ in range(2):
+            assert await reconcile(KEY) == 15
+            assert "attempts" not in cluster.status
+            assert "currentAttempt" not in cluster.status
+            assert failure(cluster) == c.CREATE_REFUSED
+        assert cluster.calls().count("PATCH status") == 1
+        cluster.fail = {}
+        await reconcile(KEY)
+        assert cluster.status["attempts"] == 1
+
+    async def test_name_that_a_stranger_has_fails_the_job(
+        self, cluster: Cluster, reconcile: Reconciler
+    ) -> None:
+        cluster.jobs["photos-1"] = {"metadata": {"name": "photos-1", "uid": "x"}}
+        assert await reconcile(KEY) is None
+        assert (cluster.status["phase"], failure(cluster)) == ("Failed", c.NAME_TAKEN)
+        assert "'photos-1'" in cluster.status["failure"]["message"]
+
+    async def test_name_that_an_earlier_job_of_that_name_still_has_is_waited_for(
+        self, cluster: Cluster, reconcile: Reconciler
+    ) -> None:
+        owner = {"kind": c.KIND, "uid": "earlier", "controller": True}
+        metadata = {"name": "photos-1", "uid": "x", "ownerReferences": [owner]}
+        cluster.jobs["photos-1"] = {"metadata": metadata}
+        assert await reconcile(KEY) == 2
+        assert (cluster.status["phase"], failure(cluster)) == ("Pending", c.NAME_TAKEN)
+        cluster.jobs.clear()
+        await reconcile(KEY)
+        assert cluster.status["attempts"] == 1
+
+
+class TestLateWatches:
+    async def test_attempt_that_the_watch_has_not_shown_is_not_taken_for_deleted(
+        self, cluster: Cluster, reconcile: Reconciler
+    ) -> None:
+        cluster.put(make_job(make_status(attempt=1)))
+        owner = {"kind": c.KIND, "uid": UID, "controller": True}
+        metadata = {"name": "photos-1", "uid": "attempt-1", "ownerReferences": [owner]}
+        cluster.jobs["photos-1"] = {"metadata": metadata}
+        assert await reconcile(KEY) == 1
+        assert cluster.calls() == ["GET photos", "GET photos-1"]
+
+    @pytest.mark.parametrize("uid", ["", "another"], ids=["nothing", "a stranger"])
+    async def test_attempt_whose_name_now_has(
+        self, cluster: Cluster, reconcile: Reconciler, uid: str
+    ) -> None:
+        cluster.put(make_job(make_status(attempt=1)))
+        if uid:
+            owner = {"kind": c.KIND, "uid": uid, "controller": True}
+            cluster.jobs["photos-1"] = {
+                "metadata": {"name": "photos-1", "ownerReferences": [owner]}
+            }
+        await reconcile(KEY)
+        assert cluster.status["history"][0]["reason"] == c.JOB_DELETED
+
+    async def test_job_that_ended_is_not_judged_before_its_pod_is_seen(
+        self, cluster: Cluster, reconcile: Reconciler
+    ) -> None:
+        cluster.put(make_job(make_status(attempt=1)))
+        cluster.cache.observe_attempt(make_attempt(1, ended="Complete").job)
+        cluster.pods = [msgspec.to_builtins(make_pod())]
+        assert await reconcile(KEY) == 1
+        assert "history" not in cluster.status
+        cluster.pods = []
+        await reconcile(KEY)
+        assert cluster.status["history"][0]["reason"] == c.RESULT_LOST
+
+
+async def test_verdict_is_written_before_the_pod_is_ended_and_outlives_a_failed_delete(
+    cluster: Cluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1), startupDeadlineSeconds=60))
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.now = 60
+    cluster.fail = {"DELETE photos-1": 403}
+    with pytest.raises(Forbidden):
+        await reconcile(KEY)
+    assert cluster.status["phase"] == "Failed"
+    cluster.fail = {}
+    await reconcile(KEY)
+    assert cluster.calls()[-1] == "DELETE photos-1"
+
+
+async def test_finished_job_deletes_itself_when_its_time_is_over(
+    cluster: Cluster, reconcile: Reconciler
+) -> None:
+    status = make_status(phase="Complete", completion_time=later(0))
+    cluster.put(make_job(status, ttlSecondsAfterFinished=10))
+    assert await reconcile(KEY) == 10
+    cluster.now = 10
+    await reconcile(KEY)
+    assert cluster.calls()[-1] == "DELETE photos"
+    assert cluster.server.bodies[-1]["preconditions"] == {"uid": UID}
+
+
+async def test_event_that_is_lost_is_no_reason_to_fail(
+    cluster: Cluster, reconcile: Reconciler
+) -> None:
+    cluster.fail = {"POST events": 403}
+    await reconcile(KEY)
+    assert cluster.status["phase"] == "Pending"
+
+
+async def test_child_that_is_stuck_is_looked_up_in_the_events_and_one_in_a_queue_is_not(
+    cluster: Cluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    assert await reconcile(KEY) == 15
+    assert "GET events" not in cluster.calls()
+    cluster.now = 15
+    assert await reconcile(KEY) == 5
+    assert "GET events" in cluster.calls()
+    cluster.cache.observe_attempt(make_attempt(1, suspended=True).job)
+    assert await reconcile(KEY) is None
+
+
+async def test_image_of_ours_keeps_its_placement_after_an_operator_upgrade(
+    cluster: Cluster, reconcile: Reconciler
+) -> None:
+    status = make_status(attempts=1, image="trainer:gpu-of-last-year")
+    cluster.put(make_job(status))
+    await reconcile(KEY)
+    pod: dict[str, Any] = cluster.jobs["photos-2"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] == "trainer:gpu-of-last-year"
+    assert "nodeAffinity" in pod["affinity"]
