@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-from deploy.render import crd, dashboard, operator_yaml
 from finetune_trainer.schema import contract_schema
+
+from deploy.render import crd, dashboard, operator_yaml
 
 SCHEMA = Path("docs/trainer-contract.schema.json")
 OUTPUTS = (

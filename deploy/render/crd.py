@@ -193,6 +193,8 @@ def apply_meta(schema: Schema, meta: msgspec.Meta) -> Schema:
             "pattern": pattern,
             "maxLength": 32,
         }
+    if meta.extra:
+        schema |= meta.extra.get("schema", {})
     sizes = {"string": "Length", "array": "Items", "object": "Properties"}
     size = sizes.get(schema.get("type", ""), "")
     bounds = {

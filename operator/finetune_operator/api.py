@@ -301,7 +301,9 @@ class Status(Object, frozen=False):  # type: ignore[misc]  # msgspec allows it: 
     """When the job completed or failed."""
     image: str = ""
     """Trainer image, resolved once for all attempts."""
-    accuracy: str = ""
+    accuracy: Annotated[str, Meta(extra={"schema": {"pattern": r"^(0(\.[0-9]+)?|1(\.0+)?)?$"}})] = (
+        ""
+    )
     """Exact accuracy on the validation images."""
     eta: str = ""
     """Estimated time to the end."""

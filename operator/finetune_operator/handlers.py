@@ -54,6 +54,10 @@ async def watch_jobs(
 
 def _kopf_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
+    # Memory: kopf's defaults hold all FineTuneJobs at once while it lists, and each one's body for
+    # 5 s after; see docs/design/20261124-watching.md.
+    settings.watching.chunk_size = 500
+    settings.queueing.idle_timeout = 0.5
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10

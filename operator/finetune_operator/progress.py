@@ -3,6 +3,7 @@ itself: bounded concurrency, a short timeout, a size limit, and its ids must be 
 """
 
 import asyncio
+import collections
 import logging
 import random
 
@@ -17,6 +18,8 @@ from finetune_operator.workqueue import WorkQueue
 CONCURRENCY = 32
 TIMEOUT_SECONDS = 2
 MAX_BYTES = 64 * 1024
+MISSES = 12
+"""Polls in a row without an answer after which a pod is unreachable: a minute by default."""
 log = logging.getLogger(__name__)
 
 
@@ -28,6 +31,7 @@ class Poller:
         self._queue = queue
         self._interval = interval_seconds
         self._slots = asyncio.Semaphore(CONCURRENCY)
+        self._misses: collections.Counter[str] = collections.Counter()  # in a row, by pod uid
 
     async def run(self) -> None:
         """Poll for ever."""
@@ -47,16 +51,24 @@ class Poller:
         """Drop answers that came when their pod was gone already."""
         for uid in self._cache.progress.keys() - running:
             del self._cache.progress[uid]
+        for uid in self._misses.keys() - running:
+            del self._misses[uid]
 
     async def _poll(self, session: aiohttp.ClientSession, pod: Pod, job_uid: str) -> None:
         async with self._slots:
             progress = await _fetch(session, pod)
         uid = pod.metadata.uid
-        if progress is None or (progress.job.pod_uid, progress.job.uid) != (uid, job_uid):
-            return
         before = self._cache.progress.get(uid)
-        self._cache.progress[uid] = progress
-        if before is None or _shown(before) != _shown(progress):
+        if progress and (progress.job.pod_uid, progress.job.uid) == (uid, job_uid):
+            self._cache.progress[uid] = progress
+            self._misses.pop(uid, None)
+            moved = before is None or _shown(before) != _shown(progress)
+        else:
+            self._misses[uid] += 1
+            moved = self._misses[uid] == MISSES
+            if moved:  # what was said so long ago is no longer true
+                self._cache.progress.pop(uid, None)
+        if moved:
             name = pod.metadata.labels.get(c.LABEL_JOB, "")
             self._queue.add((pod.metadata.namespace, name))
 

@@ -156,9 +156,7 @@ def prepare_photos(workspace: Path, photos: Path, **settings: Any) -> Prepared:
     return prepared
 
 
-def prepare_together(
-    workspace: Path, photos: Path, uid: str, barrier: Any, results: Any
-) -> None:
+def prepare_together(workspace: Path, photos: Path, uid: str, barrier: Any, results: Any) -> None:
     """Run in a process of its own: start with the others; put the digest and what was done."""
     barrier.wait()
     prepared = prepare_photos(workspace, photos, threads=1, uid=uid)

@@ -209,3 +209,13 @@ async def test_pod_that_ended_is_forgotten_and_asked_no_more(polling: Polling) -
         await asyncio.sleep(0.3)
         assert len(asked) == count
         assert polling.cache.progress == {}
+
+
+async def test_pod_that_stops_answering_is_unreachable_after_a_while(polling: Polling) -> None:
+    answers = answering(body("pod-1"), web.Response(status=500))
+    async with polling.serving(answers) as address:
+        polling.add_pod(address)
+        await polling.until(lambda: "pod-1" in polling.cache.progress)
+        polling.queue.done(await polling.queue.get())
+        await polling.until(lambda: "pod-1" not in polling.cache.progress)
+        assert await asyncio.wait_for(polling.queue.get(), 5) == KEY

@@ -63,9 +63,7 @@ class Reporter:
     ) -> None:
         """Report work done: `step` counts up within the stage, `fraction` is 0..1 of the stage,
         `metrics` replace those of the same name, `note` is for people ("epoch 3 of 8")."""
-        self._line(
-            step=step, fraction=fraction, metrics=msgspec.to_builtins(metrics), note=note
-        )
+        self._line(step=step, fraction=fraction, metrics=msgspec.to_builtins(metrics), note=note)
 
     def dataset(self, status: DatasetStatus) -> None:
         """Report the counts of the data set."""
