@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 import yaml
-from finetune_operator import api, constants
+from finetune_operator import api, constants, objects
 from finetune_trainer import contract
 
 TARGET = Path("charts/finetune-operator/files/finetunejobs.yaml")
 Schema = dict[str, Any]
 # Sections of the spec that pass through the operator unread; the trainer's types are their schema.
-SECTIONS = {
+SECTIONS: dict[str, type[msgspec.Struct]] = {
     "model": contract.Model,
     "dataset": contract.Dataset,
     "training": contract.Training,
@@ -164,7 +164,7 @@ def base_schema(base: Any, *, defaults: bool) -> Schema:
             "type": "array",
             "items": type_schema(arguments[0], defaults=defaults),
         }
-        if arguments[0] is api.Condition:
+        if arguments[0] is objects.Condition:
             schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
         else:
             schema["x-kubernetes-list-type"] = "atomic"
@@ -176,7 +176,7 @@ def base_schema(base: Any, *, defaults: bool) -> Schema:
         }
     if inspect.isclass(base) and issubclass(base, msgspec.Struct):
         return struct_schema(base, defaults=defaults)
-    if base is api.Time:
+    if base is objects.Time:
         return {"type": "string", "format": "date-time"}
     simple = {str: "string", int: "integer", bool: "boolean"}
     if base in simple:
