@@ -42,7 +42,6 @@ LABEL org.opencontainers.image.title="finetune-operator" \
 
 FROM build AS trainer-venv
 COPY trainer/requirements-cpu.txt /
-# numpy.testing stays: numpy itself imports it.
 RUN --mount=type=secret,id=ca,target=/ca.crt pip install -r /requirements-cpu.txt \
  && cd /opt/venv/lib/python3.11/site-packages \
  && rm -rf mxnet/include numpy/*/tests numpy/*/*/tests \

@@ -30,7 +30,7 @@ packages:
 
 .PHONY: demo
 demo: venv ## Everything from nothing: build, start a cluster, train on the demo photos (CLUSTER=node|kind|current)
-	$(PYTHON) -m tests.demo
+	$(PYTHON) -m tests.demo $(or $(CLUSTER),node)
 
 .PHONY: test
 test: lint types ## What CI runs: lint, types, and every test but the slow ones

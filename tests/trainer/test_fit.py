@@ -199,22 +199,24 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     params = checkpoints / "step-00000012" / "model.params"
     params.write_bytes(params.read_bytes()[:-7])
     fit(run)
-    assert "checkpoint step-00000012 is passed over: model.params is damaged" in caplog.text
+    assert "checkpoint step-00000012 is dropped: model.params is damaged" in caplog.text
     assert "resumed at epoch 2" in caplog.text
     assert {path.name for path in checkpoints.iterdir()} == {"step-00000012", "step-00000016"}
 
 
-def test_a_checkpoint_of_other_settings_is_no_start(
+def test_a_checkpoint_of_other_settings_is_no_start_and_crowds_out_no_new_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     common: dict[str, Any] = {"train": TRAIN, "validation": VALIDATION}
-    run, _ = make_run(tmp_path, training=settings("tutorial", epochs=1), **common)
+    run, _ = make_run(tmp_path, training=settings("tutorial", epochs=3), **common)
     fit(run)
     run, _ = make_run(tmp_path, training=settings("tutorial", epochs=1, seed=7), **common)
     fit(run)
     assert "is of another recipe, data set or network" in caplog.text
     assert "resumed" not in caplog.text
+    checkpoints = run.paths.job / "checkpoints"
+    assert [path.name for path in checkpoints.iterdir()] == ["step-00000004"]
 
 
 def test_divergence_ends_the_fit_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ class Checkpoint:
     args: dict[str, Any] = dataclasses.field(default_factory=dict)
     aux: dict[str, Any] = dataclasses.field(default_factory=dict)
     states: dict[str, Any] = dataclasses.field(default_factory=dict)
+    status: CheckpointStatus | None = None
+    """As it was reported when it was saved."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +88,12 @@ class Checkpoints:
         for path in self._all():
             try:
                 return self._load(path)
-            except (OSError, ValueError, mx.MXNetError) as error:
+            except OSError as error:
                 log.warning("checkpoint %s is passed over: %s", path.name, error)
+            except (ValueError, mx.MXNetError) as error:
+                # Left there, it would pass for newer than what this fit is about to save.
+                log.warning("checkpoint %s is dropped: %s", path.name, error)
+                shutil.rmtree(path)
         return None
 
     def _load(self, path: Path) -> Checkpoint:
@@ -101,7 +107,7 @@ class Checkpoints:
         # MXNet reads a file without entries as an empty list.
         states = mx.nd.load(str(path / STATES)) or {}
         status = manifest.status
-        return Checkpoint(status.epoch, manifest.batches, status.step, args, aux, states)
+        return Checkpoint(status.epoch, manifest.batches, status.step, args, aux, states, status)
 
     def _all(self) -> list[Path]:
         """Return the checkpoints, the newest first."""

@@ -67,8 +67,9 @@ def train(task: Task, recipe: Recipe, *, checkpoints: Checkpoints, work: Work) -
     """Run what is left of the epochs and return the whole network of the last one."""
     start = checkpoints.newest() or Checkpoint()
     module = _module(task, recipe, start)
-    if start.step:
+    if start.status:
         log.info("resumed at epoch %d", start.epoch)
+        work.reporter.checkpoint(start.status)
         work.skip_to(work.total * start.epoch / recipe.epochs)
     step, saved = start.step, time.monotonic()
 
