@@ -41,7 +41,7 @@ test-full: lint types ## make test and the whole matrices
 	$(PYTEST) $(TIERS)
 
 PYTEST := $(PYTHON) -m pytest
-TIERS := tests/unit tests/component tests/trainer tests/chart tests/cluster tests/e2e
+TIERS := tests/unit tests/component tests/trainer tests/chart tests/images tests/cluster tests/e2e
 
 .PHONY: fmt
 fmt: venv ## Format the code

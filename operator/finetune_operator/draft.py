@@ -168,6 +168,8 @@ class Draft:
             self._conditions.set(
                 c.PODS_READY, False, "Queued", "The Job is suspended: a queue holds it."
             )
+        elif live.pod and live.pod.ended:
+            return  # the Job controller counts it in a moment; until then nothing is new
         elif not (live.pod and live.pod.status.phase == "Running"):
             self._set_phase("Starting")
             self.status.failure = failure

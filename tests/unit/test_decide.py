@@ -189,7 +189,7 @@ OUR_DELETE = DeleteAttempt("photos-1", "attempt-1")
             LIVE,
             {},
             (make_attempt(1, make_ended_pod(143), deleting=True),),
-            "Starting",
+            "Training",
             (),
             id="a Job that is being deleted without a result is waited for",
         ),
@@ -654,3 +654,10 @@ class TestReports:
         new = make_ended_pod(0, told_result(), created=later(5))
         plan = plan_of(make_job(LIVE), make_attempt(1, new, old, ended="Complete"))
         assert plan.status.phase == "Complete"
+
+
+def test_ended_pod_changes_nothing_until_its_job_has_ended() -> None:
+    job = make_job(make_status(attempt=1, phase="Training"))
+    plan = plan_of(job, make_attempt(1, make_ended_pod(0, told_result())))
+    assert plan.status.phase == "Training"
+    assert plan.actions == ()
