@@ -17,6 +17,7 @@ help: ## List the targets
 .PHONY: venv
 venv: $(VENV)/ready ## Make the virtual environment, cached by the lock file's hash
 $(VENV)/ready: tests/requirements.txt
+	@python3.11 -c "import ensurepip" 2>/dev/null || { apt-get -qq update && apt-get -qq install -y python3-venv; }
 	python3.11 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --require-hashes --no-deps -r tests/requirements.txt
 	touch $@

@@ -8,7 +8,7 @@ from tests.component.operator_process import GPU_IMAGE, IMAGE, OperatorProcess
 from tests.component.world import KubeletWorld, error_of, result_of
 from tests.world import condition, fine_tune_job
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(150)
 
 
 def test_job_completes_with_the_accuracy_in_status_and_columns_and_metrics(
@@ -130,9 +130,14 @@ def test_deleted_job_leaves_nothing(world: KubeletWorld) -> None:
     pod = world.wait_for_pod()
     world.run(pod)
     world.delete()
-    world.wait("the deletion", lambda: world.pods()[0]["metadata"].get("deletionTimestamp"))
+    # The garbage collector looks for new kinds of owners every 30 s.
+    world.wait(
+        "the deletion",
+        lambda: world.pods()[0]["metadata"].get("deletionTimestamp"),
+        seconds=60,
+    )
     world.take_away(pod)
-    world.wait("nothing left", lambda: not world.items("jobs") and not world.pods())
+    world.wait("nothing left", lambda: not world.items("jobs") and not world.pods(), seconds=60)
 
 
 def test_deadline_ends_the_job_and_its_pod(world: KubeletWorld) -> None:

@@ -36,5 +36,5 @@ def report(run: Run) -> None:
 
 
 def _newest_checkpoint(directory: Path) -> CheckpointStatus | None:
-    manifests = sorted(directory.glob("epoch-*/manifest.json"))
+    manifests = sorted(directory.glob("step-*/manifest.json"))
     return read_json(manifests[-1], _Saved).status if manifests else None
