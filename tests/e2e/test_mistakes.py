@@ -61,3 +61,12 @@ def test_gpus_are_asked_for_and_their_absence_is_told(world: World) -> None:
     failure = world.wait_for_failure("Unschedulable", "more", seconds=30)
     assert "Insufficient nvidia.com/gpu" in failure["message"]
     assert "gpusPerNode" in failure["hint"]
+
+
+def test_too_little_memory_is_told(world: World) -> None:
+    resources = {"requests": {"cpu": "1"}, "limits": {"memory": "250Mi"}}
+    trainer = {"gpusPerNode": 0, "resources": resources}
+    world.apply(sample("finetunejob", trainer=trainer, backoffLimit=0))
+    status = world.wait_for_phase("Failed", seconds=90)
+    assert status["failure"]["reason"] == "OutOfMemory"
+    assert "trainer.resources.limits.memory" in status["failure"]["hint"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from finetune_trainer import owner
 from finetune_trainer.contract import Dataset, DatasetStatus, Job, Model
 from finetune_trainer.dataset import prepare
 from finetune_trainer.dataset.lock import File, Lock, read_lock
@@ -143,6 +144,7 @@ def make_run(workspace: Path, *, threads: int = 2, uid: str = "uid-1", **dataset
         models=workspace / "models",
         job=workspace / "jobs" / uid,
     )
+    owner.claim(paths.job, job.pod_uid)
     reports: list[dict[str, Any]] = []
     reporter = Reporter(lambda line: reports.append(json.loads(line)))
     return Prepared(Run(job=job, paths=paths, reporter=reporter, threads=threads), reports)

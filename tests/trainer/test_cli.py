@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,9 +101,10 @@ def test_a_missing_manifest_or_folder_is_named(
     manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", "nowhere.yaml"]) == ExitCode.InputNotFound
-    assert "nowhere.yaml: No such file" in capsys.readouterr().err
+    assert "nowhere.yaml: No such file" in (told := capsys.readouterr().err)
+    assert told.count("nowhere.yaml") == 1
     assert main(["run", str(manifest), "--data", "nowhere"]) == ExitCode.InputNotFound
-    assert "--data nowhere is not a folder" in capsys.readouterr().err
+    assert "--data nowhere does not exist" in capsys.readouterr().err
     assert main(["run", str(manifest)]) == ExitCode.InvalidSpec
     assert "--data DIR" in capsys.readouterr().err
 
@@ -246,3 +248,45 @@ def test_a_manifest_is_trained_to_a_model_on_this_machine(tmp_path: Path, manife
     assert result["checkpoint"]["epoch"] > 0
     again = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
     assert "has the result of an earlier attempt" in again.stdout
+    shutil.rmtree(tmp_path / "output")
+    once_more = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert f"accuracy {result['accuracy']}" in once_more.stdout
+    assert (tmp_path / "output/flowers/latest.json").is_file()
+
+
+def test_a_link_to_nowhere_among_the_photos_does_not_end_the_run(
+    manifest: Path, photos: Path
+) -> None:
+    (photos / "cats" / "gone.jpg").symlink_to("/nowhere/cat.jpg")
+    assert localize(read_manifest(manifest), choose(photos)).uid
+
+
+def test_changed_photos_of_a_folder_that_the_manifest_names_are_another_run(
+    manifest: Path, photos: Path
+) -> None:
+    manifest.write_text(MANIFEST.replace("pvc://photos/flowers", photos.as_uri()))
+    choices = dataclasses.replace(choose(photos), data=None)
+    first = localize(read_manifest(manifest), choices).uid
+    assert localize(read_manifest(manifest), choices).uid == first
+    (photos / "cats" / "2.jpg").write_bytes(b"one more")
+    assert localize(read_manifest(manifest), choices).uid != first
+
+
+def test_validation_photos_of_the_command_line_need_no_field_in_the_manifest(
+    manifest: Path, photos: Path
+) -> None:
+    job = localize(read_manifest(manifest), choose(photos, validation_data=photos / "cats"))
+    assert job.dataset.validation_source is not None
+    assert job.dataset.validation_source.uri == (photos / "cats").as_uri()
+
+
+def test_a_workspace_that_cannot_be_made_is_named_before_anything_runs(
+    manifest: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos.parent / "file").touch()
+    workspace = photos.parent / "file" / "workspace"
+    code = main(["run", str(manifest), "--data", str(photos), "--workspace", str(workspace)])
+    assert code == ExitCode.OutputNotWritable
+    assert f"--workspace {workspace}: Not a directory" in capsys.readouterr().err

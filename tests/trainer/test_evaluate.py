@@ -1,9 +1,11 @@
 """Exactness: what is reported equals a recount of the saved model, image by image."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import mxnet as mx
 import numpy as np
 import pytest
@@ -12,8 +14,8 @@ from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.read import Reader
 from finetune_trainer.evaluate import evaluate
 from finetune_trainer.fit import fit
-from finetune_trainer.handoff import EVALUATED, FITTED, Evaluated, Fitted
-from finetune_trainer.model.network import load, load_preprocessing
+from finetune_trainer.handoff import EVALUATED, FITTED, PACKED, Evaluated, Fitted, Packed
+from finetune_trainer.model.network import Network, load, load_preprocessing, save
 from finetune_trainer.scoring import Score, contexts, score
 from finetune_trainer.stage import Run
 
@@ -141,3 +143,38 @@ def test_gpus_that_are_not_there_are_said_to_be_missing() -> None:
     with pytest.raises(TrainerError, match="2 GPUs were asked for, but MXNet finds 0") as error:
         contexts(devices=2)
     assert error.value.code == ExitCode.UnsupportedHardware
+
+
+def test_a_model_that_gives_no_numbers_has_no_accuracy(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, train=[0, 1], validation=[0, 0, 0, 1])
+    best = run.paths.job / "best"
+    shutil.copytree(run.paths.job / "model", best)
+    network = load(best)
+    weight, bias = mx.nd.ones((2, 8)) * np.inf, mx.nd.zeros(2)
+    save(
+        Network(
+            network.symbol, network.args | {"fc1_weight": weight, "fc1_bias": bias}, network.aux
+        ),
+        best,
+    )
+    files.write_json(
+        run.paths.job / FITTED, Fitted(directory=str(best), recipe="tutorial", epochs=1)
+    )
+    with pytest.raises(TrainerError) as error:
+        evaluate(run)
+    assert error.value.code == ExitCode.Diverged
+    assert not (run.paths.job / EVALUATED).exists()
+
+
+def test_an_accuracy_over_fewer_images_than_were_packed_is_refused(
+    fitted: Run, tmp_path: Path
+) -> None:
+    job = tmp_path / "job"
+    shutil.copytree(fitted.paths.job, job)
+    packed = files.read_json(job / PACKED, Packed)
+    status = msgspec.structs.replace(packed.status, validation_images=34)
+    files.write_json(job / PACKED, msgspec.structs.replace(packed, status=status))
+    run = dataclasses.replace(fitted, paths=dataclasses.replace(fitted.paths, job=job))
+    with pytest.raises(TrainerError, match="33 of 34") as error:
+        evaluate(run)
+    assert error.value.code == ExitCode.InvalidData

@@ -132,7 +132,7 @@ def test_a_full_volume_is_named_as_such(tmp_path: Path) -> None:
     os.symlink("/dev/full", tmp_path / f"out/flowers/.latest.json.{os.getpid()}.tmp")
     with pytest.raises(TrainerError, match="No space left") as error:
         export(run)
-    assert error.value.code == ExitCode.OutputNotWritable
+    assert error.value.code == ExitCode.InputOutputError
     assert "full" in error.value.hint
 
 

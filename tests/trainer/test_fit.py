@@ -3,25 +3,29 @@
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer import files, owner
+from finetune_trainer import files, owner, tasks
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.dataset.read import Reader
+from finetune_trainer.dataset.read import Reader, real_rows
+from finetune_trainer.features import Features
 from finetune_trainer.fit import fit
 from finetune_trainer.handoff import FITTED, Fitted
 from finetune_trainer.model.network import load, load_preprocessing
 from finetune_trainer.stage import Run
 
-from tests.trainer.networks import Reports, make_run
+from tests.trainer.networks import Reports, make_run, small_network
 
 TRAIN = [0, 1, 2] * 9
 VALIDATION = [0, 1, 2] * 3
@@ -310,3 +314,62 @@ def test_sigterm_ends_the_process_soon_with_143_after_saving(tmp_path: Path) -> 
         process.stdout.read()
         assert process.wait(timeout=10) == ExitCode.Interrupted
     assert list((tmp_path / "run/jobs/uid-1/checkpoints").glob("step-*/manifest.json"))
+
+
+def test_a_run_taken_over_hands_nothing_to_the_next_stage(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, train=[0, 1], validation=[0])
+    owner.claim(run.paths.job, "pod-2")
+    with pytest.raises(TrainerError, match="pod-2"):
+        run.hand_on(FITTED, Fitted(directory="best", recipe="tutorial", epochs=1))
+    assert not (run.paths.job / FITTED).exists()
+
+
+def test_a_pod_that_lost_the_run_leaves_its_successors_checkpoint_in_the_making(
+    tmp_path: Path,
+) -> None:
+    run, _ = make_run(tmp_path, train=[0, 1], validation=[0])
+    written = run.paths.job / "checkpoints/.step-00000004.abc/step-00000004"
+    written.mkdir(parents=True)
+    owner.claim(run.paths.job, "pod-2")
+    with pytest.raises(TrainerError, match="pod-2"):
+        fit(run)
+    assert written.is_dir()
+
+
+def test_the_last_checkpoint_is_handed_on(tmp_path: Path) -> None:
+    run, _ = make_run(
+        tmp_path, train=TRAIN, validation=VALIDATION, training=settings("tutorial", epochs=2)
+    )
+    for _ in ("fitted", "resumed"):
+        fit(run)
+        checkpoint = files.read_json(run.paths.job / FITTED, Fitted).checkpoint
+        assert checkpoint is not None
+        assert (checkpoint.epoch, checkpoint.step) == (2, 8)
+
+
+def test_a_fit_of_a_head_that_takes_a_second_does_not_fill_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    run, _ = make_run(
+        tmp_path, train=TRAIN, validation=VALIDATION, training=settings("features", epochs=25)
+    )
+    fit(run)
+    logged = re.findall(r"Epoch\[(\d+)\] Validation-accuracy", caplog.text)
+    assert logged == ["9", "19", "24"]
+
+
+def test_the_head_is_trained_without_a_second_copy_of_the_features() -> None:
+    count, width = 4000, 1280
+    random = np.random.default_rng(0)
+    rows = random.random((count, width), dtype=np.float32)
+    labels = np.arange(count) % 2
+    found = Features(rows, labels, rows[:10], labels[:10])
+    network = small_network(2)
+    task = tasks.on_features(network, found, batch_size=64, devices=[mx.cpu()])
+    tracemalloc.start()
+    seen = sum(real_rows(batch) for batch in task.batches(1))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seen == count
+    assert peak < rows.nbytes / 4

@@ -10,7 +10,9 @@ import pytest
 from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, Model, TrainerError
 from finetune_trainer.handoff import BUILT, Built
-from finetune_trainer.model import build, catalogue, convert
+from finetune_trainer.model import catalogue
+from finetune_trainer.model.build import build
+from finetune_trainer.model.convert import convert
 from finetune_trainer.model.network import load
 from finetune_trainer.stage import Run
 

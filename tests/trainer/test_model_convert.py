@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.model import catalogue, convert, efficientnet, torch_file
+from finetune_trainer.model import catalogue, efficientnet, torch_file
+from finetune_trainer.model.convert import convert
 from finetune_trainer.model.network import PREPROCESSING, Network, load, load_preprocessing
 from PIL import Image, ImageDraw
 

@@ -90,10 +90,11 @@ def test_a_folder_that_may_not_be_read_is_a_matter_of_permissions(tmp_path: Path
         os.chmod(name, 0o755)
         photos = make_photos(Path(name, "photos"), {"rose": 1})
         photos.chmod(0)
-        with as_ordinary_user():
-            error = fail(tmp_path, f"file://{photos}")
-    assert error.code == ExitCode.PermissionDenied
-    assert error.message.endswith(f"may not read {photos}")
+        run = make_run(tmp_path, source={"uri": f"file://{photos}"}).run
+        with as_ordinary_user(), pytest.raises(TrainerError) as caught:
+            fetch(run)
+    assert caught.value.code == ExitCode.PermissionDenied
+    assert caught.value.message.endswith(f"may not read {photos}")
 
 
 def test_an_archive_on_a_claim_is_unpacked_once(tmp_path: Path) -> None:
@@ -128,3 +129,14 @@ def test_an_archive_with_another_digest_is_refused(tmp_path: Path) -> None:
 def test_a_digest_of_a_folder_is_refused(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"rose": 1})
     assert fail(tmp_path, f"file://{photos}", sha256="0" * 64).code == ExitCode.InvalidSpec
+
+
+@pytest.mark.parametrize("name", ["my photos", "50% #1?", "bl\u00fcten"])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    photos = make_photos(tmp_path / name, {"rose": 1})
+    assert fetched(make_run(tmp_path, source={"uri": photos.as_uri()})).train == str(photos)
+
+
+def test_an_escaped_way_out_of_the_claim_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "claims/photos").mkdir(parents=True)
+    assert fail(tmp_path, "pvc://photos/%2e%2e/secrets").code == ExitCode.InvalidSpec

@@ -21,7 +21,7 @@ def unpack(archive: Path) -> Path:
         archive,
         content,
         field="dataset.source",
-        run=make_run(archive.parent, source={"uri": "x"}).run,
+        run=make_run(archive.parent.parent / "workspace", source={"uri": "x"}).run,
     )
     return content
 

@@ -346,3 +346,18 @@ def test_an_evil_archive_leaves_nothing_in_the_workspace(tmp_path: Path, site: S
     assert error.code == ExitCode.InvalidData
     assert "photos/cat/evil.jpg" in error.message
     assert not [path for path in (tmp_path / "fetched").iterdir() if path.suffix != ".lock"]
+
+
+def test_an_address_with_spaces_and_letters_of_any_kind_is_asked_for(
+    site: Site, tmp_path: Path
+) -> None:
+    url = site.url.replace("photos.tar", "my bl\u00fcten.tar")
+    error = fail(tmp_path, dataclasses.replace(site, url=url))
+    assert error.code == ExitCode.InputNotFound
+
+
+@pytest.mark.parametrize("uri", ["https://host:port/photos.zip", "https://[host/photos.zip"])
+def test_an_address_that_cannot_be_is_the_users_to_correct(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainerError, match=r"dataset\.source") as error:
+        fetch(make_run(tmp_path, source={"uri": uri}).run)
+    assert error.value.code == ExitCode.InvalidSpec

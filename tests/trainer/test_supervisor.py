@@ -3,13 +3,21 @@
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
+from finetune_trainer.board import Board
 from finetune_trainer.contract import ExitCode
+from finetune_trainer.display import PlainDisplay
+from finetune_trainer.job import parse_job
+from finetune_trainer.signals import Signals
+from finetune_trainer.supervisor import Supervisor
+from finetune_trainer.termination import reference
 
 from tests.trainer.pods import make_job, start_pod, wait_until
+from tests.trainer.small_stages import table
 
 FAILURES = [
     code for code in ExitCode if code not in (ExitCode.Complete, ExitCode.AccuracyBelowMinimum)
@@ -229,3 +237,54 @@ def test_a_workspace_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert pod.wait() == ExitCode.PermissionDenied
     assert pod.termination.error is not None
     assert "/sys/workspace" in pod.termination.error.message
+
+
+def test_a_result_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    pod = start_pod(tmp_path, "fetch=succeed")
+    pod.wait()
+    (pod.job_directory / "result.json").write_text('{"accuracy": 1')
+    assert start_pod(tmp_path, "fetch=succeed").wait() == 0
+    assert "result.json is passed over" in pod.log
+
+
+def test_a_stall_shows_the_last_lines_that_its_hint_names(tmp_path: Path) -> None:
+    pod = start_pod(tmp_path, "fit=wait", FINETUNE_STALL_SECONDS="1")
+    pod.wait()
+    assert pod.termination.error is not None
+    assert "waiting" in pod.termination.error.log_tail
+
+
+def test_two_interrupts_at_once_are_an_interruption_not_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    job = parse_job(json.dumps(make_job()))
+    stages = table("fetch=ignore_sigterm")
+
+    class Impatient(PlainDisplay):
+        def say(self, text: str) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with Signals() as signals:
+        ending = Supervisor(
+            job=job,
+            environment={
+                "FINETUNE_JOB": json.dumps(make_job()),
+                "FINETUNE_WORKSPACE": str(tmp_path),
+            },
+            board=Board(reference(job), stages=stages),
+            console=Impatient(),
+            signals=signals,
+            stages=stages,
+        ).run()
+    assert signals.hurry
+    assert ending.code == ExitCode.Interrupted
+
+
+def test_what_a_killed_attempt_left_half_written_is_cleared(tmp_path: Path) -> None:
+    pod = start_pod(tmp_path, "fetch=raise_bug")
+    pod.wait()
+    (pod.job_directory / ".best.k1ll3d/best").mkdir(parents=True)
+    start_pod(tmp_path, "fetch=succeed").wait()
+    assert not list(pod.job_directory.glob(".best*"))

@@ -18,7 +18,7 @@ import mxnet as mx
 
 from finetune_trainer import files
 from finetune_trainer.contract import CheckpointStatus, Struct
-from finetune_trainer.model.network import PARAMS, load_params, save_params
+from finetune_trainer.model.network import PARAMS, load_params, save_arrays, save_params
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Checkpoints:
     directory: Path
     fingerprint: str
     check: Callable[[], None]
-    """Raises if another pod owns the run; called right before each rename."""
+    """Raises if another pod owns the run; called before anything is renamed or removed."""
 
     def save(self, module: mx.mod.Module, at: Checkpoint) -> CheckpointStatus:
         """Save the module as it is now and drop all but the newest checkpoints."""
@@ -72,7 +72,7 @@ class Checkpoints:
         with files.whole_directory(path, check=self.check) as staged:
             args, aux = module.get_params()
             save_params(args, aux, staged / PARAMS)
-            mx.nd.save(str(staged / STATES), _states_by_name(module))
+            save_arrays(staged / STATES, _states_by_name(module))
             digests = {name: files.sha256_of(staged / name) for name in (PARAMS, STATES)}
             manifest = Manifest(
                 fingerprint=self.fingerprint, status=status, batches=at.batches, files=digests
@@ -84,6 +84,7 @@ class Checkpoints:
 
     def newest(self) -> Checkpoint | None:
         """Return the newest checkpoint that is whole and of this fit."""
+        self.check()
         files.clear_leftovers(self.directory)
         for path in self._all():
             try:

@@ -37,7 +37,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     parser.add_argument("manifest", type=Path, help="YAML file with one FineTuneJob")
-    parser.add_argument("--data", type=Path, help="photos, in place of dataset.source")
+    parser.add_argument(
+        "--data", type=Path, help="photos: a folder or an archive, in place of dataset.source"
+    )
     parser.add_argument(
         "--validation-data", type=Path, help="photos, in place of dataset.validationSource"
     )

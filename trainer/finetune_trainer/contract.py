@@ -15,7 +15,7 @@ Decimal = Annotated[
     str,
     Meta(
         pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$",
-        max_length=20,
+        max_length=19,
         extra={
             "cel": (
                 (
@@ -30,7 +30,7 @@ Fraction = Annotated[
     str,
     Meta(
         pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$",
-        max_length=20,
+        max_length=11,
         extra={
             "cel": (
                 (
@@ -53,7 +53,28 @@ Sha256 = Annotated[
 ]
 Rules = tuple[tuple[str, str], ...]
 """CEL rules of the CRD, each with the message the user reads."""
-Uri = Annotated[str, Meta(min_length=1, max_length=1024)]
+_SUBDOMAIN = "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_CLAIM = f"pvc://{_SUBDOMAIN}(/.*)?"
+_ARCHIVE = "https?://[^/].*"
+Uri = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=1024,
+        extra={
+            "cel": (
+                (
+                    "!self.matches('(^|/)[.][.](/|$)')",
+                    "must not contain '..': name the folder itself",
+                ),
+                (
+                    "!self.matches('[[:cntrl:]]')",
+                    "must not contain line breaks or other control characters: remove them",
+                ),
+            )
+        },
+    ),
+]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
@@ -64,7 +85,21 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
 class SecretRef(Struct, forbid_unknown_fields=True):
     """A Secret in the job's namespace."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=253)]
+    name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=253,
+            extra={
+                "cel": (
+                    (
+                        f"self.matches('^{_SUBDOMAIN}$')",
+                        "must be the name of a Secret: lower-case letters, digits, '-' and '.'",
+                    ),
+                )
+            },
+        ),
+    ]
     """Name of the Secret."""
 
 
@@ -81,16 +116,27 @@ class Source(Struct, forbid_unknown_fields=True):
 
     cel: ClassVar[Rules] = (
         (
-            "self.uri.matches('^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/.*)?|https?://[^/].*)$')",
-            "uri must be pvc://CLAIM/PATH, or https:// of an archive; file:// is for local runs",
+            f"self.uri.matches('^({_CLAIM}|{_ARCHIVE}|file://.*)$')",
+            "uri must be pvc://CLAIM/PATH with the name of a PersistentVolumeClaim, or https:// of "
+            "an archive",
         ),
         (
-            "!self.uri.matches('(^|/)[.][.](/|$)')",
-            "uri must not contain '..': name the folder itself",
+            "!self.uri.startsWith('file://')",
+            "uri is file://, which is for local runs: put the files into a claim and write "
+            "pvc://CLAIM/PATH",
         ),
         (
             "!self.uri.startsWith('http://') || has(self.sha256)",
-            "http:// can be tampered with: use https://, or set sha256",
+            "uri is http://, which can be tampered with: use https://, or set sha256",
+        ),
+        (
+            "!self.uri.matches('^https?://[^/]*@')",
+            "uri must not contain a password: put USERNAME and PASSWORD into a Secret and name it "
+            "in secretRef",
+        ),
+        (
+            "!has(self.secretRef) || self.uri.startsWith('https://')",
+            "secretRef is for https:// only: remove it",
         ),
     )
 
@@ -98,7 +144,24 @@ class Source(Struct, forbid_unknown_fields=True):
 class Model(Struct, forbid_unknown_fields=True):
     """The pretrained network whose last layer is replaced."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=63)] | None = None
+    name: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=63,
+                extra={
+                    "cel": (
+                        (
+                            "self.matches('^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$')",
+                            "must be an entry of the model catalogue, such as efficientnet-lite0",
+                        ),
+                    )
+                },
+            ),
+        ]
+        | None
+    ) = None
     """Entry of the trainer's model catalogue."""
 
     cel: ClassVar[Rules] = (("has(self.name)", "set model.name, such as efficientnet-lite0"),)
@@ -159,18 +222,46 @@ class Dataset(Struct, forbid_unknown_fields=True):
     bad_images: BadImages = msgspec.field(default_factory=BadImages)
     """What to do with unreadable files."""
 
+    cel: ClassVar[Rules] = (
+        (
+            "!has(self.validationSource) || !has(self.split) || "
+            "!(has(self.split.trainPerClass) || has(self.split.trainFraction))",
+            "with validationSource nothing is split off: remove split.trainPerClass and "
+            "split.trainFraction, or validationSource",
+        ),
+    )
+
 
 class Optimizer(Struct, forbid_unknown_fields=True):
     """The optimizer; what is not set is the recipe's."""
 
     name: Literal["sgd", "nag", "adam"] | None = None
     """MXNet's name of the optimizer."""
-    learning_rate: Decimal | None = None
+    learning_rate: (
+        Annotated[
+            Decimal,
+            Meta(extra={"cel": (("self.matches('[1-9]')", 'must be above 0, such as "0.01"'),)}),
+        ]
+        | None
+    ) = None
     """Learning rate."""
-    momentum: Decimal | None = None
+    momentum: (
+        Annotated[
+            Decimal,
+            Meta(extra={"cel": (("!self.matches('^0*[1-9]')", 'must be below 1, such as "0.9"'),)}),
+        ]
+        | None
+    ) = None
     """Momentum of sgd and nag."""
     weight_decay: Decimal | None = None
     """Weight decay (MXNet's wd)."""
+
+    cel: ClassVar[Rules] = (
+        (
+            "!has(self.momentum) || !has(self.name) || self.name in ['sgd', 'nag']",
+            "momentum is of sgd and nag: remove it, or choose one of them",
+        ),
+    )
 
 
 class Training(Struct, forbid_unknown_fields=True):
@@ -199,9 +290,8 @@ class Output(Struct, forbid_unknown_fields=True):
 
     cel: ClassVar[Rules] = (
         (
-            "self.uri.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/.*)?$')"
-            " && !self.uri.matches('(^|/)[.][.](/|$)')",
-            "uri must be pvc://CLAIM/PATH without '..'",
+            f"self.uri.matches('^{_CLAIM}$')",
+            "uri must be pvc://CLAIM/PATH with the name of a PersistentVolumeClaim",
         ),
     )
 

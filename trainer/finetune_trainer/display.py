@@ -15,7 +15,6 @@ from finetune_trainer.supervisor import Console
 
 _LINE_BYTES = 4096
 _SECONDS_BETWEEN_LINES = 5
-Display = Console
 
 
 @contextlib.contextmanager
@@ -27,8 +26,9 @@ def open_display() -> Iterator[Console]:
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
+        # Of fixed width, or the bar would jump with every stage and note.
+        TextColumn("{task.description:<8}"),
+        BarColumn(bar_width=20),
         TaskProgressColumn(),
         TextColumn("{task.fields[details]}"),
     )

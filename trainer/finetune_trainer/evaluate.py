@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from finetune_trainer import files, threads
-from finetune_trainer.contract import Metric
+from finetune_trainer.contract import ExitCode, Metric, TrainerError
 from finetune_trainer.dataset.read import Reader
 from finetune_trainer.handoff import EVALUATED, FITTED, PACKED, Evaluated, Fitted, Packed
 from finetune_trainer.model.network import load, load_preprocessing
@@ -35,9 +35,10 @@ def evaluate(run: Run) -> None:
         score.add(probabilities, labels)
         seen += np.bincount(labels, minlength=len(seen))
         run.reporter.progress(step=step + 1, fraction=score.total / packed.status.validation_images)
+    _check(score, images=packed.status.validation_images)
     metrics = _metrics(score, seen.max() / score.total)
-    files.write_json(
-        run.paths.job / EVALUATED,
+    run.hand_on(
+        EVALUATED,
         Evaluated(
             correct=score.correct,
             total=score.total,
@@ -46,6 +47,22 @@ def evaluate(run: Run) -> None:
         ),
     )
     run.reporter.progress(fraction=1.0, metrics=metrics)
+
+
+def _check(score: Score, *, images: int) -> None:
+    """Raise if the count is no accuracy of the model."""
+    if score.total != images:
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"{score.total} of {images} validation images are left in the packed data",
+            "Delete the packed data from the workspace, so that it is made again.",
+        )
+    if not score.is_finite:
+        raise TrainerError(
+            ExitCode.Diverged,
+            "The fitted network gives no numbers for the validation images",
+            "Lower training.optimizer.learningRate.",
+        )
 
 
 def _metrics(score: Score, majority: float) -> tuple[Metric, ...]:

@@ -6,10 +6,10 @@
 import errno
 import hashlib
 import shutil
+import tempfile
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-from finetune_trainer import files, owner
+from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, OutputStatus, Struct, TrainerError
 from finetune_trainer.handoff import EVALUATED, EXPORTED, FITTED, Evaluated, Exported, Fitted
 from finetune_trainer.stage import Run
@@ -48,7 +48,7 @@ class Latest(Struct):
 def export(run: Run) -> None:
     """Copy the fitted model, with its metrics and digests, to the output."""
     if run.job.output is None:
-        files.write_json(run.paths.job / EXPORTED, Exported())
+        run.hand_on(EXPORTED, Exported())
         return
     uri = f"{run.job.output.uri.rstrip('/')}/{run.job.name}/{run.job.uid}"
     parent = _directory(run.job.output.uri, run) / run.job.name
@@ -59,24 +59,34 @@ def export(run: Run) -> None:
     except OSError as error:
         raise _not_written(uri, error) from error
     status = OutputStatus(uri=uri, digest=manifest.digest)
-    files.write_json(run.paths.job / EXPORTED, Exported(status=status))
+    run.hand_on(EXPORTED, Exported(status=status))
+
+
+def check_output(run: Run) -> None:
+    """Raise if the output cannot be written to; leaves nothing there."""
+    if run.job.output is None:
+        return
+    directory = _directory(run.job.output.uri, run)
+    there = next(path for path in (directory, *directory.parents) if path.exists())
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise _not_written(run.job.output.uri, error) from error
 
 
 def _write(run: Run, best: Path, evaluated: Evaluated, *, parent: Path) -> Manifest:
     metrics = {metric.name: float(metric.value) for metric in evaluated.metrics}
     metrics["accuracy"] = float(evaluated.accuracy)
 
-    def check() -> None:
-        owner.check(run.paths.job, run.job.pod_uid)
-
     files.clear_leftovers(parent, run.job.uid)
-    with files.whole_directory(parent / run.job.uid, check=check) as staged:
+    with files.whole_directory(parent / run.job.uid, check=run.check_owner) as staged:
         for source, name in NAMES.items():
             shutil.copyfile(best / source, staged / name)
         files.write_json(staged / METRICS, metrics)
         manifest = _manifest(run, staged)
         files.write_json(staged / MANIFEST, manifest)
     latest = Latest(uid=run.job.uid, digest=manifest.digest, accuracy=metrics["accuracy"])
+    run.check_owner()
     files.write_json(parent / LATEST, latest)
     return manifest
 
@@ -94,31 +104,30 @@ def _manifest(run: Run, directory: Path) -> Manifest:
 
 
 def _directory(uri: str, run: Run) -> Path:
-    """Return the local directory that `pvc://CLAIM/PATH` or `file:///PATH` names."""
-    parts = urlsplit(uri)
-    path = Path(unquote(parts.path).lstrip("/"))
-    if parts.scheme not in ("pvc", "file") or ".." in path.parts:
+    if not uri.startswith(("pvc://", "file://")):
         raise TrainerError(
             ExitCode.InvalidSpec,
             f"output.uri: {uri!r} cannot be written to",
-            "use pvc://CLAIM/PATH without '..'",
+            "Use pvc://CLAIM/PATH.",
         )
-    return run.paths.claims / parts.netloc / path if parts.scheme == "pvc" else Path("/", path)
+    return run.paths.local(uri, field="output.uri")
 
 
 _HINTS = {
-    errno.EACCES: "the volume must be writable for the trainer's user: see fsGroup",
-    errno.EPERM: "the volume must be writable for the trainer's user: see fsGroup",
-    errno.EROFS: "the volume is mounted read-only: use another claim for output.uri",
-    errno.ENOSPC: "the volume is full: make room, or use a larger claim",
-    errno.EDQUOT: "the volume's quota is used up: make room, or use a larger claim",
-    errno.ENOTDIR: "a file is in the way: use another path",
+    errno.EACCES: "The volume must be writable for the trainer's user: see fsGroup.",
+    errno.EPERM: "The volume must be writable for the trainer's user: see fsGroup.",
+    errno.EROFS: "The volume is mounted read-only: use another claim for output.uri.",
+    errno.ENOSPC: "The volume is full: make room, or use a larger claim.",
+    errno.EDQUOT: "The volume's quota is used up: make room, or use a larger claim.",
+    errno.ENOTDIR: "A file is in the way: use another path.",
 }
 
 
 def _not_written(uri: str, error: OSError) -> TrainerError:
+    # What is full today may have room at the next attempt; what is closed stays closed.
+    passing = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
     return TrainerError(
-        ExitCode.OutputNotWritable,
+        ExitCode.InputOutputError if passing else ExitCode.OutputNotWritable,
         f"output.uri: the model could not be written to {uri}: {error.strerror or error}",
-        _HINTS.get(error.errno or 0, "the model is kept in the workspace"),
+        _HINTS.get(error.errno or 0, "The model is kept in the workspace."),
     )

@@ -5,7 +5,23 @@ import errno
 from finetune_trainer.contract import ExitCode, TrainerError
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FAILING = frozenset({errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN})
+"""A disk's, and a network file system's."""
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+_DEVICE_ERRORS = {
+    "out of memory": TrainerError(
+        ExitCode.DeviceOutOfMemory,
+        "The GPU has too little memory for a batch",
+        "Lower training.batchSizePerDevice.",
+    ),
+    "no kernel image": TrainerError(
+        ExitCode.UnsupportedHardware,
+        "This GPU is too new or too old for MXNet's CUDA kernels",
+        "Use V100, T4, A100, A10 or L4, or train without GPUs.",
+    ),
+}
+"""By CUDA's words for what went wrong."""
 
 
 def explain(exception: Exception) -> TrainerError:
@@ -25,10 +41,10 @@ def explain(exception: Exception) -> TrainerError:
                 f"No space is left for {exception.filename or 'a file'}: {exception.strerror}",
                 "Use a larger workspace, or delete what is not needed from it.",
             )
-        case OSError(errno=errno.EIO):
+        case OSError(errno=number) if number in _FAILING:
             return TrainerError(
                 ExitCode.InputOutputError,
-                f"{exception.filename or 'A file'}: input/output error",
+                f"{exception.filename or 'A file'}: {exception.strerror}",
                 "The volume or its storage is failing: see the events of the volume claim.",
             )
         case OSError(errno=number) if number in _REFUSED:
@@ -38,6 +54,10 @@ def explain(exception: Exception) -> TrainerError:
                 "The files must be open to the trainer's user: "
                 "see trainer.securityContext.runAsUser and fsGroup.",
             )
+    if type(exception).__name__ == "MXNetError":  # by name: nothing here may import MXNet
+        for words, error in _DEVICE_ERRORS.items():
+            if words in str(exception):
+                return error
     return TrainerError(
         ExitCode.InternalError,
         f"{type(exception).__name__}: {exception}",

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import logging
-import os
+import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,15 +20,18 @@ from finetune_trainer.scoring import outputs
 
 log = logging.getLogger(__name__)
 
+Rows = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
 
 @dataclasses.dataclass(frozen=True)
 class Features:
     """One row for each view of each image."""
 
-    train: NDArray[np.float32]
-    train_labels: NDArray[np.int64]
-    validation: NDArray[np.float32]
-    validation_labels: NDArray[np.int64]
+    train: Rows
+    train_labels: Labels
+    validation: Rows
+    validation_labels: Labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,19 +60,13 @@ def cached(extraction: Extraction, contexts: list[Any], *, seen: Callable[[int],
 
     `seen` is called with the number of images of each batch; it may raise to stop.
     """
-    directory = extraction.train.record.parent / "features"
-    path = directory / f"{extraction.key()}.npz"
+    path = extraction.train.record.parent / "features" / f"{extraction.key()}.npz"
     if (found := _load(path)) is not None:
         log.info("features: read from %s", path)
         return found
     features = _extract(extraction, contexts, seen)
-    directory.mkdir(exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        np.savez(file, **dataclasses.asdict(features))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with files.whole_file(path) as file:
+        np.savez(file, **vars(features))
     return features
 
 
@@ -85,21 +82,24 @@ def _load(path: Path) -> Features | None:
 
 
 def _extract(extraction: Extraction, contexts: list[Any], seen: Callable[[int], None]) -> Features:
-    def look(batches: mx.io.DataIter) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        rows, labels = [], []
-        for values, classes in outputs(extraction.trunk, batches, contexts):
-            rows.append(values.reshape(len(values), -1))
-            labels.append(classes)
-            seen(len(values))
-        return np.concatenate(rows), np.concatenate(labels)
+    train, size = extraction.train, extraction.train.input_size
+    _, (shape,), _ = extraction.trunk.symbol.infer_shape(data=(1, 3, size, size))
 
-    views = [look(extraction.train.centre())]
-    for view in range(1, extraction.views):
-        views.append(look(extraction.train.crops(seed=extraction.seed + view)))
-    validation, validation_labels = look(extraction.validation.centre())
+    def look(passes: list[mx.io.DataIter], images: int) -> tuple[Rows, Labels]:
+        # Filled in place: of a large data set there is room for one copy.
+        rows = np.empty((len(passes) * images, math.prod(shape)), np.float32)
+        labels = np.empty(len(rows), np.int64)
+        end = 0
+        for batches in passes:
+            for values, classes in outputs(extraction.trunk, batches, contexts):
+                start, end = end, end + len(values)
+                rows[start:end] = values.reshape(len(values), -1)
+                labels[start:end] = classes
+                seen(len(values))
+        return rows, labels
+
+    crops = [train.crops(seed=extraction.seed + view) for view in range(1, extraction.views)]
     return Features(
-        train=np.concatenate([rows for rows, _ in views]),
-        train_labels=np.concatenate([labels for _, labels in views]),
-        validation=validation,
-        validation_labels=validation_labels,
+        *look([train.centre(), *crops], train.images),
+        *look([extraction.validation.centre()], extraction.validation.images),
     )

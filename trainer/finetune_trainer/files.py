@@ -10,23 +10,36 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that no reader ever sees a part of it, even after a crash."""
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file that becomes `path` when the block ends well: no reader ever sees a part of it,
+    even after a crash, and one that could not be written takes no room.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_directory(path.parent)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a whole file."""
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def sync_directory(path: Path) -> None:
@@ -66,7 +79,8 @@ def sync_filesystem(path: Path) -> None:
     """Make all that was written to the file system of `path` durable: for thousands of files."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        ctypes.CDLL(None).syncfs(descriptor)
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+            raise OSError(number := ctypes.get_errno(), os.strerror(number), str(path))
     finally:
         os.close(descriptor)
 

@@ -3,7 +3,6 @@
 The validation images choose nothing here: the model is that of the last epoch.
 """
 
-import functools
 import hashlib
 import itertools
 import logging
@@ -14,9 +13,9 @@ from pathlib import Path
 import msgspec
 import mxnet as mx
 
-from finetune_trainer import features, files, owner, recipes, tasks, threads
+from finetune_trainer import features, files, recipes, tasks, threads
 from finetune_trainer.checkpoint import Checkpoint, Checkpoints, restore_states
-from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.contract import CheckpointStatus, ExitCode, TrainerError
 from finetune_trainer.dataset.read import Reader, real_rows
 from finetune_trainer.handoff import BUILT, FITTED, PACKED, Built, Fitted, Packed
 from finetune_trainer.model import network as model_files
@@ -46,71 +45,113 @@ def fit(run: Run) -> None:
     built = files.read_json(run.paths.job / BUILT, Built)
     recipe = recipes.choose(run.job.training, devices=run.devices)
     log.info("recipe %s: %s", recipe.name, recipe.reason)
-    check = functools.partial(owner.check, run.paths.job, run.job.pod_uid)
     with Signals() as signals:
         work = Work(run.reporter, signals, total=_units(recipe, packed))
         task = _task(run, packed, built, recipe, work)
-        checkpoints = Checkpoints(
-            run.paths.job / "checkpoints", _fingerprint(recipe, packed, built), check
-        )
-        network = train(task, recipe, checkpoints=checkpoints, work=work)
+        fingerprint = _fingerprint(recipe, packed, built)
+        checkpoints = Checkpoints(run.paths.job / "checkpoints", fingerprint, run.check_owner)
+        network, checkpoint = train(task, recipe, checkpoints=checkpoints, work=work)
     best = run.paths.job / "best"
-    with files.whole_directory(best, check=check) as staged:
+    with files.whole_directory(best, check=run.check_owner) as staged:
         _save(run, network, packed=packed, built=built, directory=staged)
-    files.write_json(
-        run.paths.job / FITTED,
-        Fitted(directory=str(best), recipe=recipe.name, epochs=recipe.epochs),
+    run.hand_on(
+        FITTED,
+        Fitted(
+            directory=str(best), recipe=recipe.name, epochs=recipe.epochs, checkpoint=checkpoint
+        ),
     )
 
 
-def train(task: Task, recipe: Recipe, *, checkpoints: Checkpoints, work: Work) -> Network:
-    """Run what is left of the epochs and return the whole network of the last one."""
+def train(
+    task: Task, recipe: Recipe, *, checkpoints: Checkpoints, work: Work
+) -> tuple[Network, CheckpointStatus | None]:
+    """Run what is left of the epochs; return the whole network of the last one and its
+    checkpoint.
+    """
     start = checkpoints.newest() or Checkpoint()
-    module = _module(task, recipe, start)
     if start.status:
         log.info("resumed at epoch %d", start.epoch)
         work.reporter.checkpoint(start.status)
         work.skip_to(work.total * start.epoch / recipe.epochs)
-    step, saved = start.step, time.monotonic()
-
-    def looked_at(rows: int) -> None:
-        work.advance(rows * task.cost / TRAINING_COST)
-
+    loop = _Loop(task, recipe, start=start, checkpoints=checkpoints, work=work)
     for epoch in range(start.epoch, recipe.epochs):
+        loop.run_epoch(epoch)
+    return task.whole(loop.network), loop.status
+
+
+class _Loop:
+    """A fit on its way from checkpoint to checkpoint."""
+
+    def __init__(
+        self,
+        task: Task,
+        recipe: Recipe,
+        *,
+        start: Checkpoint,
+        checkpoints: Checkpoints,
+        work: Work,
+    ) -> None:
+        self._task, self._recipe, self._start = task, recipe, start
+        self._checkpoints, self._work = checkpoints, work
+        self._module = _module(task, recipe, start)
+        self._step, self._saved = start.step, time.monotonic()
+        self.status = start.status
+        """The newest checkpoint's."""
+
+    @property
+    def network(self) -> Network:
+        """The task's network as it is now."""
+        return Network(self._task.network.symbol, *self._module.get_params())
+
+    def run_epoch(self, epoch: int) -> None:
+        """Train on all images, save and measure."""
+        task, recipe, work = self._task, self._recipe, self._work
+        began = time.monotonic()
         work.note = f"epoch {epoch + 1} of {recipe.epochs}"
+        seen = self._train_batches(epoch)
+        # Each device has its own BatchNorm statistics. Their mean becomes everyone's now, so that
+        # going on from the checkpoint is the same as going on.
+        self._module.set_params(*self._module.get_params())
+        network = self.network
+        _stop_if_diverged(is_finite(network), recipe, epoch=epoch)
+        is_mark = (epoch + 1) % recipe.checkpoint_epochs == 0 or epoch + 1 == recipe.epochs
+        if is_mark:
+            self._save(Checkpoint(epoch=epoch + 1, step=self._step))
+        seconds = time.monotonic() - began
+        validation = score(network, task.validation(), task.devices, seen=self._looked_at)
+        if is_mark:
+            log.info("Epoch[%d] Train-accuracy=%.6f", epoch, seen.accuracy)
+            log.info("Epoch[%d] Time cost=%.3f", epoch, seconds)
+            log.info("Epoch[%d] Validation-accuracy=%.6f", epoch, validation.accuracy)
+        work.report(accuracy=validation.accuracy, loss=seen.cross_entropy)
+
+    def _train_batches(self, epoch: int) -> Score:
+        recipe, start, module = self._recipe, self._start, self._module
         began, seen = time.monotonic(), Score()
         done = start.batches if epoch == start.epoch else 0
         # Order and crops follow from the epoch, dropout from the step: a resumed run gets the same.
-        batches = task.batches(_seed(recipe, f"epoch {epoch}"))
+        batches = self._task.batches(_seed(recipe, f"epoch {epoch}"))
         for number, batch in enumerate(itertools.islice(batches, done, None), start=done + 1):
-            mx.random.seed(_seed(recipe, f"step {step}"))
+            mx.random.seed(_seed(recipe, f"step {self._step}"))
             module.forward_backward(batch)
             module.update()
-            step += 1
+            self._step += 1
             probabilities = module.get_outputs()[0].asnumpy()[: real_rows(batch)]
             seen.add(probabilities, labels_of(batch))
             _stop_if_diverged(seen.is_finite, recipe, epoch=epoch)
-            if work.stopping or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                at = Checkpoint(epoch=epoch, batches=number, step=step)
-                work.reporter.checkpoint(checkpoints.save(module, at))
-                saved = time.monotonic()
+            if self._work.stopping or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+                self._save(Checkpoint(epoch=epoch, batches=number, step=self._step))
             speed = seen.total / (time.monotonic() - began)
-            work.advance(len(probabilities) * task.cost, images_per_second=speed)
-        # Each device has its own BatchNorm statistics. Their mean becomes everyone's now, so that
-        # going on from the checkpoint is the same as going on.
-        module.set_params(*module.get_params())
-        network = Network(task.network.symbol, *module.get_params())
-        _stop_if_diverged(is_finite(network), recipe, epoch=epoch)
-        if (epoch + 1) % recipe.checkpoint_epochs == 0 or epoch + 1 == recipe.epochs:
-            at = Checkpoint(epoch=epoch + 1, step=step)
-            work.reporter.checkpoint(checkpoints.save(module, at))
-            saved = time.monotonic()
-        log.info("Epoch[%d] Train-accuracy=%.6f", epoch, seen.accuracy)
-        log.info("Epoch[%d] Time cost=%.3f", epoch, time.monotonic() - began)
-        validation = score(network, task.validation(), task.devices, seen=looked_at)
-        log.info("Epoch[%d] Validation-accuracy=%.6f", epoch, validation.accuracy)
-        work.report(accuracy=validation.accuracy, loss=seen.cross_entropy)
-    return task.whole(Network(task.network.symbol, *module.get_params()))
+            self._work.advance(len(probabilities) * self._task.cost, images_per_second=speed)
+        return seen
+
+    def _save(self, at: Checkpoint) -> None:
+        self.status = self._checkpoints.save(self._module, at)
+        self._work.reporter.checkpoint(self.status)
+        self._saved = time.monotonic()
+
+    def _looked_at(self, rows: int) -> None:
+        self._work.advance(rows * self._task.cost / TRAINING_COST)
 
 
 def _module(task: Task, recipe: Recipe, start: Checkpoint) -> mx.mod.Module:

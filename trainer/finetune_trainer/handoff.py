@@ -1,6 +1,13 @@
 """The files by which one stage hands its work to the next, in the job's directory."""
 
-from finetune_trainer.contract import DatasetStatus, Metric, ModelStatus, OutputStatus, Struct
+from finetune_trainer.contract import (
+    CheckpointStatus,
+    DatasetStatus,
+    Metric,
+    ModelStatus,
+    OutputStatus,
+    Struct,
+)
 
 FETCHED = "fetched.json"
 PACKED = "packed.json"
@@ -59,7 +66,8 @@ class Fitted(Struct):
     directory: str
     recipe: str
     epochs: int
-    metrics: tuple[Metric, ...] = ()
+    checkpoint: CheckpointStatus | None = None
+    """The newest, which is of this model."""
 
 
 class Evaluated(Struct):

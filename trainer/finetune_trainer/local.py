@@ -1,22 +1,26 @@
 """`finetune-trainer run`: a FineTuneJob manifest on this machine, by the code that runs in pods."""
 
+import contextlib
 import dataclasses
 import hashlib
-import os
 import shutil
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from finetune_trainer.board import Board
-from finetune_trainer.contract import ExitCode, Job, Output, Source, TrainerError
-from finetune_trainer.display import Display, open_display
+from finetune_trainer.contract import ExitCode, Job, Output, Result, Source, TrainerError
+from finetune_trainer.display import open_display
+from finetune_trainer.files import read_json
+from finetune_trainer.handoff import RESULT
 from finetune_trainer.manifest import Manifest, Spec, read_manifest
 from finetune_trainer.pipeline import STAGES, Stage, paths_from
 from finetune_trainer.signals import Signals
-from finetune_trainer.supervisor import Supervisor
+from finetune_trainer.stage import Paths
+from finetune_trainer.supervisor import Console, Supervisor
 from finetune_trainer.termination import Ending, reference
 
 _NAMESPACE = uuid.UUID("7f0d5f0e-6d0b-5b59-9a52-3f1f2ff3c1de")
@@ -38,6 +42,7 @@ def run_local(path: Path, choices: Choices, *, stages: tuple[Stage, ...] = STAGE
     try:
         manifest = read_manifest(path)
         job = localize(manifest, choices)
+        _make_workspace(choices.workspace)
     except TrainerError as error:
         print(f"{path}: {error.message}\n{error.hint}".rstrip(), file=sys.stderr)
         return error.code
@@ -55,14 +60,13 @@ def localize(manifest: Manifest, choices: Choices) -> Job:
     The uid is the same for the same manifest, folders and photos, so that a second run goes on
     where the first was stopped.
     """
-    spec = manifest.spec
+    spec, given = manifest.spec, manifest.spec.dataset
     dataset = msgspec.structs.replace(
-        spec.dataset,
-        source=_local("dataset.source", spec.dataset.source, choices.data, "--data"),
-        validation_source=spec.dataset.validation_source
-        and _local(
+        given,
+        source=_local("dataset.source", given.source, choices.data, "--data") or given.source,
+        validation_source=_local(
             "dataset.validationSource",
-            spec.dataset.validation_source,
+            given.validation_source,
             choices.validation_data,
             "--validation-data",
         ),
@@ -73,7 +77,7 @@ def localize(manifest: Manifest, choices: Choices) -> Job:
     return Job(
         name=manifest.name,
         namespace=manifest.namespace,
-        uid=str(uuid.uuid5(_NAMESPACE, _fingerprint(manifest.name, spec, choices))),
+        uid=str(uuid.uuid5(_NAMESPACE, _fingerprint(manifest.name, spec))),
         attempt=1,
         pod_uid=str(uuid.uuid4()),
         model=spec.model,
@@ -83,48 +87,53 @@ def localize(manifest: Manifest, choices: Choices) -> Job:
     )
 
 
-def _local(field: str, source: Source, directory: Path | None, flag: str) -> Source:
-    if directory is None:
-        if source.uri.startswith("pvc://"):
+def _local(field: str, source: Source | None, path: Path | None, flag: str) -> Source | None:
+    if path is None:
+        if source and source.uri.startswith("pvc://"):
             raise TrainerError(
                 ExitCode.InvalidSpec,
                 f"spec.{field}: {source.uri} is a volume of a cluster.",
                 f"Name the folder on this machine: {flag} DIR.",
             )
         return source
-    if not directory.is_dir():
+    if not path.exists():
         raise TrainerError(
             ExitCode.InputNotFound,
-            f"{flag} {directory} is not a folder.",
-            "It must hold one folder of photos for each class.",
+            f"{flag} {path} does not exist.",
+            "Name a folder that holds one folder of photos for each class.",
         )
-    return Source(uri=directory.resolve().as_uri())
+    return Source(uri=path.resolve().as_uri())
 
 
-def _fingerprint(name: str, spec: Spec, choices: Choices) -> str:
+def _fingerprint(name: str, spec: Spec) -> str:
     digest = hashlib.sha256(name.encode() + msgspec.json.encode(spec))
-    for root in filter(None, (choices.data, choices.validation_data)):
-        for file in sorted(root.rglob("*")):
-            state = file.stat()
-            line = f"{file.relative_to(root)} {state.st_size} {state.st_mtime_ns}\n"
-            digest.update(line.encode())
+    for source in filter(None, (spec.dataset.source, spec.dataset.validation_source)):
+        if source.uri.startswith("file://"):
+            for line in _states(paths_from({}, uid="").local(source.uri, field="dataset")):
+                digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
+def _states(root: Path) -> Iterator[str]:
+    for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
+        with contextlib.suppress(OSError):  # the stages say what cannot be read, and why
+            state = path.stat()
+            yield f"{path} {state.st_size} {state.st_mtime_ns}\n"
+
+
 def _train(
-    job: Job, choices: Choices, *, display: Display, signals: Signals, stages: tuple[Stage, ...]
+    job: Job, choices: Choices, *, display: Console, signals: Signals, stages: tuple[Stage, ...]
 ) -> Ending:
     environment = {
         "FINETUNE_JOB": msgspec.json.encode(job).decode(),
         "FINETUNE_WORKSPACE": str(choices.workspace.absolute()),
-        "FINETUNE_MODELS": os.environ.get(
-            "FINETUNE_MODELS", str(choices.workspace.absolute() / "models")
-        ),
     }
-    directory = paths_from(environment, uid=job.uid).job
+    paths = paths_from(environment, uid=job.uid)
+    directory = paths.job
     if choices.fresh:
         shutil.rmtree(directory, ignore_errors=True)
-    elif directory.is_dir():
+    _drop_result_without_model(paths)
+    if directory.is_dir():
         display.say(f"going on from an earlier run in {directory} (--fresh starts over)")
     board = Board(reference(job), stages=stages)
     return Supervisor(
@@ -137,6 +146,25 @@ def _train(
     ).run()
 
 
+def _drop_result_without_model(paths: Paths) -> None:
+    """A result whose model was deleted since would name a place where nothing is."""
+    with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
+        output = read_json(paths.job / RESULT, Result).output
+        if output and not paths.local(output.uri, field="output.uri").exists():
+            (paths.job / RESULT).unlink()
+
+
+def _make_workspace(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainerError(
+            ExitCode.OutputNotWritable,
+            f"--workspace {path}: {error.strerror}.",
+            "Name a folder that can be written: --workspace DIR.",
+        ) from error
+
+
 def _say_how_it_ended(ending: Ending) -> None:
     result, error = ending.termination.result, ending.termination.error
     if result:
@@ -144,6 +172,6 @@ def _say_how_it_ended(ending: Ending) -> None:
         if result.output:
             print(f"model    {result.output.uri.removeprefix('file://')}")
     if error:
-        print(f"{error.reason}: {error.message}\n{error.hint}".rstrip(), file=sys.stderr)
-    if ending.code == ExitCode.Interrupted:
-        print("Run the same command again to go on.", file=sys.stderr)
+        goes_on = ending.code == ExitCode.Interrupted
+        hint = "Run the same command again to go on." if goes_on else error.hint
+        print(f"{error.reason}: {error.message}\n{hint}".rstrip(), file=sys.stderr)

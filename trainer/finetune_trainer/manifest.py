@@ -83,10 +83,10 @@ def _find_job(path: Path) -> dict[str, Any]:
         documents = list(yaml.safe_load_all(path.read_text()))
     except OSError as error:
         raise TrainerError(
-            ExitCode.InputNotFound, f"{path}: {error.strerror}", "Name a FineTuneJob YAML file."
+            ExitCode.InputNotFound, f"{error.strerror}.", "Name a FineTuneJob YAML file."
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TrainerError(ExitCode.InvalidSpec, f"{path} is not YAML: {error}") from error
+        raise TrainerError(ExitCode.InvalidSpec, f"This is not YAML: {error}") from error
     jobs = [
         document
         for document in documents
@@ -95,7 +95,7 @@ def _find_job(path: Path) -> dict[str, Any]:
     if len(jobs) != 1:
         raise TrainerError(
             ExitCode.InvalidSpec,
-            f"{path} has {len(jobs)} objects of kind {KIND}; one is needed.",
+            f"The file has {len(jobs)} objects of kind {KIND}; one is needed.",
             "Give each job its own file.",
         )
     if jobs[0].get("apiVersion") != API_VERSION:

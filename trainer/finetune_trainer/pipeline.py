@@ -16,6 +16,7 @@ from pathlib import Path
 
 from finetune_trainer import threads
 from finetune_trainer.cgroup import available_cpus
+from finetune_trainer.contract import ExitCode
 from finetune_trainer.failure import explain
 from finetune_trainer.job import parse_job
 from finetune_trainer.stage import Paths, Reporter, Run
@@ -35,9 +36,9 @@ class Stage:
 
 
 STAGES = (
-    Stage("fetch", "finetune_trainer.sources:fetch", 3),
+    Stage("fetch", "finetune_trainer.preflight:check_and_fetch", 3),
     Stage("prepare", "finetune_trainer.dataset:prepare", 10),
-    Stage("model", "finetune_trainer.model:build", 2),
+    Stage("model", "finetune_trainer.model.build:build", 2),
     Stage("fit", "finetune_trainer.fit:fit", 78),
     Stage("evaluate", "finetune_trainer.evaluate:evaluate", 4),
     Stage("export", "finetune_trainer.export:export", 2),
@@ -80,12 +81,11 @@ def run_stage(name: str, function: str) -> int:
     run = run_from(os.environ)
     try:
         # Before the stage's module is loaded: MXNet reads these when it is imported.
-        os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")  # else a line for every bind
         os.environ.update(threads.environment(name, run.job, devices=run.devices, cpus=run.threads))
         _load(function)(run)
     except Exception as exception:
         error = explain(exception)
-        if error is not exception:
+        if error.code is ExitCode.InternalError and error is not exception:
             traceback.print_exc()
         # More than the termination message holds would only make the line too long to be read.
         message, hint = error.message[:_TEXT_LENGTH], error.hint[:_TEXT_LENGTH]

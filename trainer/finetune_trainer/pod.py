@@ -73,4 +73,5 @@ def _say_how_it_ended(ending: Ending) -> None:
     if result := ending.termination.result:
         log.say(f"accuracy {result.accuracy}")
     if error := ending.termination.error:
-        log.say(f"{error.reason}: {error.message} {error.hint}".rstrip())
+        log.say(f"{error.reason}: {error.message}")
+        log.say(error.hint)

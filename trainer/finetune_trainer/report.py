@@ -1,17 +1,9 @@
 """The last stage: gathers what the stages found into the result of the job."""
 
-from pathlib import Path
-
-from finetune_trainer import handoff, owner
-from finetune_trainer.contract import CheckpointStatus, Result, Struct
-from finetune_trainer.files import read_json, write_json
+from finetune_trainer import handoff
+from finetune_trainer.contract import Result
+from finetune_trainer.files import read_json
 from finetune_trainer.stage import Run
-
-
-class _Saved(Struct):
-    """What is of interest here in a checkpoint's manifest."""
-
-    status: CheckpointStatus
 
 
 def report(run: Run) -> None:
@@ -25,16 +17,10 @@ def report(run: Run) -> None:
     result = Result(
         accuracy=evaluated.accuracy,
         recipe=fitted.recipe,
-        metrics=(*evaluated.metrics, *fitted.metrics),
+        metrics=evaluated.metrics,
         dataset=packed.status,
         model=built.status,
-        checkpoint=_newest_checkpoint(directory / "checkpoints"),
+        checkpoint=fitted.checkpoint,
         output=exported.status,
     )
-    owner.check(directory, run.job.pod_uid)
-    write_json(directory / handoff.RESULT, result)
-
-
-def _newest_checkpoint(directory: Path) -> CheckpointStatus | None:
-    manifests = sorted(directory.glob("step-*/manifest.json"))
-    return read_json(manifests[-1], _Saved).status if manifests else None
+    run.hand_on(handoff.RESULT, result)

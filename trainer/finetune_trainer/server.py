@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import socket
 import socketserver
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -43,6 +44,11 @@ class _Server(http.server.ThreadingHTTPServer):
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         # Not HTTPServer's: it asks the DNS for a name that nobody needs, and may wait for it.
         socketserver.TCPServer.server_bind(self)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a reader that went away: it is no event of the training."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 def _handler(board: Board, registry: CollectorRegistry) -> type[http.server.BaseHTTPRequestHandler]:

@@ -40,5 +40,5 @@ class Signals:
         os.close(self._write)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.hurry = self.stop and number == signal.SIGINT
+        self.hurry |= self.stop and number == signal.SIGINT
         self.stop = True

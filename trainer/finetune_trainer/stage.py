@@ -9,17 +9,21 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
+from finetune_trainer import files, owner
 from finetune_trainer.contract import (
     CheckpointStatus,
     DatasetStatus,
+    ExitCode,
     Job,
     Metric,
     ModelStatus,
+    TrainerError,
 )
 
 
@@ -38,6 +42,16 @@ class Paths:
     def packed(self) -> Path:
         """workspace/packed: data sets by digest, shared by all jobs of the workspace."""
         return self.workspace / "packed"
+
+    def local(self, uri: str, *, field: str) -> Path:
+        """Return the place that `pvc://CLAIM/PATH` or `file:///PATH` names; %20 is a space."""
+        scheme, _, rest = uri.partition("://")
+        path = PurePosixPath(unquote(rest).lstrip("/"))
+        if ".." in path.parts:
+            raise TrainerError(
+                ExitCode.InvalidSpec, f'{field} {uri} contains ".."', "Name the folder directly."
+            )
+        return (self.claims if scheme == "pvc" else Path("/")) / path
 
 
 class Reporter:
@@ -96,3 +110,12 @@ class Run:
     """GPUs of this pod; 0: CPU."""
     threads: int = 1
     """CPUs this container may use (cgroup quota, rounded up)."""
+
+    def check_owner(self) -> None:
+        """Raise if another pod has taken over this run; to be called right before a rename."""
+        owner.check(self.paths.job, self.job.pod_uid)
+
+    def hand_on(self, name: str, value: object) -> None:
+        """Write a file of the job's directory for the stages to come."""
+        self.check_owner()
+        files.write_json(self.paths.job / name, value)

@@ -17,7 +17,7 @@ from finetune_trainer import owner
 from finetune_trainer.board import Board, Report, ReportedError
 from finetune_trainer.contract import Error, ExitCode, Job, Result, Termination, TrainerError
 from finetune_trainer.failure import explain
-from finetune_trainer.files import read_json
+from finetune_trainer.files import clear_leftovers, read_json
 from finetune_trainer.handoff import RESULT
 from finetune_trainer.pipeline import STAGES, Stage, paths_from
 from finetune_trainer.process import Child, Lines, attend
@@ -88,14 +88,20 @@ class Supervisor:
 
     def _earlier_result(self) -> Result | None:
         path = paths_from(self.environment, uid=self.job.uid).job / RESULT
-        if not path.is_file():
+        try:
+            result = read_json(path, Result)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            self.console.say(f"{path} is passed over: {error}")
             return None
         self.console.say(f"{path} has the result of an earlier attempt")
-        return read_json(path, Result)
+        return result
 
     def _run_stages(self) -> Result:
         directory = paths_from(self.environment, uid=self.job.uid).job
         owner.claim(directory, self.job.pod_uid)
+        clear_leftovers(directory)
         for stage in self.stages:
             if self.signals.stop:
                 raise _interrupted(stage.name)
@@ -183,11 +189,11 @@ class _Watch:
     def _tick(self, child: Child) -> None:
         board, signals = self._supervisor.board, self._supervisor.signals
         board.beat = time.monotonic()
-        if signals.hurry:
-            child.signal(signal.SIGKILL)
-        elif signals.stop and not self._stopping:
+        if signals.stop and not self._stopping:
             self._stopping = True
             child.signal(signal.SIGTERM)
+        if signals.hurry:
+            child.signal(signal.SIGKILL)
         limit = self._supervisor.stall_seconds
         if limit and not self._stopping and board.beat - board.moved > limit:
             self._stalled = True

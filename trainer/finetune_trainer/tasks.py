@@ -1,7 +1,7 @@
 """What a recipe makes the loop train: the whole network on images, or its head on features."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from finetune_trainer.dataset.read import Reader
-from finetune_trainer.features import Extraction, Features
+from finetune_trainer.features import Extraction, Features, Labels, Rows
 from finetune_trainer.handoff import Built
 from finetune_trainer.model.network import Network
 from finetune_trainer.recipes import Recipe
@@ -19,13 +19,41 @@ TRAINING_COST = 3.0
 HEAD_COST = 0.01
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batches:
+    """Rows drawn in an order, batch by batch: there is never a second copy of all of them.
+
+    The last batch is filled up with the first rows of the order, as MXNet's iterators do.
+    """
+
+    rows: Rows = dataclasses.field(kw_only=False)
+    labels: Labels = dataclasses.field(kw_only=False)
+    order: Labels
+    size: int
+    change: Callable[[Rows], Rows]
+    """Applied to the rows of a batch."""
+
+    @property
+    def provide_data(self) -> list[mx.io.DataDesc]:
+        """Return the shape of a batch."""
+        return [mx.io.DataDesc("data", (self.size, self.rows.shape[1]))]
+
+    def __iter__(self) -> Iterator[mx.io.DataBatch]:
+        for start in range(0, len(self.order), self.size):
+            drawn = self.order[start : start + self.size]
+            pad = self.size - len(drawn)
+            drawn = np.concatenate([drawn, self.order[:pad]])
+            data = mx.nd.array(self.change(self.rows[drawn]))
+            yield mx.io.DataBatch([data], [mx.nd.array(self.labels[drawn])], pad=pad)
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
     """A classifier, the batches that train it and those that measure it."""
 
     network: Network
     """Without parameters for what is to be initialised."""
-    batches: Callable[[int], mx.io.DataIter]
+    batches: Callable[[int], Iterable[mx.io.DataBatch]]
     """The training batches of an epoch, by the epoch's seed."""
     validation: Callable[[], mx.io.DataIter]
     whole: Callable[[Network], Network]
@@ -71,30 +99,37 @@ def on_features(
     decay treats them alike); afterwards the head's parameters take that in, and the network that
     is saved wants its own features as they are.
     """
-    mean = features.train.mean(axis=0)
-    scale = float(features.train.std(axis=0).mean()) or 1.0
+    train, validation = features.train, features.validation
+    mean = train.mean(axis=0)
+    scale = float(train.std(axis=0).mean()) or 1.0
     head = _head(network)
-    train = (features.train - mean) / scale
-    validation = (features.validation - mean) / scale
     size = min(batch_size, len(train))
 
-    def shuffled(seed: int) -> mx.io.DataIter:
+    def scaled(rows: Rows) -> Rows:
+        return np.asarray((rows - mean) / scale, dtype=np.float32)
+
+    def shuffled(seed: int) -> Batches:
         order = np.random.default_rng(seed).permutation(len(train))
-        return _rows(train[order], features.train_labels[order], size)
+        return Batches(train, features.train_labels, order=order, size=size, change=scaled)
+
+    def in_order() -> Batches:
+        order = np.arange(len(validation))
+        size = min(batch_size, len(order))
+        return Batches(
+            validation, features.validation_labels, order=order, size=size, change=scaled
+        )
 
     def whole(trained: Network) -> Network:
         _, weight, bias, _ = head.list_arguments()
-        scaled = trained.args[weight] / scale
-        shift = mx.nd.dot(scaled, mx.nd.array(mean))
-        folded = {weight: scaled, bias: trained.args[bias] - shift}
+        unscaled = trained.args[weight] / scale
+        shift = mx.nd.dot(unscaled, mx.nd.array(mean))
+        folded = {weight: unscaled, bias: trained.args[bias] - shift}
         return Network(network.symbol, network.args | folded, network.aux)
 
     return Task(
         network=Network(head, {}, {}),
         batches=shuffled,
-        validation=lambda: _rows(
-            validation, features.validation_labels, min(batch_size, len(validation))
-        ),
+        validation=in_order,
         whole=whole,
         shape=(size, train.shape[1]),
         devices=devices,
@@ -109,9 +144,3 @@ def _head(network: Network) -> mx.sym.Symbol:
         mx.sym.var("data"), name=layer.name, num_hidden=int(layer.list_attr()["num_hidden"])
     )
     return mx.sym.SoftmaxOutput(x, name="softmax")
-
-
-def _rows(data: Any, labels: Any, batch_size: int) -> mx.io.DataIter:
-    return mx.io.NDArrayIter(
-        data, labels, batch_size, last_batch_handle="pad", label_name="softmax_label"
-    )

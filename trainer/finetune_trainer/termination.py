@@ -20,6 +20,8 @@ LIMIT = 4096
 _BUDGETS = ((20, 64, 2000), (12, 64, 1000), (8, 32, 700), (5, 16, 500), (3, 8, 300), (0, 0, 100))
 """Log lines, metrics and characters of text, from generous to what always fits."""
 _LOG_LINE_LENGTH = 200
+_WITH_LOG = (ExitCode.InternalError, ExitCode.Stalled)
+"""Ends that say nothing by themselves of what was being done."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,7 @@ def fail(job: JobRef, error: TrainerError, *, log_tail: tuple[str, ...] = ()) ->
                 reason=error.code.name,
                 message=error.message,
                 hint=error.hint,
-                log_tail=log_tail if error.code is ExitCode.InternalError else (),
+                log_tail=log_tail if error.code in _WITH_LOG else (),
             ),
         ),
     )

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -66,7 +66,7 @@ def open_spool(path: Path) -> Iterator[Spool]:
 
 def encode_photos(
     paths: Iterable[str], *, resize_short: int, quality: int, threads: int
-) -> Iterator[Encoded]:
+) -> Generator[Encoded, None, None]:
     """Yield the outcome for each path, in their order, from `threads` processes."""
     chunks = _chunked(paths)
     waiting: deque[tuple[list[str], Future[list[Encoded]]]] = deque()

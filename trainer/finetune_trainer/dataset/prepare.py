@@ -1,5 +1,6 @@
 """The stage `prepare`: scan, decode, split, pack, and find all of it again the next time."""
 
+import contextlib
 import hashlib
 import time
 from collections import Counter
@@ -27,7 +28,6 @@ from finetune_trainer.files import (
     sync_directory,
     sync_files,
     write_atomic,
-    write_json,
 )
 from finetune_trainer.handoff import FETCHED, PACKED, Fetched, Packed
 from finetune_trainer.stage import Reporter, Run
@@ -117,7 +117,7 @@ def _hand_on(directory: Path, run: Run) -> None:
     run.reporter.dataset(status)
     run.reporter.progress(fraction=1.0)
     packed = Packed(directory=str(directory), classes=lock.classes, status=status)
-    write_json(run.paths.job / PACKED, packed)
+    run.hand_on(PACKED, packed)
 
 
 def _pack(run: Run, *, scans: dict[Part, Scan], settings: Settings, key: str) -> Path:
@@ -166,14 +166,15 @@ def _decode(run: Run, scans: dict[Part, Scan], spool: Spool) -> Outcomes:
     )
     outcomes: Outcomes = {}
     reported = 0.0
-    for number, ((part, photo), outcome) in enumerate(zip(photos, encoded, strict=True), start=1):
-        if outcome.reason and policy == "Fail":
-            raise bad_photo_error(printable(photo.path), outcome.reason)
-        outcomes[part, photo.path] = spool.add(outcome)
-        if number == len(photos) or time.monotonic() - reported > REPORT_SECONDS:
-            reported = time.monotonic()
-            note = f"decoded {number} of {len(photos)} photos"
-            run.reporter.progress(step=number, fraction=0.9 * number / len(photos), note=note)
+    with contextlib.closing(encoded):  # its processes end here, not when it is collected
+        for number, ((part, photo), outcome) in enumerate(zip(photos, encoded, strict=True), 1):
+            if outcome.reason and policy == "Fail":
+                raise bad_photo_error(printable(photo.path), outcome.reason)
+            outcomes[part, photo.path] = spool.add(outcome)
+            if number == len(photos) or time.monotonic() - reported > REPORT_SECONDS:
+                reported = time.monotonic()
+                note = f"decoded {number} of {len(photos)} photos"
+                run.reporter.progress(step=number, fraction=0.9 * number / len(photos), note=note)
     return outcomes
 
 

@@ -23,6 +23,7 @@ class Reader:
     input_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    images: int
     batch_size: int
     threads: int
 
@@ -39,6 +40,7 @@ class Reader:
             preprocessing.input_size,
             preprocessing.mean,
             preprocessing.std,
+            images,
             min(batch_size, images),
             threads,
         )

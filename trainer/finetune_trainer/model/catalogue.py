@@ -45,12 +45,12 @@ def entries() -> dict[str, Entry]:
 
 
 def find(name: str) -> Entry:
-    """Return the entry of this name."""
+    """Return the entry that `model.name` names; empty: it is not set."""
     catalogue = entries()
     if name not in catalogue:
         raise TrainerError(
             ExitCode.InvalidSpec,
-            f"model.name: {name!r} is not in the catalogue",
-            f"use one of: {', '.join(catalogue)}",
+            f"model.name: {name!r} is not in the catalogue" if name else "model.name is not set",
+            f"Use one of: {', '.join(catalogue)}.",
         )
     return catalogue[name]

@@ -32,7 +32,7 @@ class Recipe:
     """Pictures made of each training image for the cached features: the centre, then random
     crops, mirrored or not."""
     checkpoint_epochs: int = 1
-    """Epochs from one checkpoint to the next."""
+    """Epochs from one checkpoint, and its lines in the log, to the next."""
 
 
 def choose(training: Training, *, devices: int) -> Recipe:

@@ -7,7 +7,6 @@ function in a module of its own.
 from pathlib import Path
 
 from finetune_trainer.contract import ExitCode, Source, TrainerError
-from finetune_trainer.files import write_json
 from finetune_trainer.handoff import FETCHED, Fetched
 from finetune_trainer.sources.archive import unpacked
 from finetune_trainer.sources.local import find_local
@@ -27,9 +26,8 @@ def fetch(run: Run) -> None:
             secret="VALIDATION_",
             run=run,
         )
-    write_json(
-        run.paths.job / FETCHED,
-        Fetched(train=str(train), validation=str(validation) if validation else None),
+    run.hand_on(
+        FETCHED, Fetched(train=str(train), validation=str(validation) if validation else None)
     )
 
 
@@ -37,7 +35,7 @@ def obtain(source: Source, *, field: str, secret: str, run: Run) -> Path:
     """Return the local folder of a source; `secret` is the prefix of its credentials' names."""
     match source.uri.partition("://")[0]:
         case "pvc" | "file":
-            found = find_local(source, field=field, claims=run.paths.claims)
+            found = find_local(source, field=field, paths=run.paths)
             return unpacked(found, field=field, run=run) if found.is_file() else found
         case "https" | "http":
             return fetch_remote(source, field=field, secret=secret, run=run)

@@ -1,15 +1,18 @@
 """Sources that are files already: claims mounted in the pod, and paths of a local run."""
 
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from finetune_trainer.contract import ExitCode, Source, TrainerError
 from finetune_trainer.files import sha256_of
+from finetune_trainer.stage import Paths
 
 
-def find_local(source: Source, *, field: str, claims: Path) -> Path:
+def find_local(source: Source, *, field: str, paths: Paths) -> Path:
     """Return the readable folder or archive that a pvc:// or file:// URI names."""
-    path = _path_of(source.uri, field=field, claims=claims)
+    path = paths.local(source.uri, field=f"{field}.uri")
+    if source.uri.startswith("pvc://"):
+        _check_mounted(source.uri, path, field=field, claims=paths.claims)
     if not path.exists():
         raise _not_found(source.uri, path, field)
     needed = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
@@ -24,23 +27,15 @@ def find_local(source: Source, *, field: str, claims: Path) -> Path:
     return path
 
 
-def _path_of(uri: str, *, field: str, claims: Path) -> Path:
-    scheme, _, rest = uri.partition("://")
-    parts = PurePosixPath(rest).parts
-    if ".." in parts:
-        raise TrainerError(
-            ExitCode.InvalidSpec, f'{field}.uri {uri} contains ".."', "Name the folder directly."
-        )
-    if scheme == "file":
-        return Path("/", *parts)
-    if not parts or not (claims / parts[0]).is_dir():
+def _check_mounted(uri: str, path: Path, *, field: str, claims: Path) -> None:
+    claim = path.relative_to(claims).parts[:1]
+    if not claim or not (claims / claim[0]).is_dir():
         raise TrainerError(
             ExitCode.InputNotFound,
             f"{field}.uri {uri}: the volume claim is not mounted in this pod",
             f"Name a claim of the job's namespace, as in pvc://CLAIM/PATH; "
             f"mounted here: {_names(claims)}.",
         )
-    return claims.joinpath(*parts)
 
 
 def _not_found(uri: str, path: Path, field: str) -> TrainerError:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from email.message import Message
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from finetune_trainer.contract import ExitCode, Source, TrainerError
 from finetune_trainer.sources.archive import unpacked_once
@@ -23,6 +23,8 @@ PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0)
 """Between tries; a try that gets further than any before starts over with the first pause."""
 TIMEOUT_SECONDS = 60
 CHUNK = 1 << 20
+_AS_IT_IS = "%/:=&?~#+!$,;'@()*[]"
+"""What a URI is made of; spaces and letters beyond ASCII must be escaped."""
 _TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -48,7 +50,12 @@ def fetch_remote(source: Source, *, field: str, secret: str, run: Run) -> Path:
 
 
 def _check_uri(source: Source, field: str) -> None:
-    address = urlsplit(source.uri)
+    try:
+        address = urlsplit(source.uri)
+    except ValueError as error:
+        raise TrainerError(
+            ExitCode.InvalidSpec, f"{field}.uri: {error}", "Check the URI."
+        ) from error
     if address.scheme == "http" and not source.sha256:
         raise TrainerError(
             ExitCode.InvalidSpec,
@@ -78,7 +85,7 @@ class Server:
 
     def __init__(self, uri: str, *, field: str, authorization: str | None = None) -> None:
         self.shown = uri.partition("?")[0]  # a signed URL's query is a secret
-        self._uri = uri
+        self._uri = quote(uri, safe=_AS_IT_IS)
         self._field = field
         self._authorization = authorization
         self._opener = urllib.request.build_opener(_Redirects)
@@ -157,6 +164,8 @@ class Server:
                     "For an authority of your own, name its file in SSL_CERT_FILE in trainer.env.",
                 ) from error
             raise Cut(str(error.reason)) from error
+        except http.client.InvalidURL as error:
+            raise self._failed(ExitCode.InvalidSpec, str(error), "Check the URI.") from error
         except (OSError, http.client.HTTPException) as error:
             raise Cut(str(error) or type(error).__name__) from error
 
