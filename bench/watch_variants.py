@@ -107,7 +107,9 @@ async def watch_by_informers(watched: Watched) -> None:
         watched.queue.add(key)
 
     kind: Any = FineTuneJob
-    jobs = Informer(watched.client, paths.fine_tune_jobs(), kind, selector="", observe=take)
+    jobs = Informer(
+        watched.client, paths.fine_tune_jobs(), kind, selector="", observe=take, known=tuple
+    )
     await asyncio.gather(jobs.run(), *watched.informers())
 
 

@@ -3,6 +3,7 @@ from the metadata. Run by `make render`; never edit the result.
 """
 
 import ast
+import copy
 import functools
 import inspect
 import itertools
@@ -181,20 +182,13 @@ def base_schema(base: Any, *, defaults: bool) -> Schema:
     simple = {str: "string", int: "integer", bool: "boolean"}
     if base in simple:
         return {"type": simple[base]}
-    return {}  # int | str: apply_meta says what it is
+    return {}  # int | str: its metadata says what it is
 
 
 def apply_meta(schema: Schema, meta: msgspec.Meta) -> Schema:
     """Add bounds to a schema."""
-    if meta.extra and (pattern := meta.extra.get("quantity")):
-        return {
-            "x-kubernetes-int-or-string": True,
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "pattern": pattern,
-            "maxLength": 32,
-        }
     if meta.extra:
-        schema |= meta.extra.get("schema", {})
+        schema |= copy.deepcopy(meta.extra.get("schema", {}))  # YAML would show shared parts once
     sizes = {"string": "Length", "array": "Items", "object": "Properties"}
     size = sizes.get(schema.get("type", ""), "")
     bounds = {
@@ -206,7 +200,8 @@ def apply_meta(schema: Schema, meta: msgspec.Meta) -> Schema:
     }
     schema |= {key: value for key, value in bounds.items() if value is not None}
     if meta.extra and (cel := meta.extra.get("cel")):
-        schema["x-kubernetes-validations"] = [rule(*each) for each in cel]
+        validations = [rule(*each) for each in cel]
+        schema.setdefault("x-kubernetes-validations", []).extend(validations)
         schema.pop("pattern", None)  # the rule says it in words; a bare pattern does not
     return schema
 
@@ -228,7 +223,7 @@ def immutability() -> list[Schema]:
         same = f"has(self.{name}) == has(oldSelf.{name})"
         equal = f"(!has(self.{name}) || self.{name} == oldSelf.{name})"
         message = f"{name} cannot be changed: delete the FineTuneJob, or apply another name"
-        expressions.append(rule(f"{same} && {equal}", message))
+        expressions.append({**rule(f"{same} && {equal}", message), "fieldPath": f".{name}"})
     return expressions
 
 

@@ -49,7 +49,9 @@ async def run(settings: Settings) -> None:
     informers = [
         informer
         for namespace in settings.namespaces or ("",)
-        for informer in _informers(client, cache, queue, namespace)
+        for informer in _informers(
+            client, cache, queue, namespace, relist_seconds=settings.sweep_interval_seconds
+        )
     ]
     reconciler = Reconciler(client, cache, metrics, settings, clock=now)
     workers = Workers(queue, reconciler, metrics)
@@ -103,7 +105,12 @@ async def _until_first_ends(*parts: Coroutine[Any, Any, None]) -> None:
 
 
 def _informers(
-    client: Client, cache: Cache, queue: WorkQueue[Key], namespace: str
+    client: Client,
+    cache: Cache,
+    queue: WorkQueue[Key],
+    namespace: str,
+    *,
+    relist_seconds: float,
 ) -> tuple[Informer[Job], Informer[Pod]]:
     def observe(take: Callable[..., Key | None]) -> Callable[..., None]:
         def seen(child: Any, *, gone: bool) -> None:
@@ -119,6 +126,8 @@ def _informers(
             Job,
             selector=CHILD_SELECTOR,
             observe=observe(cache.observe_attempt),
+            known=lambda: cache.attempts_in(namespace),
+            relist_seconds=relist_seconds,
         ),
         Informer(
             client,
@@ -126,6 +135,8 @@ def _informers(
             Pod,
             selector=CHILD_SELECTOR,
             observe=observe(cache.observe_pod),
+            known=lambda: cache.pods_in(namespace),
+            relist_seconds=relist_seconds,
         ),
     )
 

@@ -11,115 +11,54 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from finetune_operator.fields import Name, Rules, Seconds, Size, Strict, rules
 from finetune_operator.objects import Condition, Metadata, Object, Time
+from finetune_operator.pods import Trainer
 
-Quantity = Annotated[
-    int | str, Meta(extra={"quantity": r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"})
-]
-Name = Annotated[str, Meta(min_length=1, max_length=253)]
-Seconds = Annotated[int, Meta(ge=1, le=2147483647)]
-Labels = Annotated[
-    dict[Annotated[str, Meta(max_length=317)], Annotated[str, Meta(max_length=63)]],
-    Meta(max_length=64),
-]
 Section = dict[str, Any]
 
 
-class Strict(Object, forbid_unknown_fields=True):
-    """A part of the spec; the CRD knows the same fields."""
-
-
-class Resources(Strict):
-    """Requests and limits of the trainer container."""
-
-    requests: Annotated[
-        dict[Annotated[str, Meta(max_length=317)], Quantity], Meta(max_length=16)
-    ] = {}
-    """Least amount of each resource, by name."""
-    limits: Annotated[
-        dict[Annotated[str, Meta(max_length=317)], Quantity], Meta(max_length=16)
-    ] = {}
-    """Most of each resource, by name."""
-
-
-class Toleration(Strict):
-    """A core/v1 Toleration."""
-
-    key: Annotated[str, Meta(max_length=317)] | None = None
-    """Taint key; empty matches all."""
-    operator: Literal["Exists", "Equal"] | None = None
-    """Exists or Equal."""
-    value: Annotated[str, Meta(max_length=63)] | None = None
-    """Taint value, for Equal."""
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """Taint effect; empty matches all."""
-    toleration_seconds: Annotated[int, Meta(ge=0)] | None = None
-    """How long a NoExecute taint is tolerated."""
-
-
-class LocalReference(Strict):
-    """A Secret in the job's namespace."""
-
-    name: Name
-    """Its name."""
-
-
-class SecurityContext(Strict):
-    """Identity of the trainer process. It never runs as root."""
-
-    run_as_user: Annotated[int, Meta(ge=1, le=2147483647)] = 65532
-    """User id."""
-    run_as_group: Annotated[int, Meta(ge=1, le=2147483647)] | None = None
-    """Group id; default: the user id."""
-    fs_group: Annotated[int, Meta(ge=1, le=2147483647)] | None = None
-    """Group that owns the volumes; default: the user id."""
-    supplemental_groups: Annotated[
-        tuple[Annotated[int, Meta(ge=1, le=2147483647)], ...], Meta(max_length=16)
-    ] = ()
-    """Further group ids."""
-
-
-class Trainer(Strict):
-    """The pods that train."""
-
-    image: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
-    """Trainer image. Default: the operator's GPU image with gpusPerNode > 0, else its CPU image;
-    resolved once, see status.image."""
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    """When the kubelet pulls the image."""
-    image_pull_secrets: Annotated[tuple[LocalReference, ...], Meta(max_length=16)] = ()
-    """Secrets for a private registry."""
-    gpus_per_node: Annotated[int, Meta(ge=0, le=16)] = 1
-    """GPUs of each pod; 0 trains on the CPU."""
-    gpu_resource_name: Annotated[str, Meta(min_length=1, max_length=317)] = "nvidia.com/gpu"
-    """Extended resource that a GPU is."""
-    resources: Resources = msgspec.field(default_factory=Resources)
-    """Requests and limits beside the GPUs."""
-    shared_memory: Quantity = "1Gi"
-    """Size of /dev/shm; counts as memory of the pod."""
-    termination_grace_period_seconds: Annotated[int, Meta(ge=0, le=86400)] = 120
-    """Time the trainer has to save after SIGTERM."""
-    node_selector: Labels = {}
-    """Labels a node must have."""
-    tolerations: Annotated[tuple[Toleration, ...], Meta(max_length=32)] = ()
-    """Taints the pods tolerate; the GPU resource's own taint always is."""
-    priority_class_name: Name | None = None
-    """PriorityClass of the pods."""
-    scheduler_name: Name | None = None
-    """Scheduler of the pods."""
-    runtime_class_name: Name | None = None
-    """RuntimeClass of the pods."""
-    service_account_name: Name | None = None
-    """ServiceAccount of the pods; its token is never mounted."""
-    security_context: SecurityContext = msgspec.field(default_factory=SecurityContext)
-    """Identity of the trainer process."""
-
-
 class Workspace(Strict):
-    """Where packed data and checkpoints are kept between attempts."""
+    """Where packed data and checkpoints are kept between attempts: an existing claim, or one that
+    the operator creates as NAME-workspace. A claim of that name that an earlier FineTuneJob of
+    the same name left is used again as it is.
+    """
 
-    claim_name: Name
+    claim_name: Name | None = None
     """An existing PersistentVolumeClaim."""
+    size: Size | None = None
+    """Size of the claim to create."""
+    storage_class_name: Name | None = None
+    """StorageClass of the claim to create. Default: the cluster's."""
+    access_modes: (
+        Annotated[
+            tuple[Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"], ...],
+            Meta(min_length=1, max_length=2, extra={"schema": {"x-kubernetes-list-type": "set"}}),
+            rules(
+                (
+                    "!('ReadWriteOncePod' in self) || size(self) == 1",
+                    "ReadWriteOncePod excludes the other modes: remove them or it",
+                )
+            ),
+        ]
+        | None
+    ) = None
+    """Access modes of the claim to create. Default: ReadWriteOnce."""
+    reclaim_policy: Literal["Retain", "Delete"] | None = None
+    """Whether the created claim outlives the FineTuneJob. Default: Retain."""
+
+    cel: ClassVar[Rules] = (
+        (
+            "has(self.claimName) != has(self.size)",
+            "set exactly one of claimName (an existing claim) and size (a claim to create)",
+        ),
+        (
+            "!has(self.claimName) || !(has(self.storageClassName) || has(self.accessModes) || "
+            "has(self.reclaimPolicy))",
+            "storageClassName, accessModes and reclaimPolicy are for a claim to create: remove "
+            "them, or set size instead of claimName",
+        ),
+    )
 
 
 class Spec(Object, kw_only=True):
@@ -134,6 +73,9 @@ class Spec(Object, kw_only=True):
     """Time the job may be active, from the start of its first attempt."""
     startup_deadline_seconds: Seconds = 1800
     """Time until an attempt's pod must run (image, volumes, a free node)."""
+    stall_deadline_seconds: Annotated[int, Meta(ge=60, le=2147483647)] = 900
+    """Time without any work after which a running attempt is ended as Stalled and retried. A change
+    reaches the trainer's own watchdog with the next attempt."""
     ttl_seconds_after_finished: Annotated[int, Meta(ge=0, le=2147483647)] | None = None
     """Delete the FineTuneJob this long after it finished. Not set: keep it."""
     model: Section
@@ -154,10 +96,10 @@ class Spec(Object, kw_only=True):
         "trainer",
         "workspace",
     )
-    cel: ClassVar[tuple[tuple[str, str], ...]] = (
+    cel: ClassVar[Rules] = (
         (
             "has(self.workspace) || has(self.output)",
-            "set workspace.claimName or output.uri: without either the model would be lost",
+            "set workspace or output.uri: without either the model would be lost",
         ),
     )
 
@@ -346,3 +288,9 @@ class FineTuneJob(Object):
     metadata: Metadata
     spec: Spec
     status: Status = msgspec.field(default_factory=Status)
+
+    @property
+    def workspace_claim(self) -> str | None:
+        """Name of the claim that is the workspace, the user's or ours."""
+        workspace = self.spec.workspace
+        return (workspace.claim_name or f"{self.metadata.name}-workspace") if workspace else None

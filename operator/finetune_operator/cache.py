@@ -6,7 +6,7 @@ create (so that the next reconcile does not miss its own Job).
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,7 @@ from finetune_operator.objects import Job, Metadata, Pod
 from finetune_operator.report import Progress
 from finetune_operator.view import Attempt
 
+C = TypeVar("C", Job, Pod)
 Key = tuple[str, str]
 """Namespace and name of a FineTuneJob."""
 
@@ -100,6 +101,14 @@ class Cache:
             and pod.metadata.controller_uid not in attempts
         )
 
+    def attempts_in(self, namespace: str) -> list[Job]:
+        """Return the Jobs held of a namespace, or of all."""
+        return _in(namespace, self._attempts)
+
+    def pods_in(self, namespace: str) -> list[Pod]:
+        """Return the pods held of a namespace, or of all."""
+        return _in(namespace, self._pods)
+
     def running_pods(self) -> Iterator[tuple[Pod, str]]:
         """Yield each pod that runs and has an address, with its FineTuneJob's uid."""
         for uid, pods in self._pods.items():
@@ -150,6 +159,11 @@ def _is_older(new: Job, old: Job | None) -> bool:
         return False
     versions = new.metadata.resource_version, old.metadata.resource_version
     return all(map(str.isdigit, versions)) and int(versions[0]) < int(versions[1])
+
+
+def _in(namespace: str, table: dict[str, dict[str, C]]) -> list[C]:
+    held = (child for children in table.values() for child in children.values())
+    return [child for child in held if namespace in ("", child.metadata.namespace)]
 
 
 def _drop(table: dict[str, dict[str, Any]], owner: str, uid: str) -> None:

@@ -25,6 +25,7 @@ from finetune_operator.view import (
 )
 
 Time = datetime.datetime
+NEXT_ANSWER = datetime.timedelta(seconds=5)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,24 @@ def _outcome(seen: Observed, live: Attempt | None, draft: Draft) -> retry.Outcom
         return None
     if live is None:
         return retry.lost(draft.status, suspended=seen.job.spec.suspend)
-    return retry.outcome_of(live, draft.status)
+    outcome = retry.outcome_of(live, draft.status) or _stalled(seen, live)
+    if outcome and outcome.reason == c.INTERRUPTED and _is_suspended(seen, live):
+        return retry.lost(draft.status, suspended=True)
+    return outcome
+
+
+def _is_suspended(seen: Observed, live: Attempt) -> bool:
+    return seen.job.spec.suspend and live.job.metadata.deletion_timestamp is not None
+
+
+def _stalled(seen: Observed, live: Attempt) -> retry.Outcome | None:
+    """Return the outcome of an attempt that answers but does not work; _start deletes it."""
+    spec, progress = seen.job.spec, seen.progress
+    if spec.suspend or live.job.metadata.deletion_timestamp or not live.pod or not progress:
+        return None
+    if not deadlines.has_stalled(spec, progress):
+        return None
+    return retry.stalled(live.pod, progress, spec.stall_deadline_seconds)
 
 
 def _conclude(outcome: retry.Outcome, draft: Draft, backoff_limit: int) -> None:
@@ -136,8 +154,11 @@ def _follow(seen: Observed, live: Attempt, draft: Draft, now: Time) -> Plan:
         )
         return _clean_up(seen, draft, now)
     draft.describe(live, failure, seen.progress)
-    wait = deadlines.first(now, clock, deadlines.active(spec, draft.status))
-    return Plan(draft.finish(), (), wait)
+    stall = deadlines.stall(spec, seen.progress)
+    if stall.expired(now):  # by an old answer: look again at the next
+        stall = deadlines.Clock(now + NEXT_ANSWER)
+    wait = deadlines.first(now, clock, deadlines.active(spec, draft.status), stall)
+    return Plan(draft.finish(), tuple(_outdated(seen, live.number)), wait)
 
 
 def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:
@@ -151,16 +172,22 @@ def _start(seen: Observed, draft: Draft, now: Time, defaults: Defaults) -> Plan:
     """Start the next attempt, once no pod of the last one runs and the backoff is over."""
     draft.wait()
     deadline = deadlines.active(seen.job.spec, draft.status)
-    if _pods_left(seen):
-        return Plan(draft.finish(), (), deadline.remaining(now))
+    # One whose end is written down but that goes on was given up: it ends by being deleted.
+    written = draft.status.attempts
+    given_up = [a for a in seen.attempts if a.number <= written and not a.finished]
+    if given_up or _pods_left(seen):
+        return Plan(draft.finish(), tuple(_deletions(given_up)), deadline.remaining(now))
     backoff = deadlines.Clock(retry.next_start(draft.status, defaults.backoff_seconds))
     if backoff.due and not backoff.expired(now):
         return Plan(draft.finish(), (), deadlines.first(now, backoff, deadline))
     number = draft.status.attempts + 1
     draft.begin(number)
-    # The last ended attempt stays for `kubectl logs`; older ones go.
-    old = _deletions(attempt for attempt in seen.attempts if attempt.number < number - 1)
-    return Plan(draft.finish(), (*old, CreateAttempt(number)))
+    return Plan(draft.finish(), (*_outdated(seen, number), CreateAttempt(number)))
+
+
+def _outdated(seen: Observed, number: int) -> list[Action]:
+    """The last ended attempt before this one stays for `kubectl logs`; older ones go."""
+    return _deletions(attempt for attempt in seen.attempts if attempt.number < number - 1)
 
 
 def _pods_left(seen: Observed) -> bool:

@@ -16,6 +16,8 @@ from finetune_operator.cache import Cache, Key
 from finetune_operator.settings import Settings
 from finetune_operator.workqueue import WorkQueue
 
+SILENCE_SECONDS = 90  # of a dead watch: the API server sends a bookmark each minute
+
 
 class _Backoffs:
     """Seconds between repeated requests of kopf, for ever; re-iterable."""
@@ -44,7 +46,7 @@ async def watch_jobs(
 
     await kopf.operator(
         registry=registry,
-        settings=_kopf_settings(),
+        settings=_kopf_settings(min(SILENCE_SECONDS, settings.sweep_interval_seconds)),
         namespaces=list(settings.namespaces),
         clusterwide=not settings.namespaces,
         standalone=True,
@@ -52,7 +54,7 @@ async def watch_jobs(
     )
 
 
-def _kopf_settings() -> kopf.OperatorSettings:
+def _kopf_settings(silence_seconds: float) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     # Memory: kopf's defaults hold all FineTuneJobs at once while it lists, and each one's body for
     # 5 s after; see docs/design/20261124-watching.md.
@@ -60,6 +62,7 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = 0.5
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
+    settings.watching.inactivity_timeout = silence_seconds
     settings.watching.connect_timeout = 10
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 30

@@ -1,13 +1,13 @@
 """List and watch one kind of child, decoded straight into slim structs.
 
-A re-list after a gap reports what vanished meanwhile, so that the cache holds no ghosts; a silent
-watch is cut and resumed. (kopf's watch does neither for us, and keeps much more per object: see
-docs/design/.)
+A re-list after a gap, and now and then without one, reports what vanished meanwhile, so that the
+cache holds no ghosts; a silent watch is cut and resumed. (kopf's watch keeps no such account, and
+keeps much more of each object: see docs/design/.)
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 import msgspec
@@ -18,8 +18,8 @@ from finetune_operator.workqueue import Backoff
 
 T = TypeVar("T", bound=Job | Pod)
 PAGE = "500"
-SHORT_SECONDS = 10  # a watch that ends sooner is not well
-IDLE_SECONDS = 90  # the API server sends a bookmark each minute
+SHORT_SECONDS = 10.0  # a watch that ends sooner is not well
+SILENCE_SECONDS = 90.0  # of a dead watch: the API server sends a bookmark each minute
 log = logging.getLogger(__name__)
 
 
@@ -43,7 +43,11 @@ class _Page(msgspec.Struct, Generic[T]):
 
 
 class Informer(Generic[T]):
-    """Keeps `observe(object, gone=...)` told of every object of one kind."""
+    """Keeps `observe(object, gone=...)` told of every object of one kind.
+
+    `known` gives what is believed to be there, whoever has told it: a list that is without it ends
+    that belief.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,8 @@ class Informer(Generic[T]):
         *,
         selector: str,
         observe: Callable[..., None],
+        known: Callable[[], Iterable[T]],
+        relist_seconds: float = 300,
     ) -> None:
         self._client = client
         self._path = path
@@ -60,7 +66,9 @@ class Informer(Generic[T]):
         self._decoder = msgspec.json.Decoder(kind)
         self._query = {"labelSelector": selector}
         self._observe = observe
-        self._known: dict[str, T] = {}
+        self._known = known
+        self._relist_seconds = relist_seconds
+        self._listed = 0.0
         self._version = ""
         self.synced = asyncio.Event()
         """Set once the first list is complete."""
@@ -81,8 +89,10 @@ class Informer(Generic[T]):
             except (ApiError, msgspec.DecodeError) as error:
                 least = getattr(error, "retry_after", None) or 0.0
                 log.warning("watch of %s: %s", self._path, error)
-            if loop.time() - start >= SHORT_SECONDS:
+            if loop.time() - start >= min(SHORT_SECONDS, self._relist_seconds):
                 backoff.forget(self._path)
+            if loop.time() - self._listed >= self._relist_seconds:
+                self._version = ""
             await asyncio.sleep(max(backoff.next(self._path), least))
 
     async def _list(self) -> str:
@@ -94,12 +104,13 @@ class Informer(Generic[T]):
             self._heard()
             for item in page.items:
                 seen.add(item.metadata.uid)
-                self._take(item)
+                self._observe(item, gone=False)
             if not page.metadata.next:
                 break
             query["continue"] = page.metadata.next
-        for uid in self._known.keys() - seen:
-            self._observe(self._known.pop(uid), gone=True)
+        for item in [item for item in self._known() if item.metadata.uid not in seen]:
+            self._observe(item, gone=True)
+        self._listed = asyncio.get_running_loop().time()
         self.synced.set()
         return page.metadata.resource_version
 
@@ -109,9 +120,10 @@ class Informer(Generic[T]):
             **self._query,
             "resourceVersion": self._version,
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": "300",
+            "timeoutSeconds": f"{self._relist_seconds:.0f}",
         }
-        async for text in self._client.watch(self._path, query=query, idle_seconds=IDLE_SECONDS):
+        silence = min(SILENCE_SECONDS, self._relist_seconds)
+        async for text in self._client.watch(self._path, query=query, idle_seconds=silence):
             self._heard()
             line = msgspec.json.decode(text, type=_Line)
             if line.type == "ERROR":
@@ -123,15 +135,7 @@ class Informer(Generic[T]):
                 continue
             item = self._decoder.decode(line.object)
             self._version = item.metadata.resource_version
-            if line.type == "DELETED":
-                self._known.pop(item.metadata.uid, None)
-                self._observe(item, gone=True)
-            else:
-                self._take(item)
-
-    def _take(self, item: T) -> None:
-        self._known[item.metadata.uid] = item
-        self._observe(item, gone=False)
+            self._observe(item, gone=line.type == "DELETED")
 
     def _heard(self) -> None:
         self.last_heard = asyncio.get_running_loop().time()

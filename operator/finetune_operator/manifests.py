@@ -1,17 +1,16 @@
 """The Kubernetes objects of an attempt, as pure functions of the job: same job, same manifest."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from finetune_operator import constants as c
-from finetune_operator.api import FineTuneJob, Trainer
+from finetune_operator import placement, volumes
+from finetune_operator.api import FineTuneJob
+from finetune_operator.pods import Trainer
 
 Manifest = dict[str, Any]
 POD_UID = "$(POD_UID)"  # the kubelet expands it from the variable before
-# MXNet 1.9.1 for CUDA 11.2 has machine code up to compute capability 8.x and no PTX.
-UNSUPPORTED_COMPUTE_MAJORS = ["9", "10", "12"]
 
 
 def build_job(job: FineTuneJob, *, number: int, image: str, own_image: bool, pull: str) -> Manifest:
@@ -49,8 +48,9 @@ def build_job(job: FineTuneJob, *, number: int, image: str, own_image: bool, pul
             },
             "template": {
                 "metadata": {
-                    "labels": labels,
-                    "annotations": {"sidecar.istio.io/inject": "false"},
+                    "labels": {**trainer.pod_labels, **labels},
+                    # A sidecar that never ends would keep the Job from ending.
+                    "annotations": {**trainer.pod_annotations, "sidecar.istio.io/inject": "false"},
                 },
                 "spec": _without_none(
                     {
@@ -59,9 +59,9 @@ def build_job(job: FineTuneJob, *, number: int, image: str, own_image: bool, pul
                         "enableServiceLinks": False,
                         "terminationGracePeriodSeconds": trainer.termination_grace_period_seconds,
                         "securityContext": _pod_security(trainer),
-                        "nodeSelector": _node_selector(trainer, own_image=own_image),
-                        "affinity": _affinity(trainer, own_image=own_image),
-                        "tolerations": _tolerations(trainer),
+                        "nodeSelector": placement.node_selector(trainer, own_image=own_image),
+                        "affinity": placement.affinity(trainer, own_image=own_image),
+                        "tolerations": placement.tolerations(trainer),
                         "priorityClassName": trainer.priority_class_name,
                         "schedulerName": trainer.scheduler_name,
                         "runtimeClassName": trainer.runtime_class_name,
@@ -71,11 +71,45 @@ def build_job(job: FineTuneJob, *, number: int, image: str, own_image: bool, pul
                         ]
                         or None,
                         "containers": [_container(job, number=number, image=image, pull=pull)],
-                        "volumes": _volumes(job),
+                        "volumes": volumes.pod_volumes(job),
                     }
                 ),
             },
         },
+    }
+
+
+def build_claim(job: FineTuneJob) -> Manifest | None:
+    """Build the workspace's claim, if the operator is to create it.
+
+    With Retain nothing ties it to the job but its labels: they say who may use it again.
+    """
+    workspace = job.spec.workspace
+    if workspace is None or workspace.size is None:
+        return None
+    metadata: Manifest = {
+        "name": job.workspace_claim,
+        "namespace": job.metadata.namespace,
+        "labels": {
+            c.LABEL_MANAGED_BY: c.MANAGER,
+            "app.kubernetes.io/name": "finetune-trainer",
+            "app.kubernetes.io/component": "workspace",
+            c.LABEL_JOB: job.metadata.name,
+        },
+    }
+    if workspace.reclaim_policy == "Delete":
+        metadata["ownerReferences"] = [_owner(job)]
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": metadata,
+        "spec": _without_none(
+            {
+                "accessModes": list(workspace.access_modes or ("ReadWriteOnce",)),
+                "resources": {"requests": {"storage": workspace.size}},
+                "storageClassName": workspace.storage_class_name,
+            }
+        ),
     }
 
 
@@ -114,6 +148,8 @@ def _container(job: FineTuneJob, *, number: int, image: str, pull: str) -> Manif
                 },
                 {"name": "FINETUNE_JOB", "value": encode_job(job, number=number)},
                 {"name": "FINETUNE_GPUS", "value": str(trainer.gpus_per_node)},
+                {"name": "FINETUNE_STALL_SECONDS", "value": str(job.spec.stall_deadline_seconds)},
+                *msgspec.to_builtins(trainer.env),
             ],
             "envFrom": [
                 {"prefix": prefix, "secretRef": {"name": name}} for prefix, name in _secrets(job)
@@ -127,7 +163,7 @@ def _container(job: FineTuneJob, *, number: int, image: str, pull: str) -> Manif
                 "capabilities": {"drop": ["ALL"]},
             },
             "terminationMessagePolicy": "FallbackToLogsOnError",
-            "volumeMounts": _mounts(job),
+            "volumeMounts": volumes.mounts(job),
         }
     )
 
@@ -182,69 +218,6 @@ def _pod_security(trainer: Trainer) -> Manifest:
             "seccompProfile": {"type": "RuntimeDefault"},
         }
     )
-
-
-def _node_selector(trainer: Trainer, *, own_image: bool) -> dict[str, str] | None:
-    architecture = {"kubernetes.io/arch": "amd64"} if own_image else {}
-    return {**architecture, **trainer.node_selector} or None
-
-
-def _affinity(trainer: Trainer, *, own_image: bool) -> Manifest | None:
-    """Keep the project's own GPU image off GPUs it has no code for; an absent label passes."""
-    if not (own_image and trainer.gpus_per_node):
-        return None
-    expression = {
-        "key": "nvidia.com/gpu.compute.major",
-        "operator": "NotIn",
-        "values": UNSUPPORTED_COMPUTE_MAJORS,
-    }
-    terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
-
-
-def _tolerations(trainer: Trainer) -> list[Manifest] | None:
-    own = [msgspec.to_builtins(toleration) for toleration in trainer.tolerations]
-    if trainer.gpus_per_node:
-        own.append({"key": trainer.gpu_resource_name, "operator": "Exists"})
-    return own or None
-
-
-def _claims(job: FineTuneJob) -> dict[str, bool]:
-    """Return the claims that URIs name, and whether each is only read."""
-    claims: dict[str, bool] = {}
-    for use, uri in job.spec.uris():
-        parts = urlsplit(uri)
-        if parts.scheme == "pvc":
-            claims[parts.netloc] = claims.get(parts.netloc, True) and use != "output"
-    return claims
-
-
-def _volumes(job: FineTuneJob) -> list[Manifest]:
-    workspace = job.spec.workspace
-    volumes: list[Manifest] = [
-        {"name": f"claim-{index}", "persistentVolumeClaim": {"claimName": claim}}
-        for index, claim in enumerate(_claims(job))
-    ]
-    volumes.append(
-        {"name": "workspace", "persistentVolumeClaim": {"claimName": workspace.claim_name}}
-        if workspace
-        else {"name": "workspace", "emptyDir": {}}
-    )
-    shared_memory = {"medium": "Memory", "sizeLimit": job.spec.trainer.shared_memory}
-    volumes.append({"name": "shared-memory", "emptyDir": shared_memory})
-    volumes.append({"name": "tmp", "emptyDir": {}})
-    return volumes
-
-
-def _mounts(job: FineTuneJob) -> list[Manifest]:
-    mounts: list[Manifest] = [
-        {"name": f"claim-{index}", "mountPath": f"/claims/{claim}", "readOnly": read_only}
-        for index, (claim, read_only) in enumerate(_claims(job).items())
-    ]
-    mounts.append({"name": "workspace", "mountPath": "/workspace"})
-    mounts.append({"name": "shared-memory", "mountPath": "/dev/shm"})
-    mounts.append({"name": "tmp", "mountPath": "/tmp"})
-    return mounts
 
 
 def _without_none(body: Manifest) -> Manifest:

@@ -139,6 +139,12 @@ class Pod(Object):
         return self.status.phase in ("Succeeded", "Failed")
 
 
+class Claim(Object):
+    """core/v1 PersistentVolumeClaim: whose it is."""
+
+    metadata: Metadata
+
+
 class ObjectReference(Object):
     kind: str = ""
     name: str = ""

@@ -13,6 +13,11 @@ def pods(namespace: str = "") -> str:
     return f"/api/v1{_scope(namespace)}/pods"
 
 
+def claims(namespace: str) -> str:
+    """PersistentVolumeClaims."""
+    return f"/api/v1{_scope(namespace)}/persistentvolumeclaims"
+
+
 def core_events(namespace: str) -> str:
     """core/v1 Events, as the controllers and kubelets write them."""
     return f"/api/v1{_scope(namespace)}/events"

@@ -4,10 +4,13 @@ itself: bounded concurrency, a short timeout, a size limit, and its ids must be 
 
 import asyncio
 import collections
+import datetime
+import email.utils
 import logging
 import random
 
 import aiohttp
+import msgspec
 
 from finetune_operator import constants as c
 from finetune_operator.cache import Cache, Key
@@ -82,10 +85,22 @@ async def _fetch(session: aiohttp.ClientSession, pod: Pod) -> Progress | None:
             body = await response.content.read(MAX_BYTES + 1)
             while len(body) <= MAX_BYTES and (more := await response.content.read(MAX_BYTES)):
                 body += more
+            sent_at = _time(response.headers.get("Date", ""))
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
         log.debug("progress of %s: %r", pod.metadata.name, error)
         return None
-    return parse_progress(body) if len(body) <= MAX_BYTES else None
+    progress = parse_progress(body) if len(body) <= MAX_BYTES else None
+    if progress is None:
+        return None
+    now = datetime.datetime.now(datetime.UTC)
+    return msgspec.structs.replace(progress, read_at=now, sent_at=sent_at)
+
+
+def _time(date: str) -> datetime.datetime | None:
+    try:
+        return email.utils.parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _shown(progress: Progress) -> object:

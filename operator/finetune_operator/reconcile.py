@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from finetune_operator import constants as c
-from finetune_operator import manifests, paths
+from finetune_operator import freshness, manifests, paths
 from finetune_operator.api import Failure, FineTuneJob, Status
 from finetune_operator.cache import Cache, Key, summarize
 from finetune_operator.client import (
@@ -27,32 +27,26 @@ from finetune_operator.draft import Draft
 from finetune_operator.events import events_of
 from finetune_operator.mergepatch import merge_patch
 from finetune_operator.metrics import Metrics
-from finetune_operator.objects import Event, Job, Pod
+from finetune_operator.objects import Event, Job
 from finetune_operator.policy import deadlines
 from finetune_operator.settings import Settings
-from finetune_operator.view import Attempt, CreateAttempt, DeleteAttempt, DeleteSelf, Observed, Plan
+from finetune_operator.view import (
+    Attempt,
+    CreateAttempt,
+    DeleteAttempt,
+    DeleteSelf,
+    Observed,
+    Plan,
+    Refusal,
+)
+from finetune_operator.workspace import ensure_claim
 
-RETRY_CREATE_SECONDS = 15.0
-WAIT_FOR_NAME_SECONDS = 2.0
 WAIT_FOR_WATCH_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
 class _EventList(msgspec.Struct):
     items: list[Event]
-
-
-class _PodList(msgspec.Struct):
-    items: list[Pod]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """Why the Job of an attempt could not be created."""
-
-    failure: Failure
-    retry_after_seconds: float | None
-    """None: never."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,11 +71,13 @@ class Reconciler:
         self.cache.jobs[key] = summarize(job.metadata.uid, job.status)
         if job.metadata.deletion_timestamp:
             return None  # the garbage collector takes the children along
-        if await self._watches_are_behind(job):
-            return WAIT_FOR_WATCH_SECONDS
         now = self.clock()
+        if await freshness.is_behind(self.client, self.cache, job, now):
+            return WAIT_FOR_WATCH_SECONDS
         seen, look_again = await self._observe(job, now)
         plan = decide(seen, now, self._defaults(job))
+        if plan.starts_another and await freshness.is_running(self.client, job):
+            return WAIT_FOR_WATCH_SECONDS
         # A Job that is not written down is adopted by the next pass, and a verdict that is not
         # carried out is carried out by it; the other way round each could be lost.
         refusal = await self._create_planned(job, plan)
@@ -99,26 +95,6 @@ class Reconciler:
             image=settings.trainer_gpu_image if gpu else settings.trainer_image,
             backoff_seconds=settings.backoff_seconds,
         )
-
-    async def _watches_are_behind(self, job: FineTuneJob) -> bool:
-        """Whether there is a child that would be taken for lost: ask before believing that."""
-        current, namespace = job.status.current_attempt, job.metadata.namespace
-        if current is None:
-            return False
-        attempts = self.cache.attempts_of(job.metadata.uid)
-        live = next((attempt for attempt in attempts if attempt.number == current.number), None)
-        if live is None:
-            try:
-                found = await self.client.get(f"{paths.jobs(namespace)}/{current.job_name}", Job)
-            except NotFound:
-                return False
-            return found.metadata.controller_uid == job.metadata.uid
-        if live.finished and not live.pods:
-            selector = f"batch.kubernetes.io/controller-uid={live.job.metadata.uid}"
-            query = {"labelSelector": selector, "limit": "1"}
-            pods = await self.client.list(paths.pods(namespace), _PodList, query=query)
-            return bool(pods.items)
-        return False
 
     async def _observe(
         self, job: FineTuneJob, now: datetime.datetime
@@ -149,7 +125,8 @@ class Reconciler:
     async def _create_planned(self, job: FineTuneJob, plan: Plan) -> Refusal | None:
         for action in plan.actions:
             if isinstance(action, CreateAttempt):
-                return await self._create(job, plan.status.image, action.number)
+                refused = await ensure_claim(self.client, job)
+                return refused or await self._create(job, plan.status.image, action.number)
         return None
 
     async def _delete_planned(self, job: FineTuneJob, plan: Plan) -> None:
@@ -182,7 +159,7 @@ class Reconciler:
         except (Forbidden, Invalid) as error:
             hint = "The message says what refuses the Job: a quota, a policy, or a field of it."
             failure = Failure(reason=c.CREATE_REFUSED, message=str(error), hint=hint)
-            return Refusal(failure=failure, retry_after_seconds=RETRY_CREATE_SECONDS)
+            return Refusal(failure=failure, retry_after_seconds=Refusal.RETRY_SECONDS)
         self.cache.observe_attempt(created)
         return None
 
@@ -197,7 +174,7 @@ class Reconciler:
         if owner and owner.kind == c.KIND:
             message = f"Job {name!r} of an earlier FineTuneJob is still being deleted."
             failure = Failure(reason=c.NAME_TAKEN, message=message)
-            return Refusal(failure=failure, retry_after_seconds=WAIT_FOR_NAME_SECONDS)
+            return Refusal(failure=failure, retry_after_seconds=Refusal.WAIT_FOR_NAME_SECONDS)
         message = f"There is a Job {name!r} in the namespace that is not this FineTuneJob's."
         hint = "Delete that Job, or apply the FineTuneJob under another name."
         failure = Failure(reason=c.NAME_TAKEN, message=message, hint=hint)

@@ -4,6 +4,7 @@ Read leniently: a trainer image may be older or newer than the operator, and a u
 may send anything. What does not parse is no report.
 """
 
+import datetime
 from typing import Annotated
 
 import msgspec
@@ -16,7 +17,7 @@ from finetune_operator.api import (
     OutputStatus,
     TrainerStatus,
 )
-from finetune_operator.objects import Object
+from finetune_operator.objects import Object, Time
 
 # RecursionError: a pod that sends a thousand brackets must not end the operator.
 NOT_A_REPORT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -41,6 +42,28 @@ class Progress(Object):
     model: ModelStatus | None = None
     checkpoint: CheckpointStatus | None = None
     log_tail: tuple[str, ...] = ()
+    read_at: Time | None = None
+    """When the operator read it; written over whatever the pod says."""
+    sent_at: Time | None = None
+    """When that was by the pod's clock; likewise."""
+
+    @property
+    def last_work(self) -> Time | None:
+        """When `step` last moved by our clock: how long before it said so is told by its own, as
+        the clocks of nodes differ.
+        """
+        told = self.trainer_status.last_updated_time if self.trainer_status else None
+        try:
+            moved = datetime.datetime.fromisoformat(told or "")
+        except ValueError:
+            return None
+        sent = self.sent_at or self.read_at
+        if not (moved.tzinfo and sent and sent.tzinfo and self.read_at):
+            return None
+        try:
+            return self.read_at - max(sent - moved, datetime.timedelta(0))
+        except OverflowError:  # it says that this was before our era
+            return None
 
 
 class Result(Object):

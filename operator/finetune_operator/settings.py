@@ -29,7 +29,7 @@ class Settings:
     progress_interval_seconds: float = 5
     """How often each running pod is asked, and each status written at most."""
     sweep_interval_seconds: float = 300
-    """How often all FineTuneJobs are listed, to find what a watch missed."""
+    """How often everything is listed, to find what a watch missed."""
     port: int = 8080
     """Port of /metrics, /healthz and /readyz."""
     log_level: str = "INFO"

@@ -24,7 +24,7 @@ class _Item(msgspec.Struct):
 
 class _Page(msgspec.Struct):
     metadata: ListMeta
-    items: list[_Item]
+    items: list[_Item] | None = None  # not [] when there is none
 
 
 async def sweep(
@@ -55,7 +55,7 @@ async def _sweep(
             page = await client.list(
                 paths.fine_tune_jobs(namespace), _Page, query=query, accept=METADATA_ONLY
             )
-            found |= {(i.metadata.namespace, i.metadata.name) for i in page.items}
+            found |= {(i.metadata.namespace, i.metadata.name) for i in page.items or ()}
             if not page.metadata.next:
                 break
             query["continue"] = page.metadata.next

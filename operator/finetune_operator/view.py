@@ -1,8 +1,9 @@
 """What decide is given and what it returns."""
 
 import dataclasses
+from typing import ClassVar
 
-from finetune_operator.api import FineTuneJob, Status
+from finetune_operator.api import Failure, FineTuneJob, Status
 from finetune_operator.objects import Event, Job, Pod
 from finetune_operator.report import Progress
 
@@ -66,6 +67,18 @@ class DeleteSelf:
     """Delete the FineTuneJob: its time to live is over."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why what an attempt needs could not be created."""
+
+    RETRY_SECONDS: ClassVar[float] = 15.0
+    WAIT_FOR_NAME_SECONDS: ClassVar[float] = 2.0
+
+    failure: Failure
+    retry_after_seconds: float | None = RETRY_SECONDS
+    """None: never."""
+
+
 Action = CreateAttempt | DeleteAttempt | DeleteSelf
 
 
@@ -76,3 +89,8 @@ class Plan:
     status: Status
     actions: tuple[Action, ...] = ()
     requeue_after_seconds: float | None = None
+
+    @property
+    def starts_another(self) -> bool:
+        """Whether an attempt is created that is not the job's first."""
+        return any(isinstance(each, CreateAttempt) and each.number > 1 for each in self.actions)

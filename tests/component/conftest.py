@@ -11,6 +11,7 @@ import yaml
 
 from tests.cluster import build
 from tests.cluster.controlplane import ControlPlane
+from tests.component.admission import Admission
 from tests.component.operator_process import OperatorProcess
 from tests.component.world import KubeletWorld
 
@@ -79,6 +80,13 @@ def shared_operator(operator_kubeconfig: Path) -> Iterator[OperatorProcess]:
 def world(plane: ControlPlane, shared_operator: OperatorProcess) -> KubeletWorld:
     """A namespace of its own, watched by the shared operator."""
     return _world(plane)
+
+
+@pytest.fixture(scope="session")
+def admission(plane: ControlPlane) -> Admission:
+    """The API server's opinion of a FineTuneJob."""
+    plane.add_namespace("admission")
+    return Admission(plane.api, "admission")
 
 
 @pytest.fixture

@@ -18,27 +18,12 @@ class KubeletWorld(World):
 
     def run(self, pod: Object, *, address: str = "") -> None:
         """Play the kubelet: the trainer container runs."""
-        started = {"running": {"startedAt": _now()}}
-        ready = [{"type": "Ready", "status": "True"}]
-        status: Object = {"phase": "Running", "startTime": _now(), "conditions": ready}
-        if address:
-            status |= {"podIP": address, "podIPs": [{"ip": address}]}
-        self._set_status(pod, {**status, "containerStatuses": [_container(pod, started)]})
+        self._set_status(pod, running(pod, address=address))
 
     def exit(self, pod: Object, code: int, message: str | Object = "", *, reason: str = "") -> None:
         """Play the kubelet: the trainer container ended."""
         text = message if isinstance(message, str) else json.dumps(message)
-        terminated = {
-            "exitCode": code,
-            "reason": reason or ("Completed" if code == 0 else "Error"),
-            "message": text,
-            "startedAt": _now(),
-            "finishedAt": _now(),
-        }
-        phase = "Succeeded" if code == 0 else "Failed"
-        state = {"terminated": terminated}
-        status = {"phase": phase, "containerStatuses": [_container(pod, state)]}
-        self._set_status(pod, status)
+        self._set_status(pod, ended(pod, code, text, reason=reason))
 
     def wait_in_kubelet(self, pod: Object, reason: str, message: str) -> None:
         """Play the kubelet: the container cannot start."""
@@ -104,6 +89,29 @@ class KubeletWorld(World):
                 "spec": claim,
             },
         )
+
+
+def running(pod: Object, *, address: str = "") -> Object:
+    """Return the status that a kubelet reports of a pod whose trainer runs."""
+    started = {"running": {"startedAt": _now()}}
+    ready = [{"type": "Ready", "status": "True"}]
+    status: Object = {"phase": "Running", "startTime": _now(), "conditions": ready}
+    if address:
+        status |= {"podIP": address, "podIPs": [{"ip": address}]}
+    return {**status, "containerStatuses": [_container(pod, started)]}
+
+
+def ended(pod: Object, code: int, message: str = "", *, reason: str = "") -> Object:
+    """Return the status that a kubelet reports of a pod whose trainer ended."""
+    terminated = {
+        "exitCode": code,
+        "reason": reason or ("Completed" if code == 0 else "Error"),
+        "message": message,
+        "startedAt": _now(),
+        "finishedAt": _now(),
+    }
+    phase = "Succeeded" if code == 0 else "Failed"
+    return {"phase": phase, "containerStatuses": [_container(pod, {"terminated": terminated})]}
 
 
 def result_of(pod: Object, job: Object, accuracy: str = "0.8704") -> Object:

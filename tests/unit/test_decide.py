@@ -428,6 +428,15 @@ class TestSuspend:
         assert (plan.status.failures, plan.status.disruptions) == (0, 0)
         assert plan.status.active_since is None
 
+    def test_suspended_attempt_whose_job_was_marked_failed_while_it_went_is_no_failure(
+        self,
+    ) -> None:
+        """The Job controller may see the pod's end before it sees that the Job is deleted."""
+        pod = make_ended_pod(143)
+        going = make_attempt(1, pod, ended="Failed", deleting=True)
+        status = plan_of(make_job(LIVE, suspend=True), going).status
+        assert (status.history[-1].reason, status.failures) == ("Suspended", 0)
+
     def test_while_the_pod_saves_the_job_is_not_yet_suspended(self) -> None:
         saving = make_attempt(1, make_pod(deleting=True), deleting=True)
         plan = plan_of(make_job(LIVE, suspend=True), saving)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from finetune_operator.informer import Informer
 from finetune_operator.objects import Pod
@@ -66,10 +67,20 @@ class Script:
 @asynccontextmanager
 async def informing(
     answer: Callable[[web.Request, Body], Answer],
+    *,
+    relist_seconds: float = 300,
 ) -> AsyncIterator[tuple[Seen, ApiServer, Informer[Pod]]]:
     server, seen = ApiServer(answer), Seen()
     async with serving(server) as client:
-        informer = Informer(client, PATH, Pod, selector="a=b", observe=seen.observe)
+        informer = Informer(
+            client,
+            PATH,
+            Pod,
+            selector="a=b",
+            observe=seen.observe,
+            known=lambda: seen.pods.values(),
+            relist_seconds=relist_seconds,
+        )
         task = asyncio.create_task(informer.run())
         try:
             yield seen, server, informer
@@ -127,6 +138,26 @@ async def test_what_vanished_while_the_version_was_too_old_is_reported_gone() ->
         await until(lambda: "c" in seen.pods)
         await until(lambda: ("a", True) in seen.told)
         assert seen.pods.keys() == {"b", "c"}
+
+
+async def test_what_was_told_by_someone_else_and_is_not_in_a_list_is_reported_gone() -> None:
+    """A child is cached when it is created; it may be gone before the watch has told of it."""
+    script = Script([page(pod("a")), page(version=9)], [Answer(GONE)])
+    async with informing(script) as (seen, _, informer):
+        seen.pods["created"] = msgspec.convert(pod("created"), Pod)
+        await informer.synced.wait()
+        await until(lambda: ("created", True) in seen.told)
+
+
+async def test_silent_watch_is_resumed_and_all_is_listed_anew_now_and_then() -> None:
+    script = Script(
+        [page(pod("a")), page(pod("b"), version=7)],
+        [Answer(line("MODIFIED", pod("a", 2)), HANG), Answer(HANG)],
+    )
+    async with informing(script, relist_seconds=0.3) as (seen, server, _):
+        await until(lambda: len(watched_from(server)) == 2)
+        assert watched_from(server) == ["1", "7"]
+        assert seen.pods.keys() == {"b"}
 
 
 async def test_old_version_is_also_told_by_http() -> None:

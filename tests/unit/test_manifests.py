@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from finetune_operator import constants as c
 from finetune_operator.api import FineTuneJob
-from finetune_operator.manifests import build_job, encode_job
+from finetune_operator.manifests import build_claim, build_job, encode_job
 
 from tests.builders import make_job
 
@@ -66,6 +66,21 @@ class TestJob:
         assert spec["template"]["spec"]["restartPolicy"] == "Never"
         assert {rule["action"] for rule in spec["podFailurePolicy"]["rules"]} == {"FailJob"}
 
+    def test_users_labels_and_annotations_are_beside_the_operators(self) -> None:
+        trainer = {
+            "podLabels": {"team": "vision", c.LABEL_ATTEMPT: "7"},
+            "podAnnotations": {"safe-to-evict": "false", "sidecar.istio.io/inject": "true"},
+        }
+        job = build(make_job(trainer=trainer))
+        metadata = job["spec"]["template"]["metadata"]
+        assert metadata["labels"] == {"team": "vision", **job["metadata"]["labels"]}
+        assert metadata["labels"][c.LABEL_ATTEMPT] == "1"
+        assert metadata["annotations"] == {
+            "safe-to-evict": "false",
+            "sidecar.istio.io/inject": "false",
+        }
+        assert "team" not in job["metadata"]["labels"]
+
     def test_istio_stays_out(self) -> None:
         annotations = build(make_job())["spec"]["template"]["metadata"]["annotations"]
         assert annotations["sidecar.istio.io/inject"] == "false"
@@ -113,6 +128,25 @@ class TestGpus:
         assert expression["operator"] == "NotIn"
         assert expression["values"] == ["9", "10", "12"]
 
+    def test_each_of_the_users_terms_avoids_gpus_without_code(self) -> None:
+        zones = [
+            {"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]}
+            for zone in "ab"
+        ]
+        trainer = {"gpusPerNode": 1, "nodeAffinity": required(*zones)}
+        found = terms_of(pod_of(make_job(trainer=trainer)))
+        assert [term["matchExpressions"][0]["values"] for term in found] == [["a"], ["b"]]
+        last = [term["matchExpressions"][-1]["key"] for term in found]
+        assert last == ["nvidia.com/gpu.compute.major"] * 2
+        assert [len(term["matchExpressions"]) for term in found] == [2, 2]
+
+    @pytest.mark.parametrize(("gpus", "own_image"), [(0, True), (1, False)])
+    def test_users_terms_alone_where_every_node_will_do(self, gpus: int, own_image: bool) -> None:
+        term = {"matchExpressions": [{"key": "disk", "operator": "Exists"}]}
+        trainer = {"gpusPerNode": gpus, "nodeAffinity": required(term)}
+        found = terms_of(pod_of(make_job(trainer=trainer), own_image=own_image))
+        assert found == [term]
+
     def test_without_gpus_nothing_of_this_is_there(self) -> None:
         job = make_job(trainer={"gpusPerNode": 0})
         assert "limits" not in container_of(job)["resources"]
@@ -137,6 +171,82 @@ class TestGpus:
         }
         assert [each["key"] for each in pod_of(job)["tolerations"]] == ["dedicated", "amd.com/gpu"]
         assert job.spec.trainer.resources.limits == {"memory": "8Gi"}
+
+
+def required(*terms: dict[str, Any]) -> dict[str, Any]:
+    selector = {"nodeSelectorTerms": list(terms)}
+    return {"requiredDuringSchedulingIgnoredDuringExecution": selector}
+
+
+def terms_of(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    required = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    terms: list[dict[str, Any]] = json.loads(json.dumps(required["nodeSelectorTerms"]))
+    return terms
+
+
+class TestEnvironment:
+    def test_users_variables_come_last_and_as_they_are(self) -> None:
+        variables = [
+            {"name": "HTTPS_PROXY", "value": "http://$(HOST):3128"},
+            {"name": "EMPTY", "value": ""},
+            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"name": "MODE", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
+        ]
+        found = container_of(make_job(trainer={"env": variables}))["env"]
+        assert found[-4:] == variables
+        assert {each["name"] for each in found[:-4]} == {
+            "POD_UID",
+            "FINETUNE_JOB",
+            "FINETUNE_GPUS",
+            "FINETUNE_STALL_SECONDS",
+        }
+
+    def test_trainers_own_watchdog_has_the_stall_deadline(self) -> None:
+        assert environment_of(make_job())["FINETUNE_STALL_SECONDS"]["value"] == "900"
+        found = environment_of(make_job(stallDeadlineSeconds=60))["FINETUNE_STALL_SECONDS"]
+        assert found["value"] == "60"
+
+
+class TestWorkspace:
+    def test_claim_is_created_with_what_is_asked(self) -> None:
+        workspace = {
+            "size": "20Gi",
+            "storageClassName": "fast",
+            "accessModes": ["ReadWriteMany"],
+        }
+        claim = build_claim(make_job(workspace=workspace))
+        assert claim
+        assert claim["spec"] == {
+            "accessModes": ["ReadWriteMany"],
+            "resources": {"requests": {"storage": "20Gi"}},
+            "storageClassName": "fast",
+        }
+        plain = build_claim(make_job(workspace={"size": 1}))
+        assert plain
+        assert plain["spec"]["accessModes"] == ["ReadWriteOnce"]
+        assert "storageClassName" not in plain["spec"]
+
+    def test_claim_goes_with_the_job_only_if_it_is_to_be_deleted(self) -> None:
+        retained = build_claim(make_job(workspace={"size": "1Gi"}))
+        deleted = build_claim(make_job(workspace={"size": "1Gi", "reclaimPolicy": "Delete"}))
+        assert retained
+        assert deleted
+        assert "ownerReferences" not in retained["metadata"]
+        assert retained["metadata"]["labels"][c.LABEL_JOB] == "photos"
+        (owner,) = deleted["metadata"]["ownerReferences"]
+        assert (owner["uid"], owner["controller"]) == ("job-uid", True)
+
+    def test_existing_claim_or_none_is_not_created(self) -> None:
+        assert build_claim(make_job(workspace={"claimName": "mine"})) is None
+        assert build_claim(make_job()) is None
+
+    def test_pod_mounts_the_claim_that_is_created(self) -> None:
+        (volume,) = (
+            v
+            for v in pod_of(make_job(workspace={"size": "1Gi"}))["volumes"]
+            if v["name"] == "workspace"
+        )
+        assert volume["persistentVolumeClaim"] == {"claimName": "photos-workspace"}
 
 
 class TestContract:

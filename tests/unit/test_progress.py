@@ -1,6 +1,7 @@
 """The poller against real HTTP servers: each pod on its own loopback address, port 8080."""
 
 import asyncio
+import datetime
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from finetune_operator.objects import Pod
 from finetune_operator.progress import Poller
 from finetune_operator.workqueue import WorkQueue
 
-from tests.builders import UID, make_attempt, make_pod, make_progress
+from tests.builders import NOW, UID, later, make_attempt, make_pod, make_progress
 
 KEY = ("team", "photos")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -93,6 +94,28 @@ async def test_progress_of_a_running_pod_is_kept_and_its_job_is_queued(polling: 
         polling.add_pod(address)
         assert await asyncio.wait_for(polling.queue.get(), 5) == KEY
         assert polling.cache.progress["pod-1"].step == 7
+
+
+@pytest.mark.parametrize(
+    ("date", "sent"),
+    [
+        ("Thu, 01 Jan 2026 12:00:00 GMT", NOW),
+        ("Thu, 01 Jan 99999999999999999999 12:00:00 GMT", None),
+        ("now", None),
+    ],
+)
+async def test_progress_has_the_time_it_was_read_and_the_pods_own_time(
+    polling: Polling, date: str, sent: object
+) -> None:
+    lie = {**body("pod-1"), "readAt": "2000-01-01T00:00:00Z", "sentAt": "2000-01-01T00:00:00Z"}
+    response = web.json_response(lie, headers={"Date": date})
+    async with polling.serving(answering(response)) as address:
+        polling.add_pod(address)
+        await polling.until(lambda: "pod-1" in polling.cache.progress)
+        progress = polling.cache.progress["pod-1"]
+        assert progress.read_at
+        assert abs(progress.read_at - datetime.datetime.now(datetime.UTC)) < later(10) - NOW
+        assert progress.sent_at == sent
 
 
 async def test_progress_that_moves_queues_the_job_again_and_steps_alone_do_not(

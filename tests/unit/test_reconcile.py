@@ -17,6 +17,7 @@ from finetune_operator.settings import Settings
 
 from tests.builders import NAMESPACE, UID, later, make_attempt, make_job, make_pod, make_status
 from tests.unit.apiserver import Answer, ApiServer, Body, serving
+from tests.world import condition
 
 KEY = (NAMESPACE, "photos")
 
@@ -230,6 +231,31 @@ class TestLateWatches:
         cluster.pods = []
         await reconcile(KEY)
         assert cluster.status["history"][0]["reason"] == c.RESULT_LOST
+
+    @pytest.mark.parametrize("attempt", [1, 0], ids=["written down", "to be adopted"])
+    async def test_attempt_that_seems_not_to_start_is_not_given_up_before_its_pod_is_seen(
+        self, cluster: Cluster, reconcile: Reconciler, attempt: int
+    ) -> None:
+        cluster.put(make_job(make_status(attempt=attempt), startupDeadlineSeconds=60))
+        cluster.cache.observe_attempt(make_attempt(1).job)
+        cluster.pods = [msgspec.to_builtins(make_pod())]
+        cluster.now = 60
+        assert await reconcile(KEY) == 1
+        assert "DELETE photos-1" not in cluster.calls()
+        cluster.cache.observe_pod(make_pod())
+        await reconcile(KEY)
+        assert condition(cluster.status, c.PODS_READY)["status"] == "True"
+
+    async def test_next_attempt_waits_for_a_pod_that_the_watch_has_not_shown(
+        self, cluster: Cluster, reconcile: Reconciler
+    ) -> None:
+        cluster.put(make_job(make_status(attempt=1)))
+        cluster.pods = [msgspec.to_builtins(make_pod())]
+        assert await reconcile(KEY) == 1
+        assert cluster.jobs == {}
+        cluster.pods = [msgspec.to_builtins(make_pod("Failed"))]
+        await reconcile(KEY)
+        assert list(cluster.jobs) == ["photos-2"]
 
 
 async def test_verdict_is_written_before_the_pod_is_ended_and_outlives_a_failed_delete(

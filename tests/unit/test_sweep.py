@@ -43,6 +43,13 @@ async def test_both_what_is_there_and_what_was_known_are_queued() -> None:
     assert server.requests[1][2]["continue"] == "next"
 
 
+async def test_list_of_nothing_is_none_and_ends_nothing() -> None:
+    """The API server writes `"items": null` for metadata of no objects."""
+    nothing = Answer({"metadata": {}, "items": None})
+    keys, _ = await swept([nothing, page("a")], Cache(), count=1)
+    assert keys == {("team", "a")}
+
+
 async def test_error_is_waited_out() -> None:
     keys, _ = await swept([Answer({}, status=500), page("a")], Cache(), count=1)
     assert keys == {("team", "a")}

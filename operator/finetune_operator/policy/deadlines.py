@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 
 from finetune_operator.api import Spec, Status
+from finetune_operator.report import Progress
 from finetune_operator.view import Attempt
 
 Time = datetime.datetime
@@ -37,6 +38,16 @@ def startup(spec: Spec, attempt: Attempt) -> Clock:
     if not awaits_start(attempt):
         return Clock(None)
     return _clock(attempt.job.status.start_time, spec.startup_deadline_seconds)
+
+
+def stall(spec: Spec, progress: Progress | None) -> Clock:
+    """Return the clock of stallDeadlineSeconds: from the last work that the trainer reported."""
+    return _clock(progress.last_work if progress else None, spec.stall_deadline_seconds)
+
+
+def has_stalled(spec: Spec, progress: Progress) -> bool:
+    """Whether the trainer itself, asked after the deadline, had not worked: silence is no proof."""
+    return bool(progress.read_at and stall(spec, progress).expired(progress.read_at))
 
 
 def time_to_live(spec: Spec, status: Status) -> Clock:

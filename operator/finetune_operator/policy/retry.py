@@ -11,7 +11,7 @@ import re
 from finetune_operator import constants as c
 from finetune_operator.api import Failure, Status
 from finetune_operator.objects import Job, Pod, Terminated
-from finetune_operator.report import Result, Termination, parse_termination
+from finetune_operator.report import Progress, Result, Termination, parse_termination
 from finetune_operator.view import Attempt
 
 MAX_DISRUPTIONS_WITHOUT_PROGRESS = 5
@@ -73,6 +73,25 @@ def termination_of(attempt: Attempt) -> Termination | None:
     terminated = pod.container(c.CONTAINER).terminated if pod else None
     told = parse_termination(terminated.message) if terminated else None
     return told if told and pod and told.job.pod_uid == pod.metadata.uid else None
+
+
+def stalled(pod: Pod, progress: Progress, seconds: int) -> Outcome:
+    """Return the outcome of an attempt whose trainer answers but does not work."""
+    message = (
+        f"The trainer answers, but showed no work for {seconds} s (stallDeadlineSeconds) in stage "
+        f"{progress.stage}."
+    )
+    reason, _, hint = BY_EXIT_CODE[82]
+    return Outcome(
+        reason=reason,
+        failure=Failure(
+            reason=reason,
+            message=message,
+            hint=hint,
+            pod=pod.metadata.name,
+            log_tail=tuple(line[:512] for line in progress.log_tail[-20:]),
+        ),
+    )
 
 
 def lost(status: Status, *, suspended: bool) -> Outcome:

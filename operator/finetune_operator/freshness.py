@@ -1,0 +1,61 @@
+"""Asks the API server before something is done that a watch which is behind could be wrong about.
+
+A watch can be silent for a minute and a half before it is taken for dead.
+"""
+
+import datetime
+from collections.abc import Iterable
+
+import msgspec
+
+from finetune_operator import constants as c
+from finetune_operator import paths
+from finetune_operator.api import FineTuneJob
+from finetune_operator.cache import Cache
+from finetune_operator.client import Client, NotFound
+from finetune_operator.objects import Job, Pod
+from finetune_operator.policy import deadlines
+
+
+class _PodList(msgspec.Struct):
+    items: list[Pod]
+
+
+async def is_behind(client: Client, cache: Cache, job: FineTuneJob, now: datetime.datetime) -> bool:
+    """Whether the attempt would be taken for lost, for ended in some way, or for one that does not
+    start, though the API server knows better.
+    """
+    status, namespace = job.status, job.metadata.namespace
+    current = status.current_attempt
+    number = current.number if current else status.attempts + 1  # which decide will adopt
+    attempts = cache.attempts_of(job.metadata.uid)
+    live = next((attempt for attempt in attempts if attempt.number == number), None)
+    if live is None:
+        return current is not None and await _exists(client, job, current.job_name)
+    if live.finished or deadlines.startup(job.spec, live).expired(now):
+        selector = f"batch.kubernetes.io/controller-uid={live.job.metadata.uid}"
+        return _versions(await _list(client, namespace, selector)) != _versions(live.pods)
+    return False
+
+
+async def is_running(client: Client, job: FineTuneJob) -> bool:
+    """Whether any pod of the job may run, of whatever attempt."""
+    selector = f"{c.LABEL_JOB_UID}={job.metadata.uid}"
+    return any(not pod.ended for pod in await _list(client, job.metadata.namespace, selector))
+
+
+async def _exists(client: Client, job: FineTuneJob, name: str) -> bool:
+    try:
+        found = await client.get(f"{paths.jobs(job.metadata.namespace)}/{name}", Job)
+    except NotFound:
+        return False
+    return found.metadata.controller_uid == job.metadata.uid
+
+
+async def _list(client: Client, namespace: str, selector: str) -> list[Pod]:
+    query = {"labelSelector": selector}
+    return (await client.list(paths.pods(namespace), _PodList, query=query)).items
+
+
+def _versions(pods: Iterable[Pod]) -> dict[str, str]:
+    return {pod.metadata.uid: pod.metadata.resource_version for pod in pods}

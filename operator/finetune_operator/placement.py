@@ -1,0 +1,46 @@
+"""Where the pods may run, as parts of their spec."""
+
+from typing import Any
+
+import msgspec
+
+from finetune_operator.pods import Trainer
+
+Manifest = dict[str, Any]
+# MXNet 1.9.1 for CUDA 11.2 has machine code up to compute capability 8.x and no PTX.
+UNSUPPORTED_COMPUTE_MAJORS = ["9", "10", "12"]
+
+
+def node_selector(trainer: Trainer, *, own_image: bool) -> dict[str, str] | None:
+    """Return the labels a node must have; the project's own images are for amd64."""
+    architecture = {"kubernetes.io/arch": "amd64"} if own_image else {}
+    return {**architecture, **trainer.node_selector} or None
+
+
+def affinity(trainer: Trainer, *, own_image: bool) -> Manifest | None:
+    """Return the user's terms, each of which also keeps the project's own GPU image off GPUs it
+    has no code for; a node without that label passes.
+    """
+    required = trainer.node_affinity.required.node_selector_terms if trainer.node_affinity else ()
+    terms: list[Manifest] = list(msgspec.to_builtins(required))
+    if own_image and trainer.gpus_per_node:
+        expression = {
+            "key": "nvidia.com/gpu.compute.major",
+            "operator": "NotIn",
+            "values": UNSUPPORTED_COMPUTE_MAJORS,
+        }
+        terms = terms or [{"matchExpressions": []}]
+        for term in terms:
+            term["matchExpressions"] = [*term["matchExpressions"], expression]
+    if not terms:
+        return None
+    selector = {"nodeSelectorTerms": terms}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": selector}}
+
+
+def tolerations(trainer: Trainer) -> list[Manifest] | None:
+    """Return the user's tolerations and the one of the GPU resource's own taint."""
+    own: list[Manifest] = list(msgspec.to_builtins(trainer.tolerations))
+    if trainer.gpus_per_node:
+        own.append({"key": trainer.gpu_resource_name, "operator": "Exists"})
+    return own or None

@@ -1,0 +1,206 @@
+"""The `trainer` section of a FineTuneJob: image, resources, place and identity of the pods."""
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from finetune_operator import fields
+from finetune_operator.fields import (
+    Id,
+    Labels,
+    LabelValue,
+    Name,
+    Rules,
+    Size,
+    Strict,
+    matches,
+    rules,
+)
+from finetune_operator.nodes import NodeAffinity, Toleration
+
+_BY_NAME = Meta(
+    extra={"schema": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}}
+)
+_RESERVED_PREFIXES = "finetune-operator[.]dev|batch[.]kubernetes[.]io|kueue[.]x-k8s[.]io"
+_RESERVED_NAMES = (
+    "sidecar[.]istio[.]io/inject|app[.]kubernetes[.]io/(name|component|managed-by)"
+    "|job-name|controller-uid"
+)
+_NOT_RESERVED = (
+    f"!self.exists(key, key.matches('^(({_RESERVED_PREFIXES})/.*|{_RESERVED_NAMES})$'))",
+    "the operator, the Job controller or Kueue sets this: remove the keys job-name, "
+    "controller-uid, sidecar.istio.io/inject, app.kubernetes.io/name, component and managed-by, "
+    "and all of finetune-operator.dev/, batch.kubernetes.io/ and kueue.x-k8s.io/",
+)
+
+
+class Resources(Strict):
+    """Requests and limits of the trainer container."""
+
+    requests: fields.Resources = {}
+    """Least amount of each resource, by name."""
+    limits: fields.Resources = {}
+    """Most of each resource, by name."""
+
+
+class KeyReference(Strict):
+    """One key of a Secret or a ConfigMap in the job's namespace."""
+
+    name: Name
+    """Name of the Secret or the ConfigMap."""
+    key: Annotated[
+        str,
+        Meta(min_length=1, max_length=253),
+        rules(matches("[-._a-zA-Z0-9]+", "must be letters, digits, '-', '_' and '.'")),
+    ]
+    """Key in its data."""
+
+
+class EnvSource(Strict):
+    """Where a variable's value comes from. Exactly one of the two."""
+
+    secret_key_ref: KeyReference | None = None
+    """A key of a Secret; the operator never reads it."""
+    config_map_key_ref: KeyReference | None = None
+    """A key of a ConfigMap."""
+
+    cel: ClassVar[Rules] = (
+        (
+            "has(self.secretKeyRef) != has(self.configMapKeyRef)",
+            "set exactly one of secretKeyRef and configMapKeyRef",
+        ),
+    )
+
+
+class EnvVar(Strict):
+    """A variable of the trainer's environment: name and either value or valueFrom."""
+
+    name: Annotated[
+        str,
+        Meta(min_length=1, max_length=256),
+        rules(
+            matches(
+                "[A-Za-z_][A-Za-z0-9_]*",
+                "must be letters, digits and '_', and not begin with a digit",
+            ),
+            (
+                "!self.matches('^(FINETUNE_.*|POD_UID)$')",
+                "FINETUNE_* and POD_UID are set by the operator: choose another name",
+            ),
+        ),
+    ]
+    """Name of the variable."""
+    value: Annotated[str, Meta(max_length=8192)] | None = None
+    """Its value; $(NAME) is the value of a variable before it, $$ is a dollar."""
+    value_from: EnvSource | None = None
+    """Where its value comes from."""
+
+    cel: ClassVar[Rules] = (
+        (
+            "has(self.value) != has(self.valueFrom)",
+            'set exactly one of value and valueFrom; an empty value is ""',
+        ),
+    )
+
+
+class LocalReference(Strict):
+    """A Secret in the job's namespace."""
+
+    name: Name
+    """Its name."""
+
+
+class SecurityContext(Strict):
+    """Identity of the trainer process. It never runs as root."""
+
+    run_as_user: Id = 65532
+    """User id."""
+    run_as_group: Id | None = None
+    """Group id; default: the user id."""
+    fs_group: Id | None = None
+    """Group that owns the volumes; default: the user id."""
+    supplemental_groups: Annotated[tuple[Id, ...], Meta(max_length=16)] = ()
+    """Further group ids."""
+
+
+class Trainer(Strict):
+    """The pods that train."""
+
+    image: (
+        Annotated[
+            str,
+            Meta(min_length=1, max_length=1024),
+            rules(
+                matches(
+                    fields.IMAGE,
+                    "must be an image such as registry.example.com/trainer:1.2, without spaces "
+                    "and without https://",
+                )
+            ),
+        ]
+        | None
+    ) = None
+    """Trainer image. Default: the operator's GPU image with gpusPerNode > 0, else its CPU image;
+    resolved once, see status.image."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    """When the kubelet pulls the image."""
+    image_pull_secrets: Annotated[tuple[LocalReference, ...], Meta(max_length=16), _BY_NAME] = ()
+    """Secrets for a private registry."""
+    gpus_per_node: Annotated[int, Meta(ge=0, le=16)] = 1
+    """GPUs of each pod; 0 trains on the CPU."""
+    gpu_resource_name: Annotated[
+        str,
+        Meta(min_length=1, max_length=317),
+        rules(
+            matches(
+                fields.EXTENDED_RESOURCE,
+                "must be the extended resource of a device plugin, such as nvidia.com/gpu",
+            )
+        ),
+    ] = "nvidia.com/gpu"
+    """Extended resource that a GPU is."""
+    resources: Resources = msgspec.field(default_factory=Resources)
+    """Requests and limits beside the GPUs."""
+    env: Annotated[tuple[EnvVar, ...], Meta(max_length=64), _BY_NAME] = ()
+    """Variables of the trainer's environment, after the operator's own."""
+    shared_memory: Size = "1Gi"
+    """Size of /dev/shm; counts as memory of the pod."""
+    termination_grace_period_seconds: Annotated[int, Meta(ge=0, le=86400)] = 120
+    """Time the trainer has to save after SIGTERM."""
+    node_selector: Labels = {}
+    """Labels a node must have."""
+    node_affinity: NodeAffinity | None = None
+    """Nodes the pods may run on, where nodeSelector does not say enough. The operator's own GPU
+    image is kept off GPUs it has no code for in addition to each term."""
+    tolerations: Annotated[tuple[Toleration, ...], Meta(max_length=32)] = ()
+    """Taints the pods tolerate; the GPU resource's own taint always is."""
+    priority_class_name: Name | None = None
+    """PriorityClass of the pods."""
+    scheduler_name: Name | None = None
+    """Scheduler of the pods."""
+    runtime_class_name: Name | None = None
+    """RuntimeClass of the pods."""
+    service_account_name: Name | None = None
+    """ServiceAccount of the pods; its token is never mounted."""
+    pod_labels: Annotated[
+        dict[str, LabelValue], Meta(max_length=32), rules(fields.LABEL_KEYS, _NOT_RESERVED)
+    ] = {}
+    """Labels of the pods beside the operator's own."""
+    pod_annotations: Annotated[
+        dict[str, Annotated[str, Meta(max_length=4096)]],
+        Meta(max_length=32),
+        rules(fields.LABEL_KEYS, _NOT_RESERVED),
+    ] = {}
+    """Annotations of the pods beside the operator's own."""
+    security_context: SecurityContext = msgspec.field(default_factory=SecurityContext)
+    """Identity of the trainer process."""
+
+    cel: ClassVar[Rules] = (
+        (
+            "!has(self.resources) || !(has(self.resources.limits) && "
+            "self.gpuResourceName in self.resources.limits || has(self.resources.requests) && "
+            "self.gpuResourceName in self.resources.requests)",
+            "GPUs are asked for with trainer.gpusPerNode: remove them from trainer.resources",
+        ),
+    )

@@ -1,0 +1,47 @@
+"""The volumes of a pod and where the trainer finds them."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from finetune_operator.api import FineTuneJob
+
+Manifest = dict[str, Any]
+
+
+def _claims(job: FineTuneJob) -> dict[str, bool]:
+    """Return the claims that URIs name, and whether each is only read."""
+    claims: dict[str, bool] = {}
+    for use, uri in job.spec.uris():
+        parts = urlsplit(uri)
+        if parts.scheme == "pvc":
+            claims[parts.netloc] = claims.get(parts.netloc, True) and use != "output"
+    return claims
+
+
+def pod_volumes(job: FineTuneJob) -> list[Manifest]:
+    """Return the volumes of a pod: the claims of its URIs, its workspace, memory, /tmp."""
+    volumes: list[Manifest] = [
+        {"name": f"claim-{index}", "persistentVolumeClaim": {"claimName": claim}}
+        for index, claim in enumerate(_claims(job))
+    ]
+    volumes.append(
+        {"name": "workspace", "persistentVolumeClaim": {"claimName": job.workspace_claim}}
+        if job.workspace_claim
+        else {"name": "workspace", "emptyDir": {}}
+    )
+    shared_memory = {"medium": "Memory", "sizeLimit": job.spec.trainer.shared_memory}
+    volumes.append({"name": "shared-memory", "emptyDir": shared_memory})
+    volumes.append({"name": "tmp", "emptyDir": {}})
+    return volumes
+
+
+def mounts(job: FineTuneJob) -> list[Manifest]:
+    """Return where the trainer finds them."""
+    found: list[Manifest] = [
+        {"name": f"claim-{index}", "mountPath": f"/claims/{claim}", "readOnly": read_only}
+        for index, (claim, read_only) in enumerate(_claims(job).items())
+    ]
+    found.append({"name": "workspace", "mountPath": "/workspace"})
+    found.append({"name": "shared-memory", "mountPath": "/dev/shm"})
+    found.append({"name": "tmp", "mountPath": "/tmp"})
+    return found

@@ -1,0 +1,166 @@
+"""FineTuneJobs that use every field, and the question whether the API server would take one."""
+
+import copy
+import json
+import re
+from typing import Any
+
+from tests.cluster.client import Api, ApiError
+from tests.world import FTJS, Object, fine_tune_job
+
+REMOVED = object()
+"""In the place of a value: no such field."""
+
+
+class Admission:
+    """Asks by dry runs: nothing is stored, no operator sees anything."""
+
+    def __init__(self, api: Api, namespace: str) -> None:
+        self._api = api
+        self._path = f"{FTJS}/namespaces/{namespace}/finetunejobs"
+
+    def refusal(self, job: Object) -> str:
+        """Return why this job may not be created, "" if it may."""
+        return self._ask("POST", "", job)
+
+    def refusal_of_change(self, job: Object) -> str:
+        """Return why the stored job of this name may not become this one, "" if it may."""
+        patch = [{"op": "replace", "path": "/spec", "value": job["spec"]}]
+        return self._ask("PATCH", f"/{job['metadata']['name']}", patch)
+
+    def _ask(self, method: str, name: str, body: object) -> str:
+        kind = "application/json-patch+json" if method == "PATCH" else "application/json"
+        try:
+            path = f"{self._path}{name}?dryRun=All&fieldValidation=Strict"
+            self._api.request(method, path, body, kind=kind)
+        except ApiError as error:
+            if error.code not in (400, 422):
+                raise
+            return str(json.loads(str(error).partition(": ")[2])["message"])
+        return ""
+
+
+def changed(job: Object, changes: Object) -> Object:
+    """Return a copy with values set by path: {"spec.trainer.env[0].name": "A"}."""
+    result = copy.deepcopy(job)
+    for path, value in changes.items():
+        *parents, last = steps(path)
+        place: Any = result
+        for step in parents:
+            place = place.setdefault(step, {}) if isinstance(place, dict) else place[int(step)]
+        if value is REMOVED:
+            place.pop(last, None)
+        elif isinstance(place, list):
+            place[int(last)] = value
+        else:
+            place[last] = value
+    return result
+
+
+def steps(path: str) -> list[str]:
+    """Return the steps of a path: names, and numbers of list items; "a['b.c'].d" quotes one."""
+    found = re.findall(r"\['([^']+)'\]|\[(\d+)\]|([^.\[\]]+)", path)
+    return ["".join(step) for step in found]
+
+
+_GPU_NODES = {
+    "matchExpressions": [
+        {"key": "nvidia.com/gpu.product", "operator": "In", "values": ["NVIDIA-A100-SXM4-80GB"]},
+        {"key": "nvidia.com/gpu.memory", "operator": "Gt", "values": ["20000"]},
+        {"key": "example.com/broken", "operator": "DoesNotExist"},
+    ]
+}
+EVERYTHING = fine_tune_job(
+    "everything",
+    suspend=True,
+    backoffLimit=5,
+    activeDeadlineSeconds=86400,
+    startupDeadlineSeconds=600,
+    stallDeadlineSeconds=300,
+    ttlSecondsAfterFinished=3600,
+    dataset={
+        "source": {
+            "uri": "https://example.com/photos.tar.gz",
+            "sha256": "0" * 64,
+            "secretRef": {"name": "photos.login"},
+        },
+        "split": {"trainFraction": "0.8", "seed": 7},
+        "image": {"resizeShort": 256, "jpegQuality": 95},
+        "badImages": {"policy": "Skip", "maxFraction": "0.1"},
+    },
+    training={
+        "recipe": "tutorial",
+        "epochs": 8,
+        "batchSizePerDevice": 16,
+        "seed": 1,
+        "optimizer": {
+            "name": "sgd",
+            "learningRate": "0.01",
+            "momentum": "0.9",
+            "weightDecay": "0.0001",
+        },
+        "minAccuracy": "0.77",
+    },
+    trainer={
+        "image": "registry.example.com:5000/team/trainer:1.2",
+        "imagePullPolicy": "Always",
+        "imagePullSecrets": [{"name": "registry"}],
+        "gpusPerNode": 2,
+        "gpuResourceName": "nvidia.com/gpu",
+        "resources": {
+            "requests": {"cpu": 2, "memory": "4Gi", "example.com/device": "1"},
+            "limits": {"memory": "8Gi", "ephemeral-storage": "20G"},
+        },
+        "env": [
+            {"name": "HTTPS_PROXY", "value": "http://proxy:3128"},
+            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "token.txt"}}},
+            {"name": "MODE", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "mode"}}},
+        ],
+        "sharedMemory": "2Gi",
+        "terminationGracePeriodSeconds": 60,
+        "nodeSelector": {"example.com/pool": "gpu"},
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [_GPU_NODES]}
+        },
+        "tolerations": [
+            {"key": "dedicated", "operator": "Equal", "value": "ml", "effect": "NoSchedule"},
+            {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300},
+        ],
+        "priorityClassName": "low",
+        "schedulerName": "default-scheduler",
+        "runtimeClassName": "nvidia",
+        "serviceAccountName": "trainer",
+        "podLabels": {"example.com/team": "vision", "empty": ""},
+        "podAnnotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+        "securityContext": {
+            "runAsUser": 1000,
+            "runAsGroup": 1000,
+            "fsGroup": 1000,
+            "supplementalGroups": [2000],
+        },
+    },
+    workspace={
+        "size": "20Gi",
+        "storageClassName": "fast",
+        "accessModes": ["ReadWriteMany"],
+        "reclaimPolicy": "Delete",
+    },
+    output={"uri": "pvc://models/flowers"},
+)
+OTHERWISE = changed(
+    EVERYTHING,
+    {
+        "spec.dataset.split": {"trainPerClass": 60},
+        "spec.workspace": {"claimName": "workspace"},
+        "spec.dataset.source": {"uri": "pvc://photos/2024"},
+    },
+)
+"""The other member of each union."""
+VALIDATED = changed(
+    EVERYTHING,
+    {
+        "spec.dataset.split": REMOVED,
+        "spec.dataset.validationSource": EVERYTHING["spec"]["dataset"]["source"],
+    },
+)
+"""With a validation set."""

@@ -1,0 +1,233 @@
+"""The real API server as seen by a test: one watch of each kind over all namespaces, and the law
+that every run must keep, checked at each of its events.
+"""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from tests.cluster.controlplane import ControlPlane
+
+Object = dict[str, Any]
+PATHS = {
+    "finetunejobs": "/apis/finetune-operator.dev/v1alpha1",
+    "jobs": "/apis/batch/v1",
+    "pods": "/api/v1",
+}
+MERGE = "application/merge-patch+json"
+
+
+class Namespace:
+    """What is in one namespace, now."""
+
+    def __init__(self, cluster: "Cluster", name: str) -> None:
+        self._cluster = cluster
+        self.name = name
+        self.objects: dict[str, dict[str, Object]] = {plural: {} for plural in PATHS}
+        """By plural and uid."""
+        self.last_status: Object = {}
+        """Of the FineTuneJob, also when it is gone."""
+        self.applied = False
+        """Whether there is or was a FineTuneJob."""
+        self.violations: list[str] = []
+        self._changed = asyncio.Event()
+
+    @property
+    def job(self) -> Object | None:
+        """The FineTuneJob, if it is there."""
+        return next(iter(self.objects["finetunejobs"].values()), None)
+
+    @property
+    def pods(self) -> list[Object]:
+        """All pods, the oldest first."""
+        return list(self.objects["pods"].values())
+
+    def take(self, plural: str, item: Object, *, gone: bool) -> None:
+        """Take an event in."""
+        uid = item["metadata"]["uid"]
+        if gone:
+            self.objects[plural].pop(uid, None)
+        else:
+            self.objects[plural][uid] = item
+        if plural == "finetunejobs":
+            self.applied, self.last_status = True, item.get("status", {})
+        self._check()
+        self._wake()
+
+    def replace(self, plural: str, items: list[Object]) -> None:
+        """Take a list in, after a gap."""
+        self.objects[plural] = {item["metadata"]["uid"]: item for item in items}
+        self._check()
+        self._wake()
+
+    async def until(self, what: str, found: Callable[[], Any], *, seconds: float = 30) -> Any:
+        """Return the first true value of `found`."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not (value := found()):
+                    await self._changed.wait()
+        except TimeoutError:
+            state = json.dumps([self.last_status, *map(_brief, self.pods)], indent=1)
+            raise AssertionError(f"waited {seconds} s for {what} in {self.name}: {state}") from None
+        return value
+
+    async def request(self, method: str, plural: str, *names: str, **options: Any) -> Object:
+        """Send a request about the objects of a kind, or about one; {} if it is not there."""
+        path = "/".join((PATHS.get(plural, "/api/v1"), "namespaces", self.name, plural, *names))
+        return await self._cluster.request(method, path, **options)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _check(self) -> None:
+        """Never two live Jobs of one FineTuneJob, and never two pods that may run."""
+        for plural, is_live in (("jobs", _is_live_job), ("pods", _is_live_pod)):
+            live = [o["metadata"]["name"] for o in self.objects[plural].values() if is_live(o)]
+            if len(live) > 1:
+                self.violations.append(f"{plural} live at the same time: {', '.join(live)}")
+
+
+class Cluster:
+    """A session with the API server as its administrator; a context manager."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._url = plane.url
+        self._headers = {"Authorization": f"Bearer {plane.token}"}
+        self._tls = ssl.create_default_context(cafile=str(plane.certificate_authority))
+        self._namespaces: dict[str, Namespace] = {}
+
+    async def __aenter__(self) -> Self:
+        """Connect, and watch."""
+        self._session = aiohttp.ClientSession(
+            headers=self._headers,
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
+            timeout=aiohttp.ClientTimeout(total=None, connect=10),
+            read_bufsize=2**20,
+        )
+        self._watches = [asyncio.create_task(self._follow(plural)) for plural in PATHS]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Disconnect; fail if a watch has failed, for then nothing was checked."""
+        for watch in self._watches:
+            watch.cancel()
+        ends = await asyncio.gather(*self._watches, return_exceptions=True)
+        await self._session.close()
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    async def add_namespace(self, name: str) -> Namespace:
+        """Create a namespace that admits pods, with a bound claim "models"."""
+        namespace = self._namespaces[name] = Namespace(self, name)
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        body: Object = {"metadata": {"name": name, "labels": labels}}
+        await self.request("POST", "/api/v1/namespaces", body=body)
+        for path, body in _bound_claim(name):
+            await self.request("POST", path, body=body)
+        while not await _is_ready(namespace):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        return namespace
+
+    async def request(
+        self, method: str, path: str, *, body: object = None, kind: str = "application/json"
+    ) -> Object:
+        """Send a request until it is answered; {} if there is no such object, or already is."""
+        data = None if body is None else json.dumps(body)
+        again = (429, 503) if method == "POST" else (409, 429, 503)
+        while True:
+            with suppress(aiohttp.ClientError):
+                headers = {"Content-Type": kind}
+                async with self._session.request(
+                    method, self._url + path, data=data, headers=headers
+                ) as answer:
+                    text, status = await answer.text(), answer.status
+                if status not in again:
+                    assert status < 400 or status in (404, 409), text
+                    return json.loads(text) if status < 400 else {}
+            await asyncio.sleep(0.2)
+
+    async def _follow(self, plural: str) -> None:
+        while True:
+            with suppress(aiohttp.ClientError):
+                await self._list_and_watch(plural)
+            await asyncio.sleep(0.2)
+
+    async def _list_and_watch(self, plural: str) -> None:
+        found = await self.request("GET", f"{PATHS[plural]}/{plural}")
+        for namespace in self._namespaces.values():
+            own = [i for i in found["items"] if i["metadata"]["namespace"] == namespace.name]
+            namespace.replace(plural, own)
+        version = found["metadata"]["resourceVersion"]
+        url = f"{self._url}{PATHS[plural]}/{plural}?watch=1&resourceVersion={version}"
+        async with self._session.get(url) as answer:
+            async for line in answer.content:
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    return
+                item = event["object"]
+                if seen_by := self._namespaces.get(item["metadata"]["namespace"]):
+                    seen_by.take(plural, item, gone=event["type"] == "DELETED")
+
+
+async def _is_ready(namespace: Namespace) -> bool:
+    claim = await namespace.request("GET", "persistentvolumeclaims", "models")
+    bound = claim.get("status", {}).get("phase") == "Bound"
+    return bound and bool(await namespace.request("GET", "serviceaccounts", "default"))
+
+
+def is_ended(pod: Object) -> bool:
+    """Whether all containers of a pod have stopped for good."""
+    return pod["status"].get("phase") in ("Succeeded", "Failed")
+
+
+def _is_live_pod(pod: Object) -> bool:
+    return not is_ended(pod)
+
+
+def _is_live_job(job: Object) -> bool:
+    conditions = job["status"].get("conditions", [])
+    ended = any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)
+    return not ended and "deletionTimestamp" not in job["metadata"]
+
+
+def _brief(pod: Object) -> Object:
+    return {"pod": pod["metadata"]["name"], "phase": pod["status"].get("phase")}
+
+
+def _bound_claim(namespace: str) -> list[tuple[str, Object]]:
+    size, modes = {"storage": "1Gi"}, ["ReadWriteMany"]
+    volume = {
+        "capacity": size,
+        "accessModes": modes,
+        "hostPath": {"path": "/nowhere"},
+        "claimRef": {"namespace": namespace, "name": "models"},
+    }
+    claim = {
+        "accessModes": modes,
+        "resources": {"requests": size},
+        "storageClassName": "",
+        "volumeName": f"{namespace}-models",
+    }
+    return [
+        (
+            "/api/v1/persistentvolumes",
+            {"metadata": {"name": f"{namespace}-models"}, "spec": volume},
+        ),
+        (
+            f"/api/v1/namespaces/{namespace}/persistentvolumeclaims",
+            {"metadata": {"name": "models"}, "spec": claim},
+        ),
+    ]

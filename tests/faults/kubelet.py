@@ -1,0 +1,98 @@
+"""The kubelet of one namespace: each pod lives as the scenario says for its attempt."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.component.world import ended, error_of, result_of, running
+from tests.faults.cluster import MERGE, Namespace, Object, is_ended
+
+SIGTERM = 143
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trains:
+    """What the trainer of an attempt does once it runs."""
+
+    code: int | None = 0
+    """How it exits; None: it runs until it is told to end."""
+    accuracy: str = "0.8704"
+    seconds: float = 0.3
+    evicted: bool = False
+
+
+class Kubelet:
+    """Reacts to the pods of a namespace; `attempts` as many as the scenario needs."""
+
+    def __init__(self, namespace: Namespace, attempts: tuple[Trains, ...]) -> None:
+        self._namespace = namespace
+        self._attempts = attempts
+
+    async def run(self) -> None:
+        """Play for ever."""
+        known: set[str] = set()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                pods = self._namespace.objects["pods"]
+                for uid in pods.keys() - known:
+                    known.add(uid)
+                    group.create_task(self._live(uid))
+                await self._namespace.until(
+                    "pods", lambda: self._namespace.objects["pods"].keys() - known, seconds=3600
+                )
+
+    async def _live(self, uid: str) -> None:
+        """A pod's life: bound, running, ended by itself or by a deletion, taken away."""
+        await self._until(uid, lambda pod: "nodeName" in pod["spec"])
+        pod = self._namespace.objects["pods"].get(uid)
+        if pod is None:
+            return
+        does = self._attempts[int(pod["metadata"]["labels"]["finetune-operator.dev/attempt"]) - 1]
+        if not _is_deleted(pod):
+            await self._report(pod, running(pod))
+        if does.code is not None and not await self._is_deleted_within(uid, does.seconds):
+            await self._report(pod, self._end(pod, does))
+        await self._until(uid, _is_deleted)
+        if pod := self._namespace.objects["pods"].get(uid):
+            if not is_ended(pod):
+                await self._report(pod, ended(pod, SIGTERM))
+            now = {"gracePeriodSeconds": 0}
+            await self._namespace.request("DELETE", "pods", pod["metadata"]["name"], body=now)
+
+    def _end(self, pod: Object, does: Trains) -> Object:
+        job = {"metadata": {"uid": pod["metadata"]["labels"]["finetune-operator.dev/job-uid"]}}
+        if does.code == 0:
+            return ended(pod, 0, json.dumps(result_of(pod, job, does.accuracy)))
+        message = json.dumps(error_of(pod, job, "Any", "What happened."))
+        status = ended(pod, does.code or 0, message)
+        if does.evicted:
+            condition = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByTest"}
+            status["conditions"] = [condition]
+        return status
+
+    async def _until(self, uid: str, found: Callable[[Object], bool]) -> None:
+        """Wait until it is so, or the pod is gone."""
+
+        def is_so() -> bool:
+            pod = self._namespace.objects["pods"].get(uid)
+            return pod is None or found(pod)
+
+        await self._namespace.until("a pod", is_so, seconds=3600)
+
+    async def _is_deleted_within(self, uid: str, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._until(uid, _is_deleted)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _report(self, pod: Object, status: Object) -> None:
+        name = pod["metadata"]["name"]
+        body = {"status": status}
+        await self._namespace.request("PATCH", "pods", name, "status", body=body, kind=MERGE)
+
+
+def _is_deleted(pod: Object) -> bool:
+    return "deletionTimestamp" in pod["metadata"]

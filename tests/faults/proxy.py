@@ -1,0 +1,173 @@
+"""A reverse proxy between one operator and the real kube-apiserver: counts the operator's requests,
+strikes after the n-th, and makes what trouble.py plans. It changes nothing else.
+"""
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from aiohttp import web
+
+from tests.faults.trouble import Call, Fate, Fault, Trouble
+
+PASSED_ON = ("Authorization", "Accept", "Content-Type")
+DEAF_SECONDS = 1.0  # of a watch that will be told that its version is gone
+
+
+@dataclass(frozen=True)
+class Strike:
+    """Do something once the API server has answered the n-th request (a watch is none)."""
+
+    number: int
+    do: Callable[[], None]
+    passed_on: bool = False
+    """After the operator has got the answer, else before."""
+
+
+class Proxy:
+    """Serves plain HTTP on a free port of this machine; a context manager."""
+
+    def __init__(self, upstream: str, *, certificate_authority: Path, trouble: Trouble) -> None:
+        self._upstream = upstream
+        self._tls = ssl.create_default_context(cafile=str(certificate_authority))
+        self._trouble = trouble
+        self.strike: Strike | None = None
+        self.calls: list[Call] = []
+        """All requests but watches."""
+        self._last_call: float | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start to serve."""
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._tls)
+        timeout = aiohttp.ClientTimeout(total=None)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+        server = web.Server(self._handle, handler_cancellation=True)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Cut all connections."""
+        await self._runner.cleanup()
+        await self._session.close()
+
+    def listen_anew(self) -> None:
+        """A new operator is starting: it is quiet only once it has said something."""
+        self._last_call = None
+
+    def quiet_seconds(self) -> float:
+        """Return for how long the operator has asked for nothing."""
+        return time.monotonic() - self._last_call if self._last_call else 0
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        is_watch = request.query.get("watch", "") in ("1", "true")
+        call = Call(request.method, request.path, is_watch)
+        trouble = self._trouble.of(call)
+        if is_watch and not isinstance(trouble, Fault):
+            return await self._watch(request, trouble)
+        return await self._answer(request, call, trouble if isinstance(trouble, Fault) else Fault())
+
+    async def _answer(
+        self, request: web.BaseRequest, call: Call, fault: Fault
+    ) -> web.StreamResponse:
+        if not call.is_watch:
+            self.calls.append(call)
+            self._last_call = time.monotonic()
+        number = len(self.calls)
+        await asyncio.sleep(fault.delay_seconds)
+        answer = await self._forward(request) if fault.forwarded else None
+        self._maybe_strike(call, number, passed_on=False)
+        if fault.status:
+            answer = _refusal(fault)
+        if fault.cut or answer is None:
+            return _cut(request)
+        with suppress(ConnectionResetError):  # the operator has been killed
+            await answer.prepare(request)
+            await answer.write_eof()
+        self._maybe_strike(call, number, passed_on=True)
+        return answer
+
+    def _maybe_strike(self, call: Call, number: int, *, passed_on: bool) -> None:
+        strike = self.strike
+        if call.is_watch or not strike:
+            return
+        if (number, passed_on) == (strike.number, strike.passed_on):
+            self.strike = None
+            strike.do()
+
+    async def _forward(self, request: web.BaseRequest) -> web.Response | None:
+        """Return the API server's answer, None if there is none: it is down."""
+        with suppress(aiohttp.ClientError):
+            async with self._ask(request) as answer:
+                body, status = await answer.read(), answer.status
+                content = {"Content-Type": answer.headers.get("Content-Type", "text/plain")}
+                return web.Response(body=body, status=status, headers=content)
+        return None
+
+    def _ask(self, request: web.BaseRequest) -> "aiohttp.client._RequestContextManager":
+        headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+        body = request.content if request.can_read_body else None
+        return self._session.request(
+            request.method, self._upstream + request.path_qs, headers=headers, data=body
+        )
+
+    async def _watch(self, request: web.BaseRequest, fate: Fate | None) -> web.StreamResponse:
+        response = web.StreamResponse()
+        with suppress(aiohttp.ClientError, ConnectionResetError):  # of either side
+            async with self._ask(request) as answer:
+                response.set_status(answer.status)
+                response.content_type = answer.content_type
+                await response.prepare(request)
+                left = fate.lines if fate else -1
+                while left and (line := await answer.content.readline()):
+                    await response.write(line)
+                    left -= 1
+            if fate and not left:
+                await _end(request, response, fate)
+            return response
+        return _cut(request)
+
+
+async def _end(request: web.BaseRequest, response: web.StreamResponse, fate: Fate) -> None:
+    match fate.end:
+        case "cut":
+            raise ConnectionResetError
+        case "frozen":
+            await asyncio.Event().wait()
+        case "gone":  # and what was deleted meanwhile, it will never be told
+            await asyncio.sleep(DEAF_SECONDS)
+            status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+            line = {"type": "ERROR", "object": status}
+            await response.write(json.dumps(line).encode() + b"\n")
+
+
+def _cut(request: web.BaseRequest) -> web.Response:
+    if request.transport:
+        request.transport.abort()
+    return web.Response()  # nobody gets it
+
+
+def _refusal(fault: Fault) -> web.Response:
+    status = fault.status or 0
+    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status}
+    headers = {"Retry-After": str(fault.retry_after)} if fault.retry_after else {}
+    return web.json_response(
+        {**body, "message": f"injected {status}", "reason": "Injected"},
+        status=status,
+        headers=headers,
+    )

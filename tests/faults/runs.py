@@ -1,0 +1,143 @@
+"""Plays one scenario with one operator behind one proxy, and checks how it ends."""
+
+import asyncio
+import itertools
+import tempfile
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.cluster.controlplane import ControlPlane
+from tests.faults.cluster import Cluster, Namespace
+from tests.faults.kubelet import Kubelet
+from tests.faults.operators import Operator
+from tests.faults.proxy import Proxy, Strike
+from tests.faults.scenarios import Scenario, apply, end_of
+from tests.faults.trouble import Trouble
+
+QUIET_SECONDS = 0.7  # longer than the pauses of a healthy operator with work to do
+NUMBERS = itertools.count(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kill:
+    """When the operator is killed, to be started again at once."""
+
+    call: int
+    passed_on: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What came of it."""
+
+    calls: int
+    """Requests of the operator, watches apart."""
+    killed: bool
+    faults: int
+
+
+async def all_of(runs: Iterable[Coroutine[Any, Any, Run]]) -> list[Run]:
+    """Wait for all runs, and only then raise what has failed."""
+    ends = await asyncio.gather(*runs, return_exceptions=True)
+    if errors := [end for end in ends if isinstance(end, Exception)]:
+        raise ExceptionGroup(f"{len(errors)} of {len(ends)} runs failed", errors)
+    return [end for end in ends if isinstance(end, Run)]
+
+
+class Stage:
+    """Where runs take place, some `at_once`; a context manager."""
+
+    def __init__(self, plane: ControlPlane, *, token: str, at_once: int) -> None:
+        self._plane = plane
+        self._token = token
+        self._slots = asyncio.Semaphore(at_once)
+
+    async def __aenter__(self) -> Self:
+        """Connect to the API server."""
+        self._directory = tempfile.TemporaryDirectory(prefix="finetune-faults-")
+        self._cluster = await Cluster(self._plane).__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Disconnect."""
+        await self._cluster.__aexit__(kind, error, trace)
+        self._directory.cleanup()
+
+    async def play(
+        self, scenario: Scenario, *, kill: Kill | None = None, trouble: Trouble | None = None
+    ) -> Run:
+        """Play a scenario in a new namespace; AssertionError if it does not end as it must."""
+        # With an API server that keeps things back, the sweep is part of the play.
+        sweep_seconds = 3 if trouble else 30
+        trouble = trouble or Trouble()
+        async with self._slots:
+            namespace = await self._cluster.add_namespace(f"f-{next(NUMBERS)}")
+            authority = self._plane.certificate_authority
+            async with Proxy(
+                self._plane.url, certificate_authority=authority, trouble=trouble
+            ) as proxy:
+                operator = Operator(
+                    Path(self._directory.name) / namespace.name,
+                    url=proxy.url,
+                    token=self._token,
+                    namespaces=namespace.name,
+                    sweep_seconds=sweep_seconds,
+                )
+                if kill:
+                    proxy.strike = Strike(kill.call, _restart(operator, proxy), kill.passed_on)
+                operator.start()
+                try:
+                    await _play(scenario, namespace, proxy)
+                    assert operator.is_alive(), "the operator ended"
+                except (AssertionError, TimeoutError) as error:
+                    calls = "\n".join(f"{c.method} {c.path}" for c in proxy.calls)
+                    what = f"{scenario.name}, {kill}: {error!r}"
+                    raise AssertionError(f"{what}\n{calls}\n{operator.log()}") from error
+                finally:
+                    operator.kill()
+        killed = bool(kill) and proxy.strike is None
+        return Run(calls=len(proxy.calls), killed=killed, faults=trouble.faults)
+
+
+async def _play(scenario: Scenario, namespace: Namespace, proxy: Proxy) -> None:
+    kubelet = asyncio.create_task(Kubelet(namespace, scenario.attempts).run())
+    try:
+        await apply(namespace, scenario)
+        await scenario.user(namespace)
+        await _end(scenario, namespace, proxy)
+    finally:
+        kubelet.cancel()
+        await asyncio.gather(kubelet, return_exceptions=True)
+    assert not namespace.violations, namespace.violations
+
+
+async def _end(scenario: Scenario, namespace: Namespace, proxy: Proxy) -> None:
+    """Wait until the job is where it must come to, and the operator leaves it there."""
+
+    def is_end() -> bool:
+        return namespace.applied and end_of(namespace) == scenario.end
+
+    try:
+        await namespace.until("the end", is_end, seconds=60)
+    except AssertionError as error:
+        raise AssertionError(f"{end_of(namespace)}, not {scenario.end}; {error}") from None
+    while proxy.quiet_seconds() < QUIET_SECONDS:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+    assert is_end(), f"{end_of(namespace)} after the end"
+
+
+def _restart(operator: Operator, proxy: Proxy) -> Callable[[], None]:
+    def restart() -> None:
+        operator.kill()
+        proxy.listen_anew()
+        operator.start()
+
+    return restart

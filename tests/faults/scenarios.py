@@ -1,0 +1,256 @@
+"""The scenarios: a FineTuneJob, what its trainers do, what its user does, and how it must end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.faults.cluster import MERGE, Namespace, Object, is_ended
+from tests.faults.kubelet import Trains
+from tests.world import condition, fine_tune_job
+
+FOR_EVER = Trains(code=None)
+SUCCEEDS = (Trains(),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """Where a job has come to, in what its user can see."""
+
+    phase: str = "Complete"  # "" when it is gone
+    reason: str = "Complete"  # of the condition Complete or Failed
+    failure: str = ""
+    attempts: int = 1
+    failures: int = 0
+    disruptions: int = 0
+    history: tuple[str, ...] = ("Complete",)
+    accuracy: str = "0.8704"
+    jobs: tuple[str, ...] = ("photos-1",)  # children that are still there, and
+    pods: int = 0  # how many of their pods may still run
+
+
+async def _does_nothing(namespace: Namespace) -> None:
+    """Only apply the job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What happens, but for the operator's part."""
+
+    name: str
+    end: End
+    attempts: tuple[Trains, ...] = SUCCEEDS
+    spec: dict[str, Any] = field(default_factory=dict)
+    user: Callable[[Namespace], Awaitable[None]] = _does_nothing
+
+
+async def apply(namespace: Namespace, scenario: Scenario) -> None:
+    """Create the FineTuneJob."""
+    source = {"uri": "https://example.test/photos.zip"}
+    body = fine_tune_job(**{"dataset": {"source": source}, **scenario.spec})
+    await namespace.request("POST", "finetunejobs", body=body)
+
+
+def end_of(namespace: Namespace) -> End:
+    """Return where the job is now."""
+    status = namespace.last_status
+    terminal = [condition(status, end) for end in ("Complete", "Failed")]
+    jobs = namespace.objects["jobs"].values()
+    return End(
+        phase=status.get("phase", "") if namespace.job else "",
+        reason=next((c["reason"] for c in terminal if c.get("status") == "True"), ""),
+        failure=status.get("failure", {}).get("reason", ""),
+        attempts=status.get("attempts", 0),
+        failures=status.get("failures", 0),
+        disruptions=status.get("disruptions", 0),
+        history=tuple(record["reason"] for record in status.get("history", [])),
+        accuracy=status.get("accuracy", ""),
+        jobs=tuple(sorted(job["metadata"]["name"] for job in jobs)),
+        pods=sum(not is_ended(pod) for pod in namespace.pods),
+    )
+
+
+async def _runs(namespace: Namespace) -> Object:
+    """Wait until a trainer runs."""
+
+    def running() -> Object | None:
+        return next((p for p in namespace.pods if p["status"].get("phase") == "Running"), None)
+
+    pod: Object = await namespace.until("a running pod", running)
+    await asyncio.sleep(0.2)  # the operator has seen it, or not
+    return pod
+
+
+async def _suspends_and_resumes(namespace: Namespace) -> None:
+    await _runs(namespace)
+    await _suspend_and_resume(namespace)
+
+
+async def _suspend_and_resume(namespace: Namespace) -> None:
+    await _patch(namespace, {"suspend": True})
+    await namespace.until(
+        "Suspended", lambda: condition(namespace.last_status, "Suspended").get("status") == "True"
+    )
+    await _patch(namespace, {"suspend": False})
+
+
+async def _suspends_at_once(namespace: Namespace) -> None:
+    await namespace.until("a Job", lambda: namespace.objects["jobs"])
+    await _suspend_and_resume(namespace)
+
+
+async def _deletes(namespace: Namespace) -> None:
+    await _runs(namespace)
+    await namespace.until("the attempt in status", lambda: namespace.last_status.get("attempts"))
+    body = {"propagationPolicy": "Background"}
+    await namespace.request("DELETE", "finetunejobs", "photos", body=body)
+
+
+async def _deletes_the_pod(namespace: Namespace) -> None:
+    pod = await _runs(namespace)
+    await namespace.request("DELETE", "pods", pod["metadata"]["name"])
+
+
+async def _deletes_the_attempt(namespace: Namespace) -> None:
+    await _runs(namespace)
+    body = {"propagationPolicy": "Foreground"}
+    await namespace.request("DELETE", "jobs", "photos-1", body=body)
+
+
+async def _orphans_the_pod(namespace: Namespace) -> None:
+    await _runs(namespace)
+    await namespace.request("DELETE", "jobs", "photos-1", body={"propagationPolicy": "Orphan"})
+
+
+async def _patch(namespace: Namespace, spec: Object) -> None:
+    await namespace.request("PATCH", "finetunejobs", "photos", body={"spec": spec}, kind=MERGE)
+
+
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario(name="success", end=End()),
+        Scenario(
+            name="user error",
+            attempts=(Trains(code=65),),
+            end=End(
+                phase="Failed",
+                reason="InvalidData",
+                failure="InvalidData",
+                failures=1,
+                history=("InvalidData",),
+                accuracy="",
+            ),
+        ),
+        Scenario(
+            name="retries",
+            attempts=(Trains(code=70), Trains(code=75), Trains()),
+            end=End(
+                attempts=3,
+                failures=2,
+                history=("InternalError", "TemporaryFailure", "Complete"),
+                jobs=("photos-2", "photos-3"),
+            ),
+        ),
+        Scenario(
+            name="backoff limit",
+            attempts=(Trains(code=70), Trains(code=139)),
+            spec={"backoffLimit": 1},
+            end=End(
+                phase="Failed",
+                reason="BackoffLimitExceeded",
+                failure="Crashed",
+                attempts=2,
+                failures=2,
+                history=("InternalError", "Crashed"),
+                accuracy="",
+                jobs=("photos-1", "photos-2"),
+            ),
+        ),
+        Scenario(
+            name="suspend and resume",
+            attempts=(FOR_EVER, Trains()),
+            user=_suspends_and_resumes,
+            end=End(attempts=2, history=("Suspended", "Complete"), jobs=("photos-2",)),
+        ),
+        Scenario(
+            name="suspended before it runs",
+            attempts=(FOR_EVER, Trains()),
+            user=_suspends_at_once,
+            end=End(attempts=2, history=("Suspended", "Complete"), jobs=("photos-2",)),
+        ),
+        Scenario(
+            name="time to live",
+            spec={"ttlSecondsAfterFinished": 1},
+            end=End(phase="", jobs=()),
+        ),
+        Scenario(
+            name="active deadline",
+            attempts=(FOR_EVER,),
+            spec={"activeDeadlineSeconds": 2},
+            end=End(
+                phase="Failed",
+                reason="DeadlineExceeded",
+                failure="DeadlineExceeded",
+                history=(),
+                accuracy="",
+                jobs=(),
+            ),
+        ),
+        Scenario(
+            name="startup deadline",
+            spec={"startupDeadlineSeconds": 6, "dataset": {"source": {"uri": "pvc://fotos"}}},
+            end=End(
+                phase="Failed",
+                reason="StartupDeadlineExceeded",
+                failure="ClaimNotFound",
+                history=(),
+                accuracy="",
+                jobs=(),
+            ),
+        ),
+        Scenario(
+            name="deleted while it runs",
+            attempts=(FOR_EVER,),
+            user=_deletes,
+            end=End(phase="", reason="", history=(), accuracy="", jobs=()),
+        ),
+        Scenario(
+            name="deleted pod",
+            attempts=(FOR_EVER, Trains()),
+            user=_deletes_the_pod,
+            end=End(
+                attempts=2,
+                failures=1,
+                history=("Interrupted", "Complete"),
+                jobs=("photos-1", "photos-2"),
+            ),
+        ),
+        Scenario(
+            name="deleted attempt",
+            attempts=(FOR_EVER, Trains()),
+            user=_deletes_the_attempt,
+            end=End(
+                attempts=2, disruptions=1, history=("JobDeleted", "Complete"), jobs=("photos-2",)
+            ),
+        ),
+        Scenario(
+            name="orphaned pod",
+            attempts=(Trains(code=143, seconds=2.5), Trains()),
+            user=_orphans_the_pod,
+            end=End(
+                attempts=2, disruptions=1, history=("JobDeleted", "Complete"), jobs=("photos-2",)
+            ),
+        ),
+        Scenario(
+            name="eviction",
+            attempts=(Trains(code=137, evicted=True), Trains()),
+            end=End(
+                attempts=2,
+                disruptions=1,
+                history=("Disrupted", "Complete"),
+                jobs=("photos-1", "photos-2"),
+            ),
+        ),
+    )
+}

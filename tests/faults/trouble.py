@@ -1,0 +1,111 @@
+"""What can go wrong between the operator and its API server, as seeded plans: data, no I/O."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+MOST_FAULTS = 12  # of one plan: then the API server is well again
+SHARE = 0.3  # of the requests, until then
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request of the operator."""
+
+    method: str
+    path: str
+    is_watch: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What happens to a request."""
+
+    forwarded: bool = True
+    """Whether the API server gets it: then it is done, whatever is answered."""
+    delay_seconds: float = 0
+    status: int | None = None
+    """Answered instead of the API server's."""
+    retry_after: int | None = None
+    cut: bool = False
+    """No answer: the connection ends."""
+
+
+@dataclass(frozen=True)
+class Fate:
+    """How a watch ends, after so many lines."""
+
+    lines: int
+    end: Literal["cut", "frozen", "gone"]
+
+
+def _refused(status: int, *, retry_after: int | None = None) -> Fault:
+    return Fault(forwarded=False, status=status, retry_after=retry_after)
+
+
+Plan = Callable[[random.Random, Call], Fault | Fate | None]
+
+
+def _conflict(_: random.Random, call: Call) -> Fault | None:
+    return _refused(409) if call.method == "PATCH" else None
+
+
+def _unprocessable(_: random.Random, call: Call) -> Fault | None:
+    return _refused(422) if call.method in ("PATCH", "POST") else None
+
+
+def _throttled(_: random.Random, call: Call) -> Fault:
+    return _refused(429, retry_after=1)
+
+
+def _broken(dice: random.Random, call: Call) -> Fault:
+    return _refused(dice.choice((500, 502, 503, 504)))
+
+
+def _unanswered(dice: random.Random, call: Call) -> Fault | None:
+    """The worst one: it was done, and the operator does not know."""
+    return Fault(cut=True) if dice.random() < 0.5 else Fault(status=500)
+
+
+def _slow(dice: random.Random, call: Call) -> Fault:
+    return Fault(delay_seconds=dice.uniform(0.2, 1.5))
+
+
+def _watch(end: Literal["cut", "frozen", "gone"]) -> Plan:
+    def fate(dice: random.Random, call: Call) -> Fate | None:
+        return Fate(dice.randint(0, 4), end) if call.is_watch else None
+
+    return fate
+
+
+PLANS: dict[str, Plan] = {
+    "conflict": _conflict,
+    "unprocessable": _unprocessable,
+    "throttled": _throttled,
+    "broken": _broken,
+    "unanswered": _unanswered,
+    "slow": _slow,
+    "cut": _watch("cut"),
+    "frozen": _watch("frozen"),
+    "gone": _watch("gone"),
+}
+
+
+class Trouble:
+    """One plan with its seed; without a plan all is well."""
+
+    def __init__(self, plan: str = "", *, seed: int = 0) -> None:
+        self._plan = PLANS.get(plan)
+        self._dice = random.Random(f"{plan} {seed}")
+        self._share = 0.8 if plan in ("cut", "frozen", "gone") else SHARE
+        self.faults = 0
+        """How many there were."""
+
+    def of(self, call: Call) -> Fault | Fate | None:
+        """Return what happens to this request."""
+        if not self._plan or self.faults == MOST_FAULTS or self._dice.random() > self._share:
+            return None
+        fault = self._plan(self._dice, call)
+        self.faults += fault is not None
+        return fault

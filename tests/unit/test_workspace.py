@@ -1,0 +1,124 @@
+"""The claim that the operator creates: made once, used again, and never a stranger's."""
+
+import copy
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from finetune_operator import constants as c
+from finetune_operator.api import FineTuneJob
+from finetune_operator.client import Client, Unavailable
+from finetune_operator.view import Refusal
+from finetune_operator.workspace import ensure_claim
+
+from tests.builders import make_job
+from tests.unit.apiserver import Answer, ApiServer, Body, serving
+
+
+class Claims:
+    """The claims of a namespace, behind HTTP."""
+
+    def __init__(self) -> None:
+        self.server = ApiServer(self._answer)
+        self.claim: Body | None = None
+        self.fail = 0
+
+    def _answer(self, request: web.Request, body: Body) -> Answer:
+        if self.fail:
+            return Answer({"message": "exceeded quota: disk"}, status=self.fail)
+        if request.method == "GET":
+            return Answer(self.claim) if self.claim else Answer({}, status=404)
+        if self.claim:
+            return Answer({"message": "already exists"}, status=409)
+        self.claim = copy.deepcopy(body)
+        return Answer(body)
+
+
+@pytest.fixture
+def claims() -> Claims:
+    return Claims()
+
+
+@pytest.fixture
+async def client(claims: Claims) -> AsyncIterator[Client]:
+    async with serving(claims.server) as client:
+        yield client
+
+
+def job(uid: str = "job-uid", **workspace: object) -> FineTuneJob:
+    return make_job(uid=uid, workspace={"size": "20Gi", **workspace})
+
+
+def reason(refusal: Refusal | None) -> tuple[str, float | None]:
+    assert refusal
+    return refusal.failure.reason, refusal.retry_after_seconds
+
+
+async def test_claim_is_created_once(claims: Claims, client: Client) -> None:
+    for _ in range(2):
+        assert await ensure_claim(client, job()) is None
+    assert claims.claim
+    assert claims.claim["metadata"]["name"] == "photos-workspace"
+    path = "/api/v1/namespaces/team/persistentvolumeclaims"
+    assert claims.server.requests[0][:2] == ("POST", path)
+
+
+@pytest.mark.parametrize("workspace", [None, {"claimName": "mine"}])
+async def test_nothing_is_created_for_others(
+    claims: Claims, client: Client, workspace: object
+) -> None:
+    assert await ensure_claim(client, make_job(workspace=workspace)) is None
+    assert claims.server.requests == []
+
+
+async def test_claim_that_an_earlier_job_of_the_name_left_is_used_again(
+    claims: Claims, client: Client
+) -> None:
+    await ensure_claim(client, job(uid="earlier"))
+    assert await ensure_claim(client, job(uid="later", size="40Gi")) is None
+
+
+async def test_claim_that_goes_with_an_earlier_job_is_waited_for(
+    claims: Claims, client: Client
+) -> None:
+    await ensure_claim(client, job(uid="earlier", reclaimPolicy="Delete"))
+    assert await ensure_claim(client, job(uid="earlier", reclaimPolicy="Delete")) is None
+    later = await ensure_claim(client, job(uid="later", reclaimPolicy="Delete"))
+    assert reason(later) == (c.NAME_TAKEN, Refusal.WAIT_FOR_NAME_SECONDS)
+
+
+async def test_claim_that_is_being_deleted_is_waited_for(claims: Claims, client: Client) -> None:
+    await ensure_claim(client, job())
+    assert claims.claim
+    claims.claim["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
+    assert reason(await ensure_claim(client, job()))[1] == Refusal.WAIT_FOR_NAME_SECONDS
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param({}, id="a user's"),
+        pytest.param({"labels": {c.LABEL_JOB: "photos"}}, id="labelled by hand"),
+        pytest.param(
+            {"ownerReferences": [{"kind": "StatefulSet", "uid": "x", "controller": True}]},
+            id="a StatefulSet's",
+        ),
+    ],
+)
+async def test_strangers_claim_is_not_used(claims: Claims, client: Client, metadata: Body) -> None:
+    claims.claim = {"metadata": {"name": "photos-workspace", **metadata}}
+    refusal = await ensure_claim(client, job())
+    assert reason(refusal) == (c.NAME_TAKEN, None)
+    assert refusal
+    assert "workspace.claimName" in refusal.failure.hint
+
+
+async def test_refused_claim_is_told_and_tried_again(claims: Claims, client: Client) -> None:
+    claims.fail = 403
+    refusal = await ensure_claim(client, job())
+    assert reason(refusal) == (c.CREATE_REFUSED, Refusal.RETRY_SECONDS)
+    assert refusal
+    assert "exceeded quota" in refusal.failure.message
+    claims.fail = 503
+    with pytest.raises(Unavailable):
+        await ensure_claim(client, job())
