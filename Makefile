@@ -35,14 +35,20 @@ demo: venv ## Everything from nothing: build, start a cluster, train on the demo
 
 .PHONY: test
 test: lint types ## What CI runs: lint, types, and every test but the slow ones
-	$(PYTEST) -m "not slow" $(TIERS)
+	@$(BOTH) SELECT='-m "not slow"'
 
 .PHONY: test-full
 test-full: lint types ## make test and the whole matrices
-	$(PYTEST) $(TIERS)
+	@$(BOTH)
 
+# Two halves at a time: the operator's tests mostly wait for a cluster, the trainer's compute.
+BOTH = $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-operator test-trainer
 PYTEST := $(PYTHON) -m pytest
-TIERS := tests/unit tests/component tests/trainer tests/chart tests/images tests/cluster tests/e2e
+.PHONY: test-operator test-trainer
+test-operator:
+	$(PYTEST) $(SELECT) tests/unit tests/component tests/chart tests/images
+test-trainer:
+	$(PYTEST) $(SELECT) tests/trainer tests/cluster tests/e2e
 
 .PHONY: fmt
 fmt: venv ## Format the code

@@ -7,6 +7,7 @@ empty: a test sees everything the tool leaves, and disturbs no cluster that runs
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,7 +24,7 @@ _PREPARE = (
 )
 # What the tool could leave: each command's whole output must be the same before and after.
 _TRACES = {
-    "processes": "ps -e -o comm= | sort | uniq -c",
+    "processes": "exec ps -e -o comm=",  # no pipe: its own processes would come and go
     # Not the host's own below other folders: those may go at any time.
     "mounts": f"grep -E ' /(run|sys|var/log|var/lib/{NAME})' /proc/mounts",
     "devices": "ip -oneline link; ip -oneline address; ip route; ip -6 route",
@@ -96,7 +97,7 @@ class Machine:
         """Kill programs of the cluster by name; their children go on."""
         self.run("pkill", "-KILL", "--exact", "|".join(programs))
 
-    def traces(self) -> dict[str, set[str]]:
-        """Everything a cluster could leave on the machine, by kind."""
+    def traces(self) -> dict[str, set[tuple[str, int]]]:
+        """Everything a cluster could leave on the machine, by kind: lines, and how often."""
         outputs = {name: self.run("sh", "-c", line) for name, line in _TRACES.items()}
-        return {name: set(output.splitlines()) for name, output in outputs.items()}
+        return {name: set(Counter(output.splitlines()).items()) for name, output in outputs.items()}

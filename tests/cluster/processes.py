@@ -27,14 +27,15 @@ def ensure(name: str, command: list[str]) -> None:
     kill_until_gone(lambda: _find_leaders(name))
     LOGS.mkdir(parents=True, exist_ok=True)
     with _log(name).open("ab") as file:
-        subprocess.Popen(
-            command,
+        # No child of this process: it is to outlive it, and nobody would wait for it.
+        subprocess.run(
+            ["setsid", "--fork", *command],
+            check=True,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
             cwd="/",
             env=os.environ | {MARK: f"{NAME}/{name}", "NO_PROXY": DIRECT, "no_proxy": DIRECT},
-            start_new_session=True,
         )
 
 

@@ -50,7 +50,10 @@ def start_with_pod(machine: Machine, *, nodes: int) -> None:
     machine.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "pod", "--all")
 
 
-def changes(before: dict[str, set[str]], after: dict[str, set[str]]) -> dict[str, set[str]]:
+Traces = dict[str, set[tuple[str, int]]]
+
+
+def changes(before: Traces, after: Traces) -> Traces:
     return {name: before[name] ^ after[name] for name in before if before[name] != after[name]}
 
 

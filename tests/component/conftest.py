@@ -50,11 +50,18 @@ def _kubectl(plane: ControlPlane, *arguments: str, text: str = "") -> str:
 
 
 @pytest.fixture(scope="session")
-def operator_kubeconfig(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def operator_token(plane: ControlPlane) -> str:
     """Credentials of the chart's own ServiceAccount: the tests run with the role users get."""
-    token = _kubectl(
+    return _kubectl(
         plane, "-n", ACCOUNT_NAMESPACE, "create", "token", "finetune-operator", "--duration=4h"
-    )
+    ).strip()
+
+
+@pytest.fixture(scope="session")
+def operator_kubeconfig(
+    plane: ControlPlane, operator_token: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A kubeconfig with the operator's token."""
     path = tmp_path_factory.mktemp("operator") / "kubeconfig"
     cluster = {"server": plane.url, "certificate-authority": str(plane.certificate_authority)}
     config = {
@@ -62,7 +69,7 @@ def operator_kubeconfig(plane: ControlPlane, tmp_path_factory: pytest.TempPathFa
         "kind": "Config",
         "current-context": "operator",
         "clusters": [{"name": "test", "cluster": cluster}],
-        "users": [{"name": "operator", "user": {"token": token.strip()}}],
+        "users": [{"name": "operator", "user": {"token": operator_token}}],
         "contexts": [{"name": "operator", "context": {"cluster": "test", "user": "operator"}}],
     }
     path.write_text(yaml.safe_dump(config))

@@ -3,10 +3,8 @@ would have, and there are never two live Jobs of one FineTuneJob.
 """
 
 import asyncio
-from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.cluster.controlplane import ControlPlane
 from tests.faults.runs import Stage, all_of
@@ -16,18 +14,11 @@ from tests.faults.trouble import PLANS, Trouble
 AT_ONCE = 10
 
 
-@pytest.fixture(scope="module")
-def token(operator_kubeconfig: Path) -> str:
-    """The token of the chart's ServiceAccount."""
-    config = yaml.safe_load(operator_kubeconfig.read_text())
-    return str(config["users"][0]["user"]["token"])
-
-
 @pytest.mark.timeout(180)
 async def test_each_kind_of_trouble_is_overcome_in_some_scenario(
-    plane: ControlPlane, token: str
+    plane: ControlPlane, operator_token: str
 ) -> None:
-    async with Stage(plane, token=token, at_once=AT_ONCE) as stage:
+    async with Stage(plane, token=operator_token, at_once=AT_ONCE) as stage:
         runs = await all_of(
             stage.play(scenario, trouble=Trouble(plan))
             for plan, scenario in zip(PLANS, SCENARIOS.values(), strict=False)
@@ -39,9 +30,9 @@ async def test_each_kind_of_trouble_is_overcome_in_some_scenario(
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("plan", PLANS)
 async def test_trouble_is_overcome_in_every_scenario(
-    plane: ControlPlane, token: str, plan: str, capsys: pytest.CaptureFixture[str]
+    plane: ControlPlane, operator_token: str, plan: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with Stage(plane, token=token, at_once=AT_ONCE) as stage:
+    async with Stage(plane, token=operator_token, at_once=AT_ONCE) as stage:
         runs = await all_of(
             stage.play(scenario, trouble=Trouble(plan, seed=seed))
             for scenario in SCENARIOS.values()
@@ -55,9 +46,9 @@ async def test_trouble_is_overcome_in_every_scenario(
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seconds", [2, 4, 6])
 async def test_restart_of_the_api_server_is_overcome_in_every_scenario(
-    plane: ControlPlane, token: str, seconds: float
+    plane: ControlPlane, operator_token: str, seconds: float
 ) -> None:
-    async with Stage(plane, token=token, at_once=len(SCENARIOS)) as stage:
+    async with Stage(plane, token=operator_token, at_once=len(SCENARIOS)) as stage:
         plays = (stage.play(scenario) for scenario in SCENARIOS.values())
         runs = asyncio.create_task(all_of(plays))
         await asyncio.sleep(seconds)

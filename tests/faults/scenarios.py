@@ -1,11 +1,11 @@
 """The scenarios: a FineTuneJob, what its trainers do, what its user does, and how it must end."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.cluster import MERGE, Namespace, Object, is_ended
+from tests.faults import users
+from tests.faults.cluster import Namespace, is_ended
 from tests.faults.kubelet import Trains
 from tests.world import condition, fine_tune_job
 
@@ -29,10 +29,6 @@ class End:
     pods: int = 0  # how many of their pods may still run
 
 
-async def _does_nothing(namespace: Namespace) -> None:
-    """Only apply the job."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
     """What happens, but for the operator's part."""
@@ -41,7 +37,7 @@ class Scenario:
     end: End
     attempts: tuple[Trains, ...] = SUCCEEDS
     spec: dict[str, Any] = field(default_factory=dict)
-    user: Callable[[Namespace], Awaitable[None]] = _does_nothing
+    user: Callable[[Namespace], Awaitable[None]] = users.does_nothing
 
 
 async def apply(namespace: Namespace, scenario: Scenario) -> None:
@@ -68,62 +64,6 @@ def end_of(namespace: Namespace) -> End:
         jobs=tuple(sorted(job["metadata"]["name"] for job in jobs)),
         pods=sum(not is_ended(pod) for pod in namespace.pods),
     )
-
-
-async def _runs(namespace: Namespace) -> Object:
-    """Wait until a trainer runs."""
-
-    def running() -> Object | None:
-        return next((p for p in namespace.pods if p["status"].get("phase") == "Running"), None)
-
-    pod: Object = await namespace.until("a running pod", running)
-    await asyncio.sleep(0.2)  # the operator has seen it, or not
-    return pod
-
-
-async def _suspends_and_resumes(namespace: Namespace) -> None:
-    await _runs(namespace)
-    await _suspend_and_resume(namespace)
-
-
-async def _suspend_and_resume(namespace: Namespace) -> None:
-    await _patch(namespace, {"suspend": True})
-    await namespace.until(
-        "Suspended", lambda: condition(namespace.last_status, "Suspended").get("status") == "True"
-    )
-    await _patch(namespace, {"suspend": False})
-
-
-async def _suspends_at_once(namespace: Namespace) -> None:
-    await namespace.until("a Job", lambda: namespace.objects["jobs"])
-    await _suspend_and_resume(namespace)
-
-
-async def _deletes(namespace: Namespace) -> None:
-    await _runs(namespace)
-    await namespace.until("the attempt in status", lambda: namespace.last_status.get("attempts"))
-    body = {"propagationPolicy": "Background"}
-    await namespace.request("DELETE", "finetunejobs", "photos", body=body)
-
-
-async def _deletes_the_pod(namespace: Namespace) -> None:
-    pod = await _runs(namespace)
-    await namespace.request("DELETE", "pods", pod["metadata"]["name"])
-
-
-async def _deletes_the_attempt(namespace: Namespace) -> None:
-    await _runs(namespace)
-    body = {"propagationPolicy": "Foreground"}
-    await namespace.request("DELETE", "jobs", "photos-1", body=body)
-
-
-async def _orphans_the_pod(namespace: Namespace) -> None:
-    await _runs(namespace)
-    await namespace.request("DELETE", "jobs", "photos-1", body={"propagationPolicy": "Orphan"})
-
-
-async def _patch(namespace: Namespace, spec: Object) -> None:
-    await namespace.request("PATCH", "finetunejobs", "photos", body={"spec": spec}, kind=MERGE)
 
 
 SCENARIOS = {
@@ -170,13 +110,13 @@ SCENARIOS = {
         Scenario(
             name="suspend and resume",
             attempts=(FOR_EVER, Trains()),
-            user=_suspends_and_resumes,
+            user=users.suspends_and_resumes,
             end=End(attempts=2, history=("Suspended", "Complete"), jobs=("photos-2",)),
         ),
         Scenario(
             name="suspended before it runs",
             attempts=(FOR_EVER, Trains()),
-            user=_suspends_at_once,
+            user=users.suspends_at_once,
             end=End(attempts=2, history=("Suspended", "Complete"), jobs=("photos-2",)),
         ),
         Scenario(
@@ -212,13 +152,13 @@ SCENARIOS = {
         Scenario(
             name="deleted while it runs",
             attempts=(FOR_EVER,),
-            user=_deletes,
+            user=users.deletes,
             end=End(phase="", reason="", history=(), accuracy="", jobs=()),
         ),
         Scenario(
             name="deleted pod",
             attempts=(FOR_EVER, Trains()),
-            user=_deletes_the_pod,
+            user=users.deletes_the_pod,
             end=End(
                 attempts=2,
                 failures=1,
@@ -229,7 +169,7 @@ SCENARIOS = {
         Scenario(
             name="deleted attempt",
             attempts=(FOR_EVER, Trains()),
-            user=_deletes_the_attempt,
+            user=users.deletes_the_attempt,
             end=End(
                 attempts=2, disruptions=1, history=("JobDeleted", "Complete"), jobs=("photos-2",)
             ),
@@ -237,7 +177,7 @@ SCENARIOS = {
         Scenario(
             name="orphaned pod",
             attempts=(Trains(code=143, seconds=2.5), Trains()),
-            user=_orphans_the_pod,
+            user=users.orphans_the_pod,
             end=End(
                 attempts=2, disruptions=1, history=("JobDeleted", "Complete"), jobs=("photos-2",)
             ),

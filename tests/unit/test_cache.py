@@ -110,6 +110,15 @@ def test_late_event_does_not_undo_what_a_create_returned() -> None:
     assert cache.attempts_of(UID)[0].job.metadata.name == "newer"
 
 
+def test_what_is_held_can_be_told_by_namespace() -> None:
+    cache = Cache()
+    cache.observe_attempt(make_attempt(1).job)
+    cache.observe_pod(make_pod())
+    for namespace, count in (("", 1), (NAMESPACE, 1), ("another", 0)):
+        assert len(cache.attempts_in(namespace)) == count
+        assert len(cache.pods_in(namespace)) == count
+
+
 def test_pods_that_run_and_have_an_address_are_polled() -> None:
     cache = Cache()
     cache.observe_attempt(job())

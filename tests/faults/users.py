@@ -1,0 +1,71 @@
+"""What the users of the scenarios do, each when the cluster, not the operator, is ready for it."""
+
+import asyncio
+
+from tests.faults.cluster import MERGE, Namespace, Object
+from tests.world import condition
+
+
+async def does_nothing(namespace: Namespace) -> None:
+    """Only apply the job."""
+
+
+async def _runs(namespace: Namespace) -> Object:
+    """Wait until a trainer runs."""
+
+    def running() -> Object | None:
+        return next((p for p in namespace.pods if p["status"].get("phase") == "Running"), None)
+
+    pod: Object = await namespace.until("a running pod", running)
+    await asyncio.sleep(0.2)  # the operator has seen it, or not
+    return pod
+
+
+async def _runs_and_is_written_down(namespace: Namespace) -> None:
+    """A Job that is deleted before the status tells of it leaves no trace in the attempts."""
+    await _runs(namespace)
+    await namespace.until("the attempt in status", lambda: namespace.last_status.get("attempts"))
+
+
+async def suspends_and_resumes(namespace: Namespace) -> None:
+    await _runs(namespace)
+    await _suspend_and_resume(namespace)
+
+
+async def _suspend_and_resume(namespace: Namespace) -> None:
+    await _patch(namespace, {"suspend": True})
+    await namespace.until(
+        "Suspended", lambda: condition(namespace.last_status, "Suspended").get("status") == "True"
+    )
+    await _patch(namespace, {"suspend": False})
+
+
+async def suspends_at_once(namespace: Namespace) -> None:
+    await namespace.until("a Job", lambda: namespace.objects["jobs"])
+    await _suspend_and_resume(namespace)
+
+
+async def deletes(namespace: Namespace) -> None:
+    await _runs_and_is_written_down(namespace)
+    body = {"propagationPolicy": "Background"}
+    await namespace.request("DELETE", "finetunejobs", "photos", body=body)
+
+
+async def deletes_the_pod(namespace: Namespace) -> None:
+    pod = await _runs(namespace)
+    await namespace.request("DELETE", "pods", pod["metadata"]["name"])
+
+
+async def deletes_the_attempt(namespace: Namespace) -> None:
+    await _runs_and_is_written_down(namespace)
+    body = {"propagationPolicy": "Foreground"}
+    await namespace.request("DELETE", "jobs", "photos-1", body=body)
+
+
+async def orphans_the_pod(namespace: Namespace) -> None:
+    await _runs_and_is_written_down(namespace)
+    await namespace.request("DELETE", "jobs", "photos-1", body={"propagationPolicy": "Orphan"})
+
+
+async def _patch(namespace: Namespace, spec: Object) -> None:
+    await namespace.request("PATCH", "finetunejobs", "photos", body={"spec": spec}, kind=MERGE)
