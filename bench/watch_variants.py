@@ -49,7 +49,9 @@ class Watched:
         """Return the operator's own watches of the children."""
         return [
             informer.run()
-            for informer in operator._informers(self.client, self.cache, self.queue, "")
+            for informer in operator._informers(
+                self.client, self.cache, self.queue, "", relist_seconds=300
+            )
         ]
 
     async def drain(self) -> None:
@@ -63,7 +65,7 @@ async def watch_by_kopf(watched: Watched, *, children: bool, paged: bool) -> Non
     pages and forget a settled object at once, instead of kopf's defaults.
     """
     registry = kopf.OperatorRegistry()
-    settings = handlers._kopf_settings()
+    settings = handlers._kopf_settings(handlers.SILENCE_SECONDS)
     settings.watching.chunk_size = 500 if paged else None
     settings.queueing.idle_timeout = 0.5 if paged else 5
 

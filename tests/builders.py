@@ -158,11 +158,12 @@ def make_progress(
     **fields: Any,
 ) -> report.Progress:
     """An answer; `worked`: when work was last done, as the trainer writes it."""
-    figures = {"progress_percentage": percent, "estimated_remaining_seconds": 600}
     return report.Progress(
         job=report.JobRef(uid=UID, attempt=1, pod_uid="pod-1"),
         stage=stage,
-        trainer_status=TrainerStatus(**figures, last_updated_time=worked),
+        trainer_status=TrainerStatus(
+            progress_percentage=percent, estimated_remaining_seconds=600, last_updated_time=worked
+        ),
         checkpoint=None if epoch is None else CheckpointStatus(epoch=epoch),
         **fields,
     )

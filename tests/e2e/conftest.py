@@ -87,7 +87,7 @@ def empty(world: World, claim: str) -> None:
         shutil.rmtree(path)
 
 
-def sample(name: str, **spec: Object) -> Object:
+def sample(name: str, **spec: object) -> Object:
     """Return a sample manifest over the demo photos; keywords replace parts of its spec."""
     job: Object = yaml.safe_load((SAMPLES / f"{name}.yaml").read_text())
     job["spec"]["dataset"]["source"]["uri"] = "pvc://photos/demo"
