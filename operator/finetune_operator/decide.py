@@ -129,7 +129,7 @@ def _exceed_deadline(draft: Draft, seconds: int | None) -> None:
 
 def _clean_up(seen: Observed, draft: Draft, now: Time) -> Plan:
     """End whatever still runs, until it is gone; then wait for the time to live."""
-    actions: list[Action] = _deletions(a for a in seen.attempts if not a.finished)
+    actions: list[Action] = _deletions(_unended(seen, draft))
     clock = deadlines.time_to_live(seen.job.spec, draft.status)
     if clock.expired(now):
         actions.append(DeleteSelf())
@@ -172,9 +172,8 @@ def _start(seen: Observed, draft: Draft, now: Time, defaults: Defaults) -> Plan:
     """Start the next attempt, once no pod of the last one runs and the backoff is over."""
     draft.wait()
     deadline = deadlines.active(seen.job.spec, draft.status)
-    # One whose end is written down but that goes on was given up: it ends by being deleted.
     written = draft.status.attempts
-    given_up = [a for a in seen.attempts if a.number <= written and not a.finished]
+    given_up = [a for a in _unended(seen, draft) if a.number <= written]
     if given_up or _pods_left(seen):
         return Plan(draft.finish(), tuple(_deletions(given_up)), deadline.remaining(now))
     backoff = deadlines.Clock(retry.next_start(draft.status, defaults.backoff_seconds))
@@ -183,6 +182,14 @@ def _start(seen: Observed, draft: Draft, now: Time, defaults: Defaults) -> Plan:
     number = draft.status.attempts + 1
     draft.begin(number)
     return Plan(draft.finish(), (*_outdated(seen, number), CreateAttempt(number)))
+
+
+def _unended(seen: Observed, draft: Draft) -> list[Attempt]:
+    """Return the attempts that end only by being deleted. One whose end is written down has ended,
+    even if the watch is behind, unless it was given up as stalled; its Job stays for the log.
+    """
+    ended = {record.number for record in draft.status.history if record.reason != c.STALLED}
+    return [a for a in seen.attempts if not a.finished and a.number not in ended]
 
 
 def _outdated(seen: Observed, number: int) -> list[Action]:

@@ -670,3 +670,10 @@ def test_ended_pod_changes_nothing_until_its_job_has_ended() -> None:
     plan = plan_of(job, make_attempt(1, make_ended_pod(0, told_result())))
     assert plan.status.phase == "Training"
     assert plan.actions == ()
+
+
+def test_ended_attempt_keeps_its_job_though_the_watch_is_behind() -> None:
+    behind = make_attempt(1, make_ended_pod(70))
+    assert plan_of(make_job(FAILED_ONCE), behind, at=99).actions == (CreateAttempt(2),)
+    finished = msgspec.structs.replace(FAILED_ONCE, phase="Failed", completion_time=NOW)
+    assert plan_of(make_job(finished), behind).actions == ()
