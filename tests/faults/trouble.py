@@ -104,7 +104,10 @@ class Trouble:
 
     def of(self, call: Call) -> Fault | Fate | None:
         """Return what happens to this request."""
-        if not self._plan or self.faults == MOST_FAULTS or self._dice.random() > self._share:
+        if not self._plan or self.faults == MOST_FAULTS:
+            return None
+        # The first chance is always taken: a run without any trouble would show nothing.
+        if self.faults and self._dice.random() > self._share:
             return None
         fault = self._plan(self._dice, call)
         self.faults += fault is not None
