@@ -43,7 +43,9 @@ async def test_operator_killed_after_any_request_ends_where_it_would_have(
             stage.play(scenario, kill=Kill(call=call, passed_on=call % 2 == 0))
             for call in range(1, calls + 1)
         )
+    # The number of requests varies a little: some runs are over before the last ones.
+    assert all(run.killed or run.calls < call for call, run in enumerate(runs, 1))
     kills = sum(run.killed for run in runs)
-    assert kills > 0.8 * calls  # the number of requests varies a little
+    assert kills > calls / 2
     with capsys.disabled():
         print(f"\n{name}: {kills} kills")

@@ -62,8 +62,9 @@ class Namespace:
 
     def replace(self, plural: str, items: list[Object]) -> None:
         """Take a list in, after a gap."""
-        self.objects[plural] = {item["metadata"]["uid"]: item for item in items}
-        self._check()
+        self.objects[plural].clear()
+        for item in items:
+            self.take(plural, item, gone=False)
         self._wake()
 
     async def until(self, what: str, found: Callable[[], Any], *, seconds: float = 30) -> Any:
