@@ -102,13 +102,12 @@ render: venv ## Generate the CRD, deploy/, the dashboard and the contract's sche
 bench: venv ## Every figure that the documentation quotes
 	$(PYTHON) -m bench.watch_memory
 
-COMPILE := pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
-	--no-emit-index-url --no-emit-find-links --no-header
+COMPILE := uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header
 .PHONY: lock
 lock: ## Lock the dependencies again, with hashes
 	cd operator && $(COMPILE) -o requirements.txt pyproject.toml
 	cd trainer && $(COMPILE) --extra cpu -o requirements-cpu.txt pyproject.toml
 	cd trainer && $(COMPILE) --extra cu112 -o requirements-cu112.txt pyproject.toml
 	cd trainer && $(COMPILE) --extra models -o requirements-models.txt pyproject.toml
-	cd tests && $(COMPILE) --extra cpu --extra models -o requirements.txt \
-		requirements.in ../operator/pyproject.toml ../trainer/pyproject.toml
+	cd tests && $(COMPILE) --extra cpu --extra exact --extra models --override overrides.txt \
+		-o requirements.txt requirements.in ../operator/pyproject.toml ../trainer/pyproject.toml

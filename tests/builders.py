@@ -74,13 +74,18 @@ def make_pod(
     *,
     uid: str = "pod-1",
     owner: str = "attempt-1",
+    index: int | None = None,
+    node: str = "node-a",
     created: datetime.datetime = NOW,
-    deleting: bool = False,
+    deleting: bool | float = False,
     state: ContainerState | None = None,
     conditions: tuple[Condition, ...] = (),
     **status: Any,
 ) -> Pod:
+    """A pod; `deleting`: when its grace is over."""
     labels = {c.LABEL_JOB: NAME, c.LABEL_JOB_UID: UID, c.LABEL_MANAGED_BY: c.MANAGER}
+    if index is not None:
+        labels[c.LABEL_INDEX] = str(index)
     if state is None:
         state = ContainerState(running=Running(started_at=created) if phase == "Running" else None)
     return Pod(
@@ -90,10 +95,10 @@ def make_pod(
             uid=uid,
             labels=labels,
             creation_timestamp=created,
-            deletion_timestamp=NOW if deleting else None,
+            deletion_timestamp=None if deleting is False else later(deleting),
             owner_references=(OwnerReference(kind="Job", uid=owner, controller=True),),
         ),
-        spec=PodSpec(node_name="" if phase == "Pending" else "node-a"),
+        spec=PodSpec(node_name="" if phase == "Pending" else node),
         status=PodStatus(
             phase=phase,
             conditions=conditions,
@@ -123,21 +128,30 @@ def make_attempt(
     suspended: bool = False,
     deleting: bool = False,
     started: datetime.datetime | None = NOW,
+    prepare: bool = False,
+    nodes: int = 1,
 ) -> Attempt:
     """An attempt; `ended`: the type of its Job's last condition, `message`: what that says."""
+    name = f"prepare-{number}" if prepare else str(number)
+    role = c.ROLE_PREPARE if prepare else c.ROLE_TRAIN
     conditions = (Condition(type=ended, status="True", message=message),) if ended else ()
-    labels = {c.LABEL_JOB: NAME, c.LABEL_JOB_UID: UID, c.LABEL_ATTEMPT: str(number)}
+    labels = {
+        c.LABEL_JOB: NAME,
+        c.LABEL_JOB_UID: UID,
+        c.LABEL_ATTEMPT: str(number),
+        c.LABEL_ROLE: role,
+    }
     job = Job(
         metadata=Metadata(
-            name=f"{NAME}-{number}",
+            name=f"{NAME}-{name}",
             namespace=NAMESPACE,
-            uid=f"attempt-{number}",
+            uid=f"attempt-{name}",
             labels=labels,
             creation_timestamp=NOW,
             deletion_timestamp=NOW if deleting else None,
             owner_references=(OwnerReference(kind=c.KIND, name=NAME, uid=UID, controller=True),),
         ),
-        spec=JobSpec(suspend=suspended),
+        spec=JobSpec(suspend=suspended, parallelism=nodes),
         status=JobStatus(start_time=None if suspended else started, conditions=conditions),
     )
     return Attempt(number=number, job=job, pods=pods)
@@ -192,5 +206,7 @@ def told_result(accuracy: str = "0.8704", pod_uid: str = "pod-1", **result: Any)
     return told(pod_uid, result={"accuracy": accuracy, **result})
 
 
-def told_error(reason: str, message: str = "What happened.", **error: Any) -> str:
-    return told(error={"reason": reason, "message": message, **error})
+def told_error(
+    reason: str, message: str = "What happened.", pod_uid: str = "pod-1", **error: Any
+) -> str:
+    return told(pod_uid, error={"reason": reason, "message": message, **error})

@@ -13,13 +13,14 @@ from finetune_operator.cache import Cache, Key
 from finetune_operator.client import Client
 from finetune_operator.constants import CHILD_SELECTOR
 from finetune_operator.informer import Informer
+from finetune_operator.leader import Elector, LostLease
 from finetune_operator.metrics import Metrics
 from finetune_operator.objects import Job, Pod
 from finetune_operator.progress import Poller
 from finetune_operator.reconcile import Reconciler
 from finetune_operator.server import Server
 from finetune_operator.settings import Settings
-from finetune_operator.sweep import sweep
+from finetune_operator.sweep import Sweep
 from finetune_operator.workers import Workers
 from finetune_operator.workqueue import WorkQueue
 
@@ -42,10 +43,31 @@ class JsonFormatter(logging.Formatter):
 
 async def run(settings: Settings) -> None:
     """Run until the process is told to end; raise if any part of it ends by itself."""
-    client = await Client.connect()
+    if not settings.lease:
+        leading = asyncio.Event()
+        leading.set()
+        return await _operate(await Client.connect(), settings, leading, election=None)
+    lease_client = await Client.connect()  # of its own: no other request is to delay a renewal
+    elector = Elector(lease_client, settings)
+    client = await Client.connect(time_to_write=elector.time_to_write)
+    try:
+        await _operate(client, settings, elector.leading, election=elector.run)
+    finally:  # all else has ended
+        await elector.release()
+        await lease_client.close()
+
+
+async def _operate(
+    client: Client,
+    settings: Settings,
+    leading: asyncio.Event,
+    *,
+    election: Callable[[], Coroutine[Any, Any, None]] | None,
+) -> None:
+    """Watch at once; compete, if there is an `election`, once all is listed; work when leading."""
     queue: WorkQueue[Key] = WorkQueue()
     cache = Cache()
-    metrics = Metrics(cache, queue_depth=lambda: len(queue))
+    metrics = Metrics(cache, queue_depth=lambda: len(queue), leading=leading.is_set)
     informers = [
         informer
         for namespace in settings.namespaces or ("",)
@@ -55,6 +77,14 @@ async def run(settings: Settings) -> None:
     ]
     reconciler = Reconciler(client, cache, metrics, settings, clock=now)
     workers = Workers(queue, reconciler, metrics)
+    sweep = Sweep(
+        client,
+        cache,
+        queue,
+        namespaces=settings.namespaces,
+        interval_seconds=settings.sweep_interval_seconds,
+        patience_seconds=2 * handlers.silence_seconds(settings),
+    )
     poller = Poller(cache, queue, interval_seconds=settings.progress_interval_seconds)
     watching = asyncio.Event()
 
@@ -62,32 +92,38 @@ async def run(settings: Settings) -> None:
         synced = watching.is_set() and all(informer.synced.is_set() for informer in informers)
         return "" if synced else "the first lists are not complete"
 
+    def unhealthy() -> str:
+        return workers.stuck() or sweep.deaf()
+
     metrics.watch_age.set_function(_age(informers))
-    server = Server(registry=metrics.registry, healthy=workers.stuck, ready=not_ready)
-    sweeping = sweep(
-        client,
-        cache,
-        queue,
-        namespaces=settings.namespaces,
-        interval_seconds=settings.sweep_interval_seconds,
-    )
+    server = Server(registry=metrics.registry, healthy=unhealthy, ready=not_ready)
+    elections = (_when_synced(informers, election),) if election else ()
     try:
         await _until_first_ends(
-            handlers.watch_jobs(cache, queue, settings, ready=watching),
+            handlers.watch_jobs(cache, queue, settings, told=sweep.told, ready=watching),
             server.run(settings.port),
             *(informer.run() for informer in informers),
-            _work_when_synced(workers, informers, settings.workers),
-            poller.run(),
-            sweeping,
+            # Before, a job's own children could be missed.
+            _when_synced(informers, lambda: _when(leading, lambda: workers.run(settings.workers))),
+            _when(leading, poller.run),
+            sweep.run(),
+            *elections,
         )
     finally:
         await client.close()
 
 
-async def _work_when_synced(workers: Workers, informers: list[Any], count: int) -> None:
-    for informer in informers:  # before, a job's own children could be missed
+async def _when_synced(
+    informers: list[Any], begin: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    for informer in informers:
         await informer.synced.wait()
-    await workers.run(count)
+    await begin()
+
+
+async def _when(event: asyncio.Event, begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    await event.wait()
+    await begin()
 
 
 async def _until_first_ends(*parts: Coroutine[Any, Any, None]) -> None:
@@ -163,7 +199,10 @@ def main() -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=settings.log_level, handlers=[handler])
-    asyncio.run(run(settings))
+    try:
+        asyncio.run(run(settings))
+    except LostLease as lost:
+        sys.exit(f"{lost}: this operator ends, and starts over as a standby")
 
 
 if __name__ == "__main__":

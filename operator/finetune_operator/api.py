@@ -101,6 +101,19 @@ class Spec(Object, kw_only=True):
             "has(self.workspace) || has(self.output)",
             "set workspace or output.uri: without either the model would be lost",
         ),
+        (
+            "has(self.workspace) || !has(self.dataset.prepare) || "
+            "self.dataset.prepare != 'Separate'",
+            "dataset.prepare Separate hands the packed data over in the workspace: set workspace, "
+            "or choose Inline",
+        ),
+        (
+            "!has(self.trainer) || !has(self.trainer.numNodes) || self.trainer.numNodes == 1 || "
+            "has(self.workspace) && (has(self.workspace.claimName) || "
+            "has(self.workspace.accessModes) && 'ReadWriteMany' in self.workspace.accessModes)",
+            "the pods of numNodes > 1 share a workspace: set workspace.claimName to a "
+            "ReadWriteMany claim, or workspace.size with accessModes [ReadWriteMany]",
+        ),
     )
 
     def uris(self) -> Iterator[tuple[str, str]]:
@@ -178,22 +191,26 @@ class OutputStatus(Object):
     """Digest of its manifest."""
 
 
-class Attempt(Object):
+class Attempt(Object, kw_only=True):
     """The attempt that is live, or about to be."""
 
     number: int
     """1 for the first."""
+    prepare: bool = False
+    """Whether it only prepares the data set; such attempts are counted apart."""
     job_name: str
     """Name of its batch/v1 Job."""
     start_time: Time | None = None
     """When it was created."""
 
 
-class AttemptRecord(Object):
+class AttemptRecord(Object, kw_only=True):
     """An ended attempt."""
 
     number: int
     """1 for the first."""
+    prepare: bool = False
+    """Whether it only prepared the data set."""
     reason: str
     """Why it ended."""
     start_time: Time | None = None
@@ -219,6 +236,21 @@ class Failure(Object):
     """Pod it happened to."""
     log_tail: tuple[str, ...] = ()
     """Last lines of its log."""
+
+
+class Preparation(Object, frozen=False):  # type: ignore[misc]  # edited in a draft
+    """Preparing the data set in Jobs of its own, without GPUs, before any training."""
+
+    image: str = ""
+    """Image of its pods, resolved once."""
+    attempts: int = 0
+    """Attempts started."""
+    failures: int = 0
+    """Failures that count against backoffLimit."""
+    disruptions: int = 0
+    """Attempts that were disrupted and not counted as failures."""
+    completion_time: Time | None = None
+    """When the data set was ready."""
 
 
 Phase = Literal[
@@ -251,6 +283,8 @@ class Status(Object, frozen=False):  # type: ignore[misc]  # msgspec allows it: 
     """Estimated time to the end."""
     trainer_status: TrainerStatus | None = None
     """Progress as the trainer reported it."""
+    preparation: Preparation | None = None
+    """Preparing the data set in Jobs of its own; see dataset.prepare."""
     attempts: int = 0
     """Attempts started."""
     failures: int = 0
@@ -288,6 +322,29 @@ class FineTuneJob(Object):
     metadata: Metadata
     spec: Spec
     status: Status = msgspec.field(default_factory=Status)
+
+    def job_name(self, number: int, *, prepare: bool = False) -> str:
+        """Return the name of an attempt's batch/v1 Job."""
+        return (
+            f"{self.metadata.name}-prepare-{number}"
+            if prepare
+            else f"{self.metadata.name}-{number}"
+        )
+
+    @property
+    def prepares_separately(self) -> bool:
+        """Whether Jobs without GPUs prepare the data set first."""
+        wish = self.spec.dataset.get("prepare", "Auto")
+        return wish == "Separate" or (
+            wish == "Auto"
+            and self.spec.trainer.gpus_per_node > 0
+            and self.spec.workspace is not None
+        )
+
+    @property
+    def gang_service(self) -> str | None:
+        """Name of the headless Service by which the pods of a gang find their leader."""
+        return f"{self.metadata.name}-gang" if self.spec.trainer.num_nodes > 1 else None
 
     @property
     def workspace_claim(self) -> str | None:

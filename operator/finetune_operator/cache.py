@@ -77,7 +77,7 @@ class Cache:
         return _key(pod)
 
     def attempts_of(self, uid: str) -> tuple[Attempt, ...]:
-        """Return the live attempts of the FineTuneJob, by number."""
+        """Return the live attempts of the FineTuneJob in their order."""
         pods = self._pods.get(uid, {}).values()
         attempts = [
             Attempt(
@@ -88,7 +88,7 @@ class Cache:
             for job_uid, job in self._attempts.get(uid, {}).items()
             if (number := number_of(job))
         ]
-        return tuple(sorted(attempts, key=lambda attempt: attempt.number))
+        return tuple(sorted(attempts, key=lambda each: (not each.prepare, each.number)))
 
     def strays_of(self, uid: str, namespace: str) -> tuple[Pod, ...]:
         """Return the pods of the FineTuneJob that may still run though their Job is gone."""
@@ -109,13 +109,14 @@ class Cache:
         """Return the pods held of a namespace, or of all."""
         return _in(namespace, self._pods)
 
-    def running_pods(self) -> Iterator[tuple[Pod, str]]:
-        """Yield each pod that runs and has an address, with its FineTuneJob's uid."""
+    def reporting_pods(self) -> Iterator[tuple[Pod, str]]:
+        """Yield each pod that runs, has an address and reports, with its FineTuneJob's uid."""
         for uid, pods in self._pods.items():
             attempts = self._attempts.get(uid, {})
             for pod in pods.values():
                 owned = pod.metadata.controller_uid in attempts
-                if owned and pod.status.phase == "Running" and pod.status.pod_ip:
+                leads = pod.metadata.labels.get(c.LABEL_INDEX, "0") == "0"
+                if owned and leads and pod.status.phase == "Running" and pod.status.pod_ip:
                     yield pod, uid
 
     def __len__(self) -> int:

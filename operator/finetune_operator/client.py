@@ -8,11 +8,13 @@ ApiError
  +- Invalid        400, 422: the API server refuses the object for what is in it
  +- Forbidden      403: RBAC, quota or an admission policy
  +- Gone           410: the resource version is too old
+ +- Fenced         not sent: another operator may be leading
  +- Unavailable    429, 5xx, no connection: try again, after `retry_after` seconds if given
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import math
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
@@ -57,6 +59,10 @@ class Gone(ApiError):
     """410: the resource version is too old."""
 
 
+class Fenced(ApiError):
+    """Not sent: another operator may be leading."""
+
+
 class Unavailable(ApiError):
     """429, 5xx or no connection."""
 
@@ -79,13 +85,21 @@ class ListMeta(msgspec.Struct, rename="camel"):
 
 
 class Client:
-    """One connection pool to the API server; paths are as in its URLs."""
+    """One connection pool to the API server; paths are as in its URLs. No write takes longer than
+    `time_to_write` says when it begins.
+    """
 
-    def __init__(self, configuration: official.Configuration) -> None:
+    def __init__(
+        self,
+        configuration: official.Configuration,
+        *,
+        time_to_write: Callable[[], float] = lambda: math.inf,
+    ) -> None:
         self._api = official.ApiClient(configuration)
+        self._time_to_write = time_to_write
 
     @classmethod
-    async def connect(cls) -> "Client":
+    async def connect(cls, *, time_to_write: Callable[[], float] = lambda: math.inf) -> "Client":
         """Use the pod's ServiceAccount, or KUBECONFIG outside of a cluster."""
         configuration = official.Configuration()
         try:
@@ -93,7 +107,7 @@ class Client:
         except config.ConfigException:
             await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         configuration.connection_pool_maxsize = 64
-        return cls(configuration)
+        return cls(configuration, time_to_write=time_to_write)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -163,6 +177,8 @@ class Client:
             raise Unavailable(f"watch of {path}: {error!r}") from error
 
     async def _call(self, method: str, path: str, *, seconds: float = 15, **options: Any) -> bytes:
+        if method != "GET" and (seconds := min(seconds, self._time_to_write())) <= 0:
+            raise Fenced(f"{method} {path}: another operator may be leading")
         try:
             async with asyncio.timeout(seconds):
                 response = await self._send(method, path, limit=seconds, **options)

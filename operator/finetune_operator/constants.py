@@ -12,6 +12,12 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_JOB = f"{GROUP}/job-name"
 LABEL_JOB_UID = f"{GROUP}/job-uid"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_ROLE = f"{GROUP}/role"
+ROLE_PREPARE = "prepare"
+ROLE_TRAIN = "train"
+LABEL_INDEX = "batch.kubernetes.io/job-completion-index"
+# Kueue reads these from a Job; priority-class names a WorkloadPriorityClass.
+KUEUE_LABELS = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class")
 MANAGER = "finetune-operator"
 CHILD_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGER}"
 
@@ -21,6 +27,7 @@ PODS_READY = "PodsReady"
 RUNNING = "Running"
 METRICS_AVAILABLE = "MetricsAvailable"
 COMPLETE = "Complete"
+PREPARED = "Prepared"
 FAILED = "Failed"
 
 # Reasons of an ended attempt; the trainer's exit codes give most of them.
@@ -48,6 +55,7 @@ UNKNOWN_ERROR = "UnknownError"
 
 # Reasons of a FineTuneJob's end or of its waiting.
 NAME_TAKEN = "NameTaken"
+WORKSPACE_NOT_SHARED = "WorkspaceNotShared"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 STARTUP_DEADLINE_EXCEEDED = "StartupDeadlineExceeded"
 BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"

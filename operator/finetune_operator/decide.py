@@ -6,7 +6,7 @@ I/O, no clock, no memory; every time is read off the objects.
 
 import dataclasses
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -20,6 +20,7 @@ from finetune_operator.view import (
     CreateAttempt,
     DeleteAttempt,
     DeleteSelf,
+    ForceDeletePod,
     Observed,
     Plan,
 )
@@ -33,7 +34,9 @@ class Defaults:
     """What the operator's settings give to a job."""
 
     image: str
+    prepare_image: str = ""
     backoff_seconds: float = 10
+    node_lost_seconds: float = 60
 
 
 def decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
@@ -41,16 +44,37 @@ def decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
 
     In this order: a finished job is only cleaned up; an ended attempt is recorded, and may finish
     the job; then suspend; then the deadlines; then the live attempt is described, or the next one
-    is started.
+    is started. Whatever else is done, a pod on a lost node is taken off the API server.
     """
+    clocks = [(pod, deadlines.node_lost(pod, defaults.node_lost_seconds)) for pod in seen.pods]
+    lost = {pod.metadata.uid: pod for pod, clock in clocks if clock.expired(now)}
+    plan = _decide(dataclasses.replace(seen, lost=frozenset(lost)), now, defaults)
+    again = deadlines.Clock(now + NEXT_ANSWER)
+    wait = deadlines.first(now, *(again if clock.expired(now) else clock for _, clock in clocks))
+    waits = [each for each in (plan.requeue_after_seconds, wait) if each is not None]
+    return dataclasses.replace(
+        plan,
+        # After the Jobs: one that is not being deleted would make a new pod.
+        actions=(
+            *plan.actions,
+            *(ForceDeletePod(pod.metadata.name, uid) for uid, pod in lost.items()),
+        ),
+        requeue_after_seconds=min(waits, default=None),
+    )
+
+
+def _decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
     draft, spec = Draft(seen.job, now), seen.job.spec
     if draft.status.finished:
         return _clean_up(seen, draft, now)
-    draft.observe(image=spec.trainer.image or defaults.image)
+    draft.observe(
+        image=spec.trainer.image or defaults.image,
+        prepare_image=spec.trainer.image or defaults.prepare_image,
+    )
     live = _live_attempt(seen, draft)
     if live:
         draft.activate(live.job.status.start_time)
-        draft.take_checkpoint(retry.termination_of(live))
+        draft.take_checkpoint(retry.termination_of(live.pod))
     draft.take_progress(seen.progress)
     if outcome := _outcome(seen, live, draft):
         _conclude(outcome, draft, spec.backoff_limit)
@@ -61,7 +85,8 @@ def decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
         return _clean_up(seen, draft, now)
     if spec.suspend:
         return _suspend(seen, draft)
-    draft.resume()
+    if not (live and live.job.metadata.deletion_timestamp):
+        draft.resume()
     if live:
         return _follow(seen, live, draft, now)
     return _start(seen, draft, now, defaults)
@@ -71,32 +96,49 @@ def _live_attempt(seen: Observed, draft: Draft) -> Attempt | None:
     """Find the attempt whose end is not recorded yet; one after the other, so that none is lost
     when the next was created but the status not written.
     """
-    unwritten = (a for a in seen.attempts if a.number > draft.status.attempts)
+    unwritten = (a for a in seen.attempts if not _is_written(a, draft))
     if not draft.status.current_attempt and (oldest := next(unwritten, None)):
         draft.adopt(oldest)
     current = draft.status.current_attempt
-    return next((a for a in seen.attempts if current and a.number == current.number), None)
+    return next((a for a in seen.attempts if current and a.name == current.job_name), None)
+
+
+def _is_written(attempt: Attempt, draft: Draft) -> bool:
+    return attempt.number <= draft.counts(prepare=attempt.prepare).attempts
 
 
 def _outcome(seen: Observed, live: Attempt | None, draft: Draft) -> retry.Outcome | None:
     if draft.status.current_attempt is None:
         return None
     if live is None:
-        return retry.lost(draft.status, suspended=seen.job.spec.suspend)
-    outcome = retry.outcome_of(live, draft.status) or _stalled(seen, live)
-    if outcome and outcome.reason == c.INTERRUPTED and _is_suspended(seen, live):
+        return retry.lost(draft.status, suspended=seen.job.spec.suspend or draft.suspending)
+    outcome = (
+        retry.outcome_of(live, draft.status)
+        or _node_lost(seen, live, draft)
+        or _stalled(seen, live)
+    )
+    by_user = seen.job.spec.suspend or draft.suspending
+    deleted = live.job.metadata.deletion_timestamp is not None
+    if outcome and outcome.reason == c.INTERRUPTED and by_user and deleted:
         return retry.lost(draft.status, suspended=True)
     return outcome
 
 
-def _is_suspended(seen: Observed, live: Attempt) -> bool:
-    return seen.job.spec.suspend and live.job.metadata.deletion_timestamp is not None
+def _node_lost(seen: Observed, live: Attempt, draft: Draft) -> retry.Outcome | None:
+    """Return the outcome of an attempt that lives only on nodes that do not answer."""
+    running = [pod for pod in live.pods if not pod.ended]
+    if live.job.metadata.deletion_timestamp or not running:
+        return None
+    if any(pod.metadata.uid not in seen.lost for pod in running):
+        return None
+    return retry.node_lost(live, running[0], draft.status)
 
 
 def _stalled(seen: Observed, live: Attempt) -> retry.Outcome | None:
     """Return the outcome of an attempt that answers but does not work; _start deletes it."""
     spec, progress = seen.job.spec, seen.progress
-    if spec.suspend or live.job.metadata.deletion_timestamp or not live.pod or not progress:
+    held = spec.suspend or live.job.spec.suspend or live.job.metadata.deletion_timestamp
+    if held or not live.pod or not progress:
         return None
     if not deadlines.has_stalled(spec, progress):
         return None
@@ -105,18 +147,22 @@ def _stalled(seen: Observed, live: Attempt) -> retry.Outcome | None:
 
 def _conclude(outcome: retry.Outcome, draft: Draft, backoff_limit: int) -> None:
     """Record the attempt's end, and finish the job if it does."""
+    assert draft.status.current_attempt is not None
+    counts = draft.counts(prepare=draft.status.current_attempt.prepare)
     draft.record(
         reason=outcome.reason,
         counted=outcome.counted,
         failure=outcome.failure,
         result=outcome.result,
     )
-    if outcome.result and outcome.reason == c.COMPLETE:
+    if outcome.reason == c.PREPARED:
+        draft.prepared(outcome.dataset)
+    elif outcome.result and outcome.reason == c.COMPLETE:
         draft.complete(outcome.result)
     elif not outcome.retried:
         draft.fail(outcome.reason, outcome.failure)
-    elif draft.status.failures > backoff_limit:
-        text = f"{draft.status.failures} attempts failed (backoffLimit {backoff_limit})."
+    elif counts.failures > backoff_limit:
+        text = f"{counts.failures} attempts failed (backoffLimit {backoff_limit})."
         draft.fail(c.BACKOFF_LIMIT_EXCEEDED, outcome.failure, f"{text} The last one:")
 
 
@@ -147,18 +193,20 @@ def _follow(seen: Observed, live: Attempt, draft: Draft, now: Time) -> Plan:
     """Describe the live attempt; end the job when it does not start in time."""
     spec = seen.job.spec
     clock = deadlines.startup(spec, live)
-    failure = None if deadlines.has_started(live) else diagnosis.diagnose(live, seen.events)
+    failure = None if live.started else diagnosis.diagnose(live, seen.events)
     if clock.expired(now):
         draft.fail(
             c.STARTUP_DEADLINE_EXCEEDED, _not_started(failure, spec.startup_deadline_seconds)
         )
         return _clean_up(seen, draft, now)
-    draft.describe(live, failure, seen.progress)
+    queued = diagnosis.queued(seen.events)
+    draft.describe(live, failure=failure, progress=seen.progress, queued=queued)
     stall = deadlines.stall(spec, seen.progress)
     if stall.expired(now):  # by an old answer: look again at the next
         stall = deadlines.Clock(now + NEXT_ANSWER)
     wait = deadlines.first(now, clock, deadlines.active(spec, draft.status), stall)
-    return Plan(draft.finish(), tuple(_outdated(seen, live.number)), wait)
+    before = seen.attempts[: seen.attempts.index(live)]
+    return Plan(draft.finish(), tuple(_outdated(before)), wait)
 
 
 def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:
@@ -172,29 +220,44 @@ def _start(seen: Observed, draft: Draft, now: Time, defaults: Defaults) -> Plan:
     """Start the next attempt, once no pod of the last one runs and the backoff is over."""
     draft.wait()
     deadline = deadlines.active(seen.job.spec, draft.status)
-    written = draft.status.attempts
-    given_up = [a for a in _unended(seen, draft) if a.number <= written]
+    given_up = [a for a in _unended(seen, draft) if _is_written(a, draft)]
     if given_up or _pods_left(seen):
         return Plan(draft.finish(), tuple(_deletions(given_up)), deadline.remaining(now))
-    backoff = deadlines.Clock(retry.next_start(draft.status, defaults.backoff_seconds))
+    prepare = draft.prepares
+    counts = draft.counts(prepare=prepare)
+    due = retry.next_start(draft.status, counts.failures, defaults.backoff_seconds)
+    backoff = deadlines.Clock(due)
     if backoff.due and not backoff.expired(now):
         return Plan(draft.finish(), (), deadlines.first(now, backoff, deadline))
-    number = draft.status.attempts + 1
-    draft.begin(number)
-    return Plan(draft.finish(), (*_outdated(seen, number), CreateAttempt(number)))
+    number = counts.attempts + 1
+    draft.begin(number, prepare=prepare)
+    return Plan(draft.finish(), (*_outdated(seen.attempts), CreateAttempt(number, prepare)))
 
 
 def _unended(seen: Observed, draft: Draft) -> list[Attempt]:
     """Return the attempts that end only by being deleted. One whose end is written down has ended,
-    even if the watch is behind, unless it was given up as stalled; its Job stays for the log.
+    even if the watch is behind, unless it was given up as stalled or on a lost node; its Job stays
+    for the log.
     """
-    ended = {record.number for record in draft.status.history if record.reason != c.STALLED}
-    return [a for a in seen.attempts if not a.finished and a.number not in ended]
+    ended = {
+        (record.prepare, record.number)
+        for record in draft.status.history
+        if record.reason != c.STALLED
+    }
+    return [
+        a
+        for a in seen.attempts
+        if not a.finished and ((a.prepare, a.number) not in ended or _has_lost(seen, a))
+    ]
 
 
-def _outdated(seen: Observed, number: int) -> list[Action]:
-    """The last ended attempt before this one stays for `kubectl logs`; older ones go."""
-    return _deletions(attempt for attempt in seen.attempts if attempt.number < number - 1)
+def _has_lost(seen: Observed, attempt: Attempt) -> bool:
+    return any(pod.metadata.uid in seen.lost for pod in attempt.pods)
+
+
+def _outdated(ended: Sequence[Attempt]) -> list[Action]:
+    """The last ended attempt stays for `kubectl logs`; older ones go."""
+    return _deletions(ended[:-1])
 
 
 def _pods_left(seen: Observed) -> bool:

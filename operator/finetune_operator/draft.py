@@ -11,6 +11,7 @@ from finetune_operator.api import (
     Failure,
     FineTuneJob,
     Phase,
+    Preparation,
     Status,
     TrainerStatus,
 )
@@ -27,9 +28,10 @@ class Draft:
     """A copy of a job's status and the ways it may change."""
 
     def __init__(self, job: FineTuneJob, now: datetime.datetime) -> None:
-        self._name = job.metadata.name
+        self._job = job
         self._now = now
         self.status = copy.copy(job.status)
+        self.status.preparation = copy.copy(job.status.preparation)
         self.status.observed_generation = job.metadata.generation
         self._conditions = Conditions(
             job.status.conditions, now=now, generation=job.metadata.generation
@@ -40,47 +42,80 @@ class Draft:
         self.status.conditions = self._conditions.all()
         return self.status
 
-    def observe(self, *, image: str) -> None:
+    def counts(self, *, prepare: bool) -> Status | Preparation:
+        """Return where attempts, failures and disruptions of this kind are counted."""
+        if not prepare:
+            return self.status
+        self.status.preparation = self.status.preparation or Preparation()
+        return self.status.preparation
+
+    @property
+    def prepares(self) -> bool:
+        """Whether the next attempt is one that prepares."""
+        preparation = self.status.preparation
+        return preparation is not None and preparation.completion_time is None
+
+    @property
+    def suspending(self) -> bool:
+        """Whether the live attempt was told to save and end by the user's wish."""
+        condition = self.status.condition(c.SUSPENDED)
+        return condition is not None and condition.reason == "Suspending"
+
+    def observe(self, *, image: str, prepare_image: str) -> None:
         """First sight of the job: what is resolved now holds for all its attempts."""
         if self.status.start_time is None:
             self.status.start_time = self._now
             self.status.image = image
+            if self._job.prepares_separately:
+                self.status.preparation = Preparation(image=prepare_image)
 
     def activate(self, start: datetime.datetime | None) -> None:
         """Start the activeDeadlineSeconds clock with the first Job that is let run."""
         self.status.active_since = self.status.active_since or start
 
-    def begin(self, number: int) -> None:
+    def begin(self, number: int, *, prepare: bool) -> None:
         """Start an attempt."""
-        self.status.attempts = number
-        self.status.current_attempt = Attempt(
-            number=number, job_name=f"{self._name}-{number}", start_time=self._now
-        )
-        self._set_phase("Starting" if number > 1 else "Pending")
+        name = self._job.job_name(number, prepare=prepare)
+        self._enter(Attempt(number=number, prepare=prepare, job_name=name, start_time=self._now))
+        self._set_phase("Starting" if self.status.history else "Pending")
 
     def adopt(self, live: LiveAttempt) -> None:
         """Take over an attempt that was created but not written down: a crash came between."""
-        self.status.attempts = live.number
-        self.status.current_attempt = Attempt(
-            number=live.number,
-            job_name=live.job.metadata.name,
-            start_time=live.job.metadata.creation_timestamp,
+        self._enter(
+            Attempt(
+                number=live.number,
+                prepare=live.prepare,
+                job_name=live.name,
+                start_time=live.job.metadata.creation_timestamp,
+            )
         )
+
+    def _enter(self, attempt: Attempt) -> None:
+        self.counts(prepare=attempt.prepare).attempts = attempt.number
+        self.status.current_attempt = attempt
+
+    def take_back(self, failure: Failure) -> None:
+        """Undo begin(): the attempt could not be created."""
+        assert self.status.current_attempt is not None
+        self.counts(prepare=self.status.current_attempt.prepare).attempts -= 1
+        self.status.current_attempt = None
+        self.status.failure = failure
 
     def record(
         self, *, reason: str, counted: bool, failure: Failure | None, result: Result | None
     ) -> None:
         """Write the live attempt's end down, so that it is never looked at again."""
-        status = self.status
-        assert status.current_attempt is not None
+        status, attempt = self.status, self.status.current_attempt
+        assert attempt is not None
         for condition in (c.PODS_READY, c.RUNNING, c.METRICS_AVAILABLE):
             self._conditions.clear(condition, reason, "The attempt ended.")
         if result:
             self._take_result(result)
         ended = AttemptRecord(
-            number=status.current_attempt.number,
+            number=attempt.number,
+            prepare=attempt.prepare,
             reason=reason,
-            start_time=status.current_attempt.start_time,
+            start_time=attempt.start_time,
             end_time=self._now,
             checkpoint_epoch=status.checkpoint.epoch if status.checkpoint else None,
         )
@@ -88,9 +123,10 @@ class Draft:
         status.current_attempt = None
         status.failure = failure
         status.eta = ""
-        if reason not in (c.COMPLETE, c.SUSPENDED):
-            status.failures += counted
-            status.disruptions += not counted
+        if reason not in (c.COMPLETE, c.PREPARED, c.SUSPENDED):
+            counts = self.counts(prepare=attempt.prepare)
+            counts.failures += counted
+            counts.disruptions += not counted
 
     def take_progress(self, progress: Progress | None) -> None:
         """Copy what the trainer reports; times alone are no news worth a write."""
@@ -129,6 +165,15 @@ class Draft:
             self._conditions.set(c.DATASET_READY, True, "Prepared", _counts(status.dataset))
         self._conditions.set(c.METRICS_AVAILABLE, True, "Reported", "The result was read.")
 
+    def prepared(self, dataset: DatasetStatus | None) -> None:
+        """Note that the data set is ready: training comes next."""
+        status = self.status
+        assert status.preparation is not None
+        status.preparation.completion_time = self._now
+        status.dataset = dataset or status.dataset
+        message = _counts(status.dataset) if status.dataset else "The workspace has the data set."
+        self._conditions.set(c.DATASET_READY, True, c.PREPARED, message)
+
     def complete(self, result: Result) -> None:
         """End well."""
         message = f"Accuracy {result.accuracy} on the validation images."
@@ -160,17 +205,14 @@ class Draft:
         self._set_phase("Pending")
 
     def describe(
-        self, live: LiveAttempt, failure: Failure | None, progress: Progress | None
+        self, live: LiveAttempt, *, failure: Failure | None, progress: Progress | None, queued: str
     ) -> None:
-        """Say how the live attempt is getting on."""
+        """Say how the live attempt is getting on; `queued`: what the queue says of it."""
         if live.job.spec.suspend:
-            self._set_phase("Queued")
-            self._conditions.set(
-                c.PODS_READY, False, "Queued", "The Job is suspended: a queue holds it."
-            )
+            self._queue(queued)
         elif live.pod and live.pod.ended:
             return  # the Job controller counts it in a moment; until then nothing is new
-        elif not (live.pod and live.pod.status.phase == "Running"):
+        elif not live.started:
             self._set_phase("Starting")
             self.status.failure = failure
             reason, message = (failure.reason, failure.message) if failure else ("Starting", "")
@@ -179,6 +221,15 @@ class Draft:
             self.status.failure = None
             self._conditions.set(c.PODS_READY, True, "PodsReady")
             self._describe_running(live, progress)
+
+    def _queue(self, message: str) -> None:
+        self._set_phase("Queued")
+        self.status.failure = None
+        self.status.eta = ""
+        text = message or "The Job is suspended: a queue holds it."
+        self._conditions.set(c.PODS_READY, False, "Queued", text)
+        for condition in (c.RUNNING, c.METRICS_AVAILABLE):
+            self._conditions.clear(condition, "Queued", "No pod runs.")
 
     def _describe_running(self, live: LiveAttempt, progress: Progress | None) -> None:
         if progress is None:

@@ -21,18 +21,26 @@ class _PodList(msgspec.Struct):
     items: list[Pod]
 
 
-async def is_behind(client: Client, cache: Cache, job: FineTuneJob, now: datetime.datetime) -> bool:
+async def is_behind(
+    client: Client,
+    cache: Cache,
+    job: FineTuneJob,
+    *,
+    now: datetime.datetime,
+    node_lost_seconds: float,
+) -> bool:
     """Whether the attempt would be taken for lost, for ended in some way, or for one that does not
     start, though the API server knows better.
     """
     status, namespace = job.status, job.metadata.namespace
     current = status.current_attempt
-    number = current.number if current else status.attempts + 1  # which decide will adopt
+    name = current.job_name if current else _next_name(job)  # which decide will adopt
     attempts = cache.attempts_of(job.metadata.uid)
-    live = next((attempt for attempt in attempts if attempt.number == number), None)
+    live = next((attempt for attempt in attempts if attempt.name == name), None)
     if live is None:
         return current is not None and await _exists(client, job, current.job_name)
-    if live.finished or deadlines.startup(job.spec, live).expired(now):
+    lost = any(deadlines.node_lost(pod, node_lost_seconds).expired(now) for pod in live.pods)
+    if live.finished or lost or deadlines.startup(job.spec, live).expired(now):
         selector = f"batch.kubernetes.io/controller-uid={live.job.metadata.uid}"
         return _versions(await _list(client, namespace, selector)) != _versions(live.pods)
     return False
@@ -42,6 +50,13 @@ async def is_running(client: Client, job: FineTuneJob) -> bool:
     """Whether any pod of the job may run, of whatever attempt."""
     selector = f"{c.LABEL_JOB_UID}={job.metadata.uid}"
     return any(not pod.ended for pod in await _list(client, job.metadata.namespace, selector))
+
+
+def _next_name(job: FineTuneJob) -> str:
+    preparation = job.status.preparation
+    if preparation and preparation.completion_time is None:
+        return job.job_name(preparation.attempts + 1, prepare=True)
+    return job.job_name(job.status.attempts + 1)
 
 
 async def _exists(client: Client, job: FineTuneJob, name: str) -> bool:

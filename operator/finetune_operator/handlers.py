@@ -6,7 +6,7 @@ module that imports kopf.
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import kopf
@@ -30,9 +30,16 @@ class _Backoffs:
 
 
 async def watch_jobs(
-    cache: Cache, queue: WorkQueue[Key], settings: Settings, *, ready: asyncio.Event
+    cache: Cache,
+    queue: WorkQueue[Key],
+    settings: Settings,
+    *,
+    told: Callable[..., None],
+    ready: asyncio.Event,
 ) -> None:
-    """Tell the cache and the queue of every FineTuneJob event until the process is told to end."""
+    """Tell the cache, the queue and the sweep (by `told`) of every FineTuneJob event until the
+    process is told to end.
+    """
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -41,17 +48,24 @@ async def watch_jobs(
 
     @kopf.on.event(c.GROUP, c.VERSION, c.PLURAL, registry=registry)
     async def observe(type: str | None, body: kopf.Body, **_: Any) -> None:
-        key = cache.observe_fine_tune_job(dict(body), gone=type == "DELETED")
+        gone = type == "DELETED"
+        key = cache.observe_fine_tune_job(dict(body), gone=gone)
+        told(key, body["metadata"]["resourceVersion"], gone=gone)
         queue.add(key)
 
     await kopf.operator(
         registry=registry,
-        settings=_kopf_settings(min(SILENCE_SECONDS, settings.sweep_interval_seconds)),
+        settings=_kopf_settings(silence_seconds(settings)),
         namespaces=list(settings.namespaces),
         clusterwide=not settings.namespaces,
         standalone=True,
         ready_flag=ready,
     )
+
+
+def silence_seconds(settings: Settings) -> float:
+    """Return after how many seconds a silent watch is cut, and begun anew."""
+    return min(SILENCE_SECONDS, settings.sweep_interval_seconds)
 
 
 def _kopf_settings(silence_seconds: float) -> kopf.OperatorSettings:

@@ -8,29 +8,41 @@ from finetune_operator import constants as c
 from finetune_operator import placement, volumes
 from finetune_operator.api import FineTuneJob
 from finetune_operator.pods import Trainer
+from finetune_operator.view import CreateAttempt
 
 Manifest = dict[str, Any]
 POD_UID = "$(POD_UID)"  # the kubelet expands it from the variable before
 
 
-def build_job(job: FineTuneJob, *, number: int, image: str, own_image: bool, pull: str) -> Manifest:
+def build_job(
+    job: FineTuneJob, attempt: CreateAttempt, *, image: str, own_image: bool, pull: str
+) -> Manifest:
     """Build the batch/v1 Job of an attempt. `own_image`: one of this project's images."""
     trainer = job.spec.trainer
-    labels = {**_labels(job), c.LABEL_ATTEMPT: str(number)}
+    gpus = 0 if attempt.prepare else trainer.gpus_per_node
+    labels = {
+        **_labels(job),
+        c.LABEL_ATTEMPT: str(attempt.number),
+        c.LABEL_ROLE: c.ROLE_PREPARE if attempt.prepare else c.ROLE_TRAIN,
+    }
+    queue = {key: job.metadata.labels[key] for key in c.KUEUE_LABELS if key in job.metadata.labels}
+    gang = None if attempt.prepare else job.gang_service
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": f"{job.metadata.name}-{number}",
+            "name": job.job_name(attempt.number, prepare=attempt.prepare),
             "namespace": job.metadata.namespace,
-            "labels": labels,
+            "labels": {**labels, **queue},
             "ownerReferences": [_owner(job)],
         },
         "spec": {
             "backoffLimit": 0,  # the operator retries: each attempt is a Job of its own
             "podReplacementPolicy": "Failed",
+            **(_indexed(trainer.num_nodes) if gang else {}),
             "podFailurePolicy": {
-                # Its only use: the Job's condition then keeps the cause when the pod is gone.
+                # Its only use: the Job's condition then keeps the cause when the pod is gone. Not
+                # 143: a pod that a queue has asked to end must not fail its Job.
                 "rules": [
                     {
                         "action": "FailJob",
@@ -41,7 +53,7 @@ def build_job(job: FineTuneJob, *, number: int, image: str, own_image: bool, pul
                         "onExitCodes": {
                             "containerName": c.CONTAINER,
                             "operator": "NotIn",
-                            "values": [0],
+                            "values": [0, 143],
                         },
                     },
                 ]
@@ -60,7 +72,7 @@ def build_job(job: FineTuneJob, *, number: int, image: str, own_image: bool, pul
                         "terminationGracePeriodSeconds": trainer.termination_grace_period_seconds,
                         "securityContext": _pod_security(trainer),
                         "nodeSelector": placement.node_selector(trainer, own_image=own_image),
-                        "affinity": placement.affinity(trainer, own_image=own_image),
+                        "affinity": placement.affinity(trainer, gpus=gpus, own_image=own_image),
                         "tolerations": placement.tolerations(trainer),
                         "priorityClassName": trainer.priority_class_name,
                         "schedulerName": trainer.scheduler_name,
@@ -70,11 +82,34 @@ def build_job(job: FineTuneJob, *, number: int, image: str, own_image: bool, pul
                             {"name": secret.name} for secret in trainer.image_pull_secrets
                         ]
                         or None,
-                        "containers": [_container(job, number=number, image=image, pull=pull)],
+                        "subdomain": gang,
+                        "containers": [_container(job, attempt, image=image, pull=pull)],
                         "volumes": volumes.pod_volumes(job),
                     }
                 ),
             },
+        },
+    }
+
+
+def build_service(job: FineTuneJob) -> Manifest | None:
+    """Build the headless Service of a gang: pods are found by host name from their first moment."""
+    if job.gang_service is None:
+        return None
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": job.gang_service,
+            "namespace": job.metadata.namespace,
+            "labels": _labels(job),
+            "ownerReferences": [_owner(job)],
+        },
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {c.LABEL_JOB_UID: job.metadata.uid},
+            "ports": [{"name": "http", "port": c.TRAINER_PORT}],
         },
     }
 
@@ -134,8 +169,19 @@ def _owner(job: FineTuneJob) -> Manifest:
     }
 
 
-def _container(job: FineTuneJob, *, number: int, image: str, pull: str) -> Manifest:
+def _indexed(pods: int) -> Manifest:
+    """Return what makes a Job a gang; it is done when its leader is."""
+    return {
+        "completionMode": "Indexed",
+        "completions": pods,
+        "parallelism": pods,
+        "successPolicy": {"rules": [{"succeededIndexes": "0"}]},
+    }
+
+
+def _container(job: FineTuneJob, attempt: CreateAttempt, *, image: str, pull: str) -> Manifest:
     trainer = job.spec.trainer
+    gpus = 0 if attempt.prepare else trainer.gpus_per_node
     return _without_none(
         {
             "name": c.CONTAINER,
@@ -146,8 +192,9 @@ def _container(job: FineTuneJob, *, number: int, image: str, pull: str) -> Manif
                     "name": "POD_UID",
                     "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}},
                 },
-                {"name": "FINETUNE_JOB", "value": encode_job(job, number=number)},
-                {"name": "FINETUNE_GPUS", "value": str(trainer.gpus_per_node)},
+                {"name": "FINETUNE_JOB", "value": encode_job(job, number=attempt.number)},
+                {"name": "FINETUNE_GPUS", "value": str(gpus)},
+                *_role(job, attempt),
                 {"name": "FINETUNE_STALL_SECONDS", "value": str(job.spec.stall_deadline_seconds)},
                 *msgspec.to_builtins(trainer.env),
             ],
@@ -156,7 +203,7 @@ def _container(job: FineTuneJob, *, number: int, image: str, pull: str) -> Manif
             ]
             or None,
             "ports": [{"name": "http", "containerPort": c.TRAINER_PORT}],
-            "resources": _resources(trainer),
+            "resources": _resources(trainer, gpus=gpus),
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
@@ -166,6 +213,18 @@ def _container(job: FineTuneJob, *, number: int, image: str, pull: str) -> Manif
             "volumeMounts": volumes.mounts(job),
         }
     )
+
+
+def _role(job: FineTuneJob, attempt: CreateAttempt) -> list[Manifest]:
+    if attempt.prepare:
+        return [{"name": "FINETUNE_ROLE", "value": c.ROLE_PREPARE}]
+    if job.gang_service is None:
+        return []
+    leader = f"{job.job_name(attempt.number)}-0.{job.gang_service}"
+    return [
+        {"name": "FINETUNE_NODES", "value": str(job.spec.trainer.num_nodes)},
+        {"name": "FINETUNE_COORDINATOR", "value": leader},
+    ]
 
 
 def encode_job(job: FineTuneJob, *, number: int) -> str:
@@ -198,10 +257,10 @@ def _secrets(job: FineTuneJob) -> list[tuple[str, str]]:
     ]
 
 
-def _resources(trainer: Trainer) -> Manifest:
+def _resources(trainer: Trainer, *, gpus: int) -> Manifest:
     limits, requests = dict(trainer.resources.limits), dict(trainer.resources.requests)
-    if trainer.gpus_per_node:
-        limits[trainer.gpu_resource_name] = trainer.gpus_per_node
+    if gpus:
+        limits[trainer.gpu_resource_name] = gpus
     return _without_none({"limits": limits or None, "requests": requests or None})
 
 

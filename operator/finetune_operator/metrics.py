@@ -34,10 +34,16 @@ PHASES = (
 class Metrics:
     """All metrics of one operator process."""
 
-    def __init__(self, cache: Cache, *, queue_depth: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        *,
+        queue_depth: Callable[[], int],
+        leading: Callable[[], bool] = lambda: True,
+    ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
-        registry.register(JobCollector(cache))
+        registry.register(JobCollector(cache, leading))
         self.completed = Counter(
             "finetune_jobs_completed", "FineTuneJobs completed", ["namespace"], registry=registry
         )
@@ -61,7 +67,9 @@ class Metrics:
             f"{prefix}_watch_age_seconds", "Silence of the quietest watch", registry=registry
         )
         depth = Gauge(f"{prefix}_queue_depth", "Keys that wait for a worker", registry=registry)
-        depth.set_function(queue_depth)
+        depth.set_function(lambda: queue_depth() if leading() else 0)
+        leader = Gauge(f"{prefix}_leader", "Whether this operator is the one", registry=registry)
+        leader.set_function(lambda: int(leading()))
         build = Gauge(f"{prefix}_build_info", "Version", ["version"], registry=registry)
         build.labels(__version__).set(1)
 
@@ -78,10 +86,11 @@ class Metrics:
 
 
 class JobCollector(Collector):
-    """What is true now of each FineTuneJob."""
+    """What is true now of each FineTuneJob; told by the leader alone, for each once."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, leading: Callable[[], bool]) -> None:
         self._cache = cache
+        self._leading = leading
 
     def collect(self) -> Iterable[Metric]:
         """Build the families from the cache; runs in the loop, so nothing changes under it."""
@@ -93,7 +102,7 @@ class JobCollector(Collector):
         progress = GaugeMetricFamily("finetune_job_progress_ratio", "Work done", labels=names)
         attempts = GaugeMetricFamily("finetune_job_attempts", "Attempts started", labels=names)
         counts: collections.Counter[tuple[str, str]] = collections.Counter()
-        for (namespace, name), job in self._cache.jobs.items():
+        for (namespace, name), job in self._cache.jobs.items() if self._leading() else ():
             counts[namespace, job.phase or "Pending"] += 1
             if job.accuracy:
                 accuracy.add_metric([namespace, name], float(job.accuracy))

@@ -39,9 +39,15 @@ class Metadata(Object):
     owner_references: tuple[OwnerReference, ...] = ()
 
     @property
+    def controller(self) -> OwnerReference | None:
+        """The controller owner; labels can be forged, this is what counts."""
+        return next((owner for owner in self.owner_references if owner.controller), None)
+
+    @property
     def controller_uid(self) -> str:
-        """Uid of the controller owner; labels can be forged, this is what counts."""
-        return next((owner.uid for owner in self.owner_references if owner.controller), "")
+        """Uid of the controller owner, or nothing."""
+        owner = self.controller
+        return owner.uid if owner else ""
 
 
 class Condition(Object):
@@ -57,6 +63,7 @@ class Condition(Object):
 
 class JobSpec(Object):
     suspend: bool = False
+    parallelism: int = 1
 
 
 class JobStatus(Object):
@@ -139,8 +146,19 @@ class Pod(Object):
         return self.status.phase in ("Succeeded", "Failed")
 
 
+class ClaimSpec(Object):
+    access_modes: tuple[str, ...] = ()
+
+
 class Claim(Object):
-    """core/v1 PersistentVolumeClaim: whose it is."""
+    """core/v1 PersistentVolumeClaim: whose it is, and how it may be mounted."""
+
+    metadata: Metadata
+    spec: ClaimSpec = ClaimSpec()
+
+
+class Service(Object):
+    """core/v1 Service: whose it is."""
 
     metadata: Metadata
 
@@ -149,6 +167,10 @@ class ObjectReference(Object):
     kind: str = ""
     name: str = ""
     uid: str = ""
+
+
+class EventSource(Object):
+    component: str = ""
 
 
 class Event(Object):
@@ -161,6 +183,7 @@ class Event(Object):
     message: str = ""
     last_timestamp: Time | None = None
     event_time: Time | None = None
+    source: EventSource = EventSource()
 
 
 def true_condition(conditions: tuple[Condition, ...], type: str) -> Condition | None:

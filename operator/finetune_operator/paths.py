@@ -18,6 +18,11 @@ def claims(namespace: str) -> str:
     return f"/api/v1{_scope(namespace)}/persistentvolumeclaims"
 
 
+def services(namespace: str) -> str:
+    """Services."""
+    return f"/api/v1{_scope(namespace)}/services"
+
+
 def core_events(namespace: str) -> str:
     """core/v1 Events, as the controllers and kubelets write them."""
     return f"/api/v1{_scope(namespace)}/events"
@@ -26,6 +31,11 @@ def core_events(namespace: str) -> str:
 def events(namespace: str) -> str:
     """events.k8s.io/v1 Events, as the operator writes them."""
     return f"/apis/events.k8s.io/v1{_scope(namespace)}/events"
+
+
+def leases(namespace: str) -> str:
+    """Leases."""
+    return f"/apis/coordination.k8s.io/v1{_scope(namespace)}/leases"
 
 
 def fine_tune_jobs(namespace: str = "") -> str:

@@ -17,13 +17,13 @@ def node_selector(trainer: Trainer, *, own_image: bool) -> dict[str, str] | None
     return {**architecture, **trainer.node_selector} or None
 
 
-def affinity(trainer: Trainer, *, own_image: bool) -> Manifest | None:
+def affinity(trainer: Trainer, *, gpus: int, own_image: bool) -> Manifest | None:
     """Return the user's terms, each of which also keeps the project's own GPU image off GPUs it
     has no code for; a node without that label passes.
     """
     required = trainer.node_affinity.required.node_selector_terms if trainer.node_affinity else ()
     terms: list[Manifest] = list(msgspec.to_builtins(required))
-    if own_image and trainer.gpus_per_node:
+    if own_image and gpus:
         expression = {
             "key": "nvidia.com/gpu.compute.major",
             "operator": "NotIn",

@@ -147,6 +147,9 @@ class Trainer(Strict):
     """When the kubelet pulls the image."""
     image_pull_secrets: Annotated[tuple[LocalReference, ...], Meta(max_length=16), _BY_NAME] = ()
     """Secrets for a private registry."""
+    num_nodes: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Pods that train together, each on a node or a part of one. More than 1 needs a workspace with
+    ReadWriteMany."""
     gpus_per_node: Annotated[int, Meta(ge=0, le=16)] = 1
     """GPUs of each pod; 0 trains on the CPU."""
     gpu_resource_name: Annotated[

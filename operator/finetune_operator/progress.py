@@ -45,7 +45,7 @@ class Poller:
             timeout=timeout, connector=connector, auto_decompress=False
         ) as session:
             while True:
-                pods = list(self._cache.running_pods())
+                pods = list(self._cache.reporting_pods())
                 self._forget_all_but({pod.metadata.uid for pod, _ in pods})
                 pause = asyncio.sleep(self._interval * random.uniform(0.9, 1.1))
                 await asyncio.gather(pause, *(self._poll(session, *pod) for pod in pods))

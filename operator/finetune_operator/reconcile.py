@@ -25,6 +25,7 @@ from finetune_operator.client import (
 from finetune_operator.decide import Defaults, decide
 from finetune_operator.draft import Draft
 from finetune_operator.events import events_of
+from finetune_operator.gang import ensure_gang
 from finetune_operator.mergepatch import merge_patch
 from finetune_operator.metrics import Metrics
 from finetune_operator.objects import Event, Job
@@ -35,6 +36,7 @@ from finetune_operator.view import (
     CreateAttempt,
     DeleteAttempt,
     DeleteSelf,
+    ForceDeletePod,
     Observed,
     Plan,
     Refusal,
@@ -42,6 +44,8 @@ from finetune_operator.view import (
 from finetune_operator.workspace import ensure_claim
 
 WAIT_FOR_WATCH_SECONDS = 1.0
+STUCK_LOOK_SECONDS = 5
+QUEUED_LOOK_SECONDS = 60
 log = logging.getLogger(__name__)
 
 
@@ -72,7 +76,8 @@ class Reconciler:
         if job.metadata.deletion_timestamp:
             return None  # the garbage collector takes the children along
         now = self.clock()
-        if await freshness.is_behind(self.client, self.cache, job, now):
+        lost = self.settings.node_lost_seconds
+        if await freshness.is_behind(self.client, self.cache, job, now=now, node_lost_seconds=lost):
             return WAIT_FOR_WATCH_SECONDS
         seen, look_again = await self._observe(job, now)
         plan = decide(seen, now, self._defaults(job))
@@ -93,7 +98,9 @@ class Reconciler:
         settings = self.settings
         return Defaults(
             image=settings.trainer_gpu_image if gpu else settings.trainer_image,
+            prepare_image=settings.trainer_image,
             backoff_seconds=settings.backoff_seconds,
+            node_lost_seconds=settings.node_lost_seconds,
         )
 
     async def _observe(
@@ -107,17 +114,20 @@ class Reconciler:
         )
         events: tuple[Event, ...] = ()
         look_again = None
-        if newest and not job.status.finished and deadlines.awaits_start(newest):
-            age = (now - (newest.job.metadata.creation_timestamp or now)).total_seconds()
-            look_again = max(self.settings.stuck_after_seconds - age, 5)
-            if age >= self.settings.stuck_after_seconds:
-                events = await self._events_of(newest)
+        if newest and not job.status.finished and not newest.finished:
+            held = newest.job.spec.suspend
+            if held or deadlines.awaits_start(newest):
+                age = (now - (newest.job.metadata.creation_timestamp or now)).total_seconds()
+                pause = QUEUED_LOOK_SECONDS if held else STUCK_LOOK_SECONDS
+                look_again = max(self.settings.stuck_after_seconds - age, pause)
+                if age >= self.settings.stuck_after_seconds:
+                    events = await self._events_of(newest)
         strays = self.cache.strays_of(job.metadata.uid, job.metadata.namespace)
         seen = Observed(job=job, attempts=attempts, strays=strays, progress=progress, events=events)
         return seen, look_again
 
     async def _events_of(self, attempt: Attempt) -> tuple[Event, ...]:
-        child = attempt.pod or attempt.job
+        child = (not attempt.job.spec.suspend and attempt.unstarted_pod) or attempt.job
         query = {"fieldSelector": f"involvedObject.uid={child.metadata.uid}", "limit": "50"}
         path = paths.core_events(child.metadata.namespace)
         return tuple((await self.client.list(path, _EventList, query=query)).items)
@@ -125,8 +135,11 @@ class Reconciler:
     async def _create_planned(self, job: FineTuneJob, plan: Plan) -> Refusal | None:
         for action in plan.actions:
             if isinstance(action, CreateAttempt):
-                refused = await ensure_claim(self.client, job)
-                return refused or await self._create(job, plan.status.image, action.number)
+                return (
+                    await ensure_claim(self.client, job)
+                    or (None if action.prepare else await ensure_gang(self.client, job))
+                    or await self._create(job, plan.status, action)
+                )
         return None
 
     async def _delete_planned(self, job: FineTuneJob, plan: Plan) -> None:
@@ -135,16 +148,22 @@ class Reconciler:
             match action:
                 case DeleteAttempt(name, uid):
                     await self.client.delete(f"{paths.jobs(namespace)}/{name}", uid=uid)
+                case ForceDeletePod(name, uid):
+                    path = f"{paths.pods(namespace)}/{name}"
+                    await self.client.delete(path, uid=uid, grace_seconds=0)
                 case DeleteSelf():
                     path = f"{paths.fine_tune_jobs(namespace)}/{job.metadata.name}"
                     await self.client.delete(path, uid=job.metadata.uid)
 
-    async def _create(self, job: FineTuneJob, image: str, number: int) -> Refusal | None:
+    async def _create(
+        self, job: FineTuneJob, status: Status, action: CreateAttempt
+    ) -> Refusal | None:
         """Create the attempt's Job. Its name is fixed: that it exists is as good as created."""
-        settings = self.settings
+        settings, preparation = self.settings, status.preparation
+        image = preparation.image if action.prepare and preparation else status.image
         manifest = manifests.build_job(
             job,
-            number=number,
+            action,
             image=image,
             # Without an image of the user's it was ours when it was resolved, and stays so.
             own_image=job.spec.trainer.image is None
@@ -169,9 +188,8 @@ class Reconciler:
         if found.metadata.controller_uid == job.metadata.uid:
             self.cache.observe_attempt(found)
             return None
-        owner = next((o for o in found.metadata.owner_references if o.controller), None)
-        name = found.metadata.name
-        if owner and owner.kind == c.KIND:
+        owner, name = found.metadata.controller, found.metadata.name
+        if owner and (owner.kind, owner.name) == (c.KIND, job.metadata.name):
             message = f"Job {name!r} of an earlier FineTuneJob is still being deleted."
             failure = Failure(reason=c.NAME_TAKEN, message=message)
             return Refusal(failure=failure, retry_after_seconds=Refusal.WAIT_FOR_NAME_SECONDS)
@@ -203,11 +221,8 @@ class Reconciler:
 
 def _refused(job: FineTuneJob, planned: Status, refusal: Refusal, now: datetime.datetime) -> Status:
     """Say that the attempt could not be created, and so was not started."""
-    status = msgspec.structs.replace(
-        planned, attempts=planned.attempts - 1, current_attempt=None, failure=refusal.failure
-    )
-    if refusal.retry_after_seconds is not None:
-        return status
-    draft = Draft(FineTuneJob(metadata=job.metadata, spec=job.spec, status=status), now)
-    draft.fail(refusal.failure.reason, refusal.failure)
+    draft = Draft(msgspec.structs.replace(job, status=planned), now)
+    draft.take_back(refusal.failure)
+    if refusal.retry_after_seconds is None:
+        draft.fail(refusal.failure.reason, refusal.failure)
     return draft.finish()

@@ -87,6 +87,8 @@ class Termination(Object):
 
     job: JobRef
     result: Result | None = None
+    prepared: DatasetStatus | None = None
+    """The data set, of a pod that only prepares."""
     error: Error | None = None
     checkpoint: CheckpointStatus | None = None
     """Without a result: what the next attempt resumes from."""

@@ -38,6 +38,31 @@ class Settings:
     """Age at which a child that has not started is looked up in the Events."""
     backoff_seconds: float = 10
     """Wait after the first counted failure; doubled for each further one, up to 36 times this."""
+    lease: str = ""
+    """Namespace/name of the Lease by which several operators elect one; empty: there is but one."""
+    lease_duration_seconds: float = 15
+    """How long the others wait after the last renewal they have seen."""
+    renew_deadline_seconds: float = 10
+    """How long the leader writes after its last renewal."""
+    retry_period_seconds: float = 2
+    """Time between two tries to take or to renew the Lease."""
+    node_lost_seconds: float = 60
+    """How long a deleted pod may outstay its grace before its node is taken for lost."""
+
+    def __post_init__(self) -> None:
+        """Check what depends on several settings."""
+        if self.lease and len([part for part in self.lease.split("/") if part]) != 2:
+            raise ValueError(f"{PREFIX}LEASE: {self.lease!r} is not namespace/name")
+        if not 2 * self.retry_period_seconds < self.renew_deadline_seconds:
+            raise ValueError(
+                f"{PREFIX}RETRY_PERIOD_SECONDS: {self.retry_period_seconds:g} must be less than"
+                f" half of {PREFIX}RENEW_DEADLINE_SECONDS, {self.renew_deadline_seconds:g}"
+            )
+        if not self.renew_deadline_seconds < self.lease_duration_seconds:
+            raise ValueError(
+                f"{PREFIX}RENEW_DEADLINE_SECONDS: {self.renew_deadline_seconds:g} must be less than"
+                f" {PREFIX}LEASE_DURATION_SECONDS, {self.lease_duration_seconds:g}"
+            )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

@@ -1,4 +1,5 @@
-"""Lists all FineTuneJobs now and then: finds what a watch missed, drops what is gone.
+"""Lists all FineTuneJobs now and then: finds what their watch missed, drops what is gone, and
+knows by that when the watch is deaf.
 
 kopf never reports deletions that happened while its watch was down.
 """
@@ -27,37 +28,84 @@ class _Page(msgspec.Struct):
     items: list[_Item] | None = None  # not [] when there is none
 
 
-async def sweep(
-    client: Client,
-    cache: Cache,
-    queue: WorkQueue[Key],
-    *,
-    namespaces: tuple[str, ...],
-    interval_seconds: float,
-) -> None:
-    """Sweep for ever."""
-    while True:
-        await asyncio.sleep(interval_seconds)
-        try:
-            await _sweep(client, cache, queue, namespaces)
-        except ApiError as error:
-            log.warning("sweep: %s", error)
+class Sweep:
+    """Compares lists with what the watch has told. The watch is deaf when for `patience_seconds`
+    it has told nothing of an object that a list had in another version.
+    """
 
+    def __init__(
+        self,
+        client: Client,
+        cache: Cache,
+        queue: WorkQueue[Key],
+        *,
+        namespaces: tuple[str, ...],
+        interval_seconds: float,
+        patience_seconds: float,
+    ) -> None:
+        self._client = client
+        self._cache = cache
+        self._queue = queue
+        self._namespaces = namespaces or ("",)
+        self._interval = interval_seconds
+        self._patience = patience_seconds
+        self._told: dict[Key, str] = {}  # the version that the watch told last
+        self._missed: dict[Key, float] = {}  # since when, in loop time
 
-async def _sweep(
-    client: Client, cache: Cache, queue: WorkQueue[Key], namespaces: tuple[str, ...]
-) -> None:
-    before = set(cache.jobs)
-    found: set[Key] = set()
-    for namespace in namespaces or ("",):
+    def told(self, key: Key, version: str, *, gone: bool) -> None:
+        """Note what the watch has told."""
+        self._missed.pop(key, None)
+        if gone:
+            self._told.pop(key, None)
+        else:
+            self._told[key] = version
+
+    def deaf(self) -> str:
+        """Return what the watch ought to have told long ago, or nothing."""
+        if not self._missed:
+            return ""
+        limit = asyncio.get_running_loop().time() - self._patience
+        keys = sorted(f"{ns}/{name}" for (ns, name), at in self._missed.items() if at < limit)
+        return f"the watch of FineTuneJobs is deaf to {', '.join(keys[:5])}" if keys else ""
+
+    async def run(self) -> None:
+        """Sweep for ever."""
+        while True:
+            await asyncio.sleep(self._interval)
+            try:
+                await self._sweep()
+            except ApiError as error:
+                log.warning("sweep: %s", error)
+
+    async def _sweep(self) -> None:
+        before, told = set(self._cache.jobs), dict(self._told)
+        found: dict[Key, str] = {}
+        for namespace in self._namespaces:
+            found |= await self._list(namespace)
+        for key in before | found.keys():  # reconcile forgets a key that is not there
+            self._queue.add(key)
+        self._compare(found, told)
+
+    def _compare(self, found: dict[Key, str], told: dict[Key, str]) -> None:
+        """Note what differs; what was told since the list began says nothing of the list."""
+        now = asyncio.get_running_loop().time()
+        for key, version in found.items():
+            if self._told.get(key) == told.get(key) != version:
+                self._missed.setdefault(key, now)
+        for key in (self._told.keys() | self._missed.keys()) - found.keys():
+            if self._told.get(key) == told.get(key):  # a ghost
+                self._told.pop(key, None)
+                self._missed.pop(key, None)
+
+    async def _list(self, namespace: str) -> dict[Key, str]:
+        found: dict[Key, str] = {}
         query = {"limit": "500"}
         while True:
-            page = await client.list(
+            page = await self._client.list(
                 paths.fine_tune_jobs(namespace), _Page, query=query, accept=METADATA_ONLY
             )
-            found |= {(i.metadata.namespace, i.metadata.name) for i in page.items or ()}
+            for metadata in (item.metadata for item in page.items or ()):
+                found[metadata.namespace, metadata.name] = metadata.resource_version
             if not page.metadata.next:
-                break
+                return found
             query["continue"] = page.metadata.next
-    for key in before | found:  # reconcile forgets a key that is not there
-        queue.add(key)

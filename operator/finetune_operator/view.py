@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+from finetune_operator import constants as c
 from finetune_operator.api import Failure, FineTuneJob, Status
 from finetune_operator.objects import Event, Job, Pod
 from finetune_operator.report import Progress
@@ -17,9 +18,39 @@ class Attempt:
     pods: tuple[Pod, ...] = ()
 
     @property
+    def name(self) -> str:
+        """Name of its Job."""
+        return self.job.metadata.name
+
+    @property
+    def prepare(self) -> bool:
+        """Whether it only prepares the data set."""
+        return self.job.metadata.labels.get(c.LABEL_ROLE) == c.ROLE_PREPARE
+
+    @property
     def pod(self) -> Pod | None:
-        """The newest pod."""
-        return max(self.pods, key=lambda pod: str(pod.metadata.creation_timestamp), default=None)
+        """The newest pod; of a gang, the newest leader: it alone reports."""
+        leaders = (pod for pod in self.pods if pod.metadata.labels.get(c.LABEL_INDEX, "0") == "0")
+        return max(leaders, key=lambda pod: str(pod.metadata.creation_timestamp), default=None)
+
+    @property
+    def unstarted_pod(self) -> Pod | None:
+        """A pod that does not run yet, else the one that reports."""
+        return next((pod for pod in self.pods if pod.status.phase == "Pending"), self.pod)
+
+    @property
+    def started(self) -> bool:
+        """Whether all its pods have run since the Job was last let run."""
+        start = self.job.status.start_time
+        if start is None:
+            return False
+        ran = [
+            pod
+            for pod in self.pods
+            if pod.status.phase in ("Running", "Succeeded", "Failed")
+            and (pod.metadata.creation_timestamp or start) >= start
+        ]
+        return len(ran) >= self.job.spec.parallelism
 
     @property
     def finished(self) -> bool:
@@ -44,7 +75,14 @@ class Observed:
     progress: Progress | None = None
     """Last answer of the live attempt's newest pod."""
     events: tuple[Event, ...] = ()
-    """Warnings about a child that is stuck."""
+    """Of a child that is stuck."""
+    lost: frozenset[str] = frozenset()
+    """Uids of the pods that should have ended long ago: their nodes do not answer."""
+
+    @property
+    def pods(self) -> tuple[Pod, ...]:
+        """All pods of the job."""
+        return (*self.strays, *(pod for attempt in self.attempts for pod in attempt.pods))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +90,20 @@ class CreateAttempt:
     """Create the Job of this attempt."""
 
     number: int
+    prepare: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class DeleteAttempt:
     """Delete this Job and its pods, with grace."""
+
+    name: str
+    uid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ForceDeletePod:
+    """Take this pod off the API server without its kubelet's word that it has ended."""
 
     name: str
     uid: str
@@ -79,7 +126,7 @@ class Refusal:
     """None: never."""
 
 
-Action = CreateAttempt | DeleteAttempt | DeleteSelf
+Action = CreateAttempt | DeleteAttempt | ForceDeletePod | DeleteSelf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,4 +140,5 @@ class Plan:
     @property
     def starts_another(self) -> bool:
         """Whether an attempt is created that is not the job's first."""
-        return any(isinstance(each, CreateAttempt) and each.number > 1 for each in self.actions)
+        creates = any(isinstance(each, CreateAttempt) for each in self.actions)
+        return creates and bool(self.status.history)

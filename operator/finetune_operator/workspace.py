@@ -31,9 +31,10 @@ async def ensure_claim(client: Client, job: FineTuneJob) -> Refusal | None:
 def _judge(claim: Claim, job: FineTuneJob) -> Refusal | None:
     """Decide whose the claim with our name is: ours, one that is going away, or a stranger's."""
     metadata = claim.metadata
-    owner = next((o for o in metadata.owner_references if o.controller), None)
+    owner = metadata.controller
     ours = owner is not None and owner.uid == job.metadata.uid
-    earlier = owner is not None and owner.kind == c.KIND and not ours
+    name = job.metadata.name
+    earlier = owner is not None and (owner.kind, owner.name) == (c.KIND, name) and not ours
     if metadata.deletion_timestamp or earlier:
         message = f"PersistentVolumeClaim {metadata.name!r} is still being deleted."
         return Refusal(

@@ -67,6 +67,23 @@ def test_the_api_server_accepts_each_object_of_operator_yaml(plane: ControlPlane
     assert len(accepted) == OUTPUT.read_text().count("\nkind: ") == 7
 
 
+def test_the_api_server_accepts_what_several_operators_and_named_namespaces_add(
+    plane: ControlPlane,
+) -> None:
+    for namespace in ("team-a", "team-b"):
+        plane.add_namespace(namespace)
+    own = [
+        manifest
+        for manifest in template(f"--values={CHART}/ci/everything-values.yaml")
+        if not manifest["apiVersion"].startswith("monitoring.coreos.com/")
+    ]
+    accepted = dry_run(plane, json.dumps({"apiVersion": "v1", "kind": "List", "items": own}))
+    assert len(accepted) == len(own)
+    assert not [name for name in accepted if "clusterrole" in name]
+    assert sum(name.startswith("networkpolicy") for name in accepted) == 3
+    assert sum(name.startswith("poddisruptionbudget") for name in accepted) == 1
+
+
 def test_the_api_server_accepts_the_dashboard(plane: ControlPlane) -> None:
     manifests = template(
         "--show-only=templates/dashboard-configmap.yaml", "--set=grafana.dashboards.enabled=true"

@@ -105,7 +105,14 @@ HELM_UNITTEST = Program(
     package="./cmd/helm-unittest",
     stamp=HELM_STAMP,
 )
-ALL = (KUBERNETES, COREDNS, HELM, HELM_UNITTEST)
+VERSITYGW = Program(
+    name="versitygw",
+    version="v1.8.0",
+    cold_minutes=2,
+    module="github.com/versity/versitygw",
+    package="./cmd/versitygw",
+)
+ALL = (KUBERNETES, COREDNS, HELM, HELM_UNITTEST, VERSITYGW)
 
 
 def ensure(*programs: Program) -> None:

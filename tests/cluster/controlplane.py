@@ -32,7 +32,9 @@ AUDIT_POLICY = """\
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
-rules: [{level: Metadata}]
+rules:
+  - {level: Metadata, userGroups: ["%s"]}
+  - {level: None}
 """
 
 
@@ -45,8 +47,11 @@ class ControlPlane:
         controllers: bool = True,
         scheduler: bool = False,
         audit_log: Path | None = None,
+        audited_group: str = "system:authenticated",
     ) -> None:
-        """Choose what runs beside the apiserver; `audit_log` receives one JSON line per request."""
+        """Choose what runs beside the apiserver; `audit_log` receives a JSON line for each request
+        (and for each end of a watch) of a user of the group.
+        """
         self.directory = Path(tempfile.mkdtemp(prefix="finetune-control-plane-"))
         # Every 127.x.y.z is this machine: an address of its own needs no hunt for free ports.
         address = f"127.{random.randint(1, 254)}.{random.randint(0, 254)}.{random.randint(1, 254)}"
@@ -54,6 +59,7 @@ class ControlPlane:
         self._controllers = controllers
         self._scheduler = scheduler
         self._audit_log = audit_log
+        self._audit_policy = AUDIT_POLICY % audited_group
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         # Its input ends when this process dies, however that happens: the files go then, too.
         self._sweeper = subprocess.Popen(
@@ -111,9 +117,13 @@ class ControlPlane:
         """Start the apiserver on the same address and wait until it is ready."""
         # Nothing here has the service network, and a loopback address may not be an endpoint.
         flags = ["--endpoint-reconciler-type=none", "--advertise-address=198.51.100.1"]
+        flags += [
+            "--feature-gates=MutatingAdmissionPolicy=true",
+            "--runtime-config=admissionregistration.k8s.io/v1beta1=true",
+        ]
         if self._audit_log:
             policy = self.directory / "audit-policy.yaml"
-            policy.write_text(AUDIT_POLICY)
+            policy.write_text(self._audit_policy)
             flags += [f"--audit-policy-file={policy}", f"--audit-log-path={self._audit_log}"]
         self._start("kube-apiserver", self._components.apiserver(*flags))
         self._wait("the apiserver to be ready", self.api.is_ready)

@@ -80,6 +80,21 @@ class OperatorProcess:
         self._process.kill()
         self._process.wait()
 
+    def close(self) -> None:
+        """End it, however it is; its log goes with it."""
+        self.kill()
+        self._log.close()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def wait(self, *, seconds: float) -> int:
+        """Wait until it ends by itself; return its exit code."""
+        assert self._process is not None
+        return self._process.wait(timeout=seconds)
+
     def get(self, path: str) -> str:
         """Return what it answers, or nothing."""
         try:

@@ -88,11 +88,12 @@ class Namespace:
         self._changed = asyncio.Event()
 
     def _check(self) -> None:
-        """Never two live Jobs of one FineTuneJob, and never two pods that may run."""
-        for plural, is_live in (("jobs", _is_live_job), ("pods", _is_live_pod)):
-            live = [o["metadata"]["name"] for o in self.objects[plural].values() if is_live(o)]
+        """Never two live Jobs of one FineTuneJob, and never pods of two that may run."""
+        jobs = [j["metadata"]["name"] for j in self.objects["jobs"].values() if _is_live_job(j)]
+        pods = {_job_of(pod) for pod in self.objects["pods"].values() if _is_live_pod(pod)}
+        for what, live in (("Jobs", jobs), ("pods of", sorted(pods))):
             if len(live) > 1:
-                self.violations.append(f"{plural} live at the same time: {', '.join(live)}")
+                self.violations.append(f"{what} live at the same time: {', '.join(live)}")
 
 
 class Cluster:
@@ -196,6 +197,11 @@ def is_ended(pod: Object) -> bool:
 
 def _is_live_pod(pod: Object) -> bool:
     return not is_ended(pod)
+
+
+def _job_of(pod: Object) -> str:
+    name: str = pod["metadata"]["labels"]["job-name"]
+    return name
 
 
 def _is_live_job(job: Object) -> bool:

@@ -5,10 +5,17 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.component.world import ended, error_of, result_of, running
+from tests.component.world import ended, error_of, ids_of, result_of, running
 from tests.faults.cluster import MERGE, Namespace, Object, is_ended
 
 SIGTERM = 143
+DATASET = {
+    "classes": 10,
+    "trainImages": 215,
+    "validationImages": 53,
+    "rejectedImages": 0,
+    "digest": "sha256:0",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,14 +27,26 @@ class Trains:
     accuracy: str = "0.8704"
     seconds: float = 0.3
     evicted: bool = False
+    lost: bool = False
+    """Its node does not answer any more, whoever deletes it."""
+    peers: int | None = 0
+    """How the other pods of a gang exit."""
+    then: "Trains | None" = None
+    """What the Job's next pod does, when a queue has taken the first back."""
 
 
 class Kubelet:
     """Reacts to the pods of a namespace; `attempts` as many as the scenario needs."""
 
-    def __init__(self, namespace: Namespace, attempts: tuple[Trains, ...]) -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        attempts: tuple[Trains, ...],
+        preparations: tuple[Trains, ...] = (),
+    ) -> None:
         self._namespace = namespace
-        self._attempts = attempts
+        self._attempts = {"train": attempts, "prepare": preparations}
+        self._started: set[str] = set()
 
     async def run(self) -> None:
         """Play for ever."""
@@ -48,9 +67,11 @@ class Kubelet:
         pod = self._namespace.objects["pods"].get(uid)
         if pod is None:
             return
-        does = self._attempts[int(pod["metadata"]["labels"]["finetune-operator.dev/attempt"]) - 1]
+        does = self._choose(pod)
         if not _is_deleted(pod):
             await self._report(pod, running(pod))
+        if does.lost:
+            return
         if does.code is not None and not await self._is_deleted_within(uid, does.seconds):
             await self._report(pod, self._end(pod, does))
         await self._until(uid, _is_deleted)
@@ -60,8 +81,21 @@ class Kubelet:
             now = {"gracePeriodSeconds": 0}
             await self._namespace.request("DELETE", "pods", pod["metadata"]["name"], body=now)
 
+    def _choose(self, pod: Object) -> Trains:
+        labels, job = pod["metadata"]["labels"], pod["metadata"]["labels"]["job-name"]
+        number = int(labels["finetune-operator.dev/attempt"])
+        does = self._attempts[labels["finetune-operator.dev/role"]][number - 1]
+        if labels.get("batch.kubernetes.io/job-completion-index", "0") != "0":
+            return Trains(code=does.peers)
+        if does.then and job in self._started:
+            return does.then
+        self._started.add(job)
+        return does
+
     def _end(self, pod: Object, does: Trains) -> Object:
         job = {"metadata": {"uid": pod["metadata"]["labels"]["finetune-operator.dev/job-uid"]}}
+        if does.code == 0 and pod["metadata"]["labels"]["finetune-operator.dev/role"] == "prepare":
+            return ended(pod, 0, json.dumps({"job": ids_of(pod, job), "prepared": DATASET}))
         if does.code == 0:
             return ended(pod, 0, json.dumps(result_of(pod, job, does.accuracy)))
         message = json.dumps(error_of(pod, job, "Any", "What happened."))

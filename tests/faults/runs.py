@@ -108,7 +108,8 @@ class Stage:
 
 
 async def _play(scenario: Scenario, namespace: Namespace, proxy: Proxy) -> None:
-    kubelet = asyncio.create_task(Kubelet(namespace, scenario.attempts).run())
+    player = Kubelet(namespace, scenario.attempts, scenario.preparations)
+    kubelet = asyncio.create_task(player.run())
     try:
         await apply(namespace, scenario)
         await scenario.user(namespace)

@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults import users
+from tests.faults import queue, users
 from tests.faults.cluster import Namespace, is_ended
 from tests.faults.kubelet import Trains
 from tests.world import condition, fine_tune_job
 
 FOR_EVER = Trains(code=None)
 SUCCEEDS = (Trains(),)
+SOURCE = {"source": {"uri": "https://example.test/photos.zip"}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,7 @@ class End:
     attempts: int = 1
     failures: int = 0
     disruptions: int = 0
+    preparations: int = 0
     history: tuple[str, ...] = ("Complete",)
     accuracy: str = "0.8704"
     jobs: tuple[str, ...] = ("photos-1",)  # children that are still there, and
@@ -36,14 +38,16 @@ class Scenario:
     name: str
     end: End
     attempts: tuple[Trains, ...] = SUCCEEDS
+    preparations: tuple[Trains, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
     spec: dict[str, Any] = field(default_factory=dict)
     user: Callable[[Namespace], Awaitable[None]] = users.does_nothing
 
 
 async def apply(namespace: Namespace, scenario: Scenario) -> None:
     """Create the FineTuneJob."""
-    source = {"uri": "https://example.test/photos.zip"}
-    body = fine_tune_job(**{"dataset": {"source": source}, **scenario.spec})
+    body = fine_tune_job(**{"dataset": SOURCE, **scenario.spec})
+    body["metadata"]["labels"] = scenario.labels
     await namespace.request("POST", "finetunejobs", body=body)
 
 
@@ -59,6 +63,7 @@ def end_of(namespace: Namespace) -> End:
         attempts=status.get("attempts", 0),
         failures=status.get("failures", 0),
         disruptions=status.get("disruptions", 0),
+        preparations=status.get("preparation", {}).get("attempts", 0),
         history=tuple(record["reason"] for record in status.get("history", [])),
         accuracy=status.get("accuracy", ""),
         jobs=tuple(sorted(job["metadata"]["name"] for job in jobs)),
@@ -190,6 +195,56 @@ SCENARIOS = {
                 disruptions=1,
                 history=("Disrupted", "Complete"),
                 jobs=("photos-1", "photos-2"),
+            ),
+        ),
+        Scenario(
+            name="prepare and train",
+            preparations=(Trains(code=75), Trains()),
+            spec={
+                "dataset": {**SOURCE, "prepare": "Separate"},
+                "workspace": {"claimName": "models"},
+            },
+            end=End(
+                preparations=2,
+                history=("TemporaryFailure", "Prepared", "Complete"),
+                jobs=("photos-1", "photos-prepare-2"),
+            ),
+        ),
+        Scenario(
+            name="gang",
+            attempts=(Trains(code=None, peers=70), Trains()),
+            spec={
+                "trainer": {"numNodes": 2, "gpusPerNode": 0},
+                "workspace": {"claimName": "models"},
+            },
+            end=End(
+                attempts=2,
+                failures=1,
+                history=("InternalError", "Complete"),
+                jobs=("photos-1", "photos-2"),
+            ),
+        ),
+        Scenario(
+            name="queue",
+            labels={queue.LABEL: "team"},
+            attempts=(Trains(code=None, then=Trains()),),
+            user=queue.admits_takes_back_and_admits,
+            end=End(),
+        ),
+        Scenario(
+            name="suspended while the queue holds it",
+            labels={queue.LABEL: "team"},
+            attempts=(Trains(), Trains()),
+            user=queue.is_suspended_by_its_user_while_it_waits,
+            end=End(attempts=2, history=("Suspended", "Complete"), jobs=("photos-2",)),
+        ),
+        Scenario(
+            name="lost node",
+            attempts=(Trains(lost=True), Trains()),
+            spec={"trainer": {"gpusPerNode": 0, "terminationGracePeriodSeconds": 1}},
+            user=users.deletes_the_pod_of_a_lost_node,
+            end=End(
+                attempts=2, disruptions=1, history=("Disrupted", "Complete"), jobs=("photos-2",)
             ),
         ),
     )

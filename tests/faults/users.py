@@ -56,6 +56,12 @@ async def deletes_the_pod(namespace: Namespace) -> None:
     await namespace.request("DELETE", "pods", pod["metadata"]["name"])
 
 
+async def deletes_the_pod_of_a_lost_node(namespace: Namespace) -> None:
+    """As the taint manager does; no kubelet hears of it."""
+    await _runs_and_is_written_down(namespace)
+    await namespace.request("DELETE", "pods", namespace.pods[0]["metadata"]["name"])
+
+
 async def deletes_the_attempt(namespace: Namespace) -> None:
     await _runs_and_is_written_down(namespace)
     body = {"propagationPolicy": "Foreground"}

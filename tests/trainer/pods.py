@@ -91,10 +91,11 @@ def start_pod(
     directory: Path,
     *stages: str,
     job: dict[str, Any] | str | None = None,
+    module: str = "",
     **environment: str,
 ) -> Pod:
     """Supervise `job` with stages of small_stages, or with the real ones if none are named."""
-    module = "tests.trainer.small_stages" if stages else "finetune_trainer"
+    module = module or ("tests.trainer.small_stages" if stages else "finetune_trainer")
     text = job if isinstance(job, str) else json.dumps(job or make_job())
     with open(directory / "log", "wb") as log:
         process = subprocess.Popen(

@@ -4,10 +4,11 @@ import random
 import pytest
 from finetune_trainer.contract import ExitCode, Split, TrainerError
 from finetune_trainer.dataset.split import (
+    Candidate,
     check_class_sizes,
     check_split,
     train_count,
-    training_paths,
+    training_photos,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,9 +16,11 @@ from hypothesis import strategies as st
 fractions = st.integers(1, 99).map(lambda percent: f"0.{percent:02}")
 
 
-def photos(count: int, *, name: str = "cat") -> list[tuple[str, str]]:
+def photos(count: int, *, copies: int = 1) -> list[Candidate]:
+    """Return photos; each `copies` of them are the same picture."""
+    digests = [hashlib.sha256(f"{n}".encode()) for n in range(count)]
     return [
-        (f"{name}/{n}.jpg", hashlib.sha256(f"{name}{n}".encode()).hexdigest()) for n in range(count)
+        Candidate(n, digests[n].hexdigest(), digests[n // copies].digest()) for n in range(count)
     ]
 
 
@@ -41,30 +44,43 @@ def test_the_order_in_which_photos_are_found_does_not_matter(
     per_class: int, shuffler: random.Random
 ) -> None:
     found = photos(61)
-    expected = training_paths(found, Split(train_per_class=per_class))
+    expected = training_photos(found, Split(train_per_class=per_class))
     shuffler.shuffle(found)
-    assert training_paths(found, Split(train_per_class=per_class)) == expected
+    assert training_photos(found, Split(train_per_class=per_class)) == expected
     assert len(expected) == per_class
 
 
 def test_another_seed_gives_another_split_of_the_same_size() -> None:
-    first = training_paths(photos(50), Split(seed=1))
-    second = training_paths(photos(50), Split(seed=2))
+    first = training_photos(photos(50), Split(seed=1))
+    second = training_photos(photos(50), Split(seed=2))
     assert first != second
     assert len(first) == len(second) == 40
 
 
 def test_a_photo_more_moves_none_of_the_others_but_one_across() -> None:
-    before = training_paths(photos(50), Split(train_per_class=30))
-    after = training_paths(photos(51), Split(train_per_class=30))
+    before = training_photos(photos(50), Split(train_per_class=30))
+    after = training_photos(photos(51), Split(train_per_class=30))
     assert len(before ^ after) <= 2
 
 
-def test_renaming_a_class_does_not_change_who_trains() -> None:
-    cats = photos(20)
-    renamed = [(path.replace("cat", "felis"), sha256) for path, sha256 in cats]
-    first = training_paths(cats, Split())
-    assert {path.replace("cat", "felis") for path in first} == training_paths(renamed, Split())
+@given(st.integers(2, 60), st.integers(1, 7), fractions, st.integers(0, 9))
+def test_copies_of_a_picture_are_never_on_both_sides(
+    count: int, copies: int, fraction: str, seed: int
+) -> None:
+    found = photos(count, copies=copies)
+    training = training_photos(found, Split(train_fraction=fraction, seed=seed))
+    sides = {(photo.content, photo.key in training) for photo in found}
+    assert len(sides) == len({photo.content for photo in found})
+    assert training
+
+
+def test_train_per_class_is_met_to_the_photo_where_single_photos_fill_up() -> None:
+    found = photos(40, copies=4) + [
+        Candidate(n + 40, photo.sha256, photo.content + b"other")
+        for n, photo in enumerate(photos(8))
+    ]
+    for seed in range(20):
+        assert len(training_photos(found, Split(train_per_class=31, seed=seed))) == 31
 
 
 @pytest.mark.parametrize("fraction", ["0", "1", "1.5"])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.sources import archive as archive_module
 from finetune_trainer.sources.archive import extract, without_wrapping
@@ -159,6 +160,82 @@ def test_a_damaged_archive_is_refused(
 def test_a_web_page_is_no_archive(tmp_path: Path) -> None:
     (tmp_path / "photos.tar.gz").write_text("<!DOCTYPE html><title>Log in</title>")
     assert "it begins with b'<!DOCTYPE html><title>Lo'" in refuse(tmp_path / "photos.tar.gz")
+
+
+def zstd_tar(directory: Path, content: bytes) -> Path:
+    (directory / "photos.tar.zst").write_bytes(zstandard.ZstdCompressor().compress(content))
+    return directory / "photos.tar.zst"
+
+
+def test_a_tar_with_zstandard_is_unpacked(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 2, "dog": 1})
+    with tarfile.open(tmp_path / "plain.tar", "w") as tar:
+        tar.add(photos, ".")
+    content = unpack(zstd_tar(tmp_path, (tmp_path / "plain.tar").read_bytes()))
+    for name in ("cat/0.jpg", "cat/1.jpg", "dog/0.jpg"):
+        assert (content / name).read_bytes() == (photos / name).read_bytes()
+
+
+def evil_zstd(directory: Path) -> Path:
+    plain = tar_of(member("cat/1.jpg"), member("../evil.jpg"))(directory)
+    return zstd_tar(directory, plain.read_bytes())
+
+
+def cut_zstd(directory: Path) -> Path:
+    make_photos(directory / "photos", {"cat": 5})
+    with tarfile.open(directory / "plain.tar", "w") as tar:
+        tar.add(directory / "photos", "photos")
+    archive = zstd_tar(directory, (directory / "plain.tar").read_bytes())
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
+    return archive
+
+
+def damaged_zstd(directory: Path) -> Path:
+    archive = cut_zstd(directory)
+    content = bytearray(archive.read_bytes())
+    content[6:400] = b"\xff" * 394
+    archive.write_bytes(content)
+    return archive
+
+
+def greedy_zstd(directory: Path) -> Path:
+    settings = zstandard.ZstdCompressionParameters(window_log=28)
+    compressor = zstandard.ZstdCompressor(compression_params=settings).compressobj()
+    (directory / "photos.tar.zst").write_bytes(
+        compressor.compress(bytes(4096)) + compressor.flush()
+    )
+    return directory / "photos.tar.zst"
+
+
+def no_tar_zstd(directory: Path) -> Path:
+    return zstd_tar(directory, b"no tar, but long enough to be one" * 100)
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (evil_zstd, "leaves the folder: '../evil.jpg'"),
+        (cut_zstd, "cannot be unpacked"),
+        (damaged_zstd, "cannot be unpacked"),
+        (greedy_zstd, "cannot be unpacked"),
+        (no_tar_zstd, "cannot be unpacked"),
+    ],
+)
+def test_an_evil_or_damaged_zstandard_tar_is_refused(
+    tmp_path: Path, make: Callable[[Path], Path], named: str
+) -> None:
+    assert named in refuse(make(tmp_path))
+
+
+def test_a_zstandard_tar_that_unpacks_to_far_more_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, "MAX_FREE_OF_RATIO", 1 << 20)
+    info = member("cat/1.bmp")
+    info.size = 4 << 20
+    plain = tar_of(info)(tmp_path)
+    archive = zstd_tar(tmp_path, plain.read_bytes())
+    assert "unpacks to more than 50 times its size" in refuse(archive)
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])

@@ -67,7 +67,7 @@ def test_pod_whose_job_is_gone_is_a_stray_until_it_ends() -> None:
     assert cache.strays_of(UID, NAMESPACE) == ()
     cache.observe_attempt(job(), gone=True)
     assert [pod.metadata.uid for pod in cache.strays_of(UID, NAMESPACE)] == ["pod-1"]
-    assert list(cache.running_pods()) == []
+    assert list(cache.reporting_pods()) == []
     cache.observe_pod(make_ended_pod(143))
     assert cache.strays_of(UID, NAMESPACE) == ()
 
@@ -130,7 +130,7 @@ def test_pods_that_run_and_have_an_address_are_polled() -> None:
     ]
     for pod in pods:
         cache.observe_pod(pod)
-    assert [(pod.metadata.uid, uid) for pod, uid in cache.running_pods()] == [("a", UID)]
+    assert [(pod.metadata.uid, uid) for pod, uid in cache.reporting_pods()] == [("a", UID)]
 
 
 def test_progress_is_forgotten_when_its_pod_ends() -> None:

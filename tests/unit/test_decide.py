@@ -310,7 +310,7 @@ class TestRetries:
         assert failed.message.endswith("The last one: What happened.")
 
     def test_next_attempt_waits_while_a_pod_of_the_last_one_runs(self) -> None:
-        running = make_pod(owner="attempt-1", deleting=True)
+        running = make_pod(owner="attempt-1", deleting=60)
         plan = plan_of(make_job(FAILED_ONCE), make_attempt(1, running, deleting=True), at=99)
         assert plan.actions == ()
 
@@ -677,3 +677,15 @@ def test_ended_attempt_keeps_its_job_though_the_watch_is_behind() -> None:
     assert plan_of(make_job(FAILED_ONCE), behind, at=99).actions == (CreateAttempt(2),)
     finished = msgspec.structs.replace(FAILED_ONCE, phase="Failed", completion_time=NOW)
     assert plan_of(make_job(finished), behind).actions == ()
+
+
+class TestResumeWhileItSaves:
+    def test_attempt_that_was_being_suspended_is_recorded_as_such(self) -> None:
+        suspending = plan_of(make_job(LIVE, suspend=True), make_attempt(1, make_pod())).status
+        saving = make_attempt(1, make_pod(deleting=60), deleting=True)
+        resumed = plan_of(make_job(suspending), saving, at=1)
+        assert resumed.actions == ()
+        plan = plan_of(again(make_job(), resumed), at=2)
+        assert [ended.reason for ended in plan.status.history] == [c.SUSPENDED]
+        assert plan.actions == (CreateAttempt(2),)
+        assert condition(plan.status, c.SUSPENDED) == ("False", "Resumed")

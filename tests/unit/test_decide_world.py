@@ -1,4 +1,5 @@
-"""decide in a small world: a Job controller, a kubelet, users, and an operator that crashes.
+"""decide in a small world: a Job controller, a kubelet, nodes that get lost, a queue, users, and
+an operator that crashes.
 
 Whatever happens in whatever order: a finished job creates nothing, no two pods of one job ever run
 at once, no end of an attempt is lost or told twice, failures are bounded, and when the world is
@@ -13,7 +14,14 @@ from finetune_operator import constants as c
 from finetune_operator.decide import Defaults, decide
 from finetune_operator.objects import Condition, Pod
 from finetune_operator.report import Progress
-from finetune_operator.view import Attempt, CreateAttempt, DeleteAttempt, Observed, Plan
+from finetune_operator.view import (
+    Attempt,
+    CreateAttempt,
+    DeleteAttempt,
+    ForceDeletePod,
+    Observed,
+    Plan,
+)
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -31,25 +39,42 @@ from tests.builders import (
 
 CRASHES = st.sampled_from(["", "after create", "after write"])
 CODES = st.sampled_from([0, 1, 65, 70, 75, 80, 82, 137, 139, 143])
+Id = tuple[bool, int]
+"""Whether it trains (a job prepares first), and the attempt's number."""
 
 
 @dataclasses.dataclass
 class Child:
     """One attempt as the API server has it."""
 
-    number: int
+    id: Id
     started: float
     pod: Pod | None = None
     ended: str = ""
     deleting: bool = False
+    held: bool = False
+    """By a queue."""
+
+    @property
+    def owner(self) -> str:
+        trains, number = self.id
+        return f"attempt-{number}" if trains else f"attempt-prepare-{number}"
+
+    @property
+    def lost(self) -> bool:
+        """Whether its pod is on a node that does not answer."""
+        return bool(self.pod and not self.pod.ended and self.pod.metadata.deletion_timestamp)
 
     def seen(self) -> Attempt:
+        trains, number = self.id
         return make_attempt(
-            self.number,
+            number,
             *([self.pod] if self.pod else []),
             ended=self.ended,
             deleting=self.deleting,
+            suspended=self.held,
             started=later(self.started),
+            prepare=not trains,
         )
 
 
@@ -58,23 +83,26 @@ class World(RuleBasedStateMachine):
         limit=st.integers(0, 2),
         deadline=st.sampled_from([None, 500]),
         startup=st.sampled_from([60, 1800]),
+        prepare=st.sampled_from(["Inline", "Separate"]),
     )
-    def start(self, limit: int, deadline: int | None, startup: int) -> None:
+    def start(self, limit: int, deadline: int | None, startup: int, prepare: str) -> None:
         self.spec: dict[str, Any] = {
             "backoffLimit": limit,
             "startupDeadlineSeconds": startup,
+            "dataset": {"source": {"uri": "pvc://photos"}, "prepare": prepare},
+            "workspace": {"claimName": "work"},
             **({"activeDeadlineSeconds": deadline} if deadline else {}),
         }
         self.limit = limit
         self.job = make_job(**self.spec)
         self.now = 0.0
-        self.children: dict[int, Child] = {}
+        self.children: dict[Id, Child] = {}
         self.strays: list[Pod] = []
         self.epoch = 0
         self.full = False
-        self.created: list[int] = []
-        self.recorded: set[int] = set()
-        self.cut_off: set[int] = set()
+        self.created: list[Id] = []
+        self.recorded: set[Id] = set()
+        self.cut_off: set[Id] = set()
 
     # The operator
 
@@ -83,59 +111,77 @@ class World(RuleBasedStateMachine):
         """One pass. A conflict on the status write is as good as a crash after the create."""
         finished, status = self.job.status.finished, self.job.status
         plan = self._decide()
-        creates = [a.number for a in plan.actions if isinstance(a, CreateAttempt)]
+        creates = [(not a.prepare, a.number) for a in plan.actions if isinstance(a, CreateAttempt)]
         if finished:
             assert not creates
             assert plan.status == status
-        for number in creates:
-            self._create(number)
+        for new in creates:
+            self._create(new)
         if crash == "after create":
             return
-        recorded = [ended.number for ended in plan.status.history]
+        recorded = [(not ended.prepare, ended.number) for ended in plan.status.history]
         assert recorded == sorted(set(recorded))
         self.recorded |= set(recorded)
         if plan.status.finished and not finished:
-            self.cut_off = {plan.status.attempts}  # perhaps by a deadline
+            self.cut_off = {max(self.created, default=(True, 0))}  # perhaps by a deadline
         self.job = msgspec.structs.replace(self.job, status=plan.status)
         if crash == "after write":
             return
         for action in plan.actions:
             if isinstance(action, DeleteAttempt):
-                self._delete(int(action.name.rsplit("-", 1)[1]))
+                self._delete(action.uid)
+            elif isinstance(action, ForceDeletePod):
+                self._force(action.uid)
 
     def _decide(self) -> Plan:
         seen = Observed(
             job=self.job,
-            attempts=tuple(self.children[number].seen() for number in sorted(self.children)),
+            attempts=tuple(self.children[key].seen() for key in sorted(self.children)),
             strays=tuple(self.strays),
             progress=self._progress(),
         )
         return decide(seen, later(self.now), Defaults(image="trainer:1"))
 
     def _progress(self) -> Progress | None:
-        newest = self.children.get(max(self.children, default=0))
+        newest = self.children.get(max(self.children, default=(True, 0)))
         if newest and newest.pod and newest.pod.status.phase == "Running":
             return make_progress(epoch=self.epoch)
         return None
 
-    def _create(self, number: int) -> None:
-        if number not in self.children:  # 409 with our uid is as good
-            assert number > self.job.status.attempts, "a number that is written is used once"
-            self.created.append(number)
-            self.children[number] = Child(number, self.now)
+    def _create(self, id: Id) -> None:
+        if id not in self.children:  # 409 with our uid is as good
+            trains, number = id
+            preparation = self.job.status.preparation
+            written = self.job.status.attempts if trains else preparation and preparation.attempts
+            assert number > (written or 0), "a number that is written is used once"
+            assert trains or not any(trains for trains, _ in self.created), "it is prepared"
+            self.created.append(id)
+            self.children[id] = Child(id, self.now)
 
-    def _delete(self, number: int) -> None:
-        if child := self.children.get(number):
-            child.deleting = True
+    def _delete(self, uid: str) -> None:
+        for child in self.children.values():
+            if child.owner == uid:
+                child.deleting = True
+
+    def _force(self, uid: str) -> None:
+        """A forced pod is gone, though it may still run: its Job must not make another."""
+        for child in self.children.values():
+            if child.pod and child.pod.metadata.uid == uid:
+                assert child.deleting or child.ended
+                child.pod = None
+        self.strays = [pod for pod in self.strays if pod.metadata.uid != uid]
 
     # The cluster
 
     def _cluster_works(self) -> None:
         """The Job controller and the kubelet do what they can."""
-        for number, child in list(self.children.items()):
+        for key, child in list(self.children.items()):
             if child.deleting:
                 if child.pod is None or child.pod.ended:
-                    del self.children[number]
+                    del self.children[key]
+            elif child.held:
+                if child.pod and not child.lost:
+                    child.pod = None  # it saved
             elif child.pod is None and not child.ended:
                 self._start_pod(child)
             elif child.pod and child.pod.ended and not child.ended:
@@ -143,15 +189,15 @@ class World(RuleBasedStateMachine):
                 child.ended = "Complete" if succeeded else "Failed"
 
     def _start_pod(self, child: Child) -> None:
-        uid, owner = f"pod-{child.number}", f"attempt-{child.number}"
         phase = "Pending" if self.full else "Running"
-        child.pod = make_pod(phase, uid=uid, owner=owner, created=later(self.now))
+        uid = f"pod-of-{child.owner}"
+        child.pod = make_pod(phase, uid=uid, owner=child.owner, created=later(self.now))
 
     @rule(code=CODES, evicted=st.booleans(), loses_message=st.booleans(), crash=CRASHES)
     def pod_ends(self, code: int, evicted: bool, loses_message: bool, crash: str) -> None:
         conditions = (disrupted(),) if evicted and code else ()
         for child in self.children.values():
-            if child.pod and not child.pod.ended:
+            if child.pod and not child.pod.ended and not child.lost:
                 child.pod = _end(child.pod, code, conditions, loses_message=loses_message)
         self._cluster_works()
         self._watch(crash)
@@ -162,9 +208,31 @@ class World(RuleBasedStateMachine):
         self.full = full
         self.epoch = (self.epoch or 0) + epochs
         if seconds >= 15:
-            self.strays.clear()
+            self.strays = [pod for pod in self.strays if pod.metadata.deletion_timestamp]
         self._watch()
         self._cluster_works()
+
+    @precondition(lambda self: self.children)
+    @rule()
+    def node_is_lost(self) -> None:
+        """The taint manager deletes the pod; no kubelet ends it."""
+        child = self.children[max(self.children)]
+        if child.pod and child.pod.status.phase == "Running":
+            gone = msgspec.structs.replace(
+                child.pod.metadata, deletion_timestamp=later(self.now + 30)
+            )
+            child.pod = msgspec.structs.replace(child.pod, metadata=gone)
+        self._watch()
+
+    @precondition(lambda self: self.children)
+    @rule()
+    def queue_holds_or_admits_the_newest_job(self) -> None:
+        child = self.children[max(self.children)]
+        if not child.ended:
+            child.held = not child.held
+            child.started = self.now
+        self._cluster_works()
+        self._watch()
 
     # Users
 
@@ -178,7 +246,7 @@ class World(RuleBasedStateMachine):
     def user_deletes_the_newest_job(self, background: bool) -> None:
         child = self.children[max(self.children)]
         if background:
-            del self.children[child.number]
+            del self.children[child.id]
             if child.pod and not child.pod.ended:
                 self.strays.append(child.pod)
         else:
@@ -198,27 +266,37 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def failures_are_bounded(self) -> None:
-        assert self.job.status.failures <= self.limit + 1
+        status = self.job.status
+        assert status.failures <= self.limit + 1
+        assert not status.preparation or status.preparation.failures <= self.limit + 1
 
     @invariant()
     def counts_agree(self) -> None:
         status = self.job.status
-        ended = [r for r in status.history if r.reason not in (c.COMPLETE, c.SUSPENDED)]
-        assert status.failures + status.disruptions >= len(ended)
-        assert len(status.history) == 10 or status.failures + status.disruptions == len(ended)
+        uncounted = (c.COMPLETE, c.PREPARED, c.SUSPENDED)
+        ended = [r for r in status.history if r.reason not in uncounted]
+        kinds = [status, *([status.preparation] if status.preparation else [])]
+        told = sum(kind.failures + kind.disruptions for kind in kinds)
+        assert told >= len(ended)
+        assert len(status.history) == 10 or told == len(ended)
         # Passes that could not write: one adopted a Job that another had created, and created one.
-        assert max([0, *self.created]) - 2 <= status.attempts <= max([0, *self.created])
+        newest = max([0, *(number for trains, number in self.created if trains)])
+        assert newest - 2 <= status.attempts <= newest
 
     def teardown(self) -> None:
         """Left alone, and resumed, the job comes to its end, with a result if it had none."""
         if not hasattr(self, "job"):
             return
         self.user_suspends(suspend=False)
-        for _ in range(12):
+        for child in self.children.values():
+            child.held = False
+        for _ in range(18):
             self.time_passes(400, epochs=0, full=False)
             self.pod_ends(0, evicted=False, loses_message=False, crash="")
         assert self.job.status.finished
-        written = {number for number in self.created if number <= self.job.status.attempts}
+        preparation = self.job.status.preparation
+        last = {True: self.job.status.attempts, False: preparation.attempts if preparation else 0}
+        written = {(trains, n) for trains, n in self.created if n <= last[trains]}
         assert written - self.recorded <= self.cut_off
         assert not [x for x in self.children.values() if x.pod and not x.pod.ended]
 

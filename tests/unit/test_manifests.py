@@ -3,16 +3,20 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from finetune_operator import constants as c
 from finetune_operator.api import FineTuneJob
-from finetune_operator.manifests import build_claim, build_job, encode_job
+from finetune_operator.manifests import build_claim, build_job, build_service, encode_job
+from finetune_operator.view import CreateAttempt
 
-from tests.builders import make_job
+from tests.builders import UID, make_job
 
 
 def build(job: FineTuneJob, *, own_image: bool = True) -> dict[str, Any]:
-    return build_job(job, number=1, image="trainer:1", own_image=own_image, pull="IfNotPresent")
+    return build_job(
+        job, CreateAttempt(1), image="trainer:1", own_image=own_image, pull="IfNotPresent"
+    )
 
 
 def pod_of(job: FineTuneJob, *, own_image: bool = True) -> dict[str, Any]:
@@ -49,7 +53,7 @@ def test_same_job_gives_the_same_manifest() -> None:
 
 class TestJob:
     def test_name_owner_and_labels_tie_it_to_its_attempt(self) -> None:
-        job = build_job(make_job(), number=3, image="x", own_image=True, pull="Always")
+        job = build_job(make_job(), CreateAttempt(3), image="x", own_image=True, pull="Always")
         assert job["metadata"]["name"] == "photos-3"
         assert job["metadata"]["namespace"] == "team"
         (owner,) = job["metadata"]["ownerReferences"]
@@ -368,3 +372,72 @@ def test_placement_and_pull_fields_are_passed_on() -> None:
     plain = pod_of(make_job())
     assert None not in plain.values()
     assert "imagePullSecrets" not in plain
+
+
+class TestPreparation:
+    def test_pod_that_prepares_has_the_place_of_the_training_pod_but_no_gpu(self) -> None:
+        trainer = {"gpusPerNode": 2, "nodeSelector": {"zone": "a"}, "numNodes": 2}
+        job = make_job(trainer=trainer, workspace={"claimName": "work"})
+        built = build_job(
+            job, CreateAttempt(1, prepare=True), image="x", own_image=True, pull="Always"
+        )
+        pod = built["spec"]["template"]["spec"]
+        assert built["metadata"]["name"] == "photos-prepare-1"
+        assert built["metadata"]["labels"][c.LABEL_ROLE] == "prepare"
+        assert "nvidia.com/gpu" not in pod["containers"][0]["resources"].get("limits", {})
+        assert pod["nodeSelector"] == {"kubernetes.io/arch": "amd64", "zone": "a"}
+        assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
+        assert not {"affinity", "subdomain"} & pod.keys()
+        assert "completionMode" not in built["spec"]
+        variables = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+        assert (variables["FINETUNE_ROLE"], variables["FINETUNE_GPUS"]) == ("prepare", "0")
+
+
+class TestQueue:
+    def test_queue_labels_are_the_jobs_and_no_others_are_copied(self) -> None:
+        labels = {
+            "kueue.x-k8s.io/queue-name": "team",
+            "kueue.x-k8s.io/priority-class": "high",
+            "kueue.x-k8s.io/other": "x",
+            "mine": "y",
+        }
+        job = make_job()
+        metadata = msgspec.structs.replace(job.metadata, labels=labels)
+        built = build(msgspec.structs.replace(job, metadata=metadata))
+        queue = {
+            k: v for k, v in built["metadata"]["labels"].items() if "kueue" in k or k == "mine"
+        }
+        assert queue == {
+            "kueue.x-k8s.io/queue-name": "team",
+            "kueue.x-k8s.io/priority-class": "high",
+        }
+        assert not [k for k in built["spec"]["template"]["metadata"]["labels"] if "kueue" in k]
+        assert "suspend" not in built["spec"]
+
+
+class TestGang:
+    JOB = make_job(trainer={"numNodes": 3}, workspace={"claimName": "work"})
+
+    def test_pods_of_a_gang_are_numbered_and_find_their_leader_by_name(self) -> None:
+        built = build(self.JOB)
+        spec = built["spec"]
+        assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == (
+            "Indexed",
+            3,
+            3,
+        )
+        assert spec["successPolicy"] == {"rules": [{"succeededIndexes": "0"}]}
+        pod = spec["template"]["spec"]
+        assert pod["subdomain"] == "photos-gang"
+        variables = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+        assert variables["FINETUNE_NODES"] == "3"
+        assert variables["FINETUNE_COORDINATOR"] == "photos-1-0.photos-gang"
+
+    def test_service_names_pods_before_they_are_ready(self) -> None:
+        service = build_service(self.JOB)
+        assert service
+        spec = service["spec"]
+        assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
+        assert spec["selector"] == {c.LABEL_JOB_UID: UID}
+        assert service["metadata"]["ownerReferences"][0]["uid"] == UID
+        assert build_service(make_job()) is None

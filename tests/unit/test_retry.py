@@ -276,15 +276,15 @@ def test_backoff_is_doubled_up_to_six_minutes(failures: int, seconds: float) -> 
 
 class TestNextStart:
     def test_first_attempt_waits_for_nothing(self) -> None:
-        assert next_start(make_status(), 10) is None
+        assert next_start(make_status(), 0, 10) is None
 
     def test_next_attempt_waits_from_the_end_of_the_last(self) -> None:
         status = make_status(attempts=1, failures=1, history=history(c.STALLED))
-        assert next_start(status, 10) == later(10)
+        assert next_start(status, status.failures, 10) == later(10)
 
     def test_resumed_job_does_not_wait(self) -> None:
         status = make_status(attempts=2, failures=1, history=history(c.STALLED, c.SUSPENDED))
-        assert next_start(status, 10) is None
+        assert next_start(status, status.failures, 10) is None
 
 
 def test_exit_code_of_a_sidecar_is_not_the_trainers() -> None:

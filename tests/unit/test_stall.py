@@ -107,7 +107,7 @@ def test_stalled_attempt_that_was_not_deleted_is_deleted_by_the_next_pass() -> N
     plan = again(make_attempt(1, make_pod()))
     assert plan.actions == (DeleteAttempt("photos-1", "attempt-1"),)
     assert len(plan.status.history) == 1
-    assert again(make_attempt(1, make_pod(deleting=True), deleting=True)).actions == ()
+    assert again(make_attempt(1, make_pod(deleting=500), deleting=True)).actions == ()
     assert again(make_attempt(1, deleting=True)).actions == ()
     assert again().actions == (CreateAttempt(2),)
     assert again(make_ended_attempt(1, 143)).actions == (CreateAttempt(2),)

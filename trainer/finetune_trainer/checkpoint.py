@@ -68,7 +68,7 @@ class Checkpoints:
         """Save the module as it is now and drop all but the newest checkpoints."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         status = CheckpointStatus(epoch=at.epoch, step=at.step, time=now)
-        path = self.directory / f"step-{at.step:08}"
+        path = self.directory / name_of(at.step)
         with files.whole_directory(path, check=self.check) as staged:
             args, aux = module.get_params()
             save_params(args, aux, staged / PARAMS)
@@ -97,6 +97,10 @@ class Checkpoints:
                 shutil.rmtree(path)
         return None
 
+    def named(self, name: str) -> Checkpoint:
+        """Return this very checkpoint."""
+        return self._load(self.directory / name)
+
     def _load(self, path: Path) -> Checkpoint:
         manifest = files.read_json(path / MANIFEST, Manifest)
         if manifest.fingerprint != self.fingerprint:
@@ -115,6 +119,11 @@ class Checkpoints:
         return sorted(self.directory.glob("step-*"), reverse=True)
 
 
+def name_of(step: int) -> str:
+    """Return the name of a checkpoint's directory."""
+    return f"step-{step:08}"
+
+
 def restore_states(module: mx.mod.Module, states: dict[str, Any]) -> None:
     """Give a module's optimizer the states of a checkpoint."""
     updater, keys = _updater(module)
@@ -125,7 +134,7 @@ def restore_states(module: mx.mod.Module, states: dict[str, Any]) -> None:
         if name in slots:
             values = slots[name]
             updater.states[key] = values[0] if len(values) == 1 else tuple(values)
-            updater.states_synced[key] = False
+            updater.states_synced[key] = False  # MXNet copies it to the device that uses it
 
 
 def _states_by_name(module: mx.mod.Module) -> dict[str, Any]:
@@ -143,9 +152,11 @@ def _states_by_name(module: mx.mod.Module) -> dict[str, Any]:
 
 def _updater(module: mx.mod.Module) -> tuple[Any, dict[Any, str]]:
     """Return what applies the updates, and the parameters by its keys: the kvstore with several
-    devices, which counts by name; else the module itself, which counts by number.
+    devices, which counts by name; else, and in a gang, the module itself, which counts by number,
+    each device's copy of a parameter (all the same) by its own.
     """
     names = module._param_names
     if module._update_on_kvstore:
         return module._kvstore._updater, {name: name for name in names}
-    return module._updater, dict(enumerate(names))
+    copies = len(module._context)
+    return module._updater, {key: names[key // copies] for key in range(copies * len(names))}

@@ -22,6 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands.add_parser("run", help="train a FineTuneJob manifest on this machine"))
+    _add_prepare(commands.add_parser("prepare", help="pack photos and show what became of them"))
     _add_models(commands.add_parser("models", help="list or convert the models of the catalogue"))
     schema = commands.add_parser("schema", help="print the JSON schema of the trainer contract")
     schema.set_defaults(run=_schema)
@@ -56,6 +57,24 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run)
 
 
+def _add_prepare(parser: argparse.ArgumentParser) -> None:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    parser.add_argument("manifest", type=Path, nargs="?", help="YAML file with one FineTuneJob")
+    parser.add_argument("--data", type=Path, help="photos: a folder or an archive")
+    parser.add_argument(
+        "--workspace",
+        type=Path,
+        default=cache / "finetune-trainer",
+        help="where packed data goes (default: %(default)s)",
+    )
+    parser.add_argument("--sheet", type=Path, metavar="HTML", help="write a contact sheet")
+    parser.add_argument("--threads", type=int, help="photos decoded at a time (default: all CPUs)")
+    parser.add_argument(
+        "--exact", action="store_true", help="pixels byte for byte as im2rec.py has them; slow"
+    )
+    parser.set_defaults(run=_prepare)
+
+
 def _add_models(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="list the catalogue")
@@ -78,6 +97,21 @@ def _run(options: argparse.Namespace) -> int:
             output=options.output,
             fresh=options.fresh,
         ),
+    )
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from finetune_trainer.dataset.command import Choices, run_prepare
+
+    return run_prepare(
+        Choices(
+            manifest=options.manifest,
+            data=options.data,
+            workspace=options.workspace,
+            sheet=options.sheet,
+            exact=options.exact,
+            threads=options.threads,
+        )
     )
 
 

@@ -56,6 +56,7 @@ Rules = tuple[tuple[str, str], ...]
 _SUBDOMAIN = "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 _CLAIM = f"pvc://{_SUBDOMAIN}(/.*)?"
 _ARCHIVE = "https?://[^/].*"
+_BUCKET = "s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9](/.*)?"
 Uri = Annotated[
     str,
     Meta(
@@ -107,18 +108,20 @@ class Source(Struct, forbid_unknown_fields=True):
     """Where files come from."""
 
     uri: Uri
-    """`pvc://CLAIM/PATH`, or `https://` of a .tar, .tar.gz or .zip archive. `http://` needs sha256;
-    `file://` is for local runs."""
+    """`pvc://CLAIM/PATH`, `s3://BUCKET/PREFIX`, or `https://` of a .tar, .tar.gz, .tar.zst or .zip
+    archive. `http://` needs sha256; `file://` is for local runs."""
     sha256: Sha256 | None = None
     """Digest of the file that the URI names; checked before it is used."""
     secret_ref: SecretRef | None = None
-    """Secret with TOKEN, or USERNAME and PASSWORD, for an `https://` source."""
+    """Secret with TOKEN, or USERNAME and PASSWORD, for an `https://` source; with
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where needed, AWS_SESSION_TOKEN, AWS_REGION and
+    AWS_ENDPOINT_URL for an `s3://` source."""
 
     cel: ClassVar[Rules] = (
         (
-            f"self.uri.matches('^({_CLAIM}|{_ARCHIVE}|file://.*)$')",
-            "uri must be pvc://CLAIM/PATH with the name of a PersistentVolumeClaim, or https:// of "
-            "an archive",
+            f"self.uri.matches('^({_CLAIM}|{_ARCHIVE}|{_BUCKET}|file://.*)$')",
+            "uri must be pvc://CLAIM/PATH with the name of a PersistentVolumeClaim, "
+            "s3://BUCKET/PREFIX, or https:// of an archive",
         ),
         (
             "!self.uri.startsWith('file://')",
@@ -135,8 +138,8 @@ class Source(Struct, forbid_unknown_fields=True):
             "in secretRef",
         ),
         (
-            "!has(self.secretRef) || self.uri.startsWith('https://')",
-            "secretRef is for https:// only: remove it",
+            "!has(self.secretRef) || self.uri.matches('^(https|s3)://')",
+            "secretRef is for https:// and s3:// only: remove it",
         ),
     )
 
@@ -208,19 +211,61 @@ class BadImages(Struct, forbid_unknown_fields=True):
     """With Skip: the job fails if more than this part of all images is unreadable."""
 
 
+_COLUMN = Annotated[str, Meta(min_length=1, max_length=253)]
+
+
+class Csv(Struct, forbid_unknown_fields=True):
+    """A list of photos and their classes; what is not set is found by name."""
+
+    file: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=253,
+                extra={
+                    "cel": (
+                        (
+                            "!self.startsWith('/') && !self.matches('(^|/)[.][.](/|$)')",
+                            "must be a path within the source, such as labels.csv",
+                        ),
+                    )
+                },
+            ),
+        ]
+        | None
+    ) = None
+    """Path of the list within the source. Default: its only .csv, or train.csv and val.csv."""
+    path_column: _COLUMN | None = None
+    """Column with the paths of the photos, relative to the list or to the source. Default: found
+    by usual names, such as path, file or image."""
+    label_column: _COLUMN | None = None
+    """Column with the classes. Default: found by usual names, such as label, class or category."""
+
+
 class Dataset(Struct, forbid_unknown_fields=True):
-    """The photos: one folder for each class."""
+    """The photos and their classes."""
 
     source: Source
-    """Folder, or archive of a folder, with one folder for each class."""
+    """Folder, or archive of a folder, in one of the layouts."""
     validation_source: Source | None = None
-    """Images that validate, with the same class folders; then nothing is split off."""
+    """Images that validate, of the same classes; then nothing is split off."""
+    layout: Literal["Auto", "Folder", "Split", "Csv", "Lst", "RecordIO"] = "Auto"
+    """Folder: one folder for each class. Split: such folders below train/ and val/. Csv: a list of
+    paths and labels. Lst: im2rec's list. RecordIO: packed by im2rec. Auto: found out. A file
+    classes.txt may name the classes, one a line, in the order of the labels."""
+    csv: Csv | None = None
+    """How to read the list of the layout Csv."""
     split: Split = msgspec.field(default_factory=Split)
     """How validation images are chosen. Default: trainFraction 0.8."""
     image: Image = msgspec.field(default_factory=Image)
     """How images are stored."""
     bad_images: BadImages = msgspec.field(default_factory=BadImages)
     """What to do with unreadable files."""
+    prepare: Literal["Auto", "Separate", "Inline"] = "Auto"
+    """Where the photos are packed. Separate: in a Job of its own without GPUs, and only then is
+    the training Job made, so that no GPU waits for it; needs a workspace. Inline: in the training
+    pod. Auto: Separate if there are GPUs and a workspace, else Inline."""
 
     cel: ClassVar[Rules] = (
         (
@@ -228,6 +273,16 @@ class Dataset(Struct, forbid_unknown_fields=True):
             "!(has(self.split.trainPerClass) || has(self.split.trainFraction))",
             "with validationSource nothing is split off: remove split.trainPerClass and "
             "split.trainFraction, or validationSource",
+        ),
+        (
+            "!has(self.layout) || self.layout != 'Split' || !(has(self.validationSource) || "
+            "has(self.split) && (has(self.split.trainPerClass) || has(self.split.trainFraction)))",
+            "the layout Split has a side that validates: remove validationSource, "
+            "split.trainPerClass and split.trainFraction",
+        ),
+        (
+            "!has(self.csv) || !has(self.layout) || self.layout in ['Auto', 'Csv']",
+            "csv is for the layout Csv: remove it, or set layout to Csv",
         ),
     )
 
@@ -346,6 +401,12 @@ class DatasetStatus(Struct):
     validation_images: int
     rejected_images: int
     digest: str
+    duplicate_images: int = 0
+    """Copies of another photo; all copies are on one side of the split."""
+    near_duplicates: int = 0
+    """Pairs of photos that look alike."""
+    label_conflicts: int = 0
+    """Photos left out because the same picture is in two classes."""
 
 
 class ModelStatus(Struct):
@@ -410,11 +471,13 @@ class Error(Struct):
 
 class Termination(Struct):
     """The termination message: JSON of at most 4,096 bytes, with a result, an error, or both
-    (AccuracyBelowMinimum keeps the accuracy)."""
+    (AccuracyBelowMinimum keeps the accuracy); in the role prepare, with `prepared` or an error."""
 
     job: JobRef
     result: Result | None = None
     error: Error | None = None
+    prepared: DatasetStatus | None = None
+    """What the role prepare has packed in the workspace."""
     checkpoint: CheckpointStatus | None = None
     """Without a result: what the next attempt resumes from."""
 

@@ -1,56 +1,62 @@
-"""Fits the network to the packed images (the stage `fit`): one loop for every recipe.
+"""Fits the network to the packed images (the stage `fit`): one way for every recipe.
 
 The validation images choose nothing here: the model is that of the last epoch.
 """
 
+import contextlib
+import dataclasses
 import hashlib
-import itertools
 import logging
-import time
-import zlib
 from pathlib import Path
 
 import msgspec
 import mxnet as mx
 
-from finetune_trainer import features, files, recipes, tasks, threads
-from finetune_trainer.checkpoint import Checkpoint, Checkpoints, restore_states
-from finetune_trainer.contract import CheckpointStatus, ExitCode, TrainerError
-from finetune_trainer.dataset.read import Reader, real_rows
+from finetune_trainer import features, files, recipes, tasks, threads, together
+from finetune_trainer.checkpoint import Checkpoint, Checkpoints
+from finetune_trainer.dataset.read import Reader
 from finetune_trainer.handoff import BUILT, FITTED, PACKED, Built, Fitted, Packed
+from finetune_trainer.loop import train
 from finetune_trainer.model import network as model_files
-from finetune_trainer.model.network import Network, is_finite
+from finetune_trainer.model.network import Network
 from finetune_trainer.progress import Work
 from finetune_trainer.recipes import Recipe
-from finetune_trainer.scoring import Score, contexts, labels_of, score
+from finetune_trainer.scoring import contexts
 from finetune_trainer.signals import Signals
 from finetune_trainer.stage import Run
 from finetune_trainer.tasks import HEAD_COST, TRAINING_COST, Task
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_SECONDS = 300.0
-"""The most work that a lost node can cost, in time; epochs of large data sets are longer."""
-INITIALIZERS = {
-    "xavier": mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2),
-    "zero": mx.init.Zero(),
-}
 EXTRACTION_BATCH = 32
 """Images at once through a trunk that does not train; speed is the same from 8 to 64."""
 
 
 def fit(run: Run) -> None:
     """Fit by the job's recipe, from the newest checkpoint if there is one."""
-    packed = files.read_json(run.paths.job / PACKED, Packed)
-    built = files.read_json(run.paths.job / BUILT, Built)
     recipe = recipes.choose(run.job.training, devices=run.devices)
     log.info("recipe %s: %s", recipe.name, recipe.reason)
-    with Signals() as signals:
-        work = Work(run.reporter, signals, total=_units(recipe, packed))
+    if run.gang.nodes > 1 and not recipe.trains_trunk:
+        log.info("pod 0 of the gang computes it alone: there is too little to share")
+    if run.gang.leads:
+        _fit(run, recipe)
+    elif recipe.trains_trunk:
+        _follow(run, recipe)
+
+
+def _fit(run: Run, recipe: Recipe) -> None:
+    packed = files.read_json(run.paths.job / PACKED, Packed)
+    built = files.read_json(run.paths.job / BUILT, Built)
+    with contextlib.ExitStack() as stack:
+        work = Work(run.reporter, stack.enter_context(Signals()), total=_units(recipe, packed))
         task = _task(run, packed, built, recipe, work)
-        fingerprint = _fingerprint(recipe, packed, built)
+        fingerprint = _fingerprint(run, recipe, packed, built)
         checkpoints = Checkpoints(run.paths.job / "checkpoints", fingerprint, run.check_owner)
-        network, checkpoint = train(task, recipe, checkpoints=checkpoints, work=work)
+        start = checkpoints.newest() or Checkpoint()
+        if run.gang.nodes > 1 and recipe.trains_trunk:
+            store = stack.enter_context(together.lead(run, fingerprint=fingerprint, start=start))
+            task = dataclasses.replace(task, kvstore=store)
+        network, checkpoint = train(task, recipe, start=start, checkpoints=checkpoints, work=work)
     best = run.paths.job / "best"
     with files.whole_directory(best, check=run.check_owner) as staged:
         _save(run, network, packed=packed, built=built, directory=staged)
@@ -62,132 +68,19 @@ def fit(run: Run) -> None:
     )
 
 
-def train(
-    task: Task, recipe: Recipe, *, checkpoints: Checkpoints, work: Work
-) -> tuple[Network, CheckpointStatus | None]:
-    """Run what is left of the epochs; return the whole network of the last one and its
-    checkpoint.
-    """
-    start = checkpoints.newest() or Checkpoint()
-    if start.status:
-        log.info("resumed at epoch %d", start.epoch)
-        work.reporter.checkpoint(start.status)
-        work.skip_to(work.total * start.epoch / recipe.epochs)
-    loop = _Loop(task, recipe, start=start, checkpoints=checkpoints, work=work)
-    for epoch in range(start.epoch, recipe.epochs):
-        loop.run_epoch(epoch)
-    return task.whole(loop.network), loop.status
-
-
-class _Loop:
-    """A fit on its way from checkpoint to checkpoint."""
-
-    def __init__(
-        self,
-        task: Task,
-        recipe: Recipe,
-        *,
-        start: Checkpoint,
-        checkpoints: Checkpoints,
-        work: Work,
-    ) -> None:
-        self._task, self._recipe, self._start = task, recipe, start
-        self._checkpoints, self._work = checkpoints, work
-        self._module = _module(task, recipe, start)
-        self._step, self._saved = start.step, time.monotonic()
-        self.status = start.status
-        """The newest checkpoint's."""
-
-    @property
-    def network(self) -> Network:
-        """The task's network as it is now."""
-        return Network(self._task.network.symbol, *self._module.get_params())
-
-    def run_epoch(self, epoch: int) -> None:
-        """Train on all images, save and measure."""
-        task, recipe, work = self._task, self._recipe, self._work
-        began = time.monotonic()
-        work.note = f"epoch {epoch + 1} of {recipe.epochs}"
-        seen = self._train_batches(epoch)
-        # Each device has its own BatchNorm statistics. Their mean becomes everyone's now, so that
-        # going on from the checkpoint is the same as going on.
-        self._module.set_params(*self._module.get_params())
-        network = self.network
-        _stop_if_diverged(is_finite(network), recipe, epoch=epoch)
-        is_mark = (epoch + 1) % recipe.checkpoint_epochs == 0 or epoch + 1 == recipe.epochs
-        if is_mark:
-            self._save(Checkpoint(epoch=epoch + 1, step=self._step))
-        seconds = time.monotonic() - began
-        validation = score(network, task.validation(), task.devices, seen=self._looked_at)
-        if is_mark:
-            log.info("Epoch[%d] Train-accuracy=%.6f", epoch, seen.accuracy)
-            log.info("Epoch[%d] Time cost=%.3f", epoch, seconds)
-            log.info("Epoch[%d] Validation-accuracy=%.6f", epoch, validation.accuracy)
-        work.report(accuracy=validation.accuracy, loss=seen.cross_entropy)
-
-    def _train_batches(self, epoch: int) -> Score:
-        recipe, start, module = self._recipe, self._start, self._module
-        began, seen = time.monotonic(), Score()
-        done = start.batches if epoch == start.epoch else 0
-        # Order and crops follow from the epoch, dropout from the step: a resumed run gets the same.
-        batches = self._task.batches(_seed(recipe, f"epoch {epoch}"))
-        for number, batch in enumerate(itertools.islice(batches, done, None), start=done + 1):
-            mx.random.seed(_seed(recipe, f"step {self._step}"))
-            module.forward_backward(batch)
-            module.update()
-            self._step += 1
-            probabilities = module.get_outputs()[0].asnumpy()[: real_rows(batch)]
-            seen.add(probabilities, labels_of(batch))
-            _stop_if_diverged(seen.is_finite, recipe, epoch=epoch)
-            if self._work.stopping or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
-                self._save(Checkpoint(epoch=epoch, batches=number, step=self._step))
-            speed = seen.total / (time.monotonic() - began)
-            self._work.advance(len(probabilities) * self._task.cost, images_per_second=speed)
-        return seen
-
-    def _save(self, at: Checkpoint) -> None:
-        self.status = self._checkpoints.save(self._module, at)
-        self._work.reporter.checkpoint(self.status)
-        self._saved = time.monotonic()
-
-    def _looked_at(self, rows: int) -> None:
-        self._work.advance(rows * self._task.cost / TRAINING_COST)
-
-
-def _module(task: Task, recipe: Recipe, start: Checkpoint) -> mx.mod.Module:
-    """Return the module to train: as the checkpoint left it, or with a new last layer."""
-    module = mx.mod.Module(task.network.symbol, context=task.devices)
-    module.bind([("data", task.shape)], [("softmax_label", task.shape[:1])])
-    mx.random.seed(_seed(recipe, "new layer"))
-    module.init_params(
-        INITIALIZERS[recipe.new_layer],
-        arg_params=start.args or task.network.args,
-        aux_params=start.aux or task.network.aux,
-        allow_missing=True,
-    )
-    module.init_optimizer(
-        kvstore="device",
-        optimizer=recipe.optimizer,
-        # Adam's correction of its averages depends on the number of updates.
-        optimizer_params=recipe.optimizer_params | {"begin_num_update": start.step},
-    )
-    restore_states(module, start.states)
-    return module
-
-
-def _stop_if_diverged(is_finite: bool, recipe: Recipe, *, epoch: int) -> None:
-    if not is_finite:
-        raise TrainerError(
-            ExitCode.Diverged,
-            f"the network gives no numbers any more in epoch {epoch + 1} of {recipe.epochs}",
-            "lower training.optimizer.learningRate, which was "
-            f"{recipe.optimizer_params.get('learning_rate', 'the default')}; "
-            "the last checkpoint is kept",
-        )
-
-
-def _seed(recipe: Recipe, purpose: str) -> int:
-    return zlib.crc32(f"{recipe.seed} {purpose}".encode()) >> 1
+def _follow(run: Run, recipe: Recipe) -> None:
+    """Train this pod's share of each batch; its leader does everything else."""
+    with Signals() as signals:
+        meeting = together.wait_for_leader(run, signals)
+        packed = files.read_json(run.paths.job / PACKED, Packed)
+        built = files.read_json(run.paths.job / BUILT, Built)
+        together.check_same(meeting, _fingerprint(run, recipe, packed, built))
+        work = Work(run.reporter, signals, total=_units(recipe, packed), follows=True)
+        task = _task(run, packed, built, recipe, work)
+        start = together.load_start(run, meeting)
+        task = dataclasses.replace(task, kvstore=together.follow(run, meeting))
+        train(task, recipe, start=start, checkpoints=None, work=work)
+        mx.nd.waitall()
 
 
 def _task(run: Run, packed: Packed, built: Built, recipe: Recipe, work: Work) -> Task:
@@ -205,9 +98,10 @@ def _task(run: Run, packed: Packed, built: Built, recipe: Recipe, work: Work) ->
         for name, record in (("train", "train"), ("validation", "val"))
     }
     if recipe.trains_trunk:
+        readers["train"] = tasks.fair(readers["train"], run.gang)
         plan = threads.for_training(batch_size=readers["train"].batch_size, cpus=run.threads)
         devices = contexts(devices=run.devices, cpus=plan.contexts)
-        return tasks.on_images(network, devices=devices, **readers)
+        return tasks.on_images(network, devices=devices, gang=run.gang, **readers)
     devices = contexts(devices=run.devices)
     work.note = "looking at the images"
     extraction = tasks.extraction(network, built, recipe, **readers)
@@ -223,7 +117,7 @@ def _units(recipe: Recipe, packed: Packed) -> float:
     return recipe.views * train + validation + recipe.epochs * HEAD_COST * recipe.views * train
 
 
-def _fingerprint(recipe: Recipe, packed: Packed, built: Built) -> str:
+def _fingerprint(run: Run, recipe: Recipe, packed: Packed, built: Built) -> str:
     numbers = (
         recipe.name,
         recipe.epochs,
@@ -231,6 +125,7 @@ def _fingerprint(recipe: Recipe, packed: Packed, built: Built) -> str:
         recipe.optimizer,
         recipe.seed,
         recipe.new_layer,
+        run.gang.nodes,
     )
     params = sorted(recipe.optimizer_params.items())
     parts = (numbers, params, recipe.views, packed.status.digest, packed.classes, built.status)

@@ -17,15 +17,24 @@ EVALUATED = "evaluated.json"
 EXPORTED = "exported.json"
 RESULT = "result.json"
 """contract.Result with the job's ids; an attempt that finds it re-emits it and exits 0."""
+MEETING = "gang.json"
 OWNER = "owner"
 """Pod uid of the attempt that may write here; checked before each rename."""
 
 
 class Fetched(Struct):
-    """fetch -> prepare: local directories that hold the images (read-only)."""
+    """fetch -> prepare: local directories that hold the images (read-only).
+
+    For a key that finds a packed data set again: a version, where there is one, stands for the
+    path, size and content of every file (S3: path, size and ETag; an archive: its sha256 or ETag).
+    Without one, stat the files. Files from S3 have the object's size and LastModified, so that
+    their stat is the same after each download; files of an archive have the time of unpacking.
+    """
 
     train: str
     validation: str | None = None
+    train_version: str | None = None
+    validation_version: str | None = None
 
 
 class Packed(Struct):
@@ -55,6 +64,19 @@ class Built(Struct):
     """Of R, G, B in 0..255."""
     std: tuple[float, float, float]
     status: ModelStatus
+
+
+class Meeting(Struct):
+    """The fit of a gang's leader -> that of the others: where they meet, and what from."""
+
+    leader: str
+    """Pod uid: a meeting of another pod is over."""
+    host: str
+    port: int
+    fingerprint: str
+    """Of what is fitted: all must have the same."""
+    checkpoint: str | None = None
+    """Directory of the checkpoint to start from; None: the beginning."""
 
 
 class Fitted(Struct):

@@ -70,6 +70,7 @@ def localize(manifest: Manifest, choices: Choices) -> Job:
             choices.validation_data,
             "--validation-data",
         ),
+        prepare="Auto",  # of a cluster; the same run whatever it says
     )
     spec = msgspec.structs.replace(
         spec, dataset=dataset, output=Output(uri=choices.output.absolute().as_uri())

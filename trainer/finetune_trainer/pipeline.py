@@ -18,6 +18,7 @@ from finetune_trainer import threads
 from finetune_trainer.cgroup import available_cpus
 from finetune_trainer.contract import ExitCode
 from finetune_trainer.failure import explain
+from finetune_trainer.gang import Gang
 from finetune_trainer.job import parse_job
 from finetune_trainer.stage import Paths, Reporter, Run
 
@@ -71,6 +72,7 @@ def run_from(environment: Mapping[str, str]) -> Run:
         reporter=Reporter.from_environment(),
         devices=int(environment.get("FINETUNE_GPUS", "0")),
         threads=available_cpus(),
+        gang=Gang.of(environment),
     )
 
 

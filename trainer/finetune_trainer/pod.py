@@ -8,9 +8,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from finetune_trainer import roles
 from finetune_trainer.board import Board
 from finetune_trainer.failure import explain
+from finetune_trainer.gang import Gang
 from finetune_trainer.job import parse_job, parse_reference
+from finetune_trainer.peers import meet
 from finetune_trainer.pipeline import STAGES, Stage
 from finetune_trainer.server import serve
 from finetune_trainer.signals import Signals
@@ -37,20 +40,33 @@ def supervise(environment: Mapping[str, str], *, stages: tuple[Stage, ...] = STA
 
 def _run(environment: Mapping[str, str], *, stages: tuple[Stage, ...], signals: Signals) -> Ending:
     job = parse_job(environment.get("FINETUNE_JOB", ""))
+    gang = Gang.of(environment)
+    role = roles.choose(environment, gang)
+    stages = role.select(stages)
     board = Board(reference(job), stages=stages)
     log = _ContainerLog()
     wanted = int(environment.get("FINETUNE_PORT", "8080"))
     with serve(board, stages=stages, port=wanted) as port:
         log.say(f"job {job.namespace}/{job.name}, attempt {job.attempt}, HTTP on port {port}")
-        return Supervisor(
+        peers = meet(job, gang, log.say)
+        ending = Supervisor(
             job=job,
             environment=environment,
             board=board,
             console=log,
             signals=signals,
             stages=stages,
-            stall_seconds=float(environment.get("FINETUNE_STALL_SECONDS", "0")),
+            stall_seconds=_stall_seconds(environment, gang),
+            role=role,
+            peers=peers,
         ).run()
+        peers.close(ending)
+        return ending
+
+
+def _stall_seconds(environment: Mapping[str, str], gang: Gang) -> float:
+    """Only the leader of a gang is watched: it stalls with whichever pod does."""
+    return float(environment.get("FINETUNE_STALL_SECONDS", "0")) if gang.leads else 0
 
 
 class _ContainerLog:
@@ -72,6 +88,8 @@ def _say_how_it_ended(ending: Ending) -> None:
     log = _ContainerLog()
     if result := ending.termination.result:
         log.say(f"accuracy {result.accuracy}")
+    if prepared := ending.termination.prepared:
+        log.say(f"prepared data set {prepared.digest}")
     if error := ending.termination.error:
         log.say(f"{error.reason}: {error.message}")
         log.say(error.hint)

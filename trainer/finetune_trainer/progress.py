@@ -16,9 +16,13 @@ class Work:
     backward).
     """
 
-    def __init__(self, reporter: Reporter, signals: Signals, *, total: float) -> None:
+    def __init__(
+        self, reporter: Reporter, signals: Signals, *, total: float, follows: bool = False
+    ) -> None:
         self.reporter = reporter
         self._signals = signals
+        # The leader of a gang needs the others until it has saved; then it ends them.
+        self._may_stop = not follows
         self.total = total
         self._done = 0.0
         self._step = 0
@@ -30,7 +34,7 @@ class Work:
     @property
     def stopping(self) -> bool:
         """Whether the process was asked to stop: the next `advance` raises."""
-        return self._signals.stop
+        return self._may_stop and self._signals.stop
 
     def skip_to(self, units: float) -> None:
         """Count what an earlier attempt, or a cache, has done already."""

@@ -1,6 +1,7 @@
 """Requests to stop, and a descriptor that wakes a selector when any signal comes."""
 
 import os
+import select
 import signal
 from types import FrameType, TracebackType
 from typing import Self
@@ -38,6 +39,11 @@ class Signals:
             signal.signal(number, handler)
         os.close(self.wakeup)
         os.close(self._write)
+
+    def wait(self, *, seconds: float) -> None:
+        """Sleep until a signal comes, but no longer than that."""
+        if select.select([self.wakeup], [], [], seconds)[0]:
+            os.read(self.wakeup, 1024)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.hurry |= self.stop and number == signal.SIGINT

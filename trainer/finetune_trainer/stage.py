@@ -25,6 +25,7 @@ from finetune_trainer.contract import (
     ModelStatus,
     TrainerError,
 )
+from finetune_trainer.gang import Gang
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +111,8 @@ class Run:
     """GPUs of this pod; 0: CPU."""
     threads: int = 1
     """CPUs this container may use (cgroup quota, rounded up)."""
+    gang: Gang = dataclasses.field(default_factory=Gang)
+    """Which pod of how many this is."""
 
     def check_owner(self) -> None:
         """Raise if another pod has taken over this run; to be called right before a rename."""

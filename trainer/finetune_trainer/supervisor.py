@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -19,12 +20,16 @@ from finetune_trainer.contract import Error, ExitCode, Job, Result, Termination,
 from finetune_trainer.failure import explain
 from finetune_trainer.files import clear_leftovers, read_json
 from finetune_trainer.handoff import RESULT
+from finetune_trainer.peers import Alone, Peers
 from finetune_trainer.pipeline import STAGES, Stage, paths_from
 from finetune_trainer.process import Child, Lines, attend
+from finetune_trainer.roles import TRAIN, Role
 from finetune_trainer.signals import Signals
-from finetune_trainer.termination import Ending, conclude, fail, reference, with_checkpoint
+from finetune_trainer.termination import Ending, fail, reference, with_checkpoint
 
 _REPORT_BYTES = 64 * 1024
+_LAST_SECONDS = 10.0
+"""For a stage that has said why it ends to do so: MXNet may wait for others even then."""
 
 
 class Console(Protocol):
@@ -69,11 +74,15 @@ class Supervisor:
     stages: tuple[Stage, ...] = STAGES
     stall_seconds: float = 0
     """A stage that shows no work for so long is ended; 0: never."""
+    role: Role = TRAIN
+    peers: Peers = dataclasses.field(default_factory=Alone)
 
     def run(self) -> Ending:
         """Run what is left to do; return how it ended, in every case."""
         try:
-            return conclude(self.job, self._earlier_result() or self._run_stages())
+            if not self._has_result():
+                self._run_stages()
+            return self.role.conclude(self.job, self._directory)
         except Crash as crash:
             error = Error(
                 reason="Crashed",
@@ -86,39 +95,69 @@ class Supervisor:
             ending = fail(reference(self.job), explain(exception), log_tail=self.board.log_tail)
         return with_checkpoint(ending, self.board.snapshot().checkpoint)
 
-    def _earlier_result(self) -> Result | None:
-        path = paths_from(self.environment, uid=self.job.uid).job / RESULT
+    @property
+    def _directory(self) -> Path:
+        return paths_from(self.environment, uid=self.job.uid).job
+
+    def _has_result(self) -> bool:
+        path = self._directory / RESULT
+        if not self.role.repeats:
+            return False
         try:
-            result = read_json(path, Result)
+            read_json(path, Result)
         except FileNotFoundError:
-            return None
+            return False
         except msgspec.DecodeError as error:
             self.console.say(f"{path} is passed over: {error}")
-            return None
+            return False
         self.console.say(f"{path} has the result of an earlier attempt")
-        return result
+        return True
 
-    def _run_stages(self) -> Result:
-        directory = paths_from(self.environment, uid=self.job.uid).job
-        owner.claim(directory, self.job.pod_uid)
-        clear_leftovers(directory)
+    def _run_stages(self) -> None:
+        if self.role.owns:
+            owner.claim(self._directory, self.job.pod_uid)
+            clear_leftovers(self._directory)
         for stage in self.stages:
             if self.signals.stop:
                 raise _interrupted(stage.name)
             self.board.start(stage)
             self.console.say(f"stage {stage.name}")
             self.console.update(self.board)
+            if not self._join(stage):
+                return
             self._run_stage(stage)
+            self.peers.finished(stage.name)
+        while not self.peers.released:
+            self._come_round()
         self.board.finish()
         self.console.update(self.board)
-        return read_json(directory / RESULT, Result)
+
+    def _join(self, stage: Stage) -> bool:
+        """Wait for the gang's leader; return False if it was done before this pod came."""
+        while not self.peers.joined:
+            if self._has_result():
+                return False
+            if self.signals.stop:
+                raise _interrupted(stage.name)
+            self._come_round()
+        return True
+
+    def _come_round(self) -> None:
+        self.signals.wait(seconds=0.5)
+        self.poll()
+
+    def poll(self) -> None:
+        """Show that the loop comes round, to /healthz and to the rest of the gang."""
+        self.board.beat = time.monotonic()
+        self.signals.stop |= self.peers.poll(stopping=self.signals.stop)
 
     def _run_stage(self, stage: Stage) -> None:
         """Run one stage to its end; raises TrainerError or Crash if that is not a good one."""
         watch = _Watch(self, stage)
+        told = {**self.peers.environment, "PYTHONUNBUFFERED": "1"}
         child = Child(
             [sys.executable, "-P", "-m", "finetune_trainer", "stage", stage.name, stage.function],
-            environment={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1"},
+            environment={**os.environ, **self.environment, **told},
         )
         try:
             watch.attend(child)
@@ -134,6 +173,7 @@ class _Watch:
         self._supervisor = supervisor
         self._stage = stage
         self._error: ReportedError | None = None
+        self._told = 0.0
         self._stopping = False
         self._stalled = False
         self._reports = Lines(self._take_report, limit=_REPORT_BYTES)
@@ -182,17 +222,18 @@ class _Watch:
         except msgspec.DecodeError as error:
             self._supervisor.console.say(f"stage {self._stage.name} sent no report: {error}")
             return
-        self._error = report.error or self._error
+        if report.error:
+            self._error, self._told = report.error, time.monotonic()
         self._supervisor.board.apply(report)
         self._supervisor.console.update(self._supervisor.board)
 
     def _tick(self, child: Child) -> None:
         board, signals = self._supervisor.board, self._supervisor.signals
-        board.beat = time.monotonic()
+        self._supervisor.poll()
         if signals.stop and not self._stopping:
             self._stopping = True
             child.signal(signal.SIGTERM)
-        if signals.hurry:
+        if signals.hurry or (self._error and board.beat - self._told > _LAST_SECONDS):
             child.signal(signal.SIGKILL)
         limit = self._supervisor.stall_seconds
         if limit and not self._stopping and board.beat - board.moved > limit:

@@ -1,6 +1,8 @@
 """What a recipe makes the loop train: the whole network on images, or its head on features."""
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,8 +10,10 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
+from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.read import Reader
 from finetune_trainer.features import Extraction, Features, Labels, Rows
+from finetune_trainer.gang import Gang
 from finetune_trainer.handoff import Built
 from finetune_trainer.model.network import Network
 from finetune_trainer.recipes import Recipe
@@ -63,19 +67,55 @@ class Task:
     devices: list[Any]
     cost: float
     """Of training on one row, in images through the trunk."""
+    kvstore: Any = "device"
+    pods: int = 1
+    """That train on batches of their own at the same time."""
+    share: str = ""
+    """What seeds differ by from those of the other pods."""
 
 
-def on_images(network: Network, *, train: Reader, validation: Reader, devices: list[Any]) -> Task:
-    """Train the whole network on random crops."""
+def on_images(
+    network: Network, *, train: Reader, validation: Reader, devices: list[Any], gang: Gang
+) -> Task:
+    """Train the whole network on random crops: of this pod's part of the images in a gang."""
     return Task(
         network=network,
-        batches=lambda seed: train.shuffled_crops(seed=seed),
+        batches=lambda seed: _batches(train, seed, gang),
         validation=validation.centre,
         whole=lambda trained: trained,
         shape=(train.batch_size, 3, train.input_size, train.input_size),
         devices=devices[: train.batch_size],
         cost=TRAINING_COST,
+        pods=gang.nodes,
+        share="" if gang.leads else f" pod {gang.index}",
     )
+
+
+def fair(train: Reader, gang: Gang) -> Reader:
+    """Return the reader with a batch that each pod's part of the images can fill."""
+    smallest = train.images - (gang.nodes - 1) * _largest_part(train, gang)
+    if smallest < 1:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"trainer.numNodes {gang.nodes} is too many for {train.images} training images",
+            "lower it",
+        )
+    return dataclasses.replace(train, batch_size=min(train.batch_size, smallest))
+
+
+def _batches(train: Reader, seed: int, gang: Gang) -> Iterator[mx.io.DataBatch]:
+    """Yield as many batches as every pod has in an epoch; a smaller part begins again."""
+    steps = math.ceil(_largest_part(train, gang) / train.batch_size)
+    passes = (
+        train.shuffled_crops(seed=(seed + number) % 2**31, part=gang.index, parts=gang.nodes)
+        for number in itertools.count()
+    )
+    return itertools.islice(itertools.chain.from_iterable(passes), steps)
+
+
+def _largest_part(train: Reader, gang: Gang) -> int:
+    """Return the images of each part but the last, as MXNet cuts a file of records."""
+    return math.ceil(train.images / gang.nodes)
 
 
 def extraction(network: Network, built: Built, recipe: Recipe, **readers: Reader) -> Extraction:

@@ -20,6 +20,20 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{/* The Lease by which several operators elect one, and the Role for it. */}}
+{{- define "finetune-operator.leaseName" -}}
+{{ include "finetune-operator.fullname" . | trunc 56 | trimSuffix "-" }}-leader
+{{- end -}}
+
+{{/* The pods of all FineTuneJobs. */}}
+{{- define "finetune-operator.trainerSelector" -}}
+matchLabels:
+  app.kubernetes.io/managed-by: finetune-operator
+matchExpressions:
+  - key: finetune-operator.dev/job-uid
+    operator: Exists
+{{- end -}}
+
 {{/* Takes a list: the image's values and the chart's root. */}}
 {{- define "finetune-operator.image" -}}
 {{- $image := index . 0 -}}

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 
 from finetune_operator.api import Spec, Status
+from finetune_operator.objects import Pod
 from finetune_operator.report import Progress
 from finetune_operator.view import Attempt
 
@@ -63,13 +64,14 @@ def first(now: Time, *clocks: Clock) -> float | None:
 
 def awaits_start(attempt: Attempt) -> bool:
     """Whether a pod of it should run soon: it was let run, and neither started nor ended."""
-    held = attempt.job.spec.suspend or attempt.finished or has_started(attempt)
+    held = attempt.job.spec.suspend or attempt.finished or attempt.started
     return not (held or attempt.job.metadata.deletion_timestamp)
 
 
-def has_started(attempt: Attempt) -> bool:
-    """Whether a pod of the attempt has run."""
-    return any(pod.status.phase in ("Running", "Succeeded", "Failed") for pod in attempt.pods)
+def node_lost(pod: Pod, seconds: float) -> Clock:
+    """Return the clock of a pod that should have ended: deletionTimestamp has its grace in it."""
+    deleted = None if pod.ended else pod.metadata.deletion_timestamp
+    return Clock(deleted + datetime.timedelta(seconds=seconds) if deleted else None)
 
 
 def _clock(start: Time | None, seconds: int | None) -> Clock:

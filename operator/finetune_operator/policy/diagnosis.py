@@ -16,7 +16,7 @@ MOUNT_EVENTS = {"FailedMount", "FailedAttachVolume", "FailedMapVolume"}
 
 def diagnose(attempt: Attempt, events: Iterable[Event] = ()) -> Failure | None:
     """Return what the attempt is waiting for, None if it looks well."""
-    pod = attempt.pod
+    pod = attempt.unstarted_pod
     if pod is None:
         return _from_events(events, {"FailedCreate"}, _refused)
     return (
@@ -24,6 +24,13 @@ def diagnose(attempt: Attempt, events: Iterable[Event] = ()) -> Failure | None:
         or _unscheduled(pod)
         or _from_events(events, MOUNT_EVENTS, lambda event: _unmounted(event, pod))
     )
+
+
+def queued(events: Iterable[Event]) -> str:
+    """Return what Kueue last said of a Job that it holds, or nothing."""
+    told = [event for event in events if "kueue" in event.source.component]
+    newest = max(told, key=lambda e: str(e.last_timestamp or e.event_time), default=None)
+    return f"{newest.reason}: {newest.message}" if newest else ""
 
 
 def _waiting(pod: Pod) -> Failure | None:

@@ -7,15 +7,17 @@ own error where it left one, because it knows more.
 import dataclasses
 import datetime
 import re
+from collections.abc import Iterable
 
 from finetune_operator import constants as c
-from finetune_operator.api import Failure, Status
+from finetune_operator.api import DatasetStatus, Failure, Status
 from finetune_operator.objects import Job, Pod, Terminated
 from finetune_operator.report import Progress, Result, Termination, parse_termination
 from finetune_operator.view import Attempt
 
 MAX_DISRUPTIONS_WITHOUT_PROGRESS = 5
 MAX_BACKOFF_FACTOR = 36
+ENDS_AFTER_ANOTHER = (83, 143)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,7 @@ class Outcome:
     retried: bool = True
     counted: bool = True
     result: Result | None = None
+    dataset: DatasetStatus | None = None
     failure: Failure | None = None
 
 
@@ -42,7 +45,7 @@ BY_EXIT_CODE = {
     80: (c.ACCURACY_BELOW_MINIMUM, False, "Add images, or lower training.minAccuracy."),
     81: (c.DIVERGED, False, "Lower training.optimizer.learningRate."),
     82: (c.STALLED, True, "Look for a hanging volume or device in the pod's log."),
-    83: (c.PEER_LOST, True, ""),
+    83: (c.PEER_LOST, True, "Look after the nodes of the other pods and the network between them."),
     84: (c.DEVICE_OUT_OF_MEMORY, False, "Lower training.batchSizePerDevice."),
     134: (c.CRASHED, True, "The trainer died of SIGABRT: see its log."),
     136: (c.CRASHED, True, "The trainer died of SIGFPE: see its log."),
@@ -60,16 +63,13 @@ def outcome_of(attempt: Attempt, status: Status) -> Outcome | None:
     """
     if attempt.holds_pods:
         return None
-    pod, told = attempt.pod, termination_of(attempt)
-    terminated = pod.container(c.CONTAINER).terminated if pod else None
-    if attempt.finished or (attempt.job.metadata.deletion_timestamp and _has_result(told, pod)):
-        return _classify(attempt, terminated, told, status)
+    if attempt.finished or (attempt.job.metadata.deletion_timestamp and _has_result(attempt)):
+        return _classify(attempt, status)
     return None
 
 
-def termination_of(attempt: Attempt) -> Termination | None:
-    """Return what the newest pod said at its end; a message with another pod's id is no one's."""
-    pod = attempt.pod
+def termination_of(pod: Pod | None) -> Termination | None:
+    """Return what the pod said at its end; a message with another pod's id is no one's."""
     terminated = pod.container(c.CONTAINER).terminated if pod else None
     told = parse_termination(terminated.message) if terminated else None
     return told if told and pod and told.job.pod_uid == pod.metadata.uid else None
@@ -94,6 +94,20 @@ def stalled(pod: Pod, progress: Progress, seconds: int) -> Outcome:
     )
 
 
+def node_lost(attempt: Attempt, pod: Pod, status: Status) -> Outcome:
+    """Return the outcome of an attempt one of whose pods will never be said to have ended."""
+    if _has_result(attempt):
+        return _classify(attempt, status)
+    node = pod.spec.node_name
+    failure = Failure(
+        reason=c.DISRUPTED,
+        message=f"Node {node!r} does not answer; pod {pod.metadata.name} was given up.",
+        hint="The next attempt resumes from the last checkpoint; look after the node.",
+        pod=pod.metadata.name,
+    )
+    return _uncounted(c.DISRUPTED, failure, status)
+
+
 def lost(status: Status, *, suspended: bool) -> Outcome:
     """Return the outcome of an attempt whose Job is gone."""
     if suspended:
@@ -107,28 +121,35 @@ def backoff_seconds(failures: int, first: float) -> float:
     return min(first * 2.0 ** (failures - 1), first * MAX_BACKOFF_FACTOR) if failures else 0
 
 
-def next_start(status: Status, first: float) -> datetime.datetime | None:
-    """Return the earliest time of the next attempt, from the end of the last one.
+def next_start(status: Status, failures: int, first: float) -> datetime.datetime | None:
+    """Return the earliest time of the next attempt, from the end of the last one and the failures
+    of its kind.
 
     None after a suspension: who resumes a job waits no longer.
     """
     last = status.history[-1] if status.history else None
     if last is None or last.end_time is None or last.reason == c.SUSPENDED:
         return None
-    wait = datetime.timedelta(seconds=backoff_seconds(status.failures, first))
+    wait = datetime.timedelta(seconds=backoff_seconds(failures, first))
     return last.end_time + wait
 
 
-def _has_result(told: Termination | None, pod: Pod | None) -> bool:
-    return bool(told and told.result and pod and pod.ended)
+def _has_result(attempt: Attempt) -> bool:
+    told = termination_of(attempt.pod)
+    return bool(attempt.pod and attempt.pod.ended and told and (told.result or told.prepared))
 
 
-def _classify(
-    attempt: Attempt, terminated: Terminated | None, told: Termination | None, status: Status
-) -> Outcome:
+def _classify(attempt: Attempt, status: Status) -> Outcome:
     pod, job = attempt.pod, attempt.job
+    if pod is None or pod.status.phase == "Failed":
+        pod = _culprit(attempt.pods) or pod
+    told = termination_of(pod)
+    terminated = pod.container(c.CONTAINER).terminated if pod else None
     code = terminated.exit_code if terminated else _code_in(job)
     name = pod.metadata.name if pod else ""
+    if attempt.prepare and (code == 0 or job.condition("Complete")):
+        # What it made is in the workspace, whether its word of it came through or not.
+        return Outcome(reason=c.PREPARED, counted=False, dataset=told.prepared if told else None)
     if code == 0 and told and told.result:
         return Outcome(reason=c.COMPLETE, result=told.result)
     if job.condition("Complete") or code == 0:
@@ -139,6 +160,8 @@ def _classify(
         return _uncounted(c.RESULT_LOST, failure, status)
     if _disrupted(pod, job):
         return _uncounted(c.DISRUPTED, _disruption(pod, job), status)
+    if job.spec.suspend:
+        return _uncounted(c.DISRUPTED, _preemption(name), status)
     reason, retried, hint = _row(code, terminated, pod)
     failure = Failure(
         reason=reason,
@@ -184,6 +207,18 @@ def _uncounted(
     return Outcome(reason=reason, counted=counted, failure=failure)
 
 
+def _culprit(pods: Iterable[Pod]) -> Pod | None:
+    """Return the pod that failed first of its own: the others of a gang end because of it."""
+
+    def rank(pod: Pod) -> tuple[bool, str]:
+        terminated = pod.container(c.CONTAINER).terminated
+        follows = terminated is not None and terminated.exit_code in ENDS_AFTER_ANOTHER
+        spared = follows and not pod.condition("DisruptionTarget")
+        return spared, str(terminated.finished_at if terminated else "")
+
+    return min((pod for pod in pods if pod.status.phase == "Failed"), key=rank, default=None)
+
+
 def _disrupted(pod: Pod | None, job: Job) -> bool:
     if pod:
         return bool(pod.condition("DisruptionTarget")) or pod.status.reason == "Evicted"
@@ -202,9 +237,24 @@ def _disruption(pod: Pod | None, job: Job) -> Failure:
     )
 
 
+def _preemption(pod: str) -> Failure:
+    return Failure(
+        reason=c.DISRUPTED,
+        message="The queue took the resources back, and the pod ended before it had saved.",
+        hint="The next attempt resumes from the last checkpoint; a longer "
+        "trainer.terminationGracePeriodSeconds lets a pod save.",
+        pod=pod,
+    )
+
+
 def _code_in(job: Job) -> int | None:
-    """Read the exit code out of the Job's condition, for a pod that is gone already."""
+    """Read the exit code out of the Job's condition, for a pod that is gone already.
+
+    The Job's podFailurePolicy names every code but that of a pod that was asked to end.
+    """
     failed = job.condition("Failed")
+    if failed and failed.reason == "BackoffLimitExceeded":
+        return 143
     found = re.search(r"exit code (\d+)", failed.message) if failed else None
     return int(found.group(1)) if found else None
 

@@ -1,48 +1,71 @@
 """What a data set must be like; an error names the folder, what was found and the remedy."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
-from finetune_trainer.contract import Dataset, ExitCode, TrainerError
-from finetune_trainer.dataset.lock import File, Lock, Part
-from finetune_trainer.dataset.scan import Scan
+from finetune_trainer.contract import Dataset, ExitCode, Split, TrainerError
+from finetune_trainer.dataset.classes import CLASSES_FILE
+from finetune_trainer.dataset.found import Found, Scan
+from finetune_trainer.dataset.lock import File, Lock, Pair
 
 REMEDY = "Put the photos of each class into a folder of its own, directly below dataset.source."
+FEW = 5
+"""A class with fewer photos that train is worth a warning."""
 
 
-def check_scans(scans: dict[Part, Scan], spec: Dataset) -> None:
-    """Raise InvalidData if the folders cannot be a data set, before a photo is read."""
-    train = scans["train"]
+def check_found(found: Found, spec: Dataset) -> None:
+    """Raise InvalidData if the sources cannot be a data set, before a photo is read."""
+    train = found.sides["train"]
+    _check_names(train)
     if len(train.classes) < 2:
         raise TrainerError(
             ExitCode.InvalidData,
-            f"dataset.source {spec.source.uri} has {_found(train)}; at least 2 class folders with"
+            f"dataset.source {spec.source.uri} has {_counted(train)}; at least 2 classes with"
             " photos are needed",
-            _remedy(train),
+            REMEDY,
         )
-    if validation := scans.get("validation"):
+    if validation := found.sides.get("validation"):
         uri = spec.validation_source.uri if spec.validation_source else ""
-        _check_validation(train, validation, uri)
+        _check_validation(train, validation, f"dataset.validationSource {uri}" if uri else "")
 
 
-def _check_validation(train: Scan, validation: Scan, uri: str) -> None:
-    if not validation.classes:
+def _check_names(train: Scan) -> None:
+    """Compare classes.txt and labels that are numbers with what there is."""
+    used = {photo.class_name for photo in train.photos}
+    if unknown := sorted(used.difference(train.classes)):
         raise TrainerError(
             ExitCode.InvalidData,
-            f"dataset.validationSource {uri} has {_found(validation)}",
-            "It needs the class folders of dataset.source.",
+            f"{CLASSES_FILE} does not name the classes {listed(unknown)}",
+            "Add them to the file, or remove the file: then all are taken in order of names.",
         )
-    if unknown := [name for name in validation.classes if name not in train.classes]:
+    if without := [name for name in train.classes if name not in used]:
         raise TrainerError(
             ExitCode.InvalidData,
-            f"dataset.validationSource {uri} has classes that dataset.source has no photos of:"
-            f" {listed(unknown)}",
-            "Give the class folders the same names in both, or remove them.",
+            f"These classes have no photo to train: {listed(without)}",
+            f"Add photos, or remove the names from {CLASSES_FILE}; labels that are numbers must"
+            " run from 0 without a gap.",
         )
 
 
-def _found(scan: Scan) -> str:
+def _check_validation(train: Scan, validation: Scan, where: str) -> None:
+    where = where or "The part that validates"
+    if not validation.photos:
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"{where} has {_counted(validation)}",
+            "It needs photos of the classes that train.",
+        )
+    used = dict.fromkeys(photo.class_name for photo in validation.photos)
+    if unknown := [name for name in used if name not in train.classes]:
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"{where} has classes that dataset.source has no photos of: {listed(unknown)}",
+            "Give the classes the same names in both, or remove them.",
+        )
+
+
+def _counted(scan: Scan) -> str:
     counts = Counter(photo.class_name for photo in scan.photos)
     parts = [f"{len(counts)} class folder(s) with photos"]
     if counts:
@@ -58,12 +81,6 @@ def _found(scan: Scan) -> str:
 
 def _below(scan: Scan) -> list[str]:
     return [left.path for left in scan.left_out if left.fate == "rejected" and "/" in left.path]
-
-
-def _remedy(scan: Scan) -> str:
-    if {"train", "training"} & {name.lower() for name in scan.empty} and _below(scan):
-        return "Name the train folder in dataset.source and the other in dataset.validationSource."
-    return REMEDY
 
 
 def check_bad_images(lock: Lock, spec: Dataset) -> None:
@@ -90,8 +107,8 @@ def check_validation(lock: Lock) -> None:
         raise TrainerError(
             ExitCode.InvalidData,
             "No readable photo is left to validate: each class has only one"
-            if not lock.settings.validation_source
-            else "dataset.validationSource has no readable photo",
+            if not lock.settings.validation_given
+            else "No photo that is given to validate can be read",
             "Add photos: a class needs at least two, one to train and one to validate.",
         )
 
@@ -105,25 +122,55 @@ def bad_photo_error(path: str, reason: str) -> TrainerError:
     )
 
 
-def warnings_of(scans: dict[Part, Scan], files: Sequence[File]) -> tuple[str, ...]:
+def warnings_of(
+    found: Found, files: Sequence[File], pairs: Sequence[tuple[Pair, bool]], split: Split
+) -> tuple[str, ...]:
     """Return what is odd about the data set, but no reason to stop."""
-    warnings = [
-        f"the folder {name!r} holds no photos of its own and is no class"
-        for scan in scans.values()
-        for name in scan.empty
-    ]
-    classes = scans["train"].classes
-    validated = {file.label for file in files if file.split == "validation"}
-    if without := [name for label, name in enumerate(classes) if label not in validated]:
-        warnings.append(f"no photo validates these classes: {listed(without)}")
+    return (*_odd_folders(found), *_odd_classes(found, files, split), *_odd_photos(files, pairs))
+
+
+def _odd_folders(found: Found) -> Iterator[str]:
+    for scan in found.sides.values():
+        for name in scan.empty:
+            yield f"the folder {name!r} holds no photos of its own and is no class"
+        if below := _below(scan):
+            folders = listed(sorted({path.rpartition("/")[0] for path in below}))
+            yield f"{len(below)} photos in folders below class folders are not used: {folders}"
+
+
+def _odd_classes(found: Found, files: Sequence[File], split: Split) -> Iterator[str]:
+    classes = found.sides["train"].classes
+    counts = Counter((file.label, file.split) for file in files)
+    if without := [n for label, n in enumerate(classes) if not counts[label, "validation"]]:
+        yield f"no photo validates these classes: {listed(without)}"
+    train = {name: counts[label, "train"] for label, name in enumerate(classes)}
+    if few := [f"{name} ({count})" for name, count in train.items() if count < FEW]:
+        yield f"fewer than {FEW} photos train these classes: {listed(few)}"
+    if wanted := split.train_per_class:
+        short = [f"{name} ({count})" for name, count in train.items() if 0 < count < wanted]
+        if short:
+            yield (
+                f"fewer than trainPerClass {wanted} photos train these classes, as copies of a"
+                f" photo stay on one side: {listed(short)}"
+            )
+
+
+def _odd_photos(files: Sequence[File], pairs: Sequence[tuple[Pair, bool]]) -> Iterator[str]:
+    if conflicts := [file for file in files if file.fate == "rejected" and file.same_as]:
+        shown = listed((f"{file.path} = {file.same_as}" for file in conflicts), most=3)
+        yield f"{len(conflicts)} photos are left out: the same picture is in two classes: {shown}"
     trained = {file.sha256 for file in files if file.split == "train"}
     copies = [file for file in files if file.split == "validation" and file.sha256 in trained]
     if copies:
-        warnings.append(
+        yield (
             f"{len(copies)} photos that validate are copies of photos that train, so that the"
             f" accuracy is too high: {listed((file.path for file in copies), most=3)}"
         )
-    return tuple(warnings)
+    if across := [f"{pair.one} ~ {pair.other}" for pair, apart in pairs if apart]:
+        yield (
+            f"{len(across)} pairs of photos look alike and are on different sides of the split, so"
+            f" that the accuracy may be too high: {listed(across, most=3)}"
+        )
 
 
 def listed(names: Iterable[str], *, most: int = 8) -> str:

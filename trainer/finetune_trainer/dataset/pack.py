@@ -33,8 +33,23 @@ class Spooled:
     sha256: str
     reason: str
     note: str
+    content: bytes = b""
+    look: int | None = None
     offset: int = 0
     length: int = 0
+
+
+Task = tuple[str, int | None]
+"""A file, and where in it a record begins."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Packing:
+    """How photos are encoded."""
+
+    resize_short: int
+    quality: int
+    exact: bool = False
 
 
 class Spool:
@@ -46,7 +61,15 @@ class Spool:
 
     def add(self, photo: Encoded) -> Spooled:
         """Append a photo."""
-        spooled = Spooled(photo.sha256, photo.reason, photo.note, self._end, len(photo.jpeg))
+        spooled = Spooled(
+            photo.sha256,
+            photo.reason,
+            photo.note,
+            photo.content,
+            photo.look,
+            self._end,
+            len(photo.jpeg),
+        )
         self._file.write(photo.jpeg)
         self._end += len(photo.jpeg)
         return spooled
@@ -65,11 +88,11 @@ def open_spool(path: Path) -> Iterator[Spool]:
 
 
 def encode_photos(
-    paths: Iterable[str], *, resize_short: int, quality: int, threads: int
+    tasks: Iterable[Task], packing: Packing, *, threads: int
 ) -> Generator[Encoded, None, None]:
-    """Yield the outcome for each path, in their order, from `threads` processes."""
-    chunks = _chunked(paths)
-    waiting: deque[tuple[list[str], Future[list[Encoded]]]] = deque()
+    """Yield the outcome for each task, in their order, from `threads` processes."""
+    chunks = _chunked(tasks)
+    waiting: deque[tuple[list[Task], Future[list[Encoded]]]] = deque()
     # Not fork: threads of the caller (MXNet, OpenMP) do not survive it.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -77,9 +100,7 @@ def encode_photos(
         try:
             while True:
                 for chunk in itertools.islice(chunks, 2 * threads + 2 - len(waiting)):
-                    waiting.append(
-                        (chunk, pool.submit(_encode_chunk, chunk, resize_short, quality))
-                    )
+                    waiting.append((chunk, pool.submit(_encode_chunk, chunk, packing)))
                 if not waiting:
                     return
                 chunk, future = waiting.popleft()
@@ -88,23 +109,28 @@ def encode_photos(
             pool.shutdown(cancel_futures=True)
 
 
-def _chunked(paths: Iterable[str]) -> Iterator[list[str]]:
-    rest = iter(paths)
+def _chunked(tasks: Iterable[Task]) -> Iterator[list[Task]]:
+    rest = iter(tasks)
     while chunk := list(itertools.islice(rest, CHUNK)):
         yield chunk
 
 
-def _encode_chunk(paths: list[str], resize_short: int, quality: int) -> list[Encoded]:
-    return [encode_photo(path, resize_short, quality) for path in paths]
+def _encode_chunk(tasks: list[Task], packing: Packing) -> list[Encoded]:
+    return [
+        encode_photo(
+            path, packing.resize_short, packing.quality, offset=offset, exact=packing.exact
+        )
+        for path, offset in tasks
+    ]
 
 
-def _result(chunk: list[str], future: Future[list[Encoded]]) -> list[Encoded]:
+def _result(chunk: list[Task], future: Future[list[Encoded]]) -> list[Encoded]:
     try:
         return future.result()
     except BrokenProcessPool as error:
         raise TrainerError(
             ExitCode.InternalError,
-            f"A process that decodes photos was killed, perhaps for its memory, near {chunk[0]}",
+            f"A process that decodes photos was killed, perhaps for its memory, near {chunk[0][0]}",
             "Raise trainer.resources.limits.memory, or remove the photo that does it.",
         ) from error
 

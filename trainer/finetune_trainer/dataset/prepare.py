@@ -13,13 +13,20 @@ from finetune_trainer.contract import Dataset
 from finetune_trainer.dataset.check import (
     bad_photo_error,
     check_bad_images,
-    check_scans,
+    check_found,
     check_validation,
 )
-from finetune_trainer.dataset.compose import Outcomes, compose, training_order, validation_order
-from finetune_trainer.dataset.lock import FORMAT, LOCK, Lock, Part, Settings, read_lock
-from finetune_trainer.dataset.pack import Spool, encode_photos, open_spool, write_records
-from finetune_trainer.dataset.scan import Scan, printable, scan
+from finetune_trainer.dataset.compose import (
+    Outcome,
+    compose,
+    in_order,
+    training_order,
+    validation_order,
+)
+from finetune_trainer.dataset.found import Found, printable
+from finetune_trainer.dataset.layout import find_photos
+from finetune_trainer.dataset.lock import FORMAT, LOCK, Lock, Settings, read_lock
+from finetune_trainer.dataset.pack import Packing, Spool, encode_photos, open_spool, write_records
 from finetune_trainer.dataset.split import check_class_sizes, check_split, train_fraction
 from finetune_trainer.files import (
     exclusive,
@@ -36,53 +43,56 @@ REPORT_SECONDS = 0.5
 SHOWN_REJECTIONS = 20
 
 
-def prepare(run: Run) -> None:
+def prepare(run: Run, *, exact: bool = False) -> None:
     """Pack the photos, unless the workspace has them packed already."""
     spec = run.job.dataset
-    check_split(spec.split, has_validation_source=spec.validation_source is not None)
-    scans = _scan_all(read_json(run.paths.job / FETCHED, Fetched))
-    check_scans(scans, spec)
-    settings = _settings(spec)
-    key = _key(scans, settings)
+    fetched = read_json(run.paths.job / FETCHED, Fetched)
+    validation = None if fetched.validation is None else Path(fetched.validation)
+    found = find_photos(Path(fetched.train), validation, spec)
+    check_split(spec.split, has_validation_source=len(found.sides) > 1)
+    check_found(found, spec)
+    settings = _settings(spec, found, exact=exact)
+    key = _key(found, settings, fetched)
     keys = run.paths.packed / "keys"
     with exclusive(keys / f"{key}.lock", waiting=_waiting(run.reporter)):
         directory = _find(run.paths.packed, keys / key)
         if directory is None:
-            directory = _pack(run, scans=scans, settings=settings, key=key)
+            directory = _pack(run, found=found, settings=settings, key=key)
             write_atomic(keys / key, directory.name.encode())
         else:
             print(f"Data set: found packed in the workspace: {directory.name}", flush=True)
     _hand_on(directory, run)
 
 
-def _scan_all(fetched: Fetched) -> dict[Part, Scan]:
-    scans: dict[Part, Scan] = {"train": scan(Path(fetched.train))}
-    if fetched.validation is not None:
-        scans["validation"] = scan(Path(fetched.validation))
-    return scans
-
-
-def _settings(spec: Dataset) -> Settings:
-    split, validated = spec.split, spec.validation_source is not None
+def _settings(spec: Dataset, found: Found, *, exact: bool) -> Settings:
+    split, given = spec.split, len(found.sides) > 1
     return Settings(
         format=FORMAT,
+        layout=found.layout,
         resize_short=spec.image.resize_short,
         jpeg_quality=spec.image.jpeg_quality,
         seed=split.seed,
         train_per_class=split.train_per_class,
-        train_fraction=None if validated else train_fraction(split),
-        validation_source=validated,
+        train_fraction=None if given else train_fraction(split),
+        validation_given=given,
+        exact=exact,
     )
 
 
-def _key(scans: dict[Part, Scan], settings: Settings) -> str:
-    """Return a name for these files as they are now, without opening one."""
+def _key(found: Found, settings: Settings, fetched: Fetched) -> str:
+    """Return a name for these files as they are now, without opening one.
+
+    A version of the source stands for the contents; times are of the download then.
+    """
     key = hashlib.sha256(msgspec.json.encode(settings))
-    for part, found in scans.items():
-        key.update(f"{part} {found.empty} {found.left_out}\n".encode())
-        for photo in found.photos:
-            line = f"{photo.path}\0{photo.size}\0{photo.mtime_ns}\n"
-            key.update(line.encode(errors="surrogateescape"))
+    versions = {"train": fetched.train_version, "validation": fetched.validation_version}
+    for part, scan in found.sides.items():
+        version = versions[part] or (fetched.train_version if not fetched.validation else None)
+        key.update(f"{part} {version} {scan.classes} {scan.empty} {scan.left_out}\n".encode())
+        for photo in scan.photos:
+            line = f"{photo.path}\0{photo.class_name}\0{photo.size}"
+            time_of = "" if version else f"\0{photo.mtime_ns}"
+            key.update(f"{line}{time_of}\n".encode(errors="surrogateescape"))
     return key.hexdigest()[:24]
 
 
@@ -101,7 +111,7 @@ def _waiting(reporter: Reporter) -> Callable[[int], None]:
 def _hand_on(directory: Path, run: Run) -> None:
     lock = read_lock(directory)
     check_bad_images(lock, run.job.dataset)
-    status = lock.status()
+    status = lock.status(directory.name)
     for warning in lock.warnings:
         print(f"Data set: {warning}", flush=True)
     rejected = lock.rejected()
@@ -120,15 +130,18 @@ def _hand_on(directory: Path, run: Run) -> None:
     run.hand_on(PACKED, packed)
 
 
-def _pack(run: Run, *, scans: dict[Part, Scan], settings: Settings, key: str) -> Path:
+def _pack(run: Run, *, found: Found, settings: Settings, key: str) -> Path:
     """Make the packed directory; it appears whole, under its digest."""
+    print(f"Data set: reading {found.described}", flush=True)
     packed = run.paths.packed
     with (
         scratch_directory(packed / f".{key}.tmp") as temporary,
         open_spool(temporary / "spool") as spool,
     ):
-        outcomes = _decode(run, scans, spool)
-        lock = compose(scans, outcomes, settings=settings, split=run.job.dataset.split)
+        packing = Packing(settings.resize_short, settings.jpeg_quality, settings.exact)
+        outcomes = _decode(run, found, packing, spool)
+        lock, spooled = compose(found, outcomes, settings=settings, split=run.job.dataset.split)
+        del outcomes  # the lock has what is still needed: memory stays low
         check_bad_images(lock, run.job.dataset)
         check_class_sizes(_readable(lock), run.job.dataset.split)
         check_validation(lock)
@@ -136,9 +149,13 @@ def _pack(run: Run, *, scans: dict[Part, Scan], settings: Settings, key: str) ->
         if not directory.is_dir():
             records = temporary / "records"
             records.mkdir()
-            write_records(records / "train", training_order(lock, outcomes), spool=spool)
-            write_records(records / "val", validation_order(lock, outcomes), spool=spool)
-            (records / LOCK).write_bytes(lock.encode())
+            for name, numbers in (
+                ("train", training_order(lock)),
+                ("val", validation_order(lock)),
+            ):
+                write_records(records / name, in_order(numbers, lock, spooled), spool=spool)
+            with open(records / LOCK, "wb") as file:
+                file.writelines(lock.lines())
             sync_files(records)
             _publish(records, directory)
     return directory
@@ -154,31 +171,37 @@ def _publish(records: Path, directory: Path) -> None:
     sync_directory(directory.parent)
 
 
-def _decode(run: Run, scans: dict[Part, Scan], spool: Spool) -> Outcomes:
+def _decode(run: Run, found: Found, packing: Packing, spool: Spool) -> list[Outcome]:
     """Read every photo once; the reports show that the stage is alive."""
-    image, policy = run.job.dataset.image, run.job.dataset.bad_images.policy
-    photos = [(part, photo) for part, found in scans.items() for photo in found.photos]
+    policy = run.job.dataset.bad_images.policy
+    photos = [(part, photo) for part, scan in found.sides.items() for photo in scan.photos]
     encoded = encode_photos(
-        (str(scans[part].root / photo.path) for part, photo in photos),
-        resize_short=image.resize_short,
-        quality=image.jpeg_quality,
+        ((f"{found.sides[part].root}/{photo.file}", photo.offset) for part, photo in photos),
+        packing,
         threads=run.threads,
     )
-    outcomes: Outcomes = {}
-    reported = 0.0
+    outcomes: list[Outcome] = []
+    started = reported = time.monotonic()
     with contextlib.closing(encoded):  # its processes end here, not when it is collected
-        for number, ((part, photo), outcome) in enumerate(zip(photos, encoded, strict=True), 1):
+        for (part, photo), outcome in zip(photos, encoded, strict=True):
             if outcome.reason and policy == "Fail":
                 raise bad_photo_error(printable(photo.path), outcome.reason)
-            outcomes[part, photo.path] = spool.add(outcome)
-            if number == len(photos) or time.monotonic() - reported > REPORT_SECONDS:
-                reported = time.monotonic()
-                note = f"decoded {number} of {len(photos)} photos"
-                run.reporter.progress(step=number, fraction=0.9 * number / len(photos), note=note)
+            outcomes.append((part, photo, spool.add(outcome)))
+            now, done = time.monotonic(), len(outcomes)
+            if done == len(photos) or now - reported > REPORT_SECONDS:
+                reported = now
+                note = _pace(done, len(photos), now - started)
+                run.reporter.progress(step=done, fraction=0.9 * done / len(photos), note=note)
     return outcomes
 
 
+def _pace(done: int, photos: int, seconds: float) -> str:
+    rate = done / max(seconds, 0.001)
+    left = f", {rate:.0f}/s, {(photos - done) / rate:.0f} s left" if done < photos else ""
+    return f"decoded {done} of {photos} photos{left}"
+
+
 def _readable(lock: Lock) -> dict[str, int]:
-    train = (file for file in lock.files if file.source == "train")
-    counts = Counter(file.label for file in train if file.fate == "packed")
+    train = (file for file in lock.files if file.source == "train" and file.fate == "packed")
+    counts = Counter(file.label for file in train)
     return {name: counts[label] for label, name in enumerate(lock.classes)}

@@ -53,10 +53,16 @@ class Reader:
         """Every image once, in the order of the file: a random crop, mirrored or not."""
         return self._iterator(rand_crop=True, rand_mirror=True, seed=seed, seed_aug=seed)
 
-    def shuffled_crops(self, *, seed: int) -> mx.io.DataIter:
-        """Every image once, in an order and with crops that depend on the seed only."""
+    def shuffled_crops(self, *, seed: int, part: int = 0, parts: int = 1) -> mx.io.DataIter:
+        """Every image of a part once, in an order and with crops that depend on the seed only."""
         return self._iterator(
-            shuffle=True, rand_crop=True, rand_mirror=True, seed=seed, seed_aug=seed
+            shuffle=True,
+            rand_crop=True,
+            rand_mirror=True,
+            seed=seed,
+            seed_aug=seed,
+            part_index=part,
+            num_parts=parts,
         )
 
     def _iterator(self, **settings: Any) -> mx.io.DataIter:

@@ -1,6 +1,7 @@
-"""Writes RecordIO with an index, byte for byte as dmlc-core and MXNet's im2rec do."""
+"""Writes RecordIO with an index, byte for byte as dmlc-core and MXNet's im2rec do; reads it."""
 
 import contextlib
+import dataclasses
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,69 @@ def open_records(path: Path) -> Iterator[RecordWriter]:
         open(path.with_suffix(".idx"), "w", encoding="ascii") as index,
     ):
         yield RecordWriter(records, index)
+
+
+class RecordError(Exception):
+    """The file is no RecordIO, or a damaged one; the text says where."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Head:
+    """What a record says about its image."""
+
+    offset: int
+    size: int
+    """Bytes of the image."""
+    label: float
+    labels: int
+
+
+def read_heads(path: Path) -> Iterator[Head]:
+    """Yield what the records say, without reading the images."""
+    with open(path, "rb") as file:
+        end = file.seek(0, 2)
+        file.seek(0)
+        while (offset := file.tell()) < end:
+            kind, length = _read_part(file, offset)
+            if length < _HEADER.size:
+                raise RecordError(f"has no image header at byte {offset}")
+            flag, label, _, _ = _HEADER.unpack(file.read(_HEADER.size))
+            size = length - _HEADER.size
+            position = _after(file, offset, length, end)
+            while kind not in (WHOLE, LAST):
+                kind, length = _read_part(file, position)
+                size += length + len(MAGIC)
+                position = _after(file, position, length, end)
+            yield Head(offset, size, label, max(1, flag))
+
+
+def read_image(path: Path, offset: int) -> bytes:
+    """Return the image of the record that begins at a byte of the file."""
+    parts = []
+    with open(path, "rb") as file:
+        kind = FIRST
+        while kind not in (WHOLE, LAST):
+            file.seek(offset)
+            kind, length = _read_part(file, offset)
+            parts.append(file.read(length))
+            offset += 8 + length + -length % 4
+    return MAGIC.join(parts)[_HEADER.size :]
+
+
+def _read_part(file: BinaryIO, offset: int) -> tuple[int, int]:
+    head = file.read(8)
+    if len(head) < 8 or head[:4] != MAGIC:
+        raise RecordError(f"is damaged at byte {offset}: no record begins there")
+    word = int.from_bytes(head[4:], "little")
+    return word >> 29, word & (1 << 29) - 1
+
+
+def _after(file: BinaryIO, offset: int, length: int, end: int) -> int:
+    position = offset + 8 + length + -length % 4
+    if position > end:
+        raise RecordError(f"is cut off: the record at byte {offset} goes beyond its end")
+    file.seek(position)
+    return position
 
 
 def framed(payload: bytes) -> bytes:

@@ -1,13 +1,25 @@
 """Which photos train and which validate: stratified, seeded, a function of contents alone."""
 
+import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from decimal import Decimal
 
 from finetune_trainer.contract import ExitCode, Split, TrainerError
 from finetune_trainer.dataset.check import listed
 
 DEFAULT_TRAIN_FRACTION = "0.8"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Candidate:
+    """A photo to be put on one of the sides."""
+
+    key: int
+    """What the caller knows it by."""
+    sha256: str
+    content: bytes
+    """The same for copies."""
 
 
 def check_split(split: Split, *, has_validation_source: bool) -> None:
@@ -23,8 +35,9 @@ def check_split(split: Split, *, has_validation_source: bool) -> None:
     if has_validation_source and given:
         raise TrainerError(
             ExitCode.InvalidSpec,
-            f"dataset.split.{given[0]} is set beside dataset.validationSource",
-            "Remove one of them: with a validationSource nothing is split off.",
+            f"dataset.split.{given[0]} is set, and photos to validate are given by"
+            " dataset.validationSource or the data's own folders or lists",
+            "Remove one of them: nothing is split off where a side is given.",
         )
     if len(given) > 1:
         raise TrainerError(
@@ -82,7 +95,20 @@ def rank(seed: int, use: str, sha256: str, path: str) -> tuple[bytes, str]:
     return hashlib.sha256(f"{use}:{seed}:{sha256}".encode()).digest(), path
 
 
-def training_paths(photos: Iterable[tuple[str, str]], split: Split) -> set[str]:
-    """Return the paths that train, from the (path, sha256) of one class's photos."""
-    ranked = sorted(photos, key=lambda photo: rank(split.seed, "split", photo[1], photo[0]))
-    return {path for path, _ in ranked[: train_count(len(ranked), split)]}
+def training_photos(photos: Sequence[Candidate], split: Split) -> set[int]:
+    """Return the photos of one class that train. Copies of a picture stay together: one that
+    trains must not validate.
+    """
+    groups: dict[bytes, list[Candidate]] = {}
+    for photo in photos:
+        groups.setdefault(photo.content, []).append(photo)
+
+    def place(group: list[Candidate]) -> tuple[bytes, str]:
+        return rank(split.seed, "split", min(photo.sha256 for photo in group), "")
+
+    wanted, chosen = train_count(len(photos), split), set[int]()
+    ranked = sorted(groups.values(), key=place)
+    for group in ranked:
+        if len(chosen) + len(group) <= wanted:
+            chosen.update(photo.key for photo in group)
+    return chosen or {photo.key for photo in ranked[0]}

@@ -4,11 +4,9 @@ Nothing here looks into an image: that is `dataset`. Room is left for more schem
 function in a module of its own.
 """
 
-from pathlib import Path
-
 from finetune_trainer.contract import ExitCode, Source, TrainerError
 from finetune_trainer.handoff import FETCHED, Fetched
-from finetune_trainer.sources.archive import unpacked
+from finetune_trainer.sources.archive import Obtained, unpacked
 from finetune_trainer.sources.local import find_local
 from finetune_trainer.sources.remote import fetch_remote
 from finetune_trainer.stage import Run
@@ -27,20 +25,31 @@ def fetch(run: Run) -> None:
             run=run,
         )
     run.hand_on(
-        FETCHED, Fetched(train=str(train), validation=str(validation) if validation else None)
+        FETCHED,
+        Fetched(
+            train=str(train.path),
+            validation=str(validation.path) if validation else None,
+            train_version=train.version,
+            validation_version=validation.version if validation else None,
+        ),
     )
 
 
-def obtain(source: Source, *, field: str, secret: str, run: Run) -> Path:
+def obtain(source: Source, *, field: str, secret: str, run: Run) -> Obtained:
     """Return the local folder of a source; `secret` is the prefix of its credentials' names."""
     match source.uri.partition("://")[0]:
         case "pvc" | "file":
             found = find_local(source, field=field, paths=run.paths)
-            return unpacked(found, field=field, run=run) if found.is_file() else found
+            return unpacked(found, field=field, run=run) if found.is_file() else Obtained(found)
         case "https" | "http":
             return fetch_remote(source, field=field, secret=secret, run=run)
+        case "s3":
+            # Imported when it is needed: the S3 client takes a second.
+            from finetune_trainer.sources.s3 import fetch_s3
+
+            return fetch_s3(source, field=field, secret=secret, run=run)
     raise TrainerError(
         ExitCode.InvalidSpec,
         f"{field}.uri {source.uri!r} has a scheme that this trainer does not know",
-        "Use pvc://CLAIM/PATH, https:// of an archive, or file:// in a local run.",
+        "Use pvc://CLAIM/PATH, s3://BUCKET/PREFIX, https:// of an archive, or file:// locally.",
     )

@@ -26,6 +26,9 @@ MAX_RATIO = 50
 """Photos do not compress; more than this many times the archive's size is an attack."""
 MAX_FREE_OF_RATIO = 1 << 30
 """Up to this many bytes any ratio passes."""
+MAX_BYTES = 10 << 40
+"""Of all members together."""
+ZSTANDARD = b"\x28\xb5\x2f\xfd"
 IGNORED = frozenset({"__MACOSX", "lost+found", "@eaDir"})
 """Folders that operating systems add."""
 
@@ -47,22 +50,33 @@ class Member:
     open: Callable[[], IO[bytes]]
 
 
-def unpacked(archive: Path, *, field: str, run: Run) -> Path:
+@dataclasses.dataclass(frozen=True)
+class Obtained:
+    """A local folder; `version` names exactly these files if their server or archive does."""
+
+    path: Path
+    version: str | None = None
+
+
+def unpacked(archive: Path, *, field: str, run: Run) -> Obtained:
     """Return the folder of an archive that lies on a claim, unpacked if it was not before."""
     state = archive.stat()
     identity = f"{archive}:{state.st_size}:{state.st_mtime_ns}"
     return unpacked_once(identity, lambda temporary: archive, field=field, run=run)
 
 
-def unpacked_once(identity: str, provide: Callable[[Path], Path], *, field: str, run: Run) -> Path:
+def unpacked_once(
+    identity: str, provide: Callable[[Path], Path], *, field: str, run: Run
+) -> Obtained:
     """Return the folder unpacked from what `provide(temporary folder)` returns.
 
     All jobs of the workspace share it by `identity`; one unpacks, the others wait.
     """
     fetched = run.paths.workspace / "fetched"
-    key = hashlib.sha256(identity.encode()).hexdigest()[:24]
+    version = hashlib.sha256(identity.encode()).hexdigest()
+    key = version[:24]
     done = fetched / key
-    with exclusive(fetched / f"{key}.lock", waiting=_waiting(run)):
+    with exclusive(fetched / f"{key}.lock", waiting=waiting(run)):
         if not done.is_dir():
             with scratch_directory(fetched / f".{key}.tmp") as temporary:
                 content = temporary / "content"
@@ -70,10 +84,11 @@ def unpacked_once(identity: str, provide: Callable[[Path], Path], *, field: str,
                 extract(provide(temporary), content, field=field, run=run)
                 sync_filesystem(content)
                 content.rename(done)
-    return without_wrapping(done)
+    return Obtained(path=without_wrapping(done), version=version)
 
 
-def _waiting(run: Run) -> Callable[[int], None]:
+def waiting(run: Run) -> Callable[[int], None]:
+    """Return what tells the supervisor that another job holds the lock."""
     note = "waiting for another job that fetches the same archive"
     return lambda seconds: run.reporter.progress(step=seconds, note=note)
 
@@ -96,8 +111,8 @@ def _is_ignored(name: str) -> bool:
 
 
 def extract(archive: Path, directory: Path, *, field: str, run: Run) -> None:
-    """Unpack a .tar, .tar.gz or .zip into an empty directory, or raise InvalidData."""
-    limit = max(MAX_FREE_OF_RATIO, MAX_RATIO * archive.stat().st_size)
+    """Unpack a .tar, .tar.gz, .tar.zst or .zip into an empty directory, or raise InvalidData."""
+    limit = min(MAX_BYTES, max(MAX_FREE_OF_RATIO, MAX_RATIO * archive.stat().st_size))
     written = 0
     with _as_invalid_data(archive, field), _members(archive, field) as members:
         for number, member in enumerate(members, start=1):
@@ -125,7 +140,10 @@ def _extract_member(member: Member, directory: Path, *, limit: int, field: str) 
         while chunk := content.read(1 << 20):
             written += len(chunk)
             if written > limit:
-                raise _refused(field, f"unpacks to more than {MAX_RATIO} times its size")
+                raise _refused(
+                    field,
+                    f"unpacks to more than {MAX_RATIO} times its size, or {MAX_BYTES >> 40} TiB",
+                )
             file.write(chunk)
     return written
 
@@ -136,15 +154,35 @@ def _members(archive: Path, field: str) -> Iterator[Iterator[Member]]:
     if head.startswith(b"PK"):
         with zipfile.ZipFile(archive) as opened:
             yield _zip_members(opened)
+    elif head.startswith(ZSTANDARD):
+        with (
+            _without_zstandard(archive) as content,
+            tarfile.open(fileobj=content, mode="r|") as opened_tar,
+        ):
+            yield _tar_members(opened_tar)
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as opened_tar:
             yield _tar_members(opened_tar)
     else:
         raise TrainerError(
             ExitCode.InvalidData,
-            f"{field} is not a .tar, .tar.gz or .zip archive: it begins with {head[:24]!r}",
+            f"{field} is not a .tar, .tar.gz, .tar.zst or .zip archive:"
+            f" it begins with {head[:24]!r}",
             "Check in a browser that the URI gives the archive itself, not a page about it.",
         )
+
+
+@contextlib.contextmanager
+def _without_zstandard(archive: Path) -> Iterator[IO[bytes]]:
+    import zstandard
+
+    # The window is memory that the archive asks for; 128 MiB is what `zstd -d` allows.
+    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+    try:
+        with open(archive, "rb") as file, reader.stream_reader(file) as content:
+            yield content
+    except zstandard.ZstdError as error:
+        raise tarfile.ReadError(str(error)) from error
 
 
 def _head(path: Path) -> bytes:

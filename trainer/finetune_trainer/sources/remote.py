@@ -15,7 +15,7 @@ from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
 from finetune_trainer.contract import ExitCode, Source, TrainerError
-from finetune_trainer.sources.archive import unpacked_once
+from finetune_trainer.sources.archive import Obtained, unpacked_once
 from finetune_trainer.sources.local import check_sha256
 from finetune_trainer.stage import Run
 
@@ -25,14 +25,14 @@ TIMEOUT_SECONDS = 60
 CHUNK = 1 << 20
 _AS_IT_IS = "%/:=&?~#+!$,;'@()*[]"
 """What a URI is made of; spaces and letters beyond ASCII must be escaped."""
-_TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
+TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class Cut(Exception):
     """The network or the server failed in a way that another try may not."""
 
 
-def fetch_remote(source: Source, *, field: str, secret: str, run: Run) -> Path:
+def fetch_remote(source: Source, *, field: str, secret: str, run: Run) -> Obtained:
     """Return the folder of an archive on a web server, downloaded if it was not before."""
     _check_uri(source, field)
     server = Server(source.uri, field=field, authorization=authorization(secret, os.environ))
@@ -171,7 +171,7 @@ class Server:
 
     def _refusal(self, code: int, reason: str) -> Exception:
         what = f"the server answers {code} {reason}".rstrip()
-        if code in _TEMPORARY:
+        if code in TEMPORARY:
             return Cut(what)
         if code in (401, 403):
             sent = "the credentials of the Secret" if self._authorization else "no credentials"

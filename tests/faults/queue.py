@@ -1,0 +1,98 @@
+"""A small stand-in for Kueue: a Job with a queue label is created suspended, and whoever plays the
+queue lets it run and takes it back.
+
+Kueue suspends by a mutating webhook; here a mutating admission policy does the same.
+"""
+
+from tests.cluster.client import Api
+from tests.faults.cluster import MERGE, Namespace, Object, is_ended
+
+LABEL = "kueue.x-k8s.io/queue-name"
+_PATH = "/apis/admissionregistration.k8s.io/v1beta1"
+_POLICY: Object = {
+    "metadata": {"name": "queue"},
+    "spec": {
+        "matchConstraints": {
+            "resourceRules": [
+                {
+                    "apiGroups": ["batch"],
+                    "apiVersions": ["v1"],
+                    "operations": ["CREATE"],
+                    "resources": ["jobs"],
+                }
+            ]
+        },
+        "matchConditions": [
+            {
+                "name": "queued",
+                "expression": f"has(object.metadata.labels) && '{LABEL}' in object.metadata.labels",
+            }
+        ],
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "mutations": [
+            {
+                "patchType": "ApplyConfiguration",
+                "applyConfiguration": {"expression": "Object{spec: Object.spec{suspend: true}}"},
+            }
+        ],
+    },
+}
+_BINDING: Object = {"metadata": {"name": "queue"}, "spec": {"policyName": "queue"}}
+
+
+def install(api: Api) -> None:
+    """Have the API server suspend queued Jobs from now on."""
+    api.request("POST", f"{_PATH}/mutatingadmissionpolicies", _POLICY)
+    api.request("POST", f"{_PATH}/mutatingadmissionpolicybindings", _BINDING)
+
+
+async def admits_takes_back_and_admits(namespace: Namespace) -> None:
+    """Let the Job run, take its resources back while it trains, and let it run again."""
+    await _set(namespace, suspend=False)
+    await namespace.until("a running pod", lambda: [p for p in namespace.pods if _runs(p)])
+    await _set(namespace, suspend=True)
+    await namespace.until(
+        "Queued",
+        lambda: (
+            all(map(is_ended, namespace.pods)) and namespace.last_status.get("phase") == "Queued"
+        ),
+    )
+    await _set(namespace, suspend=False)
+
+
+async def is_suspended_by_its_user_while_it_waits(namespace: Namespace) -> None:
+    """The user suspends a job that the queue holds, and resumes it; the queue then admits it."""
+    await _is_queued(namespace)
+    await _suspend(namespace, wish=True)
+    await namespace.until(
+        "Suspended",
+        lambda: namespace.last_status.get("phase") == "Suspended" and not _jobs(namespace),
+    )
+    await _suspend(namespace, wish=False)
+    await _set(namespace, suspend=False)
+
+
+async def _is_queued(namespace: Namespace) -> None:
+    await namespace.until("Queued", lambda: namespace.last_status.get("phase") == "Queued")
+
+
+async def _suspend(namespace: Namespace, *, wish: bool) -> None:
+    body = {"spec": {"suspend": wish}}
+    await namespace.request("PATCH", "finetunejobs", "photos", body=body, kind=MERGE)
+
+
+async def _set(namespace: Namespace, *, suspend: bool) -> None:
+    """Suspend or admit the newest Job."""
+    jobs = await namespace.until("a Job", lambda: _jobs(namespace))
+    body = {"spec": {"suspend": suspend}}
+    await namespace.request("PATCH", "jobs", jobs[-1]["metadata"]["name"], body=body, kind=MERGE)
+
+
+def _jobs(namespace: Namespace) -> list[Object]:
+    jobs = namespace.objects["jobs"].values()
+    return [job for job in jobs if "deletionTimestamp" not in job["metadata"]]
+
+
+def _runs(pod: Object) -> bool:
+    return bool(pod["status"].get("phase") == "Running")

@@ -1,0 +1,124 @@
+"""What the cluster does to an attempt: a queue that holds or takes back, a node that is lost."""
+
+from typing import Any
+
+import msgspec
+from finetune_operator import constants as c
+from finetune_operator.api import FineTuneJob
+from finetune_operator.decide import Defaults, decide
+from finetune_operator.objects import EventSource
+from finetune_operator.view import (
+    Attempt,
+    CreateAttempt,
+    DeleteAttempt,
+    ForceDeletePod,
+    Observed,
+    Plan,
+)
+
+from tests.builders import (
+    later,
+    make_attempt,
+    make_ended_pod,
+    make_event,
+    make_job,
+    make_pod,
+    make_progress,
+    make_status,
+)
+
+LIVE = make_status(attempt=1)
+GONE = make_pod(deleting=30)
+GIVEN_UP = (DeleteAttempt("photos-1", "attempt-1"), ForceDeletePod("pod-1", "pod-1"))
+
+
+def plan_of(job: FineTuneJob, *attempts: Attempt, at: float = 0, **seen: Any) -> Plan:
+    seen_now = Observed(job=job, attempts=attempts, **seen)
+    return decide(seen_now, later(at), Defaults(image="trainer:1", node_lost_seconds=60))
+
+
+class TestQueue:
+    def test_held_job_is_queued_and_says_what_the_queue_says(self) -> None:
+        event = msgspec.structs.replace(
+            make_event("Pending", "couldn't assign flavors: insufficient quota", type="Normal"),
+            source=EventSource(component="batch/job-kueue-controller"),
+        )
+        other = make_event("Suspended", "Job suspended", at=5)
+        held = make_attempt(1, suspended=True)
+        status = plan_of(make_job(LIVE), held, events=(event, other)).status
+        ready = status.condition(c.PODS_READY)
+        assert ready
+        assert (status.phase, ready.reason, ready.message) == (
+            "Queued",
+            "Queued",
+            "Pending: couldn't assign flavors: insufficient quota",
+        )
+
+    def test_job_that_was_taken_back_is_queued_and_nothing_of_it_runs(self) -> None:
+        running = plan_of(make_job(LIVE), make_attempt(1, make_pod()), progress=make_progress())
+        assert running.status.phase == "Training"
+        saved = make_ended_pod(143)
+        plan = plan_of(make_job(running.status), make_attempt(1, saved, suspended=True))
+        assert (plan.status.phase, plan.status.eta, plan.actions) == ("Queued", "", ())
+        is_running = plan.status.condition(c.RUNNING)
+        assert is_running
+        assert is_running.status == "False"
+        assert plan.status.history == ()
+
+    def test_pod_of_the_second_admission_starts_anew(self) -> None:
+        before = make_ended_pod(143, uid="pod-0")
+        waiting = make_pod("Pending", created=later(100))
+        readmitted = make_attempt(1, before, waiting, started=later(100))
+        assert plan_of(make_job(LIVE), readmitted, at=110).status.phase == "Starting"
+
+    def test_pod_that_could_not_save_before_it_was_taken_back_is_a_disruption(self) -> None:
+        killed = make_attempt(1, make_ended_pod(137), suspended=True, ended="Failed")
+        status = plan_of(make_job(LIVE), killed).status
+        assert [record.reason for record in status.history] == [c.DISRUPTED]
+        assert (status.failures, status.disruptions) == (0, 1)
+
+    def test_watch_of_work_stands_still_while_the_queue_holds_the_job(self) -> None:
+        old = make_progress(worked="2026-01-01T10:00:00Z", read_at=later(0), sent_at=later(0))
+        held = make_attempt(1, make_pod(), suspended=True)
+        assert plan_of(make_job(LIVE), held, progress=old).status.history == ()
+
+
+class TestLostNode:
+    def test_pod_is_waited_for_until_its_time_is_over(self) -> None:
+        plan = plan_of(make_job(LIVE), make_attempt(1, GONE), at=89)
+        assert plan.actions == ()
+        assert plan.requeue_after_seconds == 1
+
+    def test_attempt_is_disrupted_and_its_job_goes_before_its_pod_is_forced(self) -> None:
+        plan = plan_of(make_job(LIVE), make_attempt(1, GONE), at=90)
+        assert [record.reason for record in plan.status.history] == [c.DISRUPTED]
+        assert plan.status.failure
+        assert "node-a" in plan.status.failure.message
+        assert plan.actions == GIVEN_UP
+
+    def test_verdict_that_was_not_carried_out_is_carried_out(self) -> None:
+        status = plan_of(make_job(LIVE), make_attempt(1, GONE), at=90).status
+        assert plan_of(make_job(status), make_attempt(1, GONE), at=91).actions == GIVEN_UP
+
+    def test_next_attempt_starts_when_the_pod_is_gone(self) -> None:
+        status = plan_of(make_job(LIVE), make_attempt(1, GONE), at=90).status
+        going = make_attempt(1, GONE, deleting=True)
+        plan = plan_of(make_job(status), going, at=91)
+        assert plan.actions == (ForceDeletePod("pod-1", "pod-1"),)
+        assert plan_of(make_job(status), at=92).actions == (CreateAttempt(2),)
+
+    def test_pod_of_a_finished_job_is_forced_too(self) -> None:
+        failed = make_status(phase="Failed", attempts=1)
+        plan = plan_of(make_job(failed), make_attempt(1, GONE, deleting=True), at=90)
+        assert plan.actions == (ForceDeletePod("pod-1", "pod-1"),)
+
+    def test_suspended_job_on_a_lost_node_is_suspended(self) -> None:
+        job, going = make_job(LIVE, suspend=True), make_attempt(1, GONE, deleting=True)
+        plan = plan_of(job, going, at=90)
+        assert (plan.status.history, plan.actions) == ((), (ForceDeletePod("pod-1", "pod-1"),))
+        done = plan_of(make_job(plan.status, suspend=True), at=91).status
+        assert [record.reason for record in done.history] == [c.SUSPENDED]
+
+    def test_pod_without_a_job_is_forced(self) -> None:
+        plan = plan_of(make_job(make_status(attempts=1)), strays=(GONE,), at=90)
+        assert plan.actions == (ForceDeletePod("pod-1", "pod-1"),)

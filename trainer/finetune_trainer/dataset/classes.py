@@ -1,0 +1,46 @@
+"""classes.txt: the names of the classes, one a line; the order is the order of the labels."""
+
+from pathlib import Path
+
+from finetune_trainer.contract import ExitCode, TrainerError
+
+CLASSES_FILE = "classes.txt"
+
+
+def read_classes(root: Path) -> tuple[str, ...] | None:
+    """Return the names of ROOT/classes.txt; None without such a file."""
+    try:
+        text = (root / CLASSES_FILE).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise _bad("is not UTF-8") from error
+    names = tuple(name for line in text.splitlines() if (name := line.strip()))
+    if not names:
+        raise _bad("is empty")
+    if odd := [name for name in names if not name.isprintable()]:
+        raise _bad(f"has a name that cannot be printed: {odd[0]!r}")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise _bad(f"names {twice[0]} twice")
+    return names
+
+
+def name_of(label: int, names: tuple[str, ...] | None, *, where: str) -> str:
+    """Return the class of a label that is a number."""
+    if names is None:
+        return str(label)
+    if label >= len(names):
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"{where} has the label {label}, but {CLASSES_FILE} has only {len(names)} names",
+            "Labels count from 0: add the missing names, or correct the label.",
+        )
+    return names[label]
+
+
+def _bad(what: str) -> TrainerError:
+    return TrainerError(
+        ExitCode.InvalidData,
+        f"{CLASSES_FILE} {what}",
+        "Write the name of each class on a line of its own, in the order of the labels.",
+    )

@@ -1,0 +1,81 @@
+"""The contact sheet: one HTML file with thumbnails of each class and all that was rejected.
+
+Self-contained, so that it can be mailed; nothing from file names or pictures runs as code.
+"""
+
+import base64
+import html
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from finetune_trainer.dataset.compose import training_order, validation_order
+from finetune_trainer.dataset.lock import File, Lock
+from finetune_trainer.dataset.recordio import read_image
+from finetune_trainer.files import whole_file
+
+THUMBNAIL, PER_CLASS, MOST_ROWS = 96, 24, 500
+STYLE = """body{font:14px sans-serif;margin:2em}figure{display:inline-block;margin:4px;width:96px;
+vertical-align:top;font-size:10px;overflow-wrap:anywhere}figcaption{color:#555}
+.validation img{outline:3px solid #38c}td{padding:2px 1em 2px 0}"""
+
+Place = tuple[File, Path, int]
+"""A file, and where its record lies."""
+
+
+def write_sheet(path: Path, lock: Lock, directory: Path) -> None:
+    """Write the contact sheet of a packed data set, piece by piece."""
+    places: list[list[Place]] = [[] for _ in lock.classes]
+    for name, numbers in (("train", training_order(lock)), ("val", validation_order(lock))):
+        record, offsets = directory / f"{name}.rec", _offsets(directory / f"{name}.idx")
+        for number, offset in zip(numbers, offsets, strict=True):
+            file = lock.files[number]
+            places[file.label or 0].append((file, record, offset))
+    with whole_file(path) as sheet:
+        sheet.writelines(part.encode() + b"\n" for part in _parts(lock, places))
+
+
+def _offsets(index: Path) -> list[int]:
+    return [int(line.split("\t")[1]) for line in index.read_text().splitlines()]
+
+
+def _parts(lock: Lock, places: list[list[Place]]) -> Iterator[str]:
+    yield f'<!doctype html><meta charset="utf-8"><title>Data set</title><style>{STYLE}</style>'
+    yield "<h1>Data set</h1><p>Framed in blue: validates.</p>"
+    yield from (f"<p>{html.escape(warning)}</p>" for warning in lock.warnings)
+    for name, members in zip(lock.classes, places, strict=True):
+        yield f"<h2>{html.escape(name)} ({len(members)})</h2>"
+        members.sort(key=lambda place: place[0].path)
+        yield from map(_figure, members[:: max(1, len(members) // PER_CLASS)][:PER_CLASS])
+    rejected = [(file.path, file.reason) for file in lock.rejected()]
+    yield from _table("Rejected", rejected)
+    copies = [(f.path, f.same_as) for f in lock.files if f.same_as and f.fate == "packed"]
+    yield from _table("Copies", copies)
+    yield from _table("Look alike", [(pair.one, pair.other) for pair in lock.near_duplicates])
+
+
+def _figure(place: Place) -> str:
+    file, record, offset = place
+    with Image.open(io.BytesIO(read_image(record, offset))) as image:
+        image.draft("RGB", (THUMBNAIL, THUMBNAIL))
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        encoded = io.BytesIO()
+        image.convert("RGB").save(encoded, "JPEG", quality=75)
+    picture = base64.b64encode(encoded.getvalue()).decode()
+    caption = html.escape(", ".join(filter(None, (file.path, file.note))))
+    return (
+        f'<figure class="{file.split}"><img alt="" src="data:image/jpeg;base64,{picture}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def _table(title: str, rows: Sequence[tuple[str, str]]) -> Iterator[str]:
+    if rows:
+        yield f"<h2>{title} ({len(rows)})</h2><table>"
+        for row in rows[:MOST_ROWS]:
+            yield "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+        yield "</table>"
+        if len(rows) > MOST_ROWS:
+            yield f"<p>and {len(rows) - MOST_ROWS} more, in dataset.lock.json</p>"
