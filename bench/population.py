@@ -17,6 +17,7 @@ from finetune_operator import constants as c
 from finetune_operator import paths
 from finetune_operator.api import FineTuneJob
 from finetune_operator.manifests import build_job
+from finetune_operator.view import CreateAttempt
 
 from tests.cluster.controlplane import ControlPlane
 
@@ -63,7 +64,11 @@ async def _create(send: Callable[..., Awaitable[Object]], number: int) -> dict[s
     path = paths.fine_tune_jobs(NAMESPACE)
     parent = await put(path, _fine_tune_job(number), _job_status(number, running=running))
     manifest = build_job(
-        msgspec.convert(parent, FineTuneJob), number=1, image=IMAGE, own_image=True, pull="Always"
+        msgspec.convert(parent, FineTuneJob),
+        CreateAttempt(1),
+        image=IMAGE,
+        own_image=True,
+        pull="Always",
     )
     attempt = await put(paths.jobs(NAMESPACE), manifest, _attempt_status(running=running))
     uid = parent["metadata"]["uid"]

@@ -84,6 +84,8 @@ EVERYTHING = fine_tune_job(
             "sha256": "0" * 64,
             "secretRef": {"name": "photos.login"},
         },
+        "layout": "Csv",
+        "csv": {"file": "lists/labels.csv", "pathColumn": "photo", "labelColumn": "breed"},
         "split": {"trainFraction": "0.8", "seed": 7},
         "image": {"resizeShort": 256, "jpegQuality": 95},
         "badImages": {"policy": "Skip", "maxFraction": "0.1"},

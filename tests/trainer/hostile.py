@@ -107,6 +107,10 @@ OK: dict[str, tuple[Make, str]] = {
     "jpeg-named.gif": (lambda: jpeg(116), ""),
     "tiny.png": (lambda: saved(draw(117, size=(8, 8)), "PNG"), "enlarged from 8 x 8"),
     "large.jpg": (lambda: saved(draw(118, size=(9000, 7000)), "JPEG"), ""),
+    "huge.png": (
+        lambda: saved(Image.new("RGBA", (7000, 7000), (9, 9, 9, 99)), "PNG", compress_level=1),
+        "transparency on white",
+    ),
     "turned-3.jpg": (lambda: turned(3), "turned upright"),
     "turned-6.jpg": (lambda: turned(6), "turned upright"),
     "turned-8.jpg": (lambda: turned(8), "turned upright"),

@@ -275,7 +275,7 @@ class World(RuleBasedStateMachine):
         status = self.job.status
         uncounted = (c.COMPLETE, c.PREPARED, c.SUSPENDED)
         ended = [r for r in status.history if r.reason not in uncounted]
-        kinds = [status, *([status.preparation] if status.preparation else [])]
+        kinds: list[Any] = [status, *([status.preparation] if status.preparation else [])]
         told = sum(kind.failures + kind.disruptions for kind in kinds)
         assert told >= len(ended)
         assert len(status.history) == 10 or told == len(ended)

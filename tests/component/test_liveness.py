@@ -1,0 +1,101 @@
+"""What /healthz says: not of an idle cluster or an absent API server, but of a deaf watch."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.controlplane import ControlPlane
+from tests.component.operator_process import OperatorProcess
+from tests.component.release import Release
+from tests.faults.proxy import Proxy
+from tests.faults.trouble import Call, Fate, Fault, Trouble
+from tests.world import World, fine_tune_job
+
+pytestmark = pytest.mark.timeout(60)
+SWEEP_SECONDS = 2
+
+
+class Deafness(Trouble):
+    """Some watches of FineTuneJobs never tell anything; or nothing is answered at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deaf = self.away = False
+
+    def of(self, call: Call) -> Fault | Fate | None:
+        if self.away:
+            return Fault(forwarded=False, cut=True)
+        if self.deaf and call.is_watch and call.path.endswith("/finetunejobs"):
+            return Fate(0, "frozen")
+        return None
+
+
+@pytest.fixture(scope="module")
+def release(bare_plane: ControlPlane) -> Release:
+    return Release(bare_plane, "listener")
+
+
+@pytest.fixture
+def world(bare_plane: ControlPlane, request: pytest.FixtureRequest) -> World:
+    name = f"live-{abs(hash(request.node.name)) % 10**8}"
+    bare_plane.add_namespace(name)
+    return World(bare_plane.api, kubeconfig=bare_plane.kubeconfig, namespace=name)
+
+
+@asynccontextmanager
+async def operating(
+    plane: ControlPlane, release: Release, world: World, directory: Path, trouble: Deafness
+) -> AsyncIterator[OperatorProcess]:
+    authority = plane.certificate_authority
+    async with Proxy(plane.url, certificate_authority=authority, trouble=trouble) as proxy:
+        process = OperatorProcess(
+            release.write_kubeconfig(directory / "kubeconfig", url=proxy.url),
+            namespaces=world.namespace,
+            sweep_interval_seconds=f"{SWEEP_SECONDS}",
+        )
+        await asyncio.to_thread(process.start)
+        try:
+            yield process
+        finally:
+            await asyncio.to_thread(process.close)
+
+
+async def health(process: OperatorProcess) -> str:
+    return await asyncio.to_thread(process.get, "/healthz")
+
+
+async def test_idle_cluster_and_absent_api_server_are_no_failures(
+    bare_plane: ControlPlane, release: Release, world: World, tmp_path: Path
+) -> None:
+    trouble = Deafness()
+    async with operating(bare_plane, release, world, tmp_path, trouble) as process:
+        await asyncio.sleep(3 * SWEEP_SECONDS)
+        assert await health(process) == "ok"
+        trouble.away = True
+        await asyncio.to_thread(world.apply, fine_tune_job())
+        await asyncio.sleep(4 * SWEEP_SECONDS)
+        assert await health(process) == "ok"
+        trouble.away = False
+        await asyncio.to_thread(world.wait, "a status", world.status)
+        await asyncio.sleep(3 * SWEEP_SECONDS)
+        assert await health(process) == "ok"
+
+
+async def test_deaf_watch_of_fine_tune_jobs_is_made_up_for_and_found(
+    bare_plane: ControlPlane, release: Release, world: World, tmp_path: Path
+) -> None:
+    trouble = Deafness()
+    trouble.deaf = True
+    async with operating(bare_plane, release, world, tmp_path, trouble) as process:
+        await asyncio.to_thread(world.apply, fine_tune_job())
+        await asyncio.to_thread(world.wait, "a status", world.status, seconds=3 * SWEEP_SECONDS)
+        async with asyncio.timeout(10 * SWEEP_SECONDS):
+            while await health(process):  # "" stands for an error
+                await asyncio.sleep(0.2)
+        trouble.deaf = False
+        async with asyncio.timeout(10 * SWEEP_SECONDS):
+            while await health(process) != "ok":
+                await asyncio.sleep(0.2)
