@@ -89,6 +89,7 @@ EVERYTHING = fine_tune_job(
         "split": {"trainFraction": "0.8", "seed": 7},
         "image": {"resizeShort": 256, "jpegQuality": 95},
         "badImages": {"policy": "Skip", "maxFraction": "0.1"},
+        "prepare": "Auto",
     },
     training={
         "recipe": "tutorial",
@@ -107,6 +108,7 @@ EVERYTHING = fine_tune_job(
         "image": "registry.example.com:5000/team/trainer:1.2",
         "imagePullPolicy": "Always",
         "imagePullSecrets": [{"name": "registry"}],
+        "numNodes": 1,
         "gpusPerNode": 2,
         "gpuResourceName": "nvidia.com/gpu",
         "resources": {

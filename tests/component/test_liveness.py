@@ -93,9 +93,9 @@ async def test_deaf_watch_of_fine_tune_jobs_is_made_up_for_and_found(
         await asyncio.to_thread(world.apply, fine_tune_job())
         await asyncio.to_thread(world.wait, "a status", world.status, seconds=3 * SWEEP_SECONDS)
         async with asyncio.timeout(10 * SWEEP_SECONDS):
-            while await health(process):  # "" stands for an error
+            while await health(process):  # noqa: ASYNC110 ("" stands for an error)
                 await asyncio.sleep(0.2)
         trouble.deaf = False
         async with asyncio.timeout(10 * SWEEP_SECONDS):
-            while await health(process) != "ok":
+            while await health(process) != "ok":  # noqa: ASYNC110
                 await asyncio.sleep(0.2)

@@ -45,8 +45,8 @@ def test_job_of_each_named_namespace_is_worked_on_and_nothing_else_is_asked_for(
     for world in worlds:
         world.apply(fine_tune_job())
     for world in worlds[:2]:
-        world.wait("its Job", lambda world=world: world.items("jobs"))
-        world.wait("its status", lambda world=world: world.status().get("phase"))
+        world.wait("its status", world.status)
+        assert world.items("jobs")
     with pytest.raises(AssertionError, match="waited"):
         worlds[2].wait("a status", worlds[2].status, seconds=3)
     asked = [r for r in audit.requests(bare_log) if r.user == release.user]

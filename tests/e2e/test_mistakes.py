@@ -57,6 +57,7 @@ def test_gpus_are_asked_for_and_their_absence_is_told(world: World) -> None:
     other = sample("gpu")
     other["metadata"]["name"] = "more"
     other["spec"]["trainer"]["gpusPerNode"] = 3
+    other["spec"]["dataset"]["prepare"] = "Inline"
     world.apply(other)
     failure = world.wait_for_failure("Unschedulable", "more", seconds=30)
     assert "Insufficient nvidia.com/gpu" in failure["message"]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset import prepare
+from finetune_trainer.handoff import FETCHED, Fetched
 from finetune_trainer.sources import fetch
 from PIL import Image
 
@@ -246,6 +247,21 @@ def test_the_next_attempt_finds_the_packed_set_without_reading_a_photo(
     assert second.directory == first.directory
 
 
+def test_a_version_of_the_source_stands_for_the_times_of_its_files(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digests = []
+    for version in ("etag-1", "etag-1", "etag-2"):
+        prepared = make_run(tmp_path, source={"uri": f"file://{photos}"})
+        prepared.run.hand_on(FETCHED, Fetched(train=str(photos), train_version=version))
+        for path in photos.rglob("*.jpg"):
+            os.utime(path)
+        prepare(prepared.run)
+        digests.append(prepared.status.digest)
+        assert ("found packed" in capsys.readouterr().out) == (len(digests) == 2)
+    assert len(set(digests)) == 1
+
+
 def test_copied_photos_are_read_again_but_not_packed_again(tmp_path: Path, photos: Path) -> None:
     first = prepare_photos(tmp_path, photos)
     written = (first.directory / "train.rec").stat()
@@ -318,6 +334,9 @@ def test_workers_end_when_the_stage_is_killed(tmp_path: Path, large_photos: Path
     process.kill()
     process.join()
     wait_for(lambda: not any(is_running(worker) for worker in workers))
+    assert [path.name for path in packed.iterdir() if path.name[0] != "."] == ["keys"]
+    assert prepare_photos(tmp_path, large_photos).status.train_images > 0
+    assert [path.name for path in packed.glob(".*")] == []
 
 
 def wait_for(condition: Any) -> None:
