@@ -32,7 +32,7 @@ from PIL import Image
 from tests.trainer.datasets import prepare_photos
 
 RESIZE, QUALITY, PROCESSES, CLASSES = 256, 90, 2, 4
-SIZES = {"500x375": (500, 375, 1500), "1 MP": (1152, 864, 500), "12 MP": (4000, 3000, 60)}
+SIZES = {"500x375": (500, 375, 4000), "1 MP": (1152, 864, 1600), "12 MP": (4000, 3000, 240)}
 """Width, height, and how many photos are packed in one go."""
 TARGETS = {"500x375": 1.3, "1 MP": 2.5, "12 MP": 7.0}
 

@@ -219,6 +219,8 @@ class AttemptRecord(Object, kw_only=True):
     """When it ended."""
     checkpoint_epoch: int | None = None
     """Epochs in the newest checkpoint at its end."""
+    node: str = ""
+    """Node of its pod, or of the pod that failed first."""
 
 
 class Failure(Object):
@@ -316,10 +318,23 @@ class Status(Object, frozen=False):  # type: ignore[misc]  # msgspec allows it: 
         return next((c for c in self.conditions if c.type == type), None)
 
 
+class FineTuneJobMetadata(Metadata):
+    annotations: dict[str, str] = {}
+
+
+GITOPS = {
+    "argocd.argoproj.io/tracking-id": "Argo CD",
+    "argocd.argoproj.io/instance": "Argo CD",
+    "kustomize.toolkit.fluxcd.io/name": "Flux",
+    "helm.toolkit.fluxcd.io/name": "Flux",
+}
+"""Labels and annotations by which a tool knows what it has applied, and applies it again."""
+
+
 class FineTuneJob(Object):
     """A FineTuneJob."""
 
-    metadata: Metadata
+    metadata: FineTuneJobMetadata
     spec: Spec
     status: Status = msgspec.field(default_factory=Status)
 
@@ -330,6 +345,12 @@ class FineTuneJob(Object):
             if prepare
             else f"{self.metadata.name}-{number}"
         )
+
+    @property
+    def kept_by(self) -> str:
+        """The GitOps tool that would apply the job again if it were deleted, or nothing."""
+        keys = self.metadata.labels.keys() | self.metadata.annotations.keys()
+        return next((tool for key, tool in GITOPS.items() if key in keys), "")
 
     @property
     def prepares_separately(self) -> bool:

@@ -53,6 +53,8 @@ JOB_DELETED = "JobDeleted"
 RESULT_LOST = "ResultLost"
 UNKNOWN_ERROR = "UnknownError"
 
+TIME_TO_LIVE_ENDED = "TimeToLiveEnded"
+
 # Reasons of a FineTuneJob's end or of its waiting.
 NAME_TAKEN = "NameTaken"
 WORKSPACE_NOT_SHARED = "WorkspaceNotShared"

@@ -149,12 +149,7 @@ def _conclude(outcome: retry.Outcome, draft: Draft, backoff_limit: int) -> None:
     """Record the attempt's end, and finish the job if it does."""
     assert draft.status.current_attempt is not None
     counts = draft.counts(prepare=draft.status.current_attempt.prepare)
-    draft.record(
-        reason=outcome.reason,
-        counted=outcome.counted,
-        failure=outcome.failure,
-        result=outcome.result,
-    )
+    draft.record(outcome)
     if outcome.reason == c.PREPARED:
         draft.prepared(outcome.dataset)
     elif outcome.result and outcome.reason == c.COMPLETE:
@@ -175,11 +170,15 @@ def _exceed_deadline(draft: Draft, seconds: int | None) -> None:
 
 def _clean_up(seen: Observed, draft: Draft, now: Time) -> Plan:
     """End whatever still runs, until it is gone; then wait for the time to live."""
-    actions: list[Action] = _deletions(_unended(seen, draft))
+    actions = _deletions(_unended(seen, draft))
     clock = deadlines.time_to_live(seen.job.spec, draft.status)
-    if clock.expired(now):
-        actions.append(DeleteSelf())
-    return Plan(draft.finish(), tuple(actions), clock.remaining(now))
+    if not clock.expired(now):
+        return Plan(draft.finish(), tuple(actions), clock.remaining(now))
+    if tool := seen.job.kept_by:  # which would apply it again, and it would train again
+        children = _deletions(seen.attempts)
+        note = f"The time to live is over; {tool} keeps the job, so only its Jobs are deleted."
+        return Plan(draft.finish(), tuple(children), note=note if children else "")
+    return Plan(draft.finish(), (*actions, DeleteSelf()))
 
 
 def _suspend(seen: Observed, draft: Draft) -> Plan:
@@ -231,7 +230,8 @@ def _start(seen: Observed, draft: Draft, now: Time, defaults: Defaults) -> Plan:
         return Plan(draft.finish(), (), deadlines.first(now, backoff, deadline))
     number = counts.attempts + 1
     draft.begin(number, prepare=prepare)
-    return Plan(draft.finish(), (*_outdated(seen.attempts), CreateAttempt(number, prepare)))
+    create = CreateAttempt(number, prepare, avoid=retry.avoided_nodes(draft.status))
+    return Plan(draft.finish(), (*_outdated(seen.attempts), create))
 
 
 def _unended(seen: Observed, draft: Draft) -> list[Attempt]:

@@ -16,6 +16,7 @@ from finetune_operator.api import (
     TrainerStatus,
 )
 from finetune_operator.policy.conditions import Conditions
+from finetune_operator.policy.retry import Outcome
 from finetune_operator.report import Progress, Result, Termination
 from finetune_operator.view import Attempt as LiveAttempt
 
@@ -101,10 +102,9 @@ class Draft:
         self.status.current_attempt = None
         self.status.failure = failure
 
-    def record(
-        self, *, reason: str, counted: bool, failure: Failure | None, result: Result | None
-    ) -> None:
+    def record(self, outcome: Outcome) -> None:
         """Write the live attempt's end down, so that it is never looked at again."""
+        reason, result = outcome.reason, outcome.result
         status, attempt = self.status, self.status.current_attempt
         assert attempt is not None
         for condition in (c.PODS_READY, c.RUNNING, c.METRICS_AVAILABLE):
@@ -118,15 +118,16 @@ class Draft:
             start_time=attempt.start_time,
             end_time=self._now,
             checkpoint_epoch=status.checkpoint.epoch if status.checkpoint else None,
+            node=outcome.node,
         )
         status.history = (*status.history, ended)[-HISTORY:]
         status.current_attempt = None
-        status.failure = failure
+        status.failure = outcome.failure
         status.eta = ""
         if reason not in (c.COMPLETE, c.PREPARED, c.SUSPENDED):
             counts = self.counts(prepare=attempt.prepare)
-            counts.failures += counted
-            counts.disruptions += not counted
+            counts.failures += outcome.counted
+            counts.disruptions += not outcome.counted
 
     def take_progress(self, progress: Progress | None) -> None:
         """Copy what the trainer reports; times alone are no news worth a write."""

@@ -27,6 +27,11 @@ def events_of(job: FineTuneJob, new: Status, now: datetime.datetime) -> list[dic
     return [_event(job, *each, now) for each in told]
 
 
+def note_of(job: FineTuneJob, text: str, now: datetime.datetime) -> dict[str, Any]:
+    """Return the Event of something that the status does not tell."""
+    return _event(job, NORMAL, c.TIME_TO_LIVE_ENDED, text, now)
+
+
 def _differs(new: Status, old: Status) -> bool:
     before = old.failure.reason if old.failure else ""
     return new.failure is not None and new.failure.reason != before

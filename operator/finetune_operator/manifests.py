@@ -72,7 +72,9 @@ def build_job(
                         "terminationGracePeriodSeconds": trainer.termination_grace_period_seconds,
                         "securityContext": _pod_security(trainer),
                         "nodeSelector": placement.node_selector(trainer, own_image=own_image),
-                        "affinity": placement.affinity(trainer, gpus=gpus, own_image=own_image),
+                        "affinity": placement.affinity(
+                            trainer, gpus=gpus, own_image=own_image, avoid=attempt.avoid
+                        ),
                         "tolerations": placement.tolerations(trainer),
                         "priorityClassName": trainer.priority_class_name,
                         "schedulerName": trainer.scheduler_name,

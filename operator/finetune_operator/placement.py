@@ -17,25 +17,31 @@ def node_selector(trainer: Trainer, *, own_image: bool) -> dict[str, str] | None
     return {**architecture, **trainer.node_selector} or None
 
 
-def affinity(trainer: Trainer, *, gpus: int, own_image: bool) -> Manifest | None:
-    """Return the user's terms, each of which also keeps the project's own GPU image off GPUs it
-    has no code for; a node without that label passes.
+def affinity(
+    trainer: Trainer, *, gpus: int, own_image: bool, avoid: tuple[str, ...] = ()
+) -> Manifest | None:
+    """Return the user's terms, each of which also keeps the pods off the nodes to avoid, and the
+    project's own GPU image off GPUs it has no code for; a node without that label passes.
     """
     required = trainer.node_affinity.required.node_selector_terms if trainer.node_affinity else ()
     terms: list[Manifest] = list(msgspec.to_builtins(required))
+    own = []
     if own_image and gpus:
-        expression = {
-            "key": "nvidia.com/gpu.compute.major",
-            "operator": "NotIn",
-            "values": UNSUPPORTED_COMPUTE_MAJORS,
-        }
+        own.append(_not_in("nvidia.com/gpu.compute.major", UNSUPPORTED_COMPUTE_MAJORS))
+    if avoid:
+        own.append(_not_in("kubernetes.io/hostname", list(avoid)))
+    if own:
         terms = terms or [{"matchExpressions": []}]
-        for term in terms:
-            term["matchExpressions"] = [*term["matchExpressions"], expression]
+    for term in terms:
+        term["matchExpressions"] = [*term["matchExpressions"], *own]
     if not terms:
         return None
     selector = {"nodeSelectorTerms": terms}
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": selector}}
+
+
+def _not_in(key: str, values: list[str]) -> Manifest:
+    return {"key": key, "operator": "NotIn", "values": values}
 
 
 def tolerations(trainer: Trainer) -> list[Manifest] | None:

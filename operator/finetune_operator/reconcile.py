@@ -24,7 +24,7 @@ from finetune_operator.client import (
 )
 from finetune_operator.decide import Defaults, decide
 from finetune_operator.draft import Draft
-from finetune_operator.events import events_of
+from finetune_operator.events import events_of, note_of
 from finetune_operator.gang import ensure_gang
 from finetune_operator.mergepatch import merge_patch
 from finetune_operator.metrics import Metrics
@@ -89,6 +89,8 @@ class Reconciler:
         status = _refused(job, plan.status, refusal, now) if refusal else plan.status
         await self._write(key, job, status, now)
         await self._delete_planned(job, plan)
+        if plan.note:
+            await self._tell(job, note_of(job, plan.note, now))
         retry = refusal.retry_after_seconds if refusal else None
         waits = [plan.requeue_after_seconds, look_again, retry]
         return min((wait for wait in waits if wait is not None), default=None)
@@ -213,10 +215,14 @@ class Reconciler:
         if status.phase != job.status.phase:
             log.info("%s/%s: %s", *key, status.phase)
         for event in events_of(job, status, now):
-            try:
-                await self.client.create(paths.events(key[0]), event, Event)
-            except ApiError as error:  # a lost event is no reason to do the pass again
-                log.warning("event of %s/%s: %s", *key, error)
+            await self._tell(job, event)
+
+    async def _tell(self, job: FineTuneJob, event: manifests.Manifest) -> None:
+        namespace, name = job.metadata.namespace, job.metadata.name
+        try:
+            await self.client.create(paths.events(namespace), event, Event)
+        except ApiError as error:  # a lost event is no reason to do the pass again
+            log.warning("event of %s/%s: %s", namespace, name, error)
 
 
 def _refused(job: FineTuneJob, planned: Status, refusal: Refusal, now: datetime.datetime) -> Status:

@@ -91,6 +91,8 @@ class CreateAttempt:
 
     number: int
     prepare: bool = False
+    avoid: tuple[str, ...] = ()
+    """Nodes that its pods are kept off."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +138,8 @@ class Plan:
     status: Status
     actions: tuple[Action, ...] = ()
     requeue_after_seconds: float | None = None
+    note: str = ""
+    """What an Event is to say that the status does not."""
 
     @property
     def starts_another(self) -> bool:

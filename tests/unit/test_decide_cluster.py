@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 from finetune_operator import constants as c
 from finetune_operator.api import FineTuneJob
 from finetune_operator.decide import Defaults, decide
@@ -11,6 +12,7 @@ from finetune_operator.view import (
     Attempt,
     CreateAttempt,
     DeleteAttempt,
+    DeleteSelf,
     ForceDeletePod,
     Observed,
     Plan,
@@ -81,6 +83,50 @@ class TestQueue:
         old = make_progress(worked="2026-01-01T10:00:00Z", read_at=later(0), sent_at=later(0))
         held = make_attempt(1, make_pod(), suspended=True)
         assert plan_of(make_job(LIVE), held, progress=old).status.history == ()
+
+
+class TestHardware:
+    def test_other_node_is_tried_once(self) -> None:
+        first = make_attempt(1, make_ended_pod(69), ended="Failed")
+        failed = plan_of(make_job(LIVE), first).status
+        assert [(r.reason, r.node) for r in failed.history] == [(c.UNSUPPORTED_HARDWARE, "node-a")]
+        second = plan_of(make_job(failed), first, at=10)
+        assert second.actions == (CreateAttempt(2, avoid=("node-a",)),)
+        again = make_attempt(2, make_ended_pod(69, node="node-b"), ended="Failed")
+        status = plan_of(make_job(second.status), first, again, at=60).status
+        assert status.phase == "Failed"
+        assert status.failure
+        assert status.failure.reason == c.UNSUPPORTED_HARDWARE
+
+
+class TestTimeToLive:
+    DONE = make_status(phase="Complete", attempts=1, completion_time=later(0))
+
+    @pytest.mark.parametrize(
+        ("kind", "key", "tool"),
+        [
+            ("annotations", "argocd.argoproj.io/tracking-id", "Argo CD"),
+            ("labels", "argocd.argoproj.io/instance", "Argo CD"),
+            ("labels", "kustomize.toolkit.fluxcd.io/name", "Flux"),
+            ("labels", "helm.toolkit.fluxcd.io/name", "Flux"),
+        ],
+    )
+    def test_job_that_a_gitops_tool_would_apply_again_loses_only_its_children(
+        self, kind: str, key: str, tool: str
+    ) -> None:
+        job = make_job(self.DONE, ttlSecondsAfterFinished=5)
+        metadata = msgspec.structs.replace(job.metadata, **{kind: {key: "x"}})
+        kept = msgspec.structs.replace(job, metadata=metadata)
+        done = make_attempt(1, ended="Complete")
+        plan = plan_of(kept, done, at=5)
+        assert plan.actions == (DeleteAttempt("photos-1", "attempt-1"),)
+        assert tool in plan.note
+        later_on = plan_of(kept, at=6)
+        assert (later_on.actions, later_on.note, later_on.requeue_after_seconds) == ((), "", None)
+
+    def test_other_job_is_deleted(self) -> None:
+        job = make_job(self.DONE, ttlSecondsAfterFinished=5)
+        assert plan_of(job, make_attempt(1, ended="Complete"), at=5).actions == (DeleteSelf(),)
 
 
 class TestLostNode:

@@ -30,13 +30,14 @@ class Outcome:
     result: Result | None = None
     dataset: DatasetStatus | None = None
     failure: Failure | None = None
+    node: str = ""
 
 
 BY_EXIT_CODE = {
     64: (c.INVALID_SPEC, False, "Correct the FineTuneJob and apply it under another name."),
     65: (c.INVALID_DATA, False, "Correct the data set and apply the FineTuneJob again."),
     66: (c.INPUT_NOT_FOUND, False, "Check the URIs of dataset and model."),
-    69: (c.UNSUPPORTED_HARDWARE, True, "Choose other GPUs with trainer.nodeSelector."),
+    69: (c.UNSUPPORTED_HARDWARE, True, "Choose other GPUs with trainer.nodeSelector."),  # once
     70: (c.INTERNAL_ERROR, True, "This is a bug in the trainer: please report it with the log."),
     73: (c.OUTPUT_NOT_WRITABLE, False, "Check that output.uri may be written by the pod's user."),
     74: (c.INPUT_OUTPUT_ERROR, True, "Check the free space of the volumes."),
@@ -116,6 +117,12 @@ def lost(status: Status, *, suspended: bool) -> Outcome:
     return _uncounted(c.JOB_DELETED, Failure(reason=c.JOB_DELETED, message=message), status)
 
 
+def avoided_nodes(status: Status) -> tuple[str, ...]:
+    """Return the nodes whose hardware an earlier attempt could not use."""
+    failed = (r for r in status.history if r.reason == c.UNSUPPORTED_HARDWARE)
+    return tuple(sorted({record.node for record in failed if record.node}))
+
+
 def backoff_seconds(failures: int, first: float) -> float:
     """Return the wait after this many counted failures: doubled each time, up to 36 times."""
     return min(first * 2.0 ** (failures - 1), first * MAX_BACKOFF_FACTOR) if failures else 0
@@ -173,8 +180,11 @@ def _classify(attempt: Attempt, status: Status) -> Outcome:
     )
     if reason == c.INTERRUPTED:
         return _uncounted(reason, failure, status, only_if_advanced=True)
+    if reason == c.UNSUPPORTED_HARDWARE:  # on another node it may go well; nowhere the third time
+        retried = not avoided_nodes(status)
     result = told.result if told else None
-    return Outcome(reason=reason, retried=retried, failure=failure, result=result)
+    node = pod.spec.node_name if pod else ""
+    return Outcome(reason=reason, retried=retried, failure=failure, result=result, node=node)
 
 
 def _row(code: int | None, terminated: Terminated | None, pod: Pod | None) -> tuple[str, bool, str]:

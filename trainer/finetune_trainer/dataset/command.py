@@ -120,14 +120,11 @@ def _print_table(lock: Lock, console: Console) -> None:
         console.print(f"... and {len(rejected) - SHOWN} more reasons: see {LOCK}")
 
 
-def _rows(lock: Lock) -> Iterator[tuple[str, int, int, int, int]]:
+def _rows(lock: Lock) -> Iterator[tuple[str | int, ...]]:
+    sides = ("train", "validation", "rejected")
     counts = Counter((file.label, file.split or file.fate) for file in lock.files)
     copies = Counter(file.label for file in lock.files if file.same_as)
     for label, name in enumerate(lock.classes):
-        sides = (counts[label, side] for side in ("train", "validation", "rejected"))
-        yield (name, *sides, copies[label])
-    sums = (
-        sum(count for (_, each), count in counts.items() if each == side)
-        for side in ("train", "validation", "rejected")
-    )
-    yield ("all", *sums, copies.total())
+        yield name, *(counts[label, side] for side in sides), copies[label]
+    totals = Counter(file.split or file.fate for file in lock.files)
+    yield "all", *(totals[side] for side in sides), copies.total()
