@@ -101,6 +101,7 @@ render: venv ## Generate the CRD, deploy/, the dashboard and the contract's sche
 .PHONY: bench
 bench: venv ## Every figure that the documentation quotes
 	$(PYTHON) -m bench.watch_memory
+	$(PYTHON) -m bench.pack
 
 COMPILE := uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header
 .PHONY: lock

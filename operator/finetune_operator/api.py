@@ -158,6 +158,12 @@ class DatasetStatus(Object):
     """Files left out; the trainer's log and dataset.lock.json name them."""
     digest: str = ""
     """Digest of the packed data set."""
+    duplicate_images: int = 0
+    """Copies of another photo; all copies are on one side of the split."""
+    near_duplicates: int = 0
+    """Pairs of photos that look alike."""
+    label_conflicts: int = 0
+    """Photos left out because the same picture is in two classes."""
 
 
 class ModelStatus(Object):

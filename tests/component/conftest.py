@@ -79,9 +79,11 @@ def bare_plane(bare_log: Path) -> Iterator[ControlPlane]:
         yield plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_operator(release: Release, operator_kubeconfig: Path) -> Iterator[OperatorProcess]:
-    """An operator that watches the whole cluster, and has been elected."""
+    """An operator that watches the whole cluster, and has been elected. It ends with its module:
+    other operators are to be alone with their namespaces.
+    """
     times = {"lease_duration_seconds": "120", "renew_deadline_seconds": "90"}
     with OperatorProcess(operator_kubeconfig, lease=release.setting("LEASE"), **times) as process:
         yield process

@@ -28,8 +28,8 @@ def apply(world: World, secret: dict[str, str], **spec: object) -> None:
     manifests: list[Object] = list(yaml.safe_load_all((SAMPLES / "s3.yaml").read_text()))
     manifests[0]["stringData"] = secret
     manifests[1]["spec"] |= spec
-    for manifest in manifests:
-        world.apply(manifest)
+    applied = world.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(manifests))
+    assert applied.returncode == 0, applied.stderr
 
 
 def test_the_sample_trains_on_photos_from_a_bucket(world: World, server: S3) -> None:

@@ -48,13 +48,16 @@ def _fit(run: Run, recipe: Recipe) -> None:
     packed = files.read_json(run.paths.job / PACKED, Packed)
     built = files.read_json(run.paths.job / BUILT, Built)
     with contextlib.ExitStack() as stack:
-        work = Work(run.reporter, stack.enter_context(Signals()), total=_units(recipe, packed))
+        signals = stack.enter_context(Signals())
+        work = Work(run.reporter, signals, total=_units(recipe, packed))
         task = _task(run, packed, built, recipe, work)
         fingerprint = _fingerprint(run, recipe, packed, built)
         checkpoints = Checkpoints(run.paths.job / "checkpoints", fingerprint, run.check_owner)
         start = checkpoints.newest() or Checkpoint()
         if run.gang.nodes > 1 and recipe.trains_trunk:
-            store = stack.enter_context(together.lead(run, fingerprint=fingerprint, start=start))
+            host = together.find_self(run, signals)
+            called = together.lead(run, host=host, fingerprint=fingerprint, start=start)
+            store = stack.enter_context(called)
             task = dataclasses.replace(task, kvstore=store)
         network, checkpoint = train(task, recipe, start=start, checkpoints=checkpoints, work=work)
     best = run.paths.job / "best"

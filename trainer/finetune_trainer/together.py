@@ -30,10 +30,31 @@ _POLL_SECONDS = 0.5
 _HELPERS = ("scheduler", "server")
 
 
+def find_self(run: Run, signals: Signals) -> str:
+    """Return the leader's address once its name is known: DNS learns of a pod some time after it
+    has started.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            return socket.gethostbyname(run.gang.coordinator)
+        except OSError as error:
+            waited = time.monotonic() - began
+            if waited > run.gang.join_seconds:
+                raise TrainerError(
+                    ExitCode.TemporaryFailure,
+                    f"this pod's own name, {run.gang.coordinator}, is still not known: {error}",
+                    "look after the cluster's DNS",
+                ) from error
+        if signals.stop:
+            raise TrainerError(ExitCode.Interrupted, "stopped on request before the gang had met")
+        run.reporter.progress(step=int(waited), note="waiting until DNS knows this pod")
+        time.sleep(_POLL_SECONDS)
+
+
 @contextlib.contextmanager
-def lead(run: Run, *, fingerprint: str, start: Checkpoint) -> Iterator[mx.kv.KVStore]:
+def lead(run: Run, *, host: str, fingerprint: str, start: Checkpoint) -> Iterator[mx.kv.KVStore]:
     """Call the gang together and give what shares its gradients, when all are there."""
-    host = socket.gethostbyname(run.gang.coordinator)
     meeting = Meeting(
         leader=run.job.pod_uid,
         host=host,
