@@ -3,9 +3,10 @@
 from finetune_operator import constants as c
 from finetune_operator import paths
 from finetune_operator.api import Failure, FineTuneJob
-from finetune_operator.client import AlreadyExists, Client, Forbidden, Invalid, NotFound
+from finetune_operator.client import Client, NotFound
 from finetune_operator.manifests import build_service
 from finetune_operator.objects import Claim, Service
+from finetune_operator.owned import ensure, judge_owner
 from finetune_operator.view import Refusal
 
 
@@ -18,16 +19,13 @@ async def ensure_gang(client: Client, job: FineTuneJob) -> Refusal | None:
         return None
     if refused := await _check_workspace(client, job):
         return refused
-    path = paths.services(job.metadata.namespace)
-    try:
-        await client.create(path, manifest, Service)
-    except AlreadyExists:
-        found = await client.get(f"{path}/{job.gang_service}", Service)
-        return _judge(found, job)
-    except (Forbidden, Invalid) as error:
-        hint = "The message says what refuses the gang's Service."
-        return Refusal(failure=Failure(reason=c.CREATE_REFUSED, message=str(error), hint=hint))
-    return None
+    return await ensure(
+        client,
+        paths.services(job.metadata.namespace),
+        manifest,
+        Service,
+        judge=lambda found: judge_owner("Service", found.metadata, job),
+    )
 
 
 async def _check_workspace(client: Client, job: FineTuneJob) -> Refusal | None:
@@ -43,20 +41,3 @@ async def _check_workspace(client: Client, job: FineTuneJob) -> Refusal | None:
     message = f"PersistentVolumeClaim {claim!r} is {', '.join(modes)}: one node can mount it."
     hint = "numNodes > 1 needs a workspace with ReadWriteMany: make one and apply the job with it."
     return Refusal(failure=Failure(reason=c.WORKSPACE_NOT_SHARED, message=message, hint=hint))
-
-
-def _judge(service: Service, job: FineTuneJob) -> Refusal | None:
-    metadata = service.metadata
-    if metadata.controller_uid == job.metadata.uid:
-        return None
-    owner = metadata.controller
-    if owner and (owner.kind, owner.name) == (c.KIND, job.metadata.name):
-        message = f"Service {metadata.name!r} of an earlier FineTuneJob is still being deleted."
-        return Refusal(
-            failure=Failure(reason=c.NAME_TAKEN, message=message),
-            retry_after_seconds=Refusal.WAIT_FOR_NAME_SECONDS,
-        )
-    message = f"There is a Service {metadata.name!r} that is not this FineTuneJob's."
-    hint = "Delete that Service, or apply the FineTuneJob under another name."
-    failure = Failure(reason=c.NAME_TAKEN, message=message, hint=hint)
-    return Refusal(failure=failure, retry_after_seconds=None)

@@ -10,16 +10,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from finetune_operator import constants as c
 from finetune_operator import freshness, manifests, paths
-from finetune_operator.api import Failure, FineTuneJob, Status
+from finetune_operator.api import FineTuneJob, Status
 from finetune_operator.cache import Cache, Key, summarize
 from finetune_operator.client import (
-    AlreadyExists,
     ApiError,
     Client,
-    Forbidden,
-    Invalid,
     NotFound,
 )
 from finetune_operator.decide import Defaults, decide
@@ -29,6 +25,7 @@ from finetune_operator.gang import ensure_gang
 from finetune_operator.mergepatch import merge_patch
 from finetune_operator.metrics import Metrics
 from finetune_operator.objects import Event, Job
+from finetune_operator.owned import ensure, judge_owner
 from finetune_operator.policy import deadlines
 from finetune_operator.settings import Settings
 from finetune_operator.view import (
@@ -160,7 +157,7 @@ class Reconciler:
     async def _create(
         self, job: FineTuneJob, status: Status, action: CreateAttempt
     ) -> Refusal | None:
-        """Create the attempt's Job. Its name is fixed: that it exists is as good as created."""
+        """Create the attempt's Job."""
         settings, preparation = self.settings, status.preparation
         image = preparation.image if action.prepare and preparation else status.image
         manifest = manifests.build_job(
@@ -173,32 +170,15 @@ class Reconciler:
             pull=settings.image_pull_policy,
         )
         path = paths.jobs(job.metadata.namespace)
-        try:
-            created = await self.client.create(path, manifest, Job)
-        except AlreadyExists:
-            return await self._adopt(job, f"{path}/{manifest['metadata']['name']}")
-        except (Forbidden, Invalid) as error:
-            hint = "The message says what refuses the Job: a quota, a policy, or a field of it."
-            failure = Failure(reason=c.CREATE_REFUSED, message=str(error), hint=hint)
-            return Refusal(failure=failure, retry_after_seconds=Refusal.RETRY_SECONDS)
-        self.cache.observe_attempt(created)
-        return None
+        return await ensure(
+            self.client, path, manifest, Job, judge=lambda found: self._judge(found, job)
+        )
 
-    async def _adopt(self, job: FineTuneJob, path: str) -> Refusal | None:
-        """Decide whose the Job with our name is: ours, one that is going away, or a stranger's."""
-        found = await self.client.get(path, Job)  # NotFound: gone meanwhile; the pass is repeated
-        if found.metadata.controller_uid == job.metadata.uid:
+    def _judge(self, found: Job, job: FineTuneJob) -> Refusal | None:
+        refusal = judge_owner("Job", found.metadata, job)
+        if refusal is None:
             self.cache.observe_attempt(found)
-            return None
-        owner, name = found.metadata.controller, found.metadata.name
-        if owner and (owner.kind, owner.name) == (c.KIND, job.metadata.name):
-            message = f"Job {name!r} of an earlier FineTuneJob is still being deleted."
-            failure = Failure(reason=c.NAME_TAKEN, message=message)
-            return Refusal(failure=failure, retry_after_seconds=Refusal.WAIT_FOR_NAME_SECONDS)
-        message = f"There is a Job {name!r} in the namespace that is not this FineTuneJob's."
-        hint = "Delete that Job, or apply the FineTuneJob under another name."
-        failure = Failure(reason=c.NAME_TAKEN, message=message, hint=hint)
-        return Refusal(failure=failure, retry_after_seconds=None)
+        return refusal
 
     async def _write(
         self, key: Key, job: FineTuneJob, status: Status, now: datetime.datetime

@@ -42,6 +42,8 @@ class Proxy:
         self.strike: Strike | None = None
         self.calls: list[Call] = []
         """All requests but watches."""
+        self.conflicts = 0
+        """Writes of a status that the API server refused: the object had changed."""
         self._last_call: float | None = None
 
     async def __aenter__(self) -> Self:
@@ -76,7 +78,7 @@ class Proxy:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         is_watch = request.query.get("watch", "") in ("1", "true")
-        call = Call(request.method, request.path, is_watch)
+        call = Call(request.method, request.path, is_watch, "limit" in request.query)
         trouble = self._trouble.of(call)
         if is_watch and not isinstance(trouble, Fault):
             return await self._watch(request, trouble)
@@ -115,6 +117,7 @@ class Proxy:
         with suppress(aiohttp.ClientError):
             async with self._ask(request) as answer:
                 body, status = await answer.read(), answer.status
+                self.conflicts += (request.method, status) == ("PATCH", 409)
                 content = {"Content-Type": answer.headers.get("Content-Type", "text/plain")}
                 return web.Response(body=body, status=status, headers=content)
         return None

@@ -16,6 +16,8 @@ class Call:
     method: str
     path: str
     is_watch: bool
+    is_page: bool = False
+    """Of a list that is read in pages, as an informer's is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,3 +114,24 @@ class Trouble:
         fault = self._plan(self._dice, call)
         self.faults += fault is not None
         return fault
+
+
+class Stale(Trouble):
+    """What an operator with an old cache goes through, for ever: it hears of no child but those
+    that its first lists had, and what it writes comes `late_seconds` later.
+    """
+
+    def __init__(self, *, late_seconds: float) -> None:
+        super().__init__()
+        self._late = Fault(delay_seconds=late_seconds)
+        self._listed: set[str] = set()
+
+    def of(self, call: Call) -> Fault | Fate | None:
+        """Return what happens to this request."""
+        if call.is_watch:
+            return Fate(0, "frozen")
+        if call.is_page and call.path.endswith(("/jobs", "/pods")):
+            if call.path in self._listed:
+                return Fault(forwarded=False, delay_seconds=3600)
+            self._listed.add(call.path)
+        return self._late if call.method != "GET" else None
