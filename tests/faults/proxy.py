@@ -92,6 +92,8 @@ class Proxy:
             self._last_call = time.monotonic()
         number = len(self.calls)
         await asyncio.sleep(fault.delay_seconds)
+        if fault.gate:
+            await fault.gate.wait()
         answer = await self._forward(request) if fault.forwarded else None
         self._maybe_strike(call, number, passed_on=False)
         if fault.status:

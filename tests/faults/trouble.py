@@ -1,5 +1,6 @@
 """What can go wrong between the operator and its API server, as seeded plans: data, no I/O."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ class Fault:
     forwarded: bool = True
     """Whether the API server gets it: then it is done, whatever is answered."""
     delay_seconds: float = 0
+    gate: asyncio.Event | None = None
+    """What it waits for after that."""
     status: int | None = None
     """Answered instead of the API server's."""
     retry_after: int | None = None
@@ -117,21 +120,28 @@ class Trouble:
 
 
 class Stale(Trouble):
-    """What an operator with an old cache goes through, for ever: it hears of no child but those
-    that its first lists had, and what it writes comes `late_seconds` later.
+    """What an operator with an old cache goes through: it hears of no child but those that its
+    first lists had, and what it writes arrives when the `gate` is opened.
     """
 
-    def __init__(self, *, late_seconds: float) -> None:
+    def __init__(self, gate: asyncio.Event) -> None:
         super().__init__()
-        self._late = Fault(delay_seconds=late_seconds)
+        self.gate = gate
         self._listed: set[str] = set()
+        self._watched: set[str] = set()
+
+    @property
+    def holds(self) -> bool:
+        """Whether its cache is as it will stay: what is watched has been listed."""
+        return self._watched >= {"jobs", "pods", "finetunejobs"}
 
     def of(self, call: Call) -> Fault | Fate | None:
         """Return what happens to this request."""
         if call.is_watch:
+            self._watched.add(call.path.rpartition("/")[2])
             return Fate(0, "frozen")
         if call.is_page and call.path.endswith(("/jobs", "/pods")):
             if call.path in self._listed:
-                return Fault(forwarded=False, delay_seconds=3600)
+                return Fault(forwarded=False, gate=asyncio.Event())  # never opened
             self._listed.add(call.path)
-        return self._late if call.method != "GET" else None
+        return Fault(gate=self.gate) if call.method != "GET" else None

@@ -316,3 +316,50 @@ async def test_image_of_ours_keeps_its_placement_after_an_operator_upgrade(
     pod: dict[str, Any] = cluster.jobs["photos-2"]["spec"]["template"]["spec"]
     assert pod["containers"][0]["image"] == "trainer:gpu-of-last-year"
     assert "nodeAffinity" in pod["affinity"]
+
+
+async def test_pod_on_a_lost_node_is_forced_after_its_job_was_deleted(
+    cluster: Cluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    pod = make_pod(deleting=0)
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.cache.observe_pod(pod)
+    cluster.pods = [msgspec.to_builtins(pod)]
+    cluster.now = 60
+    await reconcile(KEY)
+    assert [ended["reason"] for ended in cluster.status["history"]] == [c.DISRUPTED]
+    deletions = [call for call in cluster.calls() if call.startswith("DELETE")]
+    assert deletions == ["DELETE photos-1", "DELETE pod-1"]
+    assert cluster.server.bodies[-1]["gracePeriodSeconds"] == 0
+
+
+async def test_end_of_the_time_to_live_of_a_job_that_is_kept_is_told_once(
+    cluster: Cluster, reconcile: Reconciler
+) -> None:
+    done = make_status(phase="Complete", attempts=1, completion_time=later(0))
+    job = make_job(done, ttlSecondsAfterFinished=5)
+    labels = {"kustomize.toolkit.fluxcd.io/name": "team"}
+    metadata = msgspec.structs.replace(job.metadata, labels=labels)
+    cluster.put(msgspec.structs.replace(job, metadata=metadata))
+    ended = make_attempt(1, ended="Complete").job
+    cluster.cache.observe_attempt(ended)
+    cluster.now = 5
+    await reconcile(KEY)
+    assert cluster.calls()[-2:] == ["DELETE photos-1", "POST events"]
+    assert "Flux" in cluster.server.bodies[-1]["note"]
+    cluster.cache.observe_attempt(ended, gone=True)
+    await reconcile(KEY)
+    assert cluster.calls().count("POST events") == 1
+
+
+async def test_data_set_is_prepared_with_the_image_for_pods_without_gpus(
+    cluster: Cluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(workspace={"claimName": "work"}))
+    await reconcile(KEY)
+    (job,) = cluster.jobs.values()
+    assert job["metadata"]["name"] == "photos-prepare-1"
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "trainer:cpu"
+    assert cluster.status["image"] == "trainer:gpu"
