@@ -107,6 +107,16 @@ def start_node(name: str) -> None:
     _wait_for_node(each, connect())
 
 
+def drop_node(name: str) -> None:
+    """End a node and forget it: the next `up` starts a cluster without it."""
+    each = _node(name)
+    node.kill(each)
+    leftovers.unmount_all(each.directory)
+    leftovers.remove_shim_sockets(each)
+    shutil.rmtree(each.directory)
+    connect().request("DELETE", f"{_NODE_PATH}/{name}")
+
+
 def _node(name: str) -> Node:
     names = {each.name: each for each in running_nodes()}
     if name not in names:

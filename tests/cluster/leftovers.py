@@ -30,7 +30,7 @@ def unmount_all(directory: Path) -> None:
 def remove_strays(nodes: tuple[Node, ...]) -> None:
     """Remove files of dead nodes outside STATE, and folders that are empty then."""
     for node in nodes:
-        _remove_shim_sockets(node)
+        remove_shim_sockets(node)
     _remove_cni_results()
     for link in LOG_LINKS.glob("*.log"):
         if link.readlink().is_relative_to(STATE):
@@ -49,7 +49,8 @@ def _mounts_below(directory: Path) -> list[str]:
     return [point for point in points if point.startswith(f"{directory}/")]
 
 
-def _remove_shim_sockets(node: Node) -> None:
+def remove_shim_sockets(node: Node) -> None:
+    """Remove the sockets of a dead node's shims."""
     for address in (node.directory / "run").glob("io.containerd.runtime.v2.task/k8s.io/*/address"):
         Path(address.read_text().removeprefix("unix://")).unlink(missing_ok=True)
 

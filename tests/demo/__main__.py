@@ -45,13 +45,14 @@ def main() -> None:
     explain(status)
 
 
-def install_operator(cluster: Cluster) -> None:
-    """Install or upgrade the chart, and wait until the operator is ready."""
+def install_operator(cluster: Cluster, *values: str) -> None:
+    """Install or upgrade the chart, with more values, and wait until the operator is ready."""
     command = ["helm", "upgrade", "--install", RELEASE, str(ROOT / "charts/finetune-operator")]
     command += ["--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "3m"]
     for value, image in (("image", cluster.operator), ("trainer.image", cluster.trainer)):
         repository, _, tag = image.rpartition(":")
         command += ["--set-string", f"{value}.repository={repository},{value}.tag={tag}"]
+    command += [f"--set={value}" for value in values]
     try:
         cluster.run(*command)
     except SystemExit:

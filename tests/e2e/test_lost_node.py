@@ -1,83 +1,116 @@
-"""A node that is lost in the middle of a run, with its kubelet alone or with all that ran on it."""
+"""A node that is gone, and one that only seems to be: its pod is given up, the next attempt goes on
+on another node, and what the old pod still writes does not reach it.
+"""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.cluster import cluster as nodes
+from tests.cluster import cluster as node
 from tests.cluster import images, processes
-from tests.cluster.cgroups import end_containers
-from tests.cluster.layout import NODES, Node
+from tests.cluster.layout import NODES
+from tests.demo.__main__ import install_operator
 from tests.demo.clusters import Cluster
-from tests.e2e.test_lifecycle import small, until_epoch
+from tests.demo.clusters import node as start_node
+from tests.e2e.conftest import GPUS, directory_of
+from tests.e2e.test_faults import TOLD_SECONDS, ends_when_deleted, long_run
 from tests.images.build import build
-from tests.world import World
+from tests.world import Object, World
 
-FIRST, SECOND = NODES[:2]
-SOON = [
-    {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute"}
-    | {"tolerationSeconds": 2}
-    for taint in ("unreachable", "not-ready")
-]
+pytestmark = [pytest.mark.slow]
+FIRST, LOST = (each.name for each in NODES)
+NODE_LOST_SECONDS = 10
+GRACE_SECONDS = 5
 
 
-@pytest.fixture
-def second_node(world: World, cluster: Cluster) -> Iterator[Node]:
-    """A second node, the only one that takes new pods."""
-    nodes.up(node_count=2)
-    images.load(SECOND, build("trainer").archive)
-    _cordon(world, FIRST, wish=True)
-    yield SECOND
-    _cordon(world, FIRST, wish=False)
-    processes.end(SECOND.name)
-    end_containers(SECOND.cgroup)
-    nodes.start_node(SECOND.name)
-    _cordon(world, SECOND, wish=True)  # the other tests know of one node
+@pytest.fixture(scope="module", autouse=True)
+def _second_node(cluster: Cluster) -> Iterator[None]:
+    """A second node with the trainer's image, and an operator that waits less for it."""
+    node.up(node_count=2, gpus=GPUS)
+    images.load(NODES[1], build("trainer").archive)
+    install_operator(cluster, f"settings.nodeLostSeconds={NODE_LOST_SECONDS}")
+    yield
+    node.drop_node(LOST)
+    install_operator(start_node())
+    node.set_gpus(GPUS)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("all_of_it", [True, False], ids=["power cut", "kubelet only"])
-def test_run_on_a_lost_node_goes_on_elsewhere_and_the_lost_pod_writes_nothing(
-    world: World, second_node: Node, all_of_it: bool
-) -> None:
-    trainer = {"tolerations": SOON, "terminationGracePeriodSeconds": 5, "resources": {}}
-    job = small(trainer=trainer, training={"recipe": "tutorial", "epochs": 200})
+def test_attempt_on_a_lost_node_goes_on_elsewhere(world: World) -> None:
+    pod = _train_on_the_node_to_lose(world, "unlucky")
+    node.stop_node(LOST)
+    status = _wait_until_given_up(world, pod, "unlucky")
+    assert repr(LOST) in status["failure"]["message"]
+    assert "look after the node" in status["failure"]["hint"]
+    assert (status["disruptions"], status.get("failures", 0)) == (1, 0)
+    second = world.wait_for_pod(2, "unlucky", seconds=TOLD_SECONDS)
+    assert second["spec"]["nodeName"] == FIRST
+    world.wait("resumed", lambda: "resumed at epoch" in _log(world, second), seconds=90)
+    ends_when_deleted(world, "unlucky")
+    node.start_node(LOST)
+    node.set_gpus(GPUS)
+
+
+def test_pod_of_a_node_that_seems_lost_is_kept_out_of_the_run(world: World) -> None:
+    first = _train_on_the_node_to_lose(world, "ghost")
+    processes.end(f"{LOST}/kubelet")  # its containers go on
+    _wait_until_given_up(world, first, "ghost")
+    second = world.wait_for_pod(2, "ghost", seconds=TOLD_SECONDS)
+    world.wait("resumed", lambda: "resumed at epoch" in _log(world, second), seconds=90)
+    taken_over = f"Pod {second['metadata']['uid']} has taken over this run"
+    world.wait("its last word", lambda: taken_over in _log_on_disk(first), seconds=90)
+    run = directory_of(world, "workspace") / "jobs" / world.job("ghost")["metadata"]["uid"]
+    assert (run / "owner").read_text() == second["metadata"]["uid"]
+    saved = world.status("ghost")["checkpoint"]["epoch"]
+    world.wait("the next", lambda: world.status("ghost")["checkpoint"]["epoch"] > saved, seconds=60)
+    assert len(world.status("ghost")["history"]) == 1
+    node.start_node(LOST)
+    node.set_gpus(GPUS)
+    ends_when_deleted(world, "ghost")
+
+
+def _train_on_the_node_to_lose(world: World, name: str) -> Object:
+    """Start a job there; return its pod when it has saved something."""
+    job = long_run(name)
+    job["spec"]["trainer"] = {
+        **job["spec"]["trainer"],
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+    }
+    _close(world, FIRST, close=True)
     world.apply(job)
-    until_epoch(world, 2)
-    _cordon(world, FIRST, wish=False)
-    if all_of_it:
-        nodes.stop_node(second_node.name)
-    else:
-        processes.end(f"{second_node.name}/kubelet")
-    pod = world.wait_for_pod(2, "tutorial", seconds=240)
-    assert pod["spec"]["nodeName"] == FIRST.name
-    status = world.status("tutorial")
-    assert [record["reason"] for record in status["history"]] == ["Disrupted"]
-    assert (status.get("failures", 0), status["disruptions"]) == (0, 1)
-    reached = status["checkpoint"]["epoch"]
-    until_epoch(world, reached + 2)
-    if not all_of_it:
-        _wait_for_the_fence(world)
-    log = world.kubectl("logs", pod["metadata"]["name"]).stdout
-    assert "resumed at epoch" in log
+    pod = world.wait_for_pod(1, name, seconds=60)
+    _close(world, FIRST, close=False)
+    assert pod["spec"]["nodeName"] == LOST
+    world.wait(
+        "a checkpoint", lambda: world.status(name).get("checkpoint", {}).get("epoch"), seconds=200
+    )
+    return pod
 
 
-def _wait_for_the_fence(world: World) -> None:
-    """The lost trainer ends by itself when it finds that the run is another's."""
+def _wait_until_given_up(world: World, pod: Object, name: str) -> Object:
+    """Return the status when it tells of it: 30 seconds after the cluster has given the pod up."""
+    path = f"/api/v1/namespaces/{world.namespace}/pods/{pod['metadata']['name']}"
+    world.wait(
+        "the taint manager",
+        lambda: "deletionTimestamp" in world.api.get(path)["metadata"],
+        seconds=60,
+    )
+    waits = GRACE_SECONDS + NODE_LOST_SECONDS
+    world.wait("the end", lambda: world.status(name).get("history"), seconds=waits + TOLD_SECONDS)
+    status = world.status(name)
+    assert [ended["reason"] for ended in status["history"]] == ["Disrupted"]
+    return status
 
-    def is_alone() -> bool:
-        return not any(map(_is_trainer, processes.find(SECOND.name)))
 
-    world.wait("the lost trainer to end", is_alone, seconds=60)
-
-
-def _is_trainer(pid: int) -> bool:
-    try:
-        return b"finetune_trainer" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
+def _close(world: World, name: str, *, close: bool) -> None:
+    world.api.merge(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": close or None}})
 
 
-def _cordon(world: World, node: Node, *, wish: bool) -> None:
-    world.api.merge(f"/api/v1/nodes/{node.name}", {"spec": {"unschedulable": wish}})
+def _log(world: World, pod: Object) -> str:
+    return world.kubectl("logs", pod["metadata"]["name"]).stdout
+
+
+def _log_on_disk(pod: Object) -> str:
+    """Read what a container wrote whose kubelet is gone."""
+    directory = NODES[1].directory / "pod-logs"
+    logs = directory.glob(f"*_{pod['metadata']['uid']}/*/*.log")
+    return "".join(log.read_text(errors="replace") for log in logs)
