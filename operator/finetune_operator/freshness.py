@@ -29,16 +29,18 @@ async def is_behind(
     now: datetime.datetime,
     node_lost_seconds: float,
 ) -> bool:
-    """Whether the attempt would be taken for lost, for ended in some way, or for one that does not
-    start, though the API server knows better.
+    """Whether the attempt would be taken for lost, for ended in some way, for one that does not
+    start, or for none at all when the job is suspended, though the API server knows better.
     """
     status, namespace = job.status, job.metadata.namespace
     current = status.current_attempt
     name = current.job_name if current else _next_name(job)  # which decide will adopt
     attempts = cache.attempts_of(job.metadata.uid)
     live = next((attempt for attempt in attempts if attempt.name == name), None)
+    if live is None and current:
+        return await _exists(client, job, name)
     if live is None:
-        return current is not None and await _exists(client, job, current.job_name)
+        return job.spec.suspend and await _has_unseen(client, job, {a.name for a in attempts})
     lost = any(deadlines.node_lost(pod, node_lost_seconds).expired(now) for pod in live.pods)
     if live.finished or lost or deadlines.startup(job.spec, live).expired(now):
         selector = f"batch.kubernetes.io/controller-uid={live.job.metadata.uid}"
@@ -50,6 +52,14 @@ async def is_running(client: Client, job: FineTuneJob) -> bool:
     """Whether any pod of the job may run, of whatever attempt."""
     selector = f"{c.LABEL_JOB_UID}={job.metadata.uid}"
     return any(not pod.ended for pod in await _list(client, job.metadata.namespace, selector))
+
+
+async def _has_unseen(client: Client, job: FineTuneJob, seen: set[str]) -> bool:
+    """Whether there is an attempt whose creation was not answered."""
+    names = {_next_name(job)}
+    if job.status.start_time is None:  # whether it prepares apart is not written down yet
+        names.add(job.job_name(1, prepare=True))
+    return any([await _exists(client, job, name) for name in sorted(names - seen)])
 
 
 def _next_name(job: FineTuneJob) -> str:

@@ -2,16 +2,14 @@
 
 from typing import Any
 
-import msgspec
-
 from finetune_operator import constants as c
 from finetune_operator import placement, volumes
 from finetune_operator.api import FineTuneJob
+from finetune_operator.container import build_container, without_none
 from finetune_operator.pods import Trainer
 from finetune_operator.view import CreateAttempt
 
 Manifest = dict[str, Any]
-POD_UID = "$(POD_UID)"  # the kubelet expands it from the variable before
 
 
 def build_job(
@@ -64,7 +62,7 @@ def build_job(
                     # A sidecar that never ends would keep the Job from ending.
                     "annotations": {**trainer.pod_annotations, "sidecar.istio.io/inject": "false"},
                 },
-                "spec": _without_none(
+                "spec": without_none(
                     {
                         "restartPolicy": "Never",
                         "automountServiceAccountToken": False,
@@ -85,7 +83,7 @@ def build_job(
                         ]
                         or None,
                         "subdomain": gang,
-                        "containers": [_container(job, attempt, image=image, pull=pull)],
+                        "containers": [build_container(job, attempt, image=image, pull=pull)],
                         "volumes": volumes.pod_volumes(job),
                     }
                 ),
@@ -140,7 +138,7 @@ def build_claim(job: FineTuneJob) -> Manifest | None:
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": metadata,
-        "spec": _without_none(
+        "spec": without_none(
             {
                 "accessModes": list(workspace.access_modes or ("ReadWriteOnce",)),
                 "resources": {"requests": {"storage": workspace.size}},
@@ -181,94 +179,9 @@ def _indexed(pods: int) -> Manifest:
     }
 
 
-def _container(job: FineTuneJob, attempt: CreateAttempt, *, image: str, pull: str) -> Manifest:
-    trainer = job.spec.trainer
-    gpus = 0 if attempt.prepare else trainer.gpus_per_node
-    return _without_none(
-        {
-            "name": c.CONTAINER,
-            "image": image,
-            "imagePullPolicy": trainer.image_pull_policy or pull,
-            "env": [
-                {
-                    "name": "POD_UID",
-                    "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}},
-                },
-                {"name": "FINETUNE_JOB", "value": encode_job(job, number=attempt.number)},
-                {"name": "FINETUNE_GPUS", "value": str(gpus)},
-                *_role(job, attempt),
-                {"name": "FINETUNE_STALL_SECONDS", "value": str(job.spec.stall_deadline_seconds)},
-                *msgspec.to_builtins(trainer.env),
-            ],
-            "envFrom": [
-                {"prefix": prefix, "secretRef": {"name": name}} for prefix, name in _secrets(job)
-            ]
-            or None,
-            "ports": [{"name": "http", "containerPort": c.TRAINER_PORT}],
-            "resources": _resources(trainer, gpus=gpus),
-            "securityContext": {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            },
-            "terminationMessagePolicy": "FallbackToLogsOnError",
-            "volumeMounts": volumes.mounts(job),
-        }
-    )
-
-
-def _role(job: FineTuneJob, attempt: CreateAttempt) -> list[Manifest]:
-    if attempt.prepare:
-        return [{"name": "FINETUNE_ROLE", "value": c.ROLE_PREPARE}]
-    if job.gang_service is None:
-        return []
-    leader = f"{job.job_name(attempt.number)}-0.{job.gang_service}"
-    return [
-        {"name": "FINETUNE_NODES", "value": str(job.spec.trainer.num_nodes)},
-        {"name": "FINETUNE_COORDINATOR", "value": leader},
-    ]
-
-
-def encode_job(job: FineTuneJob, *, number: int) -> str:
-    """Encode what the trainer is to do, as the contract has it; `$` is doubled for the kubelet."""
-    spec = job.spec
-    body = {
-        "name": job.metadata.name,
-        "namespace": job.metadata.namespace,
-        "uid": job.metadata.uid,
-        "attempt": number,
-        "podUid": "",
-        "model": spec.model,
-        "dataset": spec.dataset,
-        "training": spec.training,
-        "output": spec.output,
-    }
-    text = msgspec.json.encode(_without_none(body)).decode().replace("$", "$$")
-    return text.replace('"podUid":""', f'"podUid":"{POD_UID}"', 1)
-
-
-def _secrets(job: FineTuneJob) -> list[tuple[str, str]]:
-    uses = {
-        "DATASET_": job.spec.dataset.get("source"),
-        "VALIDATION_": job.spec.dataset.get("validationSource"),
-    }
-    return [
-        (prefix, source["secretRef"]["name"])
-        for prefix, source in uses.items()
-        if source and source.get("secretRef")
-    ]
-
-
-def _resources(trainer: Trainer, *, gpus: int) -> Manifest:
-    limits, requests = dict(trainer.resources.limits), dict(trainer.resources.requests)
-    if gpus:
-        limits[trainer.gpu_resource_name] = gpus
-    return _without_none({"limits": limits or None, "requests": requests or None})
-
-
 def _pod_security(trainer: Trainer) -> Manifest:
     identity = trainer.security_context
-    return _without_none(
+    return without_none(
         {
             "runAsNonRoot": True,
             "runAsUser": identity.run_as_user,
@@ -279,7 +192,3 @@ def _pod_security(trainer: Trainer) -> Manifest:
             "seccompProfile": {"type": "RuntimeDefault"},
         }
     )
-
-
-def _without_none(body: Manifest) -> Manifest:
-    return {key: value for key, value in body.items() if value is not None}

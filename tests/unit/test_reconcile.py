@@ -207,6 +207,20 @@ class TestLateWatches:
         assert await reconcile(KEY) == 1
         assert cluster.calls() == ["GET photos", "GET photos-1"]
 
+    @pytest.mark.parametrize("name", ["photos-1", "photos-prepare-1"])
+    async def test_suspended_job_is_not_said_to_be_while_a_creation_that_was_not_answered_runs(
+        self, cluster: Cluster, reconcile: Reconciler, name: str
+    ) -> None:
+        cluster.put(make_job(suspend=True))
+        owner = {"kind": c.KIND, "uid": UID, "controller": True}
+        metadata = {"name": name, "uid": "attempt-1", "ownerReferences": [owner]}
+        cluster.jobs[name] = {"metadata": metadata}
+        assert await reconcile(KEY) == 1
+        assert not cluster.status
+        cluster.jobs.clear()
+        await reconcile(KEY)
+        assert condition(cluster.status, "Suspended")["status"] == "True"
+
     @pytest.mark.parametrize("uid", ["", "another"], ids=["nothing", "a stranger"])
     async def test_attempt_whose_name_now_has(
         self, cluster: Cluster, reconcile: Reconciler, uid: str

@@ -1,0 +1,105 @@
+"""The trainer's container: what it is told, given and allowed."""
+
+from typing import Any
+
+import msgspec
+
+from finetune_operator import constants as c
+from finetune_operator import volumes
+from finetune_operator.api import FineTuneJob
+from finetune_operator.pods import Trainer
+from finetune_operator.view import CreateAttempt
+
+Manifest = dict[str, Any]
+POD_UID = "$(POD_UID)"  # the kubelet expands it from the variable before
+
+
+def build_container(job: FineTuneJob, attempt: CreateAttempt, *, image: str, pull: str) -> Manifest:
+    """Build the one container of an attempt's pods."""
+    trainer = job.spec.trainer
+    gpus = 0 if attempt.prepare else trainer.gpus_per_node
+    return without_none(
+        {
+            "name": c.CONTAINER,
+            "image": image,
+            "imagePullPolicy": trainer.image_pull_policy or pull,
+            "env": [
+                {
+                    "name": "POD_UID",
+                    "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}},
+                },
+                {"name": "FINETUNE_JOB", "value": encode_job(job, number=attempt.number)},
+                {"name": "FINETUNE_GPUS", "value": str(gpus)},
+                *_role(job, attempt),
+                {"name": "FINETUNE_STALL_SECONDS", "value": str(job.spec.stall_deadline_seconds)},
+                *msgspec.to_builtins(trainer.env),
+            ],
+            "envFrom": [
+                {"prefix": prefix, "secretRef": {"name": name}} for prefix, name in _secrets(job)
+            ]
+            or None,
+            "ports": [{"name": "http", "containerPort": c.TRAINER_PORT}],
+            "resources": _resources(trainer, gpus=gpus),
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "volumeMounts": volumes.mounts(job),
+        }
+    )
+
+
+def _role(job: FineTuneJob, attempt: CreateAttempt) -> list[Manifest]:
+    if attempt.prepare:
+        return [{"name": "FINETUNE_ROLE", "value": c.ROLE_PREPARE}]
+    if job.gang_service is None:
+        return []
+    leader = f"{job.job_name(attempt.number)}-0.{job.gang_service}"
+    return [
+        {"name": "FINETUNE_NODES", "value": str(job.spec.trainer.num_nodes)},
+        {"name": "FINETUNE_COORDINATOR", "value": leader},
+    ]
+
+
+def encode_job(job: FineTuneJob, *, number: int) -> str:
+    """Encode what the trainer is to do, as the contract has it; `$` is doubled for the kubelet."""
+    spec = job.spec
+    body = {
+        "name": job.metadata.name,
+        "namespace": job.metadata.namespace,
+        "uid": job.metadata.uid,
+        "attempt": number,
+        "podUid": "",
+        "model": spec.model,
+        "dataset": spec.dataset,
+        "training": spec.training,
+        "output": spec.output,
+    }
+    text = msgspec.json.encode(without_none(body)).decode().replace("$", "$$")
+    return text.replace('"podUid":""', f'"podUid":"{POD_UID}"', 1)
+
+
+def _secrets(job: FineTuneJob) -> list[tuple[str, str]]:
+    uses = {
+        "DATASET_": job.spec.dataset.get("source"),
+        "VALIDATION_": job.spec.dataset.get("validationSource"),
+    }
+    return [
+        (prefix, source["secretRef"]["name"])
+        for prefix, source in uses.items()
+        if source and source.get("secretRef")
+    ]
+
+
+def _resources(trainer: Trainer, *, gpus: int) -> Manifest:
+    limits, requests = dict(trainer.resources.limits), dict(trainer.resources.requests)
+    if gpus:
+        limits[trainer.gpu_resource_name] = gpus
+    return without_none({"limits": limits or None, "requests": requests or None})
+
+
+def without_none(body: Manifest) -> Manifest:
+    """Return the fields that are set."""
+    return {key: value for key, value in body.items() if value is not None}
