@@ -41,14 +41,14 @@ test: lint types ## What CI runs: lint, types, and every test but the slow ones
 test-full: lint types ## make test and the whole matrices
 	@$(BOTH)
 
-# Two halves at a time: the operator's tests mostly wait for a cluster, the trainer's compute.
-BOTH = $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-operator test-trainer
+# Two halves at a time: what needs the node mostly waits for it.
+BOTH = $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-parts test-node
 PYTEST := $(PYTHON) -m pytest
-.PHONY: test-operator test-trainer
-test-operator:
-	$(PYTEST) $(SELECT) tests/unit tests/component tests/chart tests/images
-test-trainer:
-	$(PYTEST) $(SELECT) tests/trainer tests/cluster tests/e2e
+.PHONY: test-parts test-node
+test-parts:
+	$(PYTEST) $(SELECT) tests/unit tests/component tests/chart tests/images tests/trainer
+test-node:
+	$(PYTEST) $(SELECT) tests/cluster tests/e2e
 
 .PHONY: fmt
 fmt: venv ## Format the code
