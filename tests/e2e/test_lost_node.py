@@ -25,10 +25,10 @@ GRACE_SECONDS = 5
 
 @pytest.fixture(scope="module", autouse=True)
 def _second_node(cluster: Cluster) -> Iterator[None]:
-    """A second node with the trainer's image, and an operator that waits less for it."""
+    """A second node with the trainer's image, and an operator on the first that waits less."""
+    install_operator(cluster, f"settings.nodeLostSeconds={NODE_LOST_SECONDS}")
     node.up(node_count=2, gpus=GPUS)
     images.load(NODES[1], build("trainer").archive)
-    install_operator(cluster, f"settings.nodeLostSeconds={NODE_LOST_SECONDS}")
     yield
     node.drop_node(LOST)
     install_operator(start_node())
