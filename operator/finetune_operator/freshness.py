@@ -30,7 +30,8 @@ async def is_behind(
     node_lost_seconds: float,
 ) -> bool:
     """Whether the attempt would be taken for lost, for ended in some way, for one that does not
-    start, or for none at all when the job is suspended, though the API server knows better.
+    start, for none at all when the job is suspended, or for spared when it is resumed, though the
+    API server knows better.
     """
     status, namespace = job.status, job.metadata.namespace
     current = status.current_attempt
@@ -38,9 +39,12 @@ async def is_behind(
     attempts = cache.attempts_of(job.metadata.uid)
     live = next((attempt for attempt in attempts if attempt.name == name), None)
     if live is None and current:
-        return await _exists(client, job, name)
+        return bool(await _read(client, job, name))
     if live is None:
         return job.spec.suspend and await _has_unseen(client, job, {a.name for a in attempts})
+    if _is_resumed(job) and not live.job.metadata.deletion_timestamp:
+        found = await _read(client, job, name)
+        return found is None or found.metadata.deletion_timestamp is not None
     lost = any(deadlines.node_lost(pod, node_lost_seconds).expired(now) for pod in live.pods)
     if live.finished or lost or deadlines.startup(job.spec, live).expired(now):
         selector = f"batch.kubernetes.io/controller-uid={live.job.metadata.uid}"
@@ -59,7 +63,7 @@ async def _has_unseen(client: Client, job: FineTuneJob, seen: set[str]) -> bool:
     names = {_next_name(job)}
     if job.status.start_time is None:  # whether it prepares apart is not written down yet
         names.add(job.job_name(1, prepare=True))
-    return any([await _exists(client, job, name) for name in sorted(names - seen)])
+    return any([await _read(client, job, name) for name in sorted(names - seen)])
 
 
 def _next_name(job: FineTuneJob) -> str:
@@ -69,12 +73,19 @@ def _next_name(job: FineTuneJob) -> str:
     return job.job_name(job.status.attempts + 1)
 
 
-async def _exists(client: Client, job: FineTuneJob, name: str) -> bool:
+def _is_resumed(job: FineTuneJob) -> bool:
+    """Whether an attempt that was deleted for a suspension may still be there."""
+    suspended = job.status.condition(c.SUSPENDED)
+    return not job.spec.suspend and suspended is not None and suspended.reason == "Suspending"
+
+
+async def _read(client: Client, job: FineTuneJob, name: str) -> Job | None:
+    """Return the Job of this name if it is the FineTuneJob's."""
     try:
         found = await client.get(f"{paths.jobs(job.metadata.namespace)}/{name}", Job)
     except NotFound:
-        return False
-    return found.metadata.controller_uid == job.metadata.uid
+        return None
+    return found if found.metadata.controller_uid == job.metadata.uid else None
 
 
 async def _list(client: Client, namespace: str, selector: str) -> list[Pod]:

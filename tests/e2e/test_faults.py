@@ -84,7 +84,7 @@ def evicted_pod_is_replaced_and_costs_no_failure(world: World) -> None:
     assert [ended["reason"] for ended in status["history"]] == ["Disrupted"]
     assert (status["disruptions"], status.get("failures", 0)) == (1, 0)
     # The next attempt's status has taken the place of this one's failure.
-    (event,) = (e for e in world.items("events") if _is_about(e, "evicted", "Disrupted"))
+    event = world.wait("its Event", lambda: _event_about(world, "evicted", "Disrupted"))
     assert "Attempt 1 ended" in event["message"]
     assert "evict" in event["message"].lower()
     ends_when_deleted(world, "evicted")
@@ -234,8 +234,11 @@ def _until_epoch(world: World, name: str, epoch: int) -> None:
     )
 
 
-def _is_about(event: Object, job: str, reason: str) -> bool:
-    return bool((event["involvedObject"]["name"], event["reason"]) == (job, reason))
+def _event_about(world: World, job: str, reason: str) -> Object | None:
+    for event in world.items("events"):
+        if (event["involvedObject"]["name"], event["reason"]) == (job, reason):
+            return event
+    return None
 
 
 def _if_condition(world: World, name: str, type: str) -> Object | None:
@@ -258,13 +261,14 @@ def _log(world: World, pod: Object) -> str:
 
 def _stop_stage(pod_uid: str, stage: str) -> None:
     """Stop the process of a stage, from outside of its container."""
-    command = f"finetune_trainer\0stage\0{stage}\0".encode()
+    (pid,) = processes_of(pod_uid, f"finetune_trainer\0stage\0{stage}\0".encode())
+    os.kill(pid, signal.SIGSTOP)
+
+
+def processes_of(pod_uid: str, command: bytes) -> Iterator[int]:
+    """Yield the processes of a pod on this machine that have this in their command lines."""
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            inside = pod_uid in (entry / "cgroup").read_text()
+        with contextlib.suppress(OSError):  # it ended meanwhile, or is no process
+            inside = entry.name.isdigit() and pod_uid in (entry / "cgroup").read_text()
             if inside and command in (entry / "cmdline").read_bytes():
-                os.kill(int(entry.name), signal.SIGSTOP)
-                return
-    raise AssertionError(f"no process of stage {stage} in pod {pod_uid}")
+                yield int(entry.name)

@@ -2,7 +2,11 @@
 on another node, and what the old pod still writes does not reach it.
 """
 
+import os
+import signal
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +17,7 @@ from tests.demo.__main__ import install_operator
 from tests.demo.clusters import Cluster
 from tests.demo.clusters import node as start_node
 from tests.e2e.conftest import GPUS, directory_of
-from tests.e2e.test_faults import TOLD_SECONDS, ends_when_deleted, long_run
+from tests.e2e.test_faults import TOLD_SECONDS, ends_when_deleted, long_run, processes_of
 from tests.images.build import build
 from tests.world import Object, World
 
@@ -52,13 +56,15 @@ def test_attempt_on_a_lost_node_goes_on_elsewhere(world: World) -> None:
 
 def test_pod_of_a_node_that_seems_lost_is_kept_out_of_the_run(world: World) -> None:
     first = _train_on_the_node_to_lose(world, "ghost")
-    processes.end(f"{LOST}/kubelet")  # its containers go on
+    run = directory_of(world, "workspace") / "jobs" / world.job("ghost")["metadata"]["uid"]
+    fit = _stop_between_checkpoints(first, run / "checkpoints")
+    processes.end(f"{LOST}/kubelet")  # its containers stay
     _wait_until_given_up(world, first, "ghost")
     second = world.wait_for_pod(2, "ghost", seconds=TOLD_SECONDS)
     world.wait("resumed", lambda: "resumed at epoch" in _log(world, second), seconds=90)
-    taken_over = f"Pod {second['metadata']['uid']} has taken over this run"
-    world.wait("its last word", lambda: taken_over in _log_on_disk(first), seconds=90)
-    run = directory_of(world, "workspace") / "jobs" / world.job("ghost")["metadata"]["uid"]
+    os.kill(fit, signal.SIGCONT)  # it goes on to its next checkpoint
+    world.wait("the old pod's own end", lambda: not _still_trains(first), seconds=90)
+    assert f"Pod {second['metadata']['uid']} has taken over this run" in _log_on_disk(first)
     assert (run / "owner").read_text() == second["metadata"]["uid"]
     saved = world.status("ghost")["checkpoint"]["epoch"]
     world.wait("the next", lambda: world.status("ghost")["checkpoint"]["epoch"] > saved, seconds=60)
@@ -107,6 +113,22 @@ def _close(world: World, name: str, *, close: bool) -> None:
 
 def _log(world: World, pod: Object) -> str:
     return world.kubectl("logs", pod["metadata"]["name"]).stdout
+
+
+def _stop_between_checkpoints(pod: Object, checkpoints: Path) -> int:
+    """Stop the process that trains, but not while it saves: its successor clears that away."""
+    (fit,) = processes_of(pod["metadata"]["uid"], b"finetune_trainer\0stage\0fit\0")
+    while True:
+        os.kill(fit, signal.SIGSTOP)
+        if not any(checkpoints.glob(".*")):
+            return fit
+        os.kill(fit, signal.SIGCONT)
+        time.sleep(0.3)
+
+
+def _still_trains(pod: Object) -> bool:
+    """Whether a process of the trainer runs in the pod, whatever the API server says."""
+    return any(processes_of(pod["metadata"]["uid"], b"finetune_trainer"))
 
 
 def _log_on_disk(pod: Object) -> str:

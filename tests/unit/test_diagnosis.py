@@ -210,6 +210,23 @@ def test_volume_that_cannot_be_mounted_is_told_from_the_pods_events(reason: str)
     assert (failure.reason, failure.message, failure.pod) == (c.MOUNT_FAILED, text, "pod-1")
 
 
+def test_kubelet_that_was_too_early_is_no_failure() -> None:
+    text = (
+        'failed to fetch PVC from API server: persistentvolumeclaims "photos" is forbidden: '
+        "no relationship found between node 'node-1' and this object"
+    )
+    pod = make_waiting_pod("ContainerCreating")
+    assert diagnose(make_attempt(1, pod), (make_event("FailedMount", text),)) is None
+
+
+def test_scheduler_is_quoted_only_for_what_is_missing() -> None:
+    told = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+    more = "no new claims to deallocate, preemption: 0/1 nodes are available: 1 No victims found."
+    failure = diagnose(make_attempt(1, unscheduled(f"{told} {more}")))
+    assert failure
+    assert failure.message == told
+
+
 def test_newest_warning_counts_and_other_events_do_not() -> None:
     events = (
         make_event("FailedCreate", "new", at=9),

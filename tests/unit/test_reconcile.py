@@ -12,6 +12,7 @@ from finetune_operator.api import FineTuneJob
 from finetune_operator.cache import Cache
 from finetune_operator.client import Conflict, Forbidden
 from finetune_operator.metrics import Metrics
+from finetune_operator.objects import Condition
 from finetune_operator.reconcile import Reconciler
 from finetune_operator.settings import Settings
 
@@ -220,6 +221,20 @@ class TestLateWatches:
         cluster.jobs.clear()
         await reconcile(KEY)
         assert condition(cluster.status, "Suspended")["status"] == "True"
+
+    @pytest.mark.parametrize("deletion", [None, "2026-11-24T08:00:00Z"], ids=["gone", "going"])
+    async def test_attempt_deleted_for_a_suspension_is_not_taken_for_spared_by_a_resume(
+        self, cluster: Cluster, reconcile: Reconciler, deletion: str | None
+    ) -> None:
+        suspending = Condition(type=c.SUSPENDED, status="False", reason="Suspending")
+        cluster.put(make_job(make_status(attempt=1, conditions=(suspending,))))
+        cluster.cache.observe_attempt(make_attempt(1).job)
+        if deletion:
+            owner = {"kind": c.KIND, "uid": UID, "controller": True}
+            metadata = {"name": "photos-1", "uid": "attempt-1", "ownerReferences": [owner]}
+            cluster.jobs["photos-1"] = {"metadata": {**metadata, "deletionTimestamp": deletion}}
+        assert await reconcile(KEY) == 1
+        assert condition(cluster.status, "Suspended")["reason"] == "Suspending"
 
     @pytest.mark.parametrize("uid", ["", "another"], ids=["nothing", "a stranger"])
     async def test_attempt_whose_name_now_has(

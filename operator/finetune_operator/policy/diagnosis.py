@@ -12,6 +12,12 @@ IMAGE_ERRORS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImag
 CONFIG_ERRORS = {"CreateContainerConfigError"}
 CONTAINER_ERRORS = {"CreateContainerError", "RunContainerError", "CrashLoopBackOff"}
 MOUNT_EVENTS = {"FailedMount", "FailedAttachVolume", "FailedMapVolume"}
+# What else the scheduler has tried, after what it lacks.
+AFTERTHOUGHT = re.compile(
+    r"\s*(no new claims to deallocate|preemption:|(?<=\.) not found).*$", re.S
+)
+# The API server lets a kubelet read the claims of a pod only when it has heard of the pod itself.
+UNHEARD_OF = "no relationship found between node"
 
 
 def diagnose(attempt: Attempt, events: Iterable[Event] = ()) -> Failure | None:
@@ -67,6 +73,7 @@ def _unscheduled(pod: Pod) -> Failure | None:
         hint = f"Create the claim {claim!r}, or correct its name in the FineTuneJob."
         text = f"There is no PersistentVolumeClaim {claim!r} in namespace {pod.metadata.namespace}."
         return Failure(reason=c.CLAIM_NOT_FOUND, message=text, hint=hint, pod=name)
+    message = AFTERTHOUGHT.sub("", message)
     if "unbound" in message and "PersistentVolumeClaim" in message:
         hint = "Run `kubectl describe pvc`: its StorageClass or size may not be available."
         return Failure(reason=c.CLAIM_NOT_BOUND, message=message, hint=hint, pod=name)
@@ -105,6 +112,10 @@ def _unmounted(event: Event, pod: Pod) -> Failure:
 def _from_events(
     events: Iterable[Event], reasons: set[str], build: Callable[[Event], Failure]
 ) -> Failure | None:
-    found = [event for event in events if event.reason in reasons and event.type == "Warning"]
+    found = [
+        event
+        for event in events
+        if event.reason in reasons and event.type == "Warning" and UNHEARD_OF not in event.message
+    ]
     newest = max(found, key=lambda e: str(e.last_timestamp or e.event_time), default=None)
     return build(newest) if newest else None
