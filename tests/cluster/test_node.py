@@ -144,9 +144,10 @@ def test_second_up_starts_nothing_anew(machine: Machine) -> None:
         "-c",
         "ps -e -o pid=,args= | grep /finetune-cluster-test/ | grep -v grep",
     )
-    before = machine.run(*list_programs)
+    before = machine.run(*list_programs).splitlines()
     machine.cluster("up")
-    assert machine.run(*list_programs) == before
+    # What is left of deleted pods may end meanwhile.
+    assert set(machine.run(*list_programs).splitlines()) <= set(before)
 
 
 @pytest.mark.slow
