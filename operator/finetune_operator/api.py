@@ -319,6 +319,17 @@ class Status(Object, frozen=False):  # type: ignore[misc]  # msgspec allows it: 
         """Whether it is Complete or Failed: then nothing is ever created for it again."""
         return self.phase in ("Complete", "Failed")
 
+    @property
+    def prepares(self) -> bool:
+        """Whether the next attempt is one that prepares, once the job was seen."""
+        return self.preparation is not None and self.preparation.completion_time is None
+
+    @property
+    def suspending(self) -> bool:
+        """Whether an attempt was told to save and end by the user's wish, and may be there yet."""
+        condition = self.condition("Suspended")
+        return condition is not None and condition.reason == "Suspending"
+
     def condition(self, type: str) -> Condition | None:
         """Return the condition of this type, true or not."""
         return next((c for c in self.conditions if c.type == type), None)
@@ -367,6 +378,11 @@ class FineTuneJob(Object):
             and self.spec.trainer.gpus_per_node > 0
             and self.spec.workspace is not None
         )
+
+    @property
+    def prepares_next(self) -> bool:
+        """Whether the next attempt is one that prepares; first sight decides it for good."""
+        return self.status.prepares if self.status.start_time else self.prepares_separately
 
     @property
     def gang_service(self) -> str | None:

@@ -115,8 +115,7 @@ class Cache:
             attempts = self._attempts.get(uid, {})
             for pod in pods.values():
                 owned = pod.metadata.controller_uid in attempts
-                leads = pod.metadata.labels.get(c.LABEL_INDEX, "0") == "0"
-                if owned and leads and pod.status.phase == "Running" and pod.status.pod_ip:
+                if owned and pod.leads and pod.status.phase == "Running" and pod.status.pod_ip:
                     yield pod, uid
 
     def __len__(self) -> int:

@@ -14,10 +14,11 @@ Manifest = dict[str, Any]
 POD_UID = "$(POD_UID)"  # the kubelet expands it from the variable before
 
 
-def build_container(job: FineTuneJob, attempt: CreateAttempt, *, image: str, pull: str) -> Manifest:
+def build_container(
+    job: FineTuneJob, attempt: CreateAttempt, *, gpus: int, image: str, pull: str
+) -> Manifest:
     """Build the one container of an attempt's pods."""
     trainer = job.spec.trainer
-    gpus = 0 if attempt.prepare else trainer.gpus_per_node
     return without_none(
         {
             "name": c.CONTAINER,

@@ -46,21 +46,25 @@ def decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
     the job; then suspend; then the deadlines; then the live attempt is described, or the next one
     is started. Whatever else is done, a pod on a lost node is taken off the API server.
     """
-    clocks = [(pod, deadlines.node_lost(pod, defaults.node_lost_seconds)) for pod in seen.pods]
-    lost = {pod.metadata.uid: pod for pod, clock in clocks if clock.expired(now)}
-    plan = _decide(dataclasses.replace(seen, lost=frozenset(lost)), now, defaults)
-    again = deadlines.Clock(now + NEXT_ANSWER)
-    wait = deadlines.first(now, *(again if clock.expired(now) else clock for _, clock in clocks))
-    waits = [each for each in (plan.requeue_after_seconds, wait) if each is not None]
+    clocks = {
+        pod.metadata.uid: deadlines.node_lost(pod, defaults.node_lost_seconds) for pod in seen.pods
+    }
+    lost = [pod for pod in seen.pods if clocks[pod.metadata.uid].expired(now)]
+    uids = frozenset(pod.metadata.uid for pod in lost)
+    plan = _decide(dataclasses.replace(seen, lost=uids), now, defaults)
+    forced = (ForceDeletePod(pod.metadata.name, pod.metadata.uid) for pod in lost)
+    wait = deadlines.first(now, *(_or_again(clock, now) for clock in clocks.values()))
     return dataclasses.replace(
         plan,
         # After the Jobs: one that is not being deleted would make a new pod.
-        actions=(
-            *plan.actions,
-            *(ForceDeletePod(pod.metadata.name, uid) for uid, pod in lost.items()),
-        ),
-        requeue_after_seconds=min(waits, default=None),
+        actions=(*plan.actions, *forced),
+        requeue_after_seconds=deadlines.earliest(plan.requeue_after_seconds, wait),
     )
+
+
+def _or_again(clock: deadlines.Clock, now: Time) -> deadlines.Clock:
+    """Return the clock; of one that has come, and cannot be acted on yet, the next look."""
+    return deadlines.Clock(now + NEXT_ANSWER) if clock.expired(now) else clock
 
 
 def _decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
@@ -111,13 +115,13 @@ def _outcome(seen: Observed, live: Attempt | None, draft: Draft) -> retry.Outcom
     if draft.status.current_attempt is None:
         return None
     if live is None:
-        return retry.lost(draft.status, suspended=seen.job.spec.suspend or draft.suspending)
+        return retry.lost(draft.status, suspended=seen.job.spec.suspend or draft.status.suspending)
     outcome = (
         retry.outcome_of(live, draft.status)
         or _node_lost(seen, live, draft)
         or _stalled(seen, live)
     )
-    by_user = seen.job.spec.suspend or draft.suspending
+    by_user = seen.job.spec.suspend or draft.status.suspending
     deleted = live.job.metadata.deletion_timestamp is not None
     if outcome and outcome.reason == c.INTERRUPTED and by_user and deleted:
         return retry.lost(draft.status, suspended=True)
@@ -200,9 +204,7 @@ def _follow(seen: Observed, live: Attempt, draft: Draft, now: Time) -> Plan:
         return _clean_up(seen, draft, now)
     queued = diagnosis.queued(seen.events)
     draft.describe(live, failure=failure, progress=seen.progress, queued=queued)
-    stall = deadlines.stall(spec, seen.progress)
-    if stall.expired(now):  # by an old answer: look again at the next
-        stall = deadlines.Clock(now + NEXT_ANSWER)
+    stall = _or_again(deadlines.stall(spec, seen.progress), now)  # it has come by an old answer
     wait = deadlines.first(now, clock, deadlines.active(spec, draft.status), stall)
     before = seen.attempts[: seen.attempts.index(live)]
     return Plan(draft.finish(), tuple(_outdated(before)), wait)
@@ -222,10 +224,11 @@ def _start(seen: Observed, draft: Draft, now: Time, defaults: Defaults) -> Plan:
     given_up = [a for a in _unended(seen, draft) if _is_written(a, draft)]
     if given_up or _pods_left(seen):
         return Plan(draft.finish(), tuple(_deletions(given_up)), deadline.remaining(now))
-    prepare = draft.prepares
+    prepare = draft.status.prepares
     counts = draft.counts(prepare=prepare)
-    due = retry.next_start(draft.status, counts.failures, defaults.backoff_seconds)
-    backoff = deadlines.Clock(due)
+    backoff = deadlines.Clock(
+        retry.next_start(draft.status, counts.failures, defaults.backoff_seconds)
+    )
     if backoff.due and not backoff.expired(now):
         return Plan(draft.finish(), (), deadlines.first(now, backoff, deadline))
     number = counts.attempts + 1

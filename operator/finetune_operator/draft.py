@@ -50,18 +50,6 @@ class Draft:
         self.status.preparation = self.status.preparation or Preparation()
         return self.status.preparation
 
-    @property
-    def prepares(self) -> bool:
-        """Whether the next attempt is one that prepares."""
-        preparation = self.status.preparation
-        return preparation is not None and preparation.completion_time is None
-
-    @property
-    def suspending(self) -> bool:
-        """Whether the live attempt was told to save and end by the user's wish."""
-        condition = self.status.condition(c.SUSPENDED)
-        return condition is not None and condition.reason == "Suspending"
-
     def observe(self, *, image: str, prepare_image: str) -> None:
         """First sight of the job: what is resolved now holds for all its attempts."""
         if self.status.start_time is None:
@@ -134,11 +122,9 @@ class Draft:
         if progress is None:
             return
         status = self.status
-        status.dataset = progress.dataset or status.dataset
+        self._take_dataset(progress.dataset)
         status.model = progress.model or status.model
         status.checkpoint = progress.checkpoint or status.checkpoint
-        if status.dataset:
-            self._conditions.set(c.DATASET_READY, True, "Prepared", _counts(status.dataset))
         new, old = progress.trainer_status, status.trainer_status
         if new and (
             old is None
@@ -155,25 +141,29 @@ class Draft:
     def _take_result(self, result: Result) -> None:
         status = self.status
         status.accuracy = result.accuracy
-        status.dataset = result.dataset or status.dataset
+        self._take_dataset(result.dataset)
         status.model = result.model or status.model
         status.checkpoint = result.checkpoint or status.checkpoint
         status.output = result.output or status.output
         status.trainer_status = TrainerStatus(
             progress_percentage=100, estimated_remaining_seconds=0, metrics=result.metrics
         )
-        if status.dataset:
-            self._conditions.set(c.DATASET_READY, True, "Prepared", _counts(status.dataset))
         self._conditions.set(c.METRICS_AVAILABLE, True, "Reported", "The result was read.")
+
+    def _take_dataset(self, dataset: DatasetStatus | None) -> None:
+        self.status.dataset = dataset or self.status.dataset
+        if self.status.dataset:
+            message = _counts(self.status.dataset)
+            self._conditions.set(c.DATASET_READY, True, c.PREPARED, message)
 
     def prepared(self, dataset: DatasetStatus | None) -> None:
         """Note that the data set is ready: training comes next."""
-        status = self.status
-        assert status.preparation is not None
-        status.preparation.completion_time = self._now
-        status.dataset = dataset or status.dataset
-        message = _counts(status.dataset) if status.dataset else "The workspace has the data set."
-        self._conditions.set(c.DATASET_READY, True, c.PREPARED, message)
+        assert self.status.preparation is not None
+        self.status.preparation.completion_time = self._now
+        self._take_dataset(dataset)
+        if not self.status.dataset:
+            message = "The workspace has the data set."
+            self._conditions.set(c.DATASET_READY, True, c.PREPARED, message)
 
     def complete(self, result: Result) -> None:
         """End well."""

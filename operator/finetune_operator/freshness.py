@@ -10,7 +10,7 @@ import msgspec
 
 from finetune_operator import constants as c
 from finetune_operator import paths
-from finetune_operator.api import FineTuneJob
+from finetune_operator.api import FineTuneJob, Preparation
 from finetune_operator.cache import Cache
 from finetune_operator.client import Client, NotFound
 from finetune_operator.objects import Job, Pod
@@ -42,7 +42,8 @@ async def is_behind(
         return bool(await _read(client, job, name))
     if live is None:
         return job.spec.suspend and await _has_unseen(client, job, {a.name for a in attempts})
-    if _is_resumed(job) and not live.job.metadata.deletion_timestamp:
+    resumed = status.suspending and not job.spec.suspend
+    if resumed and not live.job.metadata.deletion_timestamp:
         found = await _read(client, job, name)
         return found is None or found.metadata.deletion_timestamp is not None
     lost = any(deadlines.node_lost(pod, node_lost_seconds).expired(now) for pod in live.pods)
@@ -62,21 +63,14 @@ async def _has_unseen(client: Client, job: FineTuneJob, seen: set[str]) -> bool:
     """Whether there is an attempt whose creation was not answered."""
     names = {_next_name(job)}
     if job.status.start_time is None:  # whether it prepares apart is not written down yet
-        names.add(job.job_name(1, prepare=True))
+        names = {job.job_name(1), job.job_name(1, prepare=True)}
     return any([await _read(client, job, name) for name in sorted(names - seen)])
 
 
 def _next_name(job: FineTuneJob) -> str:
-    preparation = job.status.preparation
-    if preparation and preparation.completion_time is None:
-        return job.job_name(preparation.attempts + 1, prepare=True)
-    return job.job_name(job.status.attempts + 1)
-
-
-def _is_resumed(job: FineTuneJob) -> bool:
-    """Whether an attempt that was deleted for a suspension may still be there."""
-    suspended = job.status.condition(c.SUSPENDED)
-    return not job.spec.suspend and suspended is not None and suspended.reason == "Suspending"
+    prepare = job.prepares_next
+    counts = (job.status.preparation or Preparation()) if prepare else job.status
+    return job.job_name(counts.attempts + 1, prepare=prepare)
 
 
 async def _read(client: Client, job: FineTuneJob, name: str) -> Job | None:

@@ -83,7 +83,9 @@ def build_job(
                         ]
                         or None,
                         "subdomain": gang,
-                        "containers": [build_container(job, attempt, image=image, pull=pull)],
+                        "containers": [
+                            build_container(job, attempt, gpus=gpus, image=image, pull=pull)
+                        ],
                         "volumes": volumes.pod_volumes(job),
                     }
                 ),

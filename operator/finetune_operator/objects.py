@@ -8,6 +8,8 @@ from typing import dataclass_transform
 
 import msgspec
 
+from finetune_operator import constants as c
+
 Time = datetime.datetime
 
 
@@ -141,6 +143,11 @@ class Pod(Object):
         return next((status.state for status in statuses if status.name == name), ContainerState())
 
     @property
+    def leads(self) -> bool:
+        """Whether it reports for its Job: every pod but the others of a gang."""
+        return self.metadata.labels.get(c.LABEL_INDEX, "0") == "0"
+
+    @property
     def ended(self) -> bool:
         """Whether all its containers have stopped for good."""
         return self.status.phase in ("Succeeded", "Failed")
@@ -188,4 +195,4 @@ class Event(Object):
 
 def true_condition(conditions: tuple[Condition, ...], type: str) -> Condition | None:
     """Return the condition of this type if its status is "True"."""
-    return next((c for c in conditions if c.type == type and c.status == "True"), None)
+    return next((each for each in conditions if each.type == type and each.status == "True"), None)

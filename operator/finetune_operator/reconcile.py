@@ -13,11 +13,7 @@ import msgspec
 from finetune_operator import freshness, manifests, paths
 from finetune_operator.api import FineTuneJob, Status
 from finetune_operator.cache import Cache, Key, summarize
-from finetune_operator.client import (
-    ApiError,
-    Client,
-    NotFound,
-)
+from finetune_operator.client import ApiError, Client, NotFound
 from finetune_operator.decide import Defaults, decide
 from finetune_operator.draft import Draft
 from finetune_operator.events import events_of, note_of
@@ -89,8 +85,7 @@ class Reconciler:
         if plan.note:
             await self._tell(job, note_of(job, plan.note, now))
         retry = refusal.retry_after_seconds if refusal else None
-        waits = [plan.requeue_after_seconds, look_again, retry]
-        return min((wait for wait in waits if wait is not None), default=None)
+        return deadlines.earliest(plan.requeue_after_seconds, look_again, retry)
 
     def _defaults(self, job: FineTuneJob) -> Defaults:
         gpu = job.spec.trainer.gpus_per_node > 0
@@ -113,14 +108,11 @@ class Reconciler:
         )
         events: tuple[Event, ...] = ()
         look_again = None
-        if newest and not job.status.finished and not newest.finished:
-            held = newest.job.spec.suspend
-            if held or deadlines.awaits_start(newest):
-                age = (now - (newest.job.metadata.creation_timestamp or now)).total_seconds()
-                pause = QUEUED_LOOK_SECONDS if held else STUCK_LOOK_SECONDS
-                look_again = max(self.settings.stuck_after_seconds - age, pause)
-                if age >= self.settings.stuck_after_seconds:
-                    events = await self._events_of(newest)
+        if newest and not job.status.finished and (pause := _pause(newest)):
+            age = (now - (newest.job.metadata.creation_timestamp or now)).total_seconds()
+            look_again = max(self.settings.stuck_after_seconds - age, pause)
+            if age >= self.settings.stuck_after_seconds:
+                events = await self._events_of(newest)
         strays = self.cache.strays_of(job.metadata.uid, job.metadata.namespace)
         seen = Observed(job=job, attempts=attempts, strays=strays, progress=progress, events=events)
         return seen, look_again
@@ -203,6 +195,13 @@ class Reconciler:
             await self.client.create(paths.events(namespace), event, Event)
         except ApiError as error:  # a lost event is no reason to do the pass again
             log.warning("event of %s/%s: %s", namespace, name, error)
+
+
+def _pause(attempt: Attempt) -> float | None:
+    """Return how often to look into the Events of an attempt, None if it waits for nothing."""
+    if attempt.job.spec.suspend and not attempt.finished:
+        return QUEUED_LOOK_SECONDS
+    return STUCK_LOOK_SECONDS if deadlines.awaits_start(attempt) else None
 
 
 def _refused(job: FineTuneJob, planned: Status, refusal: Refusal, now: datetime.datetime) -> Status:

@@ -30,7 +30,7 @@ class Attempt:
     @property
     def pod(self) -> Pod | None:
         """The newest pod; of a gang, the newest leader: it alone reports."""
-        leaders = (pod for pod in self.pods if pod.metadata.labels.get(c.LABEL_INDEX, "0") == "0")
+        leaders = (pod for pod in self.pods if pod.leads)
         return max(leaders, key=lambda pod: str(pod.metadata.creation_timestamp), default=None)
 
     @property

@@ -222,6 +222,15 @@ class TestLateWatches:
         await reconcile(KEY)
         assert condition(cluster.status, "Suspended")["status"] == "True"
 
+    async def test_end_of_an_unwritten_preparation_waits_for_its_pods_last_words(
+        self, cluster: Cluster, reconcile: Reconciler
+    ) -> None:
+        cluster.put(make_job(workspace={"claimName": "work"}))
+        cluster.cache.observe_attempt(make_attempt(1, prepare=True, ended="Complete").job)
+        cluster.pods = [msgspec.to_builtins(make_pod("Succeeded"))]
+        assert await reconcile(KEY) == 1
+        assert not cluster.status
+
     @pytest.mark.parametrize("deletion", [None, "2026-11-24T08:00:00Z"], ids=["gone", "going"])
     async def test_attempt_deleted_for_a_suspension_is_not_taken_for_spared_by_a_resume(
         self, cluster: Cluster, reconcile: Reconciler, deletion: str | None

@@ -58,7 +58,11 @@ def time_to_live(spec: Spec, status: Status) -> Clock:
 
 def first(now: Time, *clocks: Clock) -> float | None:
     """Return the seconds until the first of them, None if none ever comes."""
-    waits = (clock.remaining(now) for clock in clocks)
+    return earliest(*(clock.remaining(now) for clock in clocks))
+
+
+def earliest(*waits: float | None) -> float | None:
+    """Return the shortest wait, None if there is none."""
     return min((wait for wait in waits if wait is not None), default=None)
 
 

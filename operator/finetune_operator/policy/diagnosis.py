@@ -35,7 +35,7 @@ def diagnose(attempt: Attempt, events: Iterable[Event] = ()) -> Failure | None:
 def queued(events: Iterable[Event]) -> str:
     """Return what Kueue last said of a Job that it holds, or nothing."""
     told = [event for event in events if "kueue" in event.source.component]
-    newest = max(told, key=lambda e: str(e.last_timestamp or e.event_time), default=None)
+    newest = _newest(told)
     return f"{newest.reason}: {newest.message}" if newest else ""
 
 
@@ -117,5 +117,9 @@ def _from_events(
         for event in events
         if event.reason in reasons and event.type == "Warning" and UNHEARD_OF not in event.message
     ]
-    newest = max(found, key=lambda e: str(e.last_timestamp or e.event_time), default=None)
+    newest = _newest(found)
     return build(newest) if newest else None
+
+
+def _newest(events: Iterable[Event]) -> Event | None:
+    return max(events, key=lambda e: str(e.last_timestamp or e.event_time), default=None)

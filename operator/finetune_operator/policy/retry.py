@@ -71,7 +71,7 @@ def outcome_of(attempt: Attempt, status: Status) -> Outcome | None:
 
 def termination_of(pod: Pod | None) -> Termination | None:
     """Return what the pod said at its end; a message with another pod's id is no one's."""
-    terminated = pod.container(c.CONTAINER).terminated if pod else None
+    terminated = _terminated(pod)
     told = parse_termination(terminated.message) if terminated else None
     return told if told and pod and told.job.pod_uid == pod.metadata.uid else None
 
@@ -150,8 +150,7 @@ def _classify(attempt: Attempt, status: Status) -> Outcome:
     pod, job = attempt.pod, attempt.job
     if pod is None or pod.status.phase == "Failed":
         pod = _culprit(attempt.pods) or pod
-    told = termination_of(pod)
-    terminated = pod.container(c.CONTAINER).terminated if pod else None
+    told, terminated = termination_of(pod), _terminated(pod)
     code = terminated.exit_code if terminated else _code_in(job)
     name = pod.metadata.name if pod else ""
     if attempt.prepare and (code == 0 or job.condition("Complete")):
@@ -217,11 +216,15 @@ def _uncounted(
     return Outcome(reason=reason, counted=counted, failure=failure)
 
 
+def _terminated(pod: Pod | None) -> Terminated | None:
+    return pod.container(c.CONTAINER).terminated if pod else None
+
+
 def _culprit(pods: Iterable[Pod]) -> Pod | None:
     """Return the pod that failed first of its own: the others of a gang end because of it."""
 
     def rank(pod: Pod) -> tuple[bool, str]:
-        terminated = pod.container(c.CONTAINER).terminated
+        terminated = _terminated(pod)
         follows = terminated is not None and terminated.exit_code in ENDS_AFTER_ANOTHER
         spared = follows and not pod.condition("DisruptionTarget")
         return spared, str(terminated.finished_at if terminated else "")
