@@ -36,7 +36,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     parser.add_argument("manifest", type=Path, help="YAML file with one FineTuneJob")
     parser.add_argument(
         "--data", type=Path, help="photos: a folder or an archive, in place of dataset.source"
@@ -44,12 +43,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation-data", type=Path, help="photos, in place of dataset.validationSource"
     )
-    parser.add_argument(
-        "--workspace",
-        type=Path,
-        default=cache / "finetune-trainer",
-        help="packed data and checkpoints (default: %(default)s)",
-    )
+    _add_workspace(parser, "packed data and checkpoints")
     parser.add_argument(
         "--output", type=Path, default=Path("output"), help="where the model goes (%(default)s)"
     )
@@ -58,21 +52,25 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_prepare(parser: argparse.ArgumentParser) -> None:
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     parser.add_argument("manifest", type=Path, nargs="?", help="YAML file with one FineTuneJob")
     parser.add_argument("--data", type=Path, help="photos: a folder or an archive")
-    parser.add_argument(
-        "--workspace",
-        type=Path,
-        default=cache / "finetune-trainer",
-        help="where packed data goes (default: %(default)s)",
-    )
+    _add_workspace(parser, "where packed data goes")
     parser.add_argument("--sheet", type=Path, metavar="HTML", help="write a contact sheet")
     parser.add_argument("--threads", type=int, help="photos decoded at a time (default: all CPUs)")
     parser.add_argument(
         "--exact", action="store_true", help="pixels byte for byte as im2rec.py has them; slow"
     )
     parser.set_defaults(run=_prepare)
+
+
+def _add_workspace(parser: argparse.ArgumentParser, what: str) -> None:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    parser.add_argument(
+        "--workspace",
+        type=Path,
+        default=cache / "finetune-trainer",
+        help=f"{what} (default: %(default)s)",
+    )
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:

@@ -80,6 +80,10 @@ class Reporter:
         `metrics` replace those of the same name, `note` is for people ("epoch 3 of 8")."""
         self._line(step=step, fraction=fraction, metrics=msgspec.to_builtins(metrics), note=note)
 
+    def waiting(self, note: str) -> Callable[[int], None]:
+        """Return what says so, given the seconds so far: waiting is no stall."""
+        return lambda seconds: self.progress(step=seconds, note=note)
+
     def dataset(self, status: DatasetStatus) -> None:
         """Report the counts of the data set."""
         self._line(dataset=msgspec.to_builtins(status))

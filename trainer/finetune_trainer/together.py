@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import msgspec
 import mxnet as mx
@@ -26,6 +27,7 @@ from finetune_trainer.handoff import MEETING, Meeting
 from finetune_trainer.signals import Signals
 from finetune_trainer.stage import Reporter, Run
 
+T = TypeVar("T")
 _POLL_SECONDS = 0.5
 _HELPERS = ("scheduler", "server")
 
@@ -34,22 +36,22 @@ def find_self(run: Run, signals: Signals) -> str:
     """Return the leader's address once its name is known: DNS learns of a pod some time after it
     has started.
     """
-    began = time.monotonic()
-    while True:
+    over = time.monotonic() + run.gang.join_seconds
+
+    def address() -> str | None:
         try:
             return socket.gethostbyname(run.gang.coordinator)
         except OSError as error:
-            waited = time.monotonic() - began
-            if waited > run.gang.join_seconds:
+            if time.monotonic() > over:
                 raise TrainerError(
                     ExitCode.TemporaryFailure,
                     f"this pod's own name, {run.gang.coordinator}, is still not known: {error}",
                     "look after the cluster's DNS",
                 ) from error
-        if signals.stop:
-            raise TrainerError(ExitCode.Interrupted, "stopped on request before the gang had met")
-        run.reporter.progress(step=int(waited), note="waiting until DNS knows this pod")
-        time.sleep(_POLL_SECONDS)
+            return None
+
+    note, stopped = "waiting until DNS knows this pod", "before the gang had met"
+    return _wait_for(address, run, signals, note=note, stopped=stopped)
 
 
 @contextlib.contextmanager
@@ -80,17 +82,28 @@ def lead(run: Run, *, host: str, fingerprint: str, start: Checkpoint) -> Iterato
 
 def wait_for_leader(run: Run, signals: Signals) -> Meeting:
     """Wait until the leader of this attempt is ready to fit. The supervisor sees if it dies."""
-    began = time.monotonic()
-    while True:
+
+    def called() -> Meeting | None:
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
             meeting = files.read_json(run.paths.job / MEETING, Meeting)
             if meeting.leader == run.gang.leader:
                 return meeting
+        return None
+
+    note, stopped = "waiting until pod 0 of the gang is ready to fit", "while waiting for pod 0"
+    return _wait_for(called, run, signals, note=note, stopped=stopped)
+
+
+def _wait_for(
+    look: Callable[[], T | None], run: Run, signals: Signals, *, note: str, stopped: str
+) -> T:
+    began, waiting = time.monotonic(), run.reporter.waiting(note)
+    while (found := look()) is None:
         if signals.stop:
-            raise TrainerError(ExitCode.Interrupted, "stopped on request while waiting for pod 0")
-        waited = int(time.monotonic() - began)
-        run.reporter.progress(step=waited, note="waiting until pod 0 of the gang is ready to fit")
-        time.sleep(_POLL_SECONDS)
+            raise TrainerError(ExitCode.Interrupted, f"stopped on request {stopped}")
+        waiting(int(time.monotonic() - began))
+        signals.wait(seconds=_POLL_SECONDS)
+    return found
 
 
 def follow(run: Run, meeting: Meeting) -> mx.kv.KVStore:

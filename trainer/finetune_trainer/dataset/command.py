@@ -63,18 +63,15 @@ def run_prepare(choices: Choices) -> int:
 
 
 def _dataset(choices: Choices) -> Dataset:
+    source = Source(uri=choices.data.resolve().as_uri()) if choices.data else None
     if choices.manifest:
         dataset = read_manifest(choices.manifest).spec.dataset
-    elif choices.data:
-        dataset = Dataset(source=Source(uri=choices.data.resolve().as_uri()))
-    else:
-        raise TrainerError(
-            ExitCode.InvalidSpec, "There is nothing to prepare", "Name a manifest, or --data DIR."
-        )
-    if choices.data:
-        source = Source(uri=choices.data.resolve().as_uri())
-        dataset = msgspec.structs.replace(dataset, source=source)
-    return dataset
+        return msgspec.structs.replace(dataset, source=source or dataset.source)
+    if source:
+        return Dataset(source=source)
+    raise TrainerError(
+        ExitCode.InvalidSpec, "There is nothing to prepare", "Name a manifest, or --data DIR."
+    )
 
 
 def _pack(dataset: Dataset, choices: Choices) -> Packed:

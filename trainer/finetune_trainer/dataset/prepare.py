@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -37,10 +36,11 @@ from finetune_trainer.files import (
     write_atomic,
 )
 from finetune_trainer.handoff import FETCHED, PACKED, Fetched, Packed
-from finetune_trainer.stage import Reporter, Run
+from finetune_trainer.stage import Run
 
 REPORT_SECONDS = 0.5
 SHOWN_REJECTIONS = 20
+WAITING = "waiting for another job that packs the same photos"
 
 
 def prepare(run: Run, *, exact: bool = False) -> None:
@@ -54,7 +54,7 @@ def prepare(run: Run, *, exact: bool = False) -> None:
     settings = _settings(spec, found, exact=exact)
     key = _key(found, settings, fetched)
     keys = run.paths.packed / "keys"
-    with exclusive(keys / f"{key}.lock", waiting=_waiting(run.reporter)):
+    with exclusive(keys / f"{key}.lock", waiting=run.reporter.waiting(WAITING)):
         directory = _find(run.paths.packed, keys / key)
         if directory is None:
             directory = _pack(run, found=found, settings=settings, key=key)
@@ -101,11 +101,6 @@ def _find(packed: Path, key_file: Path) -> Path | None:
         return None
     directory = packed / key_file.read_text()
     return directory if directory.is_dir() else None
-
-
-def _waiting(reporter: Reporter) -> Callable[[int], None]:
-    note = "waiting for another job that packs the same photos"
-    return lambda seconds: reporter.progress(step=seconds, note=note)
 
 
 def _hand_on(directory: Path, run: Run) -> None:

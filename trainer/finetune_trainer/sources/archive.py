@@ -28,6 +28,7 @@ MAX_FREE_OF_RATIO = 1 << 30
 """Up to this many bytes any ratio passes."""
 MAX_BYTES = 10 << 40
 """Of all members together."""
+WAITING = "waiting for another job that fetches the same archive"
 ZSTANDARD = b"\x28\xb5\x2f\xfd"
 IGNORED = frozenset({"__MACOSX", "lost+found", "@eaDir"})
 """Folders that operating systems add."""
@@ -76,7 +77,7 @@ def unpacked_once(
     version = hashlib.sha256(identity.encode()).hexdigest()
     key = version[:24]
     done = fetched / key
-    with exclusive(fetched / f"{key}.lock", waiting=waiting(run)):
+    with exclusive(fetched / f"{key}.lock", waiting=run.reporter.waiting(WAITING)):
         if not done.is_dir():
             with scratch_directory(fetched / f".{key}.tmp") as temporary:
                 content = temporary / "content"
@@ -85,12 +86,6 @@ def unpacked_once(
                 sync_filesystem(content)
                 content.rename(done)
     return Obtained(path=without_wrapping(done), version=version)
-
-
-def waiting(run: Run) -> Callable[[int], None]:
-    """Return what tells the supervisor that another job holds the lock."""
-    note = "waiting for another job that fetches the same archive"
-    return lambda seconds: run.reporter.progress(step=seconds, note=note)
 
 
 def without_wrapping(directory: Path) -> Path:

@@ -8,7 +8,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from email.message import Message
 from pathlib import Path
 from typing import IO, Any
@@ -80,6 +80,27 @@ def authorization(prefix: str, environment: Mapping[str, str]) -> str | None:
     return None
 
 
+class Tries:
+    """Counts failures in a row; one that got further than any before is the first again."""
+
+    def __init__(self, field: str, failed: Callable[[ExitCode, str, str], TrainerError]) -> None:
+        self._field = field
+        self._failed = failed
+        self._failures = self._furthest = 0
+
+    def pause(self, cut: Cut, *, reached: int = 0) -> float:
+        """Return the seconds until the next try; raises TemporaryFailure when there is none."""
+        if reached > self._furthest:
+            self._failures, self._furthest = 0, reached
+        if self._failures >= len(PAUSES_SECONDS):
+            raise self._failed(
+                ExitCode.TemporaryFailure, str(cut), "The next attempt tries again."
+            ) from cut
+        print(f"{self._field}: {cut}; trying again", flush=True)
+        self._failures += 1
+        return PAUSES_SECONDS[self._failures - 1]
+
+
 class Server:
     """One file on a web server."""
 
@@ -93,26 +114,23 @@ class Server:
 
     def version(self) -> str:
         """Return the server's mark for this version of the file, or an empty string."""
-        for attempt in range(len(PAUSES_SECONDS) + 1):
+        tries = Tries(self._field, self._failed)
+        while True:
             try:
                 with self._open() as response:
                     return _mark(response.headers)
             except Cut as cut:
-                self._pause(attempt, cut)
-        raise AssertionError
+                time.sleep(tries.pause(cut))
 
     def download(self, target: Path, *, run: Run) -> None:
         """Write the file to `target`, going on after a cut where the server can."""
-        failures = furthest = 0
+        tries = Tries(self._field, self._failed)
         with open(target, "wb") as file:
             while True:
                 try:
                     return self._receive(file, run)
                 except Cut as cut:
-                    if file.tell() > furthest:
-                        failures, furthest = 0, file.tell()
-                    self._pause(failures, cut)
-                    failures += 1
+                    time.sleep(tries.pause(cut, reached=file.tell()))
 
     def _receive(self, file: IO[bytes], run: Run) -> None:
         with self._open(offset=file.tell()) as response:
@@ -183,14 +201,6 @@ class Server:
         if code in (404, 410):
             return self._failed(ExitCode.InputNotFound, what, "Check the URI.")
         return self._failed(ExitCode.InvalidSpec, what, "Check the URI.")
-
-    def _pause(self, failures: int, cut: Cut) -> None:
-        if failures >= len(PAUSES_SECONDS):
-            raise self._failed(
-                ExitCode.TemporaryFailure, f"{cut}", "The next attempt tries again."
-            ) from cut
-        print(f"{self._field}: {cut}; trying again", flush=True)
-        time.sleep(PAUSES_SECONDS[failures])
 
     def _failed(self, code: ExitCode, what: str, hint: str) -> TrainerError:
         return TrainerError(code, f"{self._field}: {self.shown}: {what}", hint)

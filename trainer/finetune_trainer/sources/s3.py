@@ -15,7 +15,7 @@ import fsspec.asyn
 
 from finetune_trainer.contract import ExitCode, Source, TrainerError
 from finetune_trainer.files import exclusive, sync_filesystem
-from finetune_trainer.sources.archive import MAX_MEMBERS, Obtained, unpacked_once, waiting
+from finetune_trainer.sources.archive import MAX_MEMBERS, WAITING, Obtained, unpacked_once
 from finetune_trainer.sources.local import check_sha256
 from finetune_trainer.sources.s3_bucket import Bucket, Found
 from finetune_trainer.stage import Run
@@ -60,7 +60,7 @@ def _fetch_folder(bucket: Bucket, prefix: str, *, uri: str, run: Run) -> Obtaine
     version = _digest("".join(f"{path}\0{f.size}\0{f.etag}\n" for path, f in files.items()))
     fetched, name = run.paths.workspace / "fetched", _digest(uri.rstrip("/"))[:12]
     done = fetched / f"{name}-{version[:24]}"
-    with exclusive(fetched / f"{name}.lock", waiting=waiting(run)):
+    with exclusive(fetched / f"{name}.lock", waiting=run.reporter.waiting(WAITING)):
         if not done.is_dir():
             partial = fetched / f".{done.name}.part"
             for other in fetched.glob(f".{name}-*.part"):

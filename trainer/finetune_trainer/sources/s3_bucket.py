@@ -15,8 +15,7 @@ import s3fs
 from botocore import exceptions as boto
 
 from finetune_trainer.contract import ExitCode, Struct, TrainerError
-from finetune_trainer.sources import remote
-from finetune_trainer.sources.remote import CHUNK, TIMEOUT_SECONDS, Cut
+from finetune_trainer.sources.remote import CHUNK, TEMPORARY, TIMEOUT_SECONDS, Cut, Tries
 
 _DENIED = frozenset(
     {
@@ -110,7 +109,7 @@ class Bucket:
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{hashlib.sha256(found.key.encode()).hexdigest()}.part")
-        failures = furthest = 0
+        tries = Tries(self.field, self.failed)
         with open(temporary, "wb") as file:  # noqa: ASYNC230 - the disk is not waited for
             while file.tell() < found.size:
                 try:
@@ -120,10 +119,7 @@ class Bucket:
                     if file.tell() < found.size:
                         raise Cut(f"the connection ended after {file.tell()} bytes")
                 except Cut as cut:
-                    if file.tell() > furthest:
-                        failures, furthest = 0, file.tell()
-                    await self._pause(failures, cut)
-                    failures += 1
+                    await asyncio.sleep(tries.pause(cut, reached=file.tell()))
         if temporary.stat().st_size != found.size:
             raise self.failed(
                 ExitCode.TemporaryFailure, f"{found.key!r} has another size than listed"
@@ -145,7 +141,7 @@ class Bucket:
             raise self._explained(error) from error
 
     async def _tried(self, call: Callable[[], Any]) -> Any:
-        failures = 0
+        tries = Tries(self.field, self.failed)
         while True:
             try:
                 return await call()
@@ -153,14 +149,7 @@ class Bucket:
                 explained = self._explained(error)
                 if not isinstance(explained, Cut):
                     raise explained from error
-                await self._pause(failures, explained)
-                failures += 1
-
-    async def _pause(self, failures: int, cut: Cut) -> None:
-        if failures >= len(remote.PAUSES_SECONDS):
-            raise self.failed(ExitCode.TemporaryFailure, str(cut)) from cut
-        print(f"{self.field}: {cut}; trying again", flush=True)
-        await asyncio.sleep(remote.PAUSES_SECONDS[failures])
+                await asyncio.sleep(tries.pause(explained))
 
     def failed(
         self, code: ExitCode, what: str, hint: str = "The next attempt tries again."
@@ -209,7 +198,7 @@ class Bucket:
             return self.failed(ExitCode.InputNotFound, what, "Check the URI.")
         if status == 412:
             return self.failed(ExitCode.TemporaryFailure, "an object changed during the download")
-        if status in remote.TEMPORARY or code == "SlowDown":
+        if status in TEMPORARY or code == "SlowDown":
             return Cut(what)
         return self.failed(
             ExitCode.InvalidSpec, what, "Check AWS_REGION and AWS_ENDPOINT_URL in the Secret."
