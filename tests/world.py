@@ -111,6 +111,19 @@ class World:
         answer: Object = self.wait(f"a pod of {name}-{attempt}", pod, seconds=seconds)
         return answer
 
+    def wait_for_epoch(self, epoch: int, name: str, *, seconds: float = 200) -> None:
+        """Wait until a checkpoint has so many epochs."""
+
+        def reached() -> bool:
+            saved: int = self.status(name).get("checkpoint", {}).get("epoch", 0)
+            return saved >= epoch
+
+        self.wait(f"epoch {epoch} of {name}", reached, seconds=seconds)
+
+    def log(self, pod: Object) -> str:
+        """Return what a pod has printed."""
+        return self.kubectl("logs", pod["metadata"]["name"]).stdout
+
     def items(self, plural: str) -> list[Object]:
         """List what is in the namespace."""
         roots = {"pods": CORE, "events": CORE, "jobs": "/apis/batch/v1"}

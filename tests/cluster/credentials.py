@@ -44,6 +44,24 @@ def write(directory: Path, *, server: str, addresses: tuple[str, ...]) -> None:
         _write_kubeconfig(directory, name, token=tokens[name], server=server)
 
 
+def kubeconfig(
+    server: str, token: str, *, user: str = "operator", authority: Path | None = None
+) -> dict[str, object]:
+    """A kubeconfig for one user; without an authority for a server that speaks plain HTTP."""
+    cluster = {"server": server}
+    if authority:
+        cluster["certificate-authority"] = str(authority)
+    context = {"cluster": "finetune", "user": user, "namespace": "default"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "finetune", "cluster": cluster}],
+        "users": [{"name": user, "user": {"token": token}}],
+        "contexts": [{"name": "finetune", "context": context}],
+        "current-context": "finetune",
+    }
+
+
 def token(directory: Path, name: str = "admin") -> str:
     """The bearer token of one of USERS."""
     with (directory / "tokens.csv").open() as file:
@@ -80,16 +98,7 @@ def _write_tokens(directory: Path, tokens: dict[str, str]) -> None:
 
 
 def _write_kubeconfig(directory: Path, name: str, *, token: str, server: str) -> None:
-    cluster = {"server": server, "certificate-authority": str(directory / "ca.crt")}
-    context = {"cluster": "finetune", "user": name, "namespace": "default"}
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "finetune", "cluster": cluster}],
-        "users": [{"name": name, "user": {"token": token}}],
-        "contexts": [{"name": "finetune", "context": context}],
-        "current-context": "finetune",
-    }
+    config = kubeconfig(server, token, user=name, authority=directory / "ca.crt")
     path = directory / f"{name}.kubeconfig"
     path.touch(mode=0o600)
     path.write_text(json.dumps(config, indent=2))

@@ -1,6 +1,5 @@
 """One control plane for all component tests; a namespace for each; the operator as a process."""
 
-import asyncio
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +15,6 @@ from tests.component.world import KubeletWorld
 from tests.faults import queue
 
 CRD = Path("charts/finetune-operator/files/finetunejobs.yaml")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def main_loop() -> Iterator[None]:
-    """pytest-asyncio asks the main thread for a loop, which would make one that nobody closes."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    loop.close()
 
 
 @pytest.fixture(scope="session")

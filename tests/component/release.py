@@ -11,6 +11,7 @@ import yaml
 
 from tests.cluster import build
 from tests.cluster.controlplane import ControlPlane
+from tests.cluster.credentials import kubeconfig
 
 CHART = Path("charts/finetune-operator")
 NAMESPACE = "finetune-system"
@@ -50,17 +51,8 @@ class Release:
 
     def write_kubeconfig(self, path: Path, *, url: str = "") -> Path:
         """Write a kubeconfig with its token; `url` is that of a proxy, if there is one."""
-        cluster: Object = {"server": url or self._plane.url}
-        if not url:
-            cluster["certificate-authority"] = str(self._plane.certificate_authority)
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "operator",
-            "clusters": [{"name": "test", "cluster": cluster}],
-            "users": [{"name": "operator", "user": {"token": self.token}}],
-            "contexts": [{"name": "operator", "context": {"cluster": "test", "user": "operator"}}],
-        }
+        authority = None if url else self._plane.certificate_authority
+        config = kubeconfig(url or self._plane.url, self.token, authority=authority)
         path.write_text(yaml.safe_dump(config))
         return path
 

@@ -44,7 +44,7 @@ def test_wrong_photos_are_told_before_anything_would_train(world: World) -> None
 @pytest.mark.slow
 def test_attempt_that_a_queue_takes_back_goes_on_where_it_was(world: World) -> None:
     world.apply(_small())
-    _until_epoch(world, 2)
+    world.wait_for_epoch(2, "tutorial")
     _suspend(world, wish=True)
     status = world.wait_for_phase("Queued", "tutorial", seconds=60)
     assert condition(status, "PodsReady")["reason"] == "Queued"
@@ -61,7 +61,7 @@ def test_attempt_that_a_queue_takes_back_goes_on_where_it_was(world: World) -> N
 @pytest.mark.slow
 def test_gang_trains_together_and_restarts_together(world: World) -> None:
     world.apply(_small(numNodes=2))
-    _until_epoch(world, 2)
+    world.wait_for_epoch(2, "tutorial")
     running = [pod for pod in world.pods() if pod["status"]["phase"] == "Running"]
     assert len(running) == 2
     follower = next(pod for pod in running if "-1-1-" in pod["metadata"]["name"])
@@ -70,19 +70,11 @@ def test_gang_trains_together_and_restarts_together(world: World) -> None:
     assert (status["attempts"], status.get("failures", 0)) == (2, 0)
     assert status["history"][0]["reason"] == "Interrupted"
     leader = next(p for p in world.pods() if "-2-0-" in p["metadata"]["name"])
-    log = world.kubectl("logs", leader["metadata"]["name"]).stdout
+    log = world.log(leader)
     assert "resumed at epoch" in log
     world.kubectl("delete", "finetunejob", "tutorial")
     services = f"/api/v1/namespaces/{world.namespace}/services"
     world.wait("no Service", lambda: not world.api.get(services)["items"], seconds=60)
-
-
-def _until_epoch(world: World, epoch: int) -> None:
-    world.wait(
-        f"epoch {epoch}",
-        lambda: world.status("tutorial").get("checkpoint", {}).get("epoch", 0) >= epoch,
-        seconds=200,
-    )
 
 
 def _suspend(world: World, *, wish: bool) -> None:

@@ -71,7 +71,7 @@ def exceeded_quota_is_told(world: World) -> None:
 def evicted_pod_is_replaced_and_costs_no_failure(world: World) -> None:
     world.apply(long_run("evicted"))
     pod = world.wait_for_pod(1, "evicted", seconds=60)["metadata"]["name"]
-    _until_epoch(world, "evicted", 1)
+    world.wait_for_epoch(1, "evicted")
     eviction = {
         "apiVersion": "policy/v1",
         "kind": "Eviction",
@@ -115,7 +115,7 @@ def job_goes_with_its_children_when_its_time_to_live_is_over(world: World) -> No
 @case
 def suspended_job_gives_its_gpu_back_and_goes_on_where_it_was(world: World) -> None:
     world.apply(long_run("paused"))
-    _until_epoch(world, "paused", 2)
+    world.wait_for_epoch(2, "paused")
     world.change("paused", {"suspend": True})
     status = world.wait(
         "Suspended", lambda: _if_condition(world, "paused", "Suspended"), seconds=60
@@ -127,7 +127,7 @@ def suspended_job_gives_its_gpu_back_and_goes_on_where_it_was(world: World) -> N
     holds_nothing(world, "paused")
     world.change("paused", {"suspend": False})
     pod = world.wait_for_pod(2, "paused", seconds=TOLD_SECONDS)["metadata"]["name"]
-    _until_epoch(world, "paused", saved + 1)
+    world.wait_for_epoch(saved + 1, "paused")
     log = world.kubectl("logs", pod).stdout
     assert f"resumed at epoch {saved}" in log
     assert "Epoch[0] " not in log
@@ -154,7 +154,7 @@ def test_fault_is_told_and_leaves_nothing(outcomes: dict[str, Future[None]], nam
 def test_trainer_that_hangs_is_ended_and_started_again(world: World) -> None:
     world.apply(named(long_run("hangs"), "hangs", stallDeadlineSeconds=60))
     pod = world.wait_for_pod(1, "hangs", seconds=60)
-    _until_epoch(world, "hangs", 1)
+    world.wait_for_epoch(1, "hangs")
     _stop_stage(pod["metadata"]["uid"], "fit")
     world.wait("its end", lambda: world.status("hangs").get("history"), seconds=60 + TOLD_SECONDS)
     status = world.status("hangs")
@@ -163,7 +163,7 @@ def test_trainer_that_hangs_is_ended_and_started_again(world: World) -> None:
     assert "stage fit" in status["failure"]["message"].lower()
     assert status["failure"]["hint"]
     pod = world.wait_for_pod(2, "hangs", seconds=2 * TOLD_SECONDS)
-    world.wait("resumed", lambda: "resumed at epoch" in _log(world, pod), seconds=90)
+    world.wait("resumed", lambda: "resumed at epoch" in world.log(pod), seconds=90)
     ends_when_deleted(world, "hangs")
 
 
@@ -226,14 +226,6 @@ def _waits(world: World, name: str) -> bool:
     return "CreateContainerConfigError" in reasons
 
 
-def _until_epoch(world: World, name: str, epoch: int) -> None:
-    world.wait(
-        f"epoch {epoch} of {name}",
-        lambda: world.status(name).get("checkpoint", {}).get("epoch", 0) >= epoch,
-        seconds=200,
-    )
-
-
 def _event_about(world: World, job: str, reason: str) -> Object | None:
     for event in world.items("events"):
         if (event["involvedObject"]["name"], event["reason"]) == (job, reason):
@@ -253,10 +245,6 @@ def _pod_has_ended(world: World, name: str) -> bool:
 
 def _is_there(world: World, name: str) -> bool:
     return name in [job["metadata"]["name"] for job in world.items("finetunejobs")]
-
-
-def _log(world: World, pod: Object) -> str:
-    return world.kubectl("logs", pod["metadata"]["name"]).stdout
 
 
 def _stop_stage(pod_uid: str, stage: str) -> None:

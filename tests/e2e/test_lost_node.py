@@ -48,7 +48,7 @@ def test_attempt_on_a_lost_node_goes_on_elsewhere(world: World) -> None:
     assert (status["disruptions"], status.get("failures", 0)) == (1, 0)
     second = world.wait_for_pod(2, "unlucky", seconds=TOLD_SECONDS)
     assert second["spec"]["nodeName"] == FIRST
-    world.wait("resumed", lambda: "resumed at epoch" in _log(world, second), seconds=90)
+    world.wait("resumed", lambda: "resumed at epoch" in world.log(second), seconds=90)
     ends_when_deleted(world, "unlucky")
     node.start_node(LOST)
     node.set_gpus(GPUS)
@@ -61,7 +61,7 @@ def test_pod_of_a_node_that_seems_lost_is_kept_out_of_the_run(world: World) -> N
     processes.end(f"{LOST}/kubelet")  # its containers stay
     _wait_until_given_up(world, first, "ghost")
     second = world.wait_for_pod(2, "ghost", seconds=TOLD_SECONDS)
-    world.wait("resumed", lambda: "resumed at epoch" in _log(world, second), seconds=90)
+    world.wait("resumed", lambda: "resumed at epoch" in world.log(second), seconds=90)
     os.kill(fit, signal.SIGCONT)  # it goes on to its next checkpoint
     world.wait("the old pod's own end", lambda: not _still_trains(first), seconds=90)
     assert f"Pod {second['metadata']['uid']} has taken over this run" in _log_on_disk(first)
@@ -86,9 +86,7 @@ def _train_on_the_node_to_lose(world: World, name: str) -> Object:
     pod = world.wait_for_pod(1, name, seconds=60)
     _close(world, FIRST, close=False)
     assert pod["spec"]["nodeName"] == LOST
-    world.wait(
-        "a checkpoint", lambda: world.status(name).get("checkpoint", {}).get("epoch"), seconds=200
-    )
+    world.wait_for_epoch(1, name)
     return pod
 
 
@@ -109,10 +107,6 @@ def _wait_until_given_up(world: World, pod: Object, name: str) -> Object:
 
 def _close(world: World, name: str, *, close: bool) -> None:
     world.api.merge(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": close or None}})
-
-
-def _log(world: World, pod: Object) -> str:
-    return world.kubectl("logs", pod["metadata"]["name"]).stdout
 
 
 def _stop_between_checkpoints(pod: Object, checkpoints: Path) -> int:

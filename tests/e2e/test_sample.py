@@ -43,16 +43,12 @@ def test_sample_gives_the_accuracy_in_status_volume_and_prometheus(
 def test_tutorial_survives_its_pod_and_counts_exactly(world: World) -> None:
     job = world.apply(sample("tutorial"))
     first = world.wait_for_pod(1, "tutorial")
-    world.wait(
-        "the second epoch",
-        lambda: world.status("tutorial").get("checkpoint", {}).get("epoch", 0) >= 2,
-        seconds=200,
-    )
+    world.wait_for_epoch(2, "tutorial")
     world.kubectl("delete", "pod", first["metadata"]["name"], "--wait=false")
     second = world.wait_for_pod(2, "tutorial", seconds=180)
     assert len([pod for pod in world.pods() if pod["status"]["phase"] == "Running"]) <= 1
     status = world.wait_for_phase("Complete", "tutorial", seconds=400)
-    log = world.kubectl("logs", second["metadata"]["name"]).stdout
+    log = world.log(second)
     ended = status["history"][0]
     assert (ended["reason"], status.get("failures", 0)) == ("Interrupted", 0)
     assert f"resumed at epoch {ended['checkpointEpoch']}" in log

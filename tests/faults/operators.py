@@ -12,6 +12,8 @@ import random
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from tests.cluster.credentials import kubeconfig
+
 # pytest: multiprocessing imports the parent's main module into each child.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["pytest", "finetune_operator.__main__"])
@@ -35,7 +37,7 @@ class Operator:
         directory.mkdir(parents=True)
         self._log = directory / "log"
         config = directory / "kubeconfig"
-        config.write_text(json.dumps(_kubeconfig(url, token)))
+        config.write_text(json.dumps(kubeconfig(url, token)))
         self._environment = TIMES | {
             "KUBECONFIG": str(config),
             "FINETUNE_OPERATOR_NAMESPACES": namespaces,
@@ -75,14 +77,3 @@ def _operate(environment: dict[str, str], log: str) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     main()
-
-
-def _kubeconfig(url: str, token: str) -> dict[str, object]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "operator",
-        "clusters": [{"name": "test", "cluster": {"server": url}}],
-        "users": [{"name": "operator", "user": {"token": token}}],
-        "contexts": [{"name": "operator", "context": {"cluster": "test", "user": "operator"}}],
-    }

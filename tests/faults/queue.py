@@ -5,6 +5,7 @@ Kueue suspends by a mutating webhook; here a mutating admission policy does the 
 """
 
 from tests.cluster.client import Api
+from tests.faults import users
 from tests.faults.cluster import MERGE, Namespace, Object, is_ended
 
 LABEL = "kueue.x-k8s.io/queue-name"
@@ -64,22 +65,17 @@ async def admits_takes_back_and_admits(namespace: Namespace) -> None:
 async def is_suspended_by_its_user_while_it_waits(namespace: Namespace) -> None:
     """The user suspends a job that the queue holds, and resumes it; the queue then admits it."""
     await _is_queued(namespace)
-    await _suspend(namespace, wish=True)
+    await users.change(namespace, {"suspend": True})
     await namespace.until(
         "Suspended",
         lambda: namespace.last_status.get("phase") == "Suspended" and not _jobs(namespace),
     )
-    await _suspend(namespace, wish=False)
+    await users.change(namespace, {"suspend": False})
     await _set(namespace, suspend=False)
 
 
 async def _is_queued(namespace: Namespace) -> None:
     await namespace.until("Queued", lambda: namespace.last_status.get("phase") == "Queued")
-
-
-async def _suspend(namespace: Namespace, *, wish: bool) -> None:
-    body = {"spec": {"suspend": wish}}
-    await namespace.request("PATCH", "finetunejobs", "photos", body=body, kind=MERGE)
 
 
 async def _set(namespace: Namespace, *, suspend: bool) -> None:

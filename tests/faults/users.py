@@ -33,11 +33,11 @@ async def suspends_and_resumes(namespace: Namespace) -> None:
 
 
 async def _suspend_and_resume(namespace: Namespace) -> None:
-    await _patch(namespace, {"suspend": True})
+    await change(namespace, {"suspend": True})
     await namespace.until(
         "Suspended", lambda: condition(namespace.last_status, "Suspended").get("status") == "True"
     )
-    await _patch(namespace, {"suspend": False})
+    await change(namespace, {"suspend": False})
 
 
 async def suspends_at_once(namespace: Namespace) -> None:
@@ -73,5 +73,6 @@ async def orphans_the_pod(namespace: Namespace) -> None:
     await namespace.request("DELETE", "jobs", "photos-1", body={"propagationPolicy": "Orphan"})
 
 
-async def _patch(namespace: Namespace, spec: Object) -> None:
+async def change(namespace: Namespace, spec: Object) -> None:
+    """Merge into the spec of the FineTuneJob."""
     await namespace.request("PATCH", "finetunejobs", "photos", body={"spec": spec}, kind=MERGE)

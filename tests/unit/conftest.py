@@ -1,7 +1,5 @@
 """The unit tier: no cluster, no network but the loopback device, 10 s for each test."""
 
-import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -19,12 +17,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.timeout(10), append=False)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def main_loop() -> Iterator[None]:
-    """pytest-asyncio asks the main thread for a loop, which would make one that nobody closes."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    loop.close()
