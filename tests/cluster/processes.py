@@ -5,16 +5,18 @@ it is found again after any crash, and nothing on disk can go stale.
 """
 
 import os
+import select
 import signal
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tests.cluster.layout import LOGS, NAME
 
 MARK = "FINETUNE_CLUSTER_PROCESS"
+END_SECONDS = 10
 # The cluster is on this machine: a proxy from the environment is only for pulling images.
 DIRECT = "127.0.0.0/8,198.51.100.0/24,10.96.0.0/16,10.244.0.0/16,localhost"
 
@@ -71,11 +73,24 @@ def kill_until_gone(find_pids: Callable[[], list[int]]) -> None:
         pids = find_pids()
         if not pids:
             return
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        with ExitStack() as stack:
+            for file in [_kill(pid, stack) for pid in pids]:
+                # A dying process loses its environment before its sockets: it is not found any
+                # more, and yet it listens.
+                if file is not None and not select.select([file], [], [], END_SECONDS)[0]:
+                    raise TimeoutError(f"processes {pids}: no end {END_SECONDS} s after SIGKILL")
         time.sleep(0.02)
-    raise TimeoutError(f"processes {pids} did not end within 10 s of SIGKILL")
+    raise TimeoutError(f"processes {pids} start others for ever")
+
+
+def _kill(pid: int, stack: ExitStack) -> int | None:
+    """Kill a process; return a file that can be read once it has ended."""
+    with suppress(ProcessLookupError):
+        file = os.pidfd_open(pid)
+        stack.callback(os.close, file)
+        signal.pidfd_send_signal(file, signal.SIGKILL)
+        return file
+    return None
 
 
 def _find_leaders(name: str) -> list[int]:

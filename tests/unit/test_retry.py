@@ -205,6 +205,15 @@ class TestDisruptions:
         ended = outcome(attempt)
         assert (ended.reason, ended.retried, ended.counted) == (c.DISRUPTED, True, False)
 
+    def test_pod_that_filled_its_disk_says_so_and_what_to_raise(self) -> None:
+        message = "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi."
+        full = make_pod("Failed", reason="Evicted", message=message)
+        job = "Job has reached the specified backoff limit"
+        failure = outcome(make_attempt(1, full, ended="Failed", message=job)).failure
+        assert failure
+        assert message in failure.message
+        assert "trainer.resources.limits.ephemeral-storage" in failure.hint
+
     def test_disruption_that_is_false_is_none(self) -> None:
         condition = Condition(type="DisruptionTarget", status="False")
         assert outcome(make_ended_attempt(1, 70, conditions=(condition,))).reason == "InternalError"

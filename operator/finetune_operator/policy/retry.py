@@ -240,12 +240,18 @@ def _disrupted(pod: Pod | None, job: Job) -> bool:
 
 
 def _disruption(pod: Pod | None, job: Job) -> Failure:
-    condition = (pod and pod.condition("DisruptionTarget")) or job.condition("Failed")
-    message = (condition.message if condition else "") or (pod.status.message if pod else "")
+    # The kubelet evicts for a limit on storage without the condition.
+    condition = pod.condition("DisruptionTarget") if pod else None
+    failed = job.condition("Failed")
+    words = (condition, pod and pod.status, failed)
+    message = next((each.message for each in words if each and each.message), "")
+    hint = "The next attempt resumes from the last checkpoint."
+    if "ephemeral" in message:
+        hint = "Raise trainer.resources.limits.ephemeral-storage, or use a workspace."
     return Failure(
         reason=c.DISRUPTED,
         message=f"The pod was disrupted: {message}",
-        hint="The next attempt resumes from the last checkpoint.",
+        hint=hint,
         pod=pod.metadata.name if pod else "",
     )
 
