@@ -23,7 +23,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.scenarios import SCENARIOS, apply, end_of
 from tests.faults.trouble import Stale, Trouble
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 SCENARIO = SCENARIOS["retries"]
 ATTEMPTS = tuple(Trains(code=each.code, seconds=3) for each in SCENARIO.attempts)
 View = Literal["empty", "waiting", "running"]

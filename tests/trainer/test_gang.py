@@ -124,6 +124,7 @@ def test_a_gang_gives_what_one_pod_gives_with_the_batch_of_all(tmp_path: Path) -
     assert "Validation-accuracy" not in follower.log
 
 
+@pytest.mark.slow
 def test_a_gang_that_lost_a_pod_resumes_with_the_bits_of_one_that_did_not(tmp_path: Path) -> None:
     pods = start_gang(tmp_path, epochs=16)
     pods[0].wait_for("Epoch[1] Validation")
