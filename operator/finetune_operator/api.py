@@ -227,6 +227,8 @@ class AttemptRecord(Object, kw_only=True):
     """Epochs in the newest checkpoint at its end."""
     node: str = ""
     """Node of its pod, or of the pod that failed first."""
+    message: str = ""
+    """What happened, cut to 256 characters; status.failure has all of it until the next attempt."""
 
 
 class Failure(Object):

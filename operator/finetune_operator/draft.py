@@ -21,6 +21,7 @@ from finetune_operator.report import Progress, Result, Termination
 from finetune_operator.view import Attempt as LiveAttempt
 
 HISTORY = 10
+MESSAGE_LENGTH = 256
 PREPARING = ("fetch", "prepare")
 UNREACHABLE_AFTER = datetime.timedelta(seconds=60)
 
@@ -107,6 +108,7 @@ class Draft:
             end_time=self._now,
             checkpoint_epoch=status.checkpoint.epoch if status.checkpoint else None,
             node=outcome.node,
+            message=outcome.failure.message[:MESSAGE_LENGTH] if outcome.failure else "",
         )
         status.history = (*status.history, ended)[-HISTORY:]
         status.current_attempt = None

@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -107,9 +108,15 @@ class ControlPlane:
         self._sweeper.kill()
         self._sweeper.communicate()
 
-    def stop_apiserver(self) -> None:
-        """Kill the apiserver; asked politely it would wait a minute for open watches."""
+    def stop_apiserver(self, *, grace_seconds: float = 0) -> None:
+        """Kill the apiserver, or let it take leave first: it takes no new connections then, and
+        waits for its open watches for longer than anyone wants to.
+        """
         process = self._processes.pop("kube-apiserver")
+        if grace_seconds:
+            process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(grace_seconds)
         process.kill()
         process.wait()
 

@@ -44,15 +44,16 @@ async def test_trouble_is_overcome_in_every_scenario(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("grace_seconds", [0, 5], ids=["killed", "asked to end"])
 @pytest.mark.parametrize("seconds", [2, 4, 6])
 async def test_restart_of_the_api_server_is_overcome_in_every_scenario(
-    plane: ControlPlane, operator_token: str, seconds: float
+    plane: ControlPlane, operator_token: str, seconds: float, grace_seconds: float
 ) -> None:
     async with Stage(plane, token=operator_token, at_once=len(SCENARIOS)) as stage:
         plays = (stage.play(scenario) for scenario in SCENARIOS.values())
         runs = asyncio.create_task(all_of(plays))
         await asyncio.sleep(seconds)
-        await asyncio.to_thread(plane.stop_apiserver)
+        await asyncio.to_thread(plane.stop_apiserver, grace_seconds=grace_seconds)
         await asyncio.sleep(1)
         await asyncio.to_thread(plane.start_apiserver)
         await runs

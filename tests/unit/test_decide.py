@@ -366,6 +366,11 @@ class TestRetries:
         plan = plan_of(make_job(status), make_ended_attempt(11, 70))
         assert [ended.number for ended in plan.status.history] == list(range(2, 12))
 
+    def test_history_says_what_happened_when_the_next_attempt_has_begun(self) -> None:
+        told = told_error("InternalError", message="x" * 1000)
+        plan = plan_of(make_job(LIVE), make_ended_attempt(1, 70, told))
+        assert plan.status.history[0].message == "x" * 256
+
     def test_operator_waits_for_the_pods_last_words_when_its_job_has_ended_first(self) -> None:
         ended = make_attempt(1, make_pod(), ended="Complete")  # the pod watch lags behind
         plan = plan_of(make_job(LIVE), ended, at=1)
