@@ -29,16 +29,20 @@ packages:
 	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || { apt-get -qq update && \
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(PACKAGES); }
 
+.PHONY: programs
+programs: venv ## Build Kubernetes and what else the tests run, once (14 minutes)
+	$(PYTHON) -m tests.cluster build
+
 .PHONY: demo
 demo: venv ## Everything from nothing: build, start a cluster, train on the demo photos (CLUSTER=node|kind|current)
 	$(PYTHON) -m tests.demo $(or $(CLUSTER),node)
 
 .PHONY: test
-test: lint types ## What CI runs: lint, types, and every test but the slow ones
+test: lint types programs images ## What CI runs: lint, types, and every test but the slow ones
 	@$(BOTH) SELECT='-m "not slow"'
 
 .PHONY: test-full
-test-full: lint types ## make test and the whole matrices
+test-full: lint types programs images ## make test and the whole matrices
 	@$(BOTH)
 
 # Two halves at a time: what needs the node mostly waits for it.
@@ -71,13 +75,13 @@ types: venv ## Types, strictly
 .PHONY: unit component trainer chart e2e
 unit: venv ## Logic, without anything around it
 	$(PYTEST) tests/unit
-component: venv ## The operator against a real kube-apiserver
+component: programs ## The operator against a real kube-apiserver
 	$(PYTEST) tests/component
 trainer: venv packages ## The trainer with real MXNet
 	$(PYTEST) tests/trainer
-chart: venv packages ## The chart, the dashboard and the alert rules
+chart: programs packages ## The chart, the dashboard and the alert rules
 	$(PYTEST) tests/chart
-e2e: venv packages ## The images on a real node
+e2e: programs images packages ## The images on a real node
 	$(PYTEST) tests/e2e
 
 .PHONY: cluster cluster-down

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.cluster import build
+from tests.cluster import build, packages
 from tests.cluster.network import SETTINGS
 
 NAME = "finetune-cluster-test"
@@ -40,6 +40,7 @@ class Machine:
 
     def __enter__(self) -> Self:
         """Start the machine's first process, which reaps the others."""
+        packages.ensure()
         namespaces = ["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
         first = ["sh", "-ec", f"{_PREPARE}; echo; exec catatonit -P"]
         # All of it ends with this process, however that happens.
