@@ -77,7 +77,7 @@ unit: venv ## Logic, without anything around it
 	$(PYTEST) tests/unit
 component: programs ## The operator against a real kube-apiserver
 	$(PYTEST) tests/component
-trainer: venv packages ## The trainer with real MXNet
+trainer: programs packages ## The trainer with real MXNet
 	$(PYTEST) tests/trainer
 chart: programs packages ## The chart, the dashboard and the alert rules
 	$(PYTEST) tests/chart
