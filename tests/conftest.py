@@ -1,9 +1,18 @@
 """What all tiers need."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 
 import pytest
+
+from tests.cluster import build
+
+
+def pytest_configure() -> None:
+    """Find the kubectl and helm that were built, whatever the machine has."""
+    built = (str(program.directory) for program in build.ALL)
+    os.environ["PATH"] = os.pathsep.join([*built, os.environ["PATH"]])
 
 
 @pytest.fixture(autouse=True, scope="session")
