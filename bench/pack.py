@@ -1,14 +1,15 @@
 """How fast photos are packed: against MXNet's im2rec.py, and against the decoder as the limit.
 
 `python -m bench.pack` makes photos of three sizes, packs each set in turn with all three (two
-processes each; import of im2rec's libraries is not counted), and prints the ratios of the
-medians: of seconds, and of processor seconds, which bear other work on the machine.
-`--memory` packs 1,000 and 50,000 photos instead and prints the peak memory. Needs OpenCV, which
-im2rec.py imports.
+processes each; the import of libraries is not counted), and prints the ratios of the medians: of
+seconds, and of processor seconds, which bear other work on the machine. `--memory` packs 1,000
+and 50,000 different photos instead, from Debian's dataset-fashion-mnist if it is installed, and
+prints the peak memory. Needs OpenCV, which im2rec.py imports.
 """
 
 import argparse
 import contextlib
+import gzip
 import io
 import json
 import multiprocessing
@@ -24,17 +25,20 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from finetune_trainer.dataset.photo import RESAMPLING
+from finetune_trainer.dataset.pack import keep_memory
+from finetune_trainer.dataset.photo import resized
 from PIL import Image
 
 from tests.trainer.datasets import prepare_photos
 
 RESIZE, QUALITY, PROCESSES, CLASSES = 256, 90, 2, 4
-SIZES = {"500x375": (500, 375, 4000), "1 MP": (1152, 864, 1600), "12 MP": (4000, 3000, 240)}
+SIZES = {"500x375": (500, 375, 8000), "1 MP": (1152, 864, 4000), "12 MP": (4000, 3000, 640)}
 """Width, height, and how many photos are packed in one go."""
 TARGETS = {"500x375": 1.3, "1 MP": 2.5, "12 MP": 7.0}
+FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 
 def photo(seed: int, width: int, height: int) -> Image.Image:
@@ -68,6 +72,28 @@ def make_photos(root: Path, *, width: int, height: int, count: int) -> None:
         (folder / f"{number:06}.jpg").write_bytes(start + comment + rest)
 
 
+def make_different_photos(root: Path, *, count: int, size: tuple[int, int] = (160, 128)) -> None:
+    """Write CLASS/N.jpg, no two alike: clothes of Fashion-MNIST, or noise without it."""
+    pictures = np.random.default_rng(0).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    labels = np.arange(count) % CLASSES
+    if FASHION.exists():
+        pictures, labels = (
+            np.concatenate([_fashion(f"{part}-{kind}") for part in ("train", "t10k")])[:count]
+            for kind in ("images-idx3", "labels-idx1")
+        )
+    for number, (pixels, label) in enumerate(zip(pictures, labels, strict=True)):
+        folder = root / f"class{label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shown = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+        shown.convert("RGB").save(folder / f"{number:06}.jpg", quality=90)
+
+
+def _fashion(name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    content = gzip.decompress((FASHION / f"{name}-ubyte.gz").read_bytes())
+    shape = np.frombuffer(content, ">u4", count=content[3], offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
+
+
 def pack_with_im2rec(photos: Path, work: Path) -> float:
     """Run im2rec.py as its documentation says; return the seconds of the second step."""
     import cv2
@@ -87,15 +113,25 @@ def pack_with_im2rec(photos: Path, work: Path) -> float:
 def pack_with_ours(photos: Path, work: Path) -> float:
     """Run the stages fetch and prepare; return their seconds."""
     image = {"resizeShort": RESIZE, "jpegQuality": QUALITY}
+    _start_forkserver()
     started = time.perf_counter()
     prepare_photos(work, photos, threads=PROCESSES, image=image)
     return time.perf_counter() - started
 
 
+def _start_forkserver() -> None:
+    """Let it import what the packing processes are forked with."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["finetune_trainer.dataset.pack"])
+    process = context.Process(target=keep_memory)
+    process.start()
+    process.join()
+
+
 def only_decode(photos: Path, work: Path) -> float:
     """Decode, resize and encode every photo and throw it away; return the seconds."""
     paths = [str(path) for path in sorted(photos.rglob("*.jpg"))]
-    with multiprocessing.Pool(PROCESSES) as pool:
+    with multiprocessing.Pool(PROCESSES, keep_memory) as pool:
         pool.map(_decode_one, paths[:PROCESSES], chunksize=1)
         started = time.perf_counter()
         for _ in pool.imap_unordered(_decode_one, paths, chunksize=8):
@@ -110,7 +146,7 @@ def _decode_one(path: str) -> int:
         size = (round(width * RESIZE / short), round(height * RESIZE / short))
         image.draft("RGB", size)
         encoded = io.BytesIO()
-        image.resize(size, RESAMPLING).save(encoded, "JPEG", quality=QUALITY)
+        resized(image, size).save(encoded, "JPEG", quality=QUALITY)
     return encoded.tell()
 
 
@@ -124,7 +160,9 @@ SUBJECTS: dict[str, Callable[[Path, Path], float]] = {
 def measure(subject: str, photos: Path) -> dict[str, float]:
     """Run a subject in a process of its own; return its seconds and peak memory in MiB."""
     with tempfile.TemporaryDirectory(dir=photos.parent) as work:
-        command = [sys.executable, "-m", "bench.pack", "--measure", subject, str(photos), work]
+        # Not -m: forked processes would import this module, NumPy and all, as their main one.
+        program = "import bench.pack; bench.pack.show_measured()"
+        command = [sys.executable, "-c", program, subject, str(photos), work]
         output = subprocess.run(command, capture_output=True, text=True)
         if output.returncode:
             raise SystemExit(output.stdout + output.stderr)
@@ -132,19 +170,24 @@ def measure(subject: str, photos: Path) -> dict[str, float]:
         return found
 
 
-def _measured(subject: str, photos: Path, work: Path) -> None:
+def show_measured() -> None:
+    """Print what the subject on the command line takes."""
+    subject, photos, work = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     with contextlib.redirect_stdout(io.StringIO()):
         before = _processor_seconds()
         seconds = SUBJECTS[subject](photos, work)
         # It has waited for the workers; what they took counts when it is waited for.
         multiprocessing.forkserver._forkserver._stop()  # type: ignore[attr-defined]
         processor = _processor_seconds() - before
-    own, workers = (
-        resource.getrusage(who).ru_maxrss / 1024
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    found = {"seconds": seconds, "processor": processor, "own": own, "workers": workers}
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    found = {"seconds": seconds, "processor": processor, "own": _peak(), "workers": workers}
     print(json.dumps(found))
+
+
+def _peak() -> float:
+    """Return the most memory of this program in MiB; rusage has that of its parent, too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _processor_seconds() -> float:
@@ -183,7 +226,7 @@ def show_memory(directory: Path, counts: list[int]) -> None:
     """Pack sets of different numbers of small photos and print the peak memory of each."""
     for count in counts:
         photos = directory / "photos"
-        make_photos(photos, width=320, height=256, count=count)
+        make_different_photos(photos, count=count)
         found = measure("ours", photos)
         print(
             f"{count:>8} photos: packing process {found['own']:.0f} MiB,"
@@ -199,12 +242,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", nargs="*", choices=SIZES, default=list(SIZES))
     parser.add_argument("--memory", type=int, nargs="*", metavar="PHOTOS")
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.measure:
-        subject, photos, work = options.measure
-        _measured(subject, Path(photos), Path(work))
-        return
     print(f"{os.cpu_count()} processors, {PROCESSES} processes, shorter side {RESIZE} px")
     with tempfile.TemporaryDirectory() as directory:
         if options.memory is not None:

@@ -126,7 +126,8 @@ def struct_schema(kind: type[msgspec.Struct], *, defaults: bool = True) -> Schem
 def set_default(schema: Schema, field: msgspec.structs.FieldInfo) -> None:
     """Nested defaults apply only if each parent has `default: {}`."""
     if field.default not in (msgspec.NODEFAULT, None, ()) and field.default != {}:
-        schema["default"] = field.default
+        is_tuple = isinstance(field.default, tuple)
+        schema["default"] = list(field.default) if is_tuple else field.default
     elif field.default_factory is not msgspec.NODEFAULT and field.default_factory not in (
         dict,
         list,

@@ -118,8 +118,13 @@ class Spec(Object, kw_only=True):
 
     def uris(self) -> Iterator[tuple[str, str]]:
         """Yield (use, uri) of everything the pod reads or writes by URI."""
-        for use, section in (("dataset", "source"), ("validation", "validationSource")):
-            if uri := (self.dataset.get(section) or {}).get("uri"):
+        sources = {
+            "dataset": self.dataset.get("source"),
+            "validation": self.dataset.get("validationSource"),
+            "model": self.model.get("source"),
+        }
+        for use, source in sources.items():
+            if uri := (source or {}).get("uri"):
                 yield use, uri
         if uri := (self.output or {}).get("uri"):
             yield "output", uri

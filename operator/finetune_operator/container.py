@@ -86,11 +86,13 @@ def _secrets(job: FineTuneJob) -> list[tuple[str, str]]:
     uses = {
         "DATASET_": job.spec.dataset.get("source"),
         "VALIDATION_": job.spec.dataset.get("validationSource"),
+        "MODEL_": job.spec.model.get("source"),
+        "OUTPUT_": job.spec.output,
     }
     return [
-        (prefix, source["secretRef"]["name"])
-        for prefix, source in uses.items()
-        if source and source.get("secretRef")
+        (prefix, use["secretRef"]["name"])
+        for prefix, use in uses.items()
+        if use and use.get("secretRef")
     ]
 
 

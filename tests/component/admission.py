@@ -102,6 +102,17 @@ EVERYTHING = fine_tune_job(
             "momentum": "0.9",
             "weightDecay": "0.0001",
         },
+        "schedule": {
+            "name": "step",
+            "warmupEpochs": "0.5",
+            "stepEpochs": [4, 6],
+            "factor": "0.1",
+        },
+        "augmentation": "strong",
+        "labelSmoothing": "0.1",
+        "mixup": "0.2",
+        "classWeights": "balanced",
+        "hyperparameters": {"num_classes": "257", "use_pretrained_model": "1"},
         "minAccuracy": "0.77",
     },
     trainer={
@@ -151,12 +162,40 @@ EVERYTHING = fine_tune_job(
     },
     output={"uri": "pvc://models/flowers"},
 )
+OWN_MODEL: Object = {
+    "source": {
+        "uri": "https://example.com/resnet50.pth",
+        "sha256": "0" * 64,
+        "secretRef": {"name": "hub.login"},
+        "format": "torch",
+        "architecture": "resnet-50",
+    },
+    "replaceAfter": "flatten",
+    "inputSize": 224,
+    "normalization": {
+        "mean": ["123.68", "116.78", "103.94"],
+        "std": ["58.4", "57.1", "57.4"],
+    },
+}
+"""A network of the user's own, with every field."""
 OTHERWISE = changed(
     EVERYTHING,
     {
+        "spec.model": OWN_MODEL,
         "spec.dataset.split": {"trainPerClass": 60},
+        "spec.training.optimizer": {
+            "name": "adamw",
+            "beta1": "0.9",
+            "beta2": "0.999",
+            "epsilon": "0.00000001",
+        },
         "spec.workspace": {"claimName": "workspace"},
         "spec.dataset.source": {"uri": "pvc://photos/2024"},
+        "spec.output": {
+            "uri": "s3://models/flowers",
+            "secretRef": {"name": "bucket"},
+            "formats": ["onnx"],
+        },
     },
 )
 """The other member of each union."""

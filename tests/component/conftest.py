@@ -27,12 +27,26 @@ def audit_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plane(audit_log: Path) -> Iterator[ControlPlane]:
     """A control plane with a node with 4 GPUs."""
     with ControlPlane(scheduler=True, audit_log=audit_log, audited_group=audit.OPERATORS) as plane:
-        plane.add_node("node-a", gpus=4)
-        plane.add_namespace(NAMESPACE)
-        queue.install(plane.api)
+        _furnish(plane)
         yield plane
     refused = {request.right for request in audit.requests(audit_log) if request.forbidden}
     assert not refused, "no rule of the chart's roles allows what an operator asked for"
+
+
+@pytest.fixture
+def fresh_plane() -> Iterator[ControlPlane]:
+    """One whose controllers have not seen an outage yet: after a few of them they wait for up to a
+    minute before they look again, and so does all that needs them.
+    """
+    with ControlPlane(scheduler=True) as plane:
+        _furnish(plane)
+        yield plane
+
+
+def _furnish(plane: ControlPlane) -> None:
+    plane.add_node("node-a", gpus=4)
+    plane.add_namespace(NAMESPACE)
+    queue.install(plane.api)
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,13 @@
 
 import copy
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
+from finetune_trainer.contract import SAGEMAKER
 
 from tests.component.admission import EVERYTHING, OTHERWISE, VALIDATED, Admission, changed
 from tests.component.conftest import CRD
@@ -41,12 +43,16 @@ class Bound:
         if self.kind in ("minLength", "maxLength"):
             return [each for each in _texts(size) if len(each) == size]
         if self.kind == "maxProperties":
-            return [{f"example.com/a{n}": "1" for n in range(size)}]
+            known = (*SAGEMAKER, *(f"other{n}" for n in range(size)))
+            return [
+                {f"example.com/a{n}": "1" for n in range(size)},
+                dict.fromkeys(known[:size], "1"),
+            ]
         return [self._items(size)]
 
     def _items(self, size: int) -> list[Any]:
         if words := self.schema["items"].get("enum"):
-            return list(words[:size])
+            return list(itertools.islice(itertools.cycle(words), size))
         assert self.job
         first = _at(self.job, self.place)[0]
         if isinstance(first, dict) and "name" in first:
@@ -61,6 +67,7 @@ def _texts(size: int) -> list[str]:
         "0" * size,
         "0." + "1" * (size - 2),
         "0" * 9 + "." + "1" * (size - 10),
+        "0" * 6 + "100." + "1" * (size - 10),
         "1" * 15 + "." + "1" * (size - 18) + "Gi",
         "pvc://claim/" + "a" * (size - 12),
         "https://example.com/" + "a" * (size - 20),

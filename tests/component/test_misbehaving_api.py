@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from tests.cluster.controlplane import ControlPlane
+from tests.component.release import Release
 from tests.faults.runs import Stage, all_of
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.trouble import PLANS, Trouble
@@ -44,12 +45,17 @@ async def test_trouble_is_overcome_in_every_scenario(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("grace_seconds", [0, 5], ids=["killed", "asked to end"])
-@pytest.mark.parametrize("seconds", [2, 4, 6])
+@pytest.mark.parametrize(
+    ("seconds", "grace_seconds"),
+    [(2, 0), (4, 0), (6, 0), (4, 5)],
+    ids=["killed after 2 s", "killed after 4 s", "killed after 6 s", "asked to end after 4 s"],
+)
 async def test_restart_of_the_api_server_is_overcome_in_every_scenario(
-    plane: ControlPlane, operator_token: str, seconds: float, grace_seconds: float
+    fresh_plane: ControlPlane, seconds: float, grace_seconds: float
 ) -> None:
-    async with Stage(plane, token=operator_token, at_once=len(SCENARIOS)) as stage:
+    plane = fresh_plane
+    token = Release(plane, "finetune-operator").token
+    async with Stage(plane, token=token, at_once=len(SCENARIOS)) as stage:
         plays = (stage.play(scenario) for scenario in SCENARIOS.values())
         runs = asyncio.create_task(all_of(plays))
         await asyncio.sleep(seconds)

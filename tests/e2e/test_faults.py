@@ -53,7 +53,8 @@ def missing_secret_is_named(world: World) -> None:
 @case
 def exceeded_quota_is_told(world: World) -> None:
     api, namespace = world.api, f"quota-{uuid.uuid4().hex[:6]}"
-    api.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    api.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace, "labels": labels}})
     quota = {"metadata": {"name": "gpus"}, "spec": {"hard": {f"requests.{GPU}": "1"}}}
     api.request("POST", f"/api/v1/namespaces/{namespace}/resourcequotas", quota)
     other = World(api, kubeconfig=KUBECONFIG, namespace=namespace)

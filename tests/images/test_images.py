@@ -12,13 +12,14 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 LOAD_MODEL = """
-import mxnet as mx, PIL.Image, finetune_trainer
+import mxnet as mx, PIL.Image, finetune_trainer.artifacts, onnx, onnxruntime
 assert mx.nd.dot(mx.nd.ones((2, 3)), mx.nd.ones((3, 2))).asnumpy().sum() == 12
-model = "/models/efficientnet-lite0"
-inputs = set(mx.sym.load(f"{model}/symbol.json").list_inputs())
-inputs -= {name.split(":")[1] for name in mx.nd.load(f"{model}/model.params")}
-assert inputs <= {"data", "softmax_label"}, inputs
-assert open(f"{model}/preprocessing.json").read()
+for name in ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "mobilenet-v2"):
+    model = f"/models/{name}"
+    inputs = set(mx.sym.load(f"{model}/symbol.json").list_inputs())
+    inputs -= {name.split(":")[1] for name in mx.nd.load(f"{model}/model.params")}
+    assert inputs <= {"data", "softmax_label"}, inputs
+    assert open(f"{model}/preprocessing.json").read()
 """
 
 

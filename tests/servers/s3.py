@@ -34,11 +34,15 @@ class S3:
         credentials = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
         return credentials | {"AWS_ENDPOINT_URL": self.url, "AWS_REGION": "us-east-1"} | changes
 
-    def upload(self, directory: Path, uri: str) -> None:
-        """Put a file, or a folder with all that is in it, at s3://BUCKET/KEY."""
-        client = s3fs.S3FileSystem(
+    def client(self) -> s3fs.S3FileSystem:
+        """Return a client that may do everything."""
+        return s3fs.S3FileSystem(
             key=KEY, secret=SECRET, endpoint_url=self.url, skip_instance_cache=True
         )
+
+    def upload(self, directory: Path, uri: str) -> None:
+        """Put a file, or a folder with all that is in it, at s3://BUCKET/KEY."""
+        client = self.client()
         with contextlib.suppress(FileExistsError):
             client.mkdir(uri.removeprefix("s3://").partition("/")[0])
         if directory.is_file():
@@ -46,15 +50,21 @@ class S3:
         else:
             client.put(f"{directory}/", f"{uri}/", recursive=True)
 
+    def contents(self, uri: str) -> dict[str, bytes]:
+        """Return what is at s3://BUCKET/PREFIX, by the keys below the prefix."""
+        client, start = self.client(), len(f"{uri}/") - len("s3://")
+        return {key[start:]: client.cat_file(key) for key in client.find(uri)}
+
 
 @contextlib.contextmanager
-def serve(directory: Path, *, address: str = "127.0.0.1") -> Iterator[S3]:
+def serve(directory: Path, *, address: str = "127.0.0.1", read_only: bool = False) -> Iterator[S3]:
     """Serve the folders of a directory as buckets until the block ends."""
     build.ensure(build.VERSITYGW)
     directory.mkdir(parents=True, exist_ok=True)
     server = S3(address, _free_port(address))
     program = build.VERSITYGW.directory / "versitygw"
-    command = [str(program), "--port", f"{address}:{server.port}", "--quiet", "posix"]
+    command = [str(program), "--port", f"{address}:{server.port}", "--quiet"]
+    command += ["--readonly", "posix"] if read_only else ["posix"]
     credentials = {"ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET}
     environment = os.environ | credentials
     process = subprocess.Popen(
@@ -87,10 +97,12 @@ def _wait_for(server: S3, process: "subprocess.Popen[bytes]") -> None:
 
 @dataclass
 class Cutter:
-    """A TCP proxy; each number of `cuts` ends one connection after so many bytes of answer."""
+    """A TCP proxy; each number of `cuts` ends one connection after so many bytes of answer, each
+    of `upload_cuts` one after so many bytes of a large request."""
 
     server: S3
     cuts: list[int] = field(default_factory=list)
+    upload_cuts: list[int] = field(default_factory=list)
     connections: int = 0
     listener: socket.socket = field(default_factory=socket.socket)
 
@@ -122,17 +134,16 @@ def _accept(cutter: Cutter) -> None:
             client, _ = cutter.listener.accept()
             cutter.connections += 1
             server = socket.create_connection((cutter.server.address, cutter.server.port))
-            threading.Thread(target=_pass_on, args=(client, server, None), daemon=True).start()
-            threading.Thread(target=_pass_on, args=(server, client, cutter), daemon=True).start()
+            for pair in ((client, server, cutter.upload_cuts), (server, client, cutter.cuts)):
+                threading.Thread(target=_pass_on, args=pair, daemon=True).start()
 
 
-def _pass_on(source: socket.socket, target: socket.socket, cutter: Cutter | None) -> None:
-    """Copy until one side ends; with a cutter, large answers are cut."""
+def _pass_on(source: socket.socket, target: socket.socket, cuts: list[int]) -> None:
+    """Copy until one side ends, or until this is large enough for the next cut."""
     with contextlib.suppress(OSError), source, target:
         while data := source.recv(1 << 14):
-            if cutter and cutter.cuts and len(data) > cutter.cuts[0]:
-                target.sendall(data[: cutter.cuts.pop(0)])
-                target.shutdown(socket.SHUT_RDWR)
-                return
+            if cuts and len(data) > cuts[0]:
+                target.sendall(data[: cuts.pop(0)])
+                break
             target.sendall(data)
         target.shutdown(socket.SHUT_RDWR)

@@ -13,6 +13,7 @@ import mxnet as mx
 import numpy as np
 from finetune_trainer import files, owner
 from finetune_trainer.contract import DatasetStatus, Job, ModelStatus
+from finetune_trainer.dataset.lock import FORMAT, LOCK, File, Lock, Part, Settings
 from finetune_trainer.handoff import BUILT, PACKED, Built, Packed
 from finetune_trainer.model import network
 from finetune_trainer.model.network import Network, Preprocessing
@@ -55,10 +56,12 @@ def small_network(classes: int, *, dropout: float = 0.2) -> Network:
 def random_params(
     symbol: mx.sym.Symbol, *, seed: int, size: int = SIZE
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return parameters of a symbol that takes `data`, as a pretrained network would have them."""
-    labels = [(name, (1,)) for name in symbol.list_arguments() if name.endswith("_label")]
-    module = mx.mod.Module(symbol, label_names=[name for name, _ in labels])
-    module.bind([("data", (1, 3, size, size))], labels or None, for_training=False)
+    """Return parameters of a symbol whose first input is images, as a pretrained network would
+    have them."""
+    data, *others = symbol.list_arguments()
+    labels = [(name, (1,)) for name in others if name.endswith("_label")]
+    module = mx.mod.Module(symbol, data_names=[data], label_names=[name for name, _ in labels])
+    module.bind([(data, (1, 3, size, size))], labels or None, for_training=False)
     mx.random.seed(seed)
     module.init_params(mx.init.Xavier())
     args, aux = module.get_params()
@@ -94,6 +97,8 @@ def make_run(
     write_records(packed / "train.rec", train, seed=1)
     write_records(packed / "val.rec", validation, seed=2)
     classes = max(train) + 1
+    lock = make_lock(train, validation, classes=classes)
+    files.write_atomic(packed / LOCK, b"".join(lock.lines()))
     owner.claim(job_directory, "pod-1")
     _write_handoff(job_directory, packed, classes=classes, counts=(len(train), len(validation)))
     body = {
@@ -110,6 +115,24 @@ def make_run(
     paths = Paths(workspace=root, claims=root / "claims", models=root / "models", job=job_directory)
     job = msgspec.convert(body, type=Job)
     return Run(job, paths, Reporter(reports.send), devices=0, threads=threads), reports
+
+
+def make_lock(train: list[int], validation: list[int], *, classes: int) -> Lock:
+    """Return the lock of records of the given labels; the photos are named in their order."""
+    sides: tuple[tuple[Part, list[int]], ...] = (("train", train), ("validation", validation))
+    settings = Settings(format=FORMAT, layout="Folder", resize_short=32, jpeg_quality=95, seed=0)
+    return Lock(
+        settings=settings,
+        classes=tuple(f"class-{number}" for number in range(classes)),
+        warnings=(),
+        near_duplicates=(),
+        near_duplicate_count=0,
+        files=tuple(
+            File(path=f"{part}-{n:04}.jpg", fate="packed", label=label, split=part)
+            for part, labels in sides
+            for n, label in enumerate(labels)
+        ),
+    )
 
 
 def _write_handoff(job: Path, packed: Path, *, classes: int, counts: tuple[int, int]) -> None:

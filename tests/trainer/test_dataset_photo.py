@@ -145,6 +145,24 @@ def test_decoding_a_large_jpeg_small_changes_little(tmp_path: Path) -> None:
     assert_looks_like(encode(tmp_path / "large.jpg", resize_short=100), expected, tolerance=3)
 
 
+@pytest.mark.parametrize(
+    ("size", "target"),
+    [
+        ((500, 375), (341, 256)),
+        ((40, 60), (256, 384)),
+        ((3000, 2400), (320, 256)),
+        ((9, 9), (9, 9)),
+    ],
+)
+def test_resizing_is_pillows_to_one_grey_level(
+    size: tuple[int, int], target: tuple[int, int]
+) -> None:
+    picture = Image.effect_noise(size, 90).convert("RGB")
+    expected = np.asarray(picture.resize(target, Image.Resampling.BILINEAR)).astype(int)
+    shown = np.asarray(photo.resized(picture, target)).astype(int)
+    assert np.abs(shown - expected).max() <= 1
+
+
 def chunk(kind: bytes, body: bytes) -> bytes:
     check = struct.pack(">I", zlib.crc32(kind + body))
     return struct.pack(">I", len(body)) + kind + body + check

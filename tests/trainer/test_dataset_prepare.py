@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import mxnet as mx
 import numpy as np
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset import prepare
+from finetune_trainer.dataset.lock import open_lock
 from finetune_trainer.handoff import FETCHED, Fetched
 from finetune_trainer.sources import fetch
 from PIL import Image
@@ -328,7 +330,7 @@ def test_workers_end_when_the_stage_is_killed(tmp_path: Path, large_photos: Path
     process.start()
     assert process.pid
     packed = tmp_path / "packed"
-    wait_for(lambda: any(path.stat().st_size for path in packed.glob(".*.tmp/spool")))
+    wait_for(lambda: any(path.stat().st_size for path in packed.glob(".*.tmp/spool/*")))
     workers = descendants(process.pid)
     assert len(workers) >= 2
     process.kill()
@@ -488,6 +490,13 @@ def test_the_lock_file_hashes_to_the_directory_name(tmp_path: Path, photos: Path
     prepared: Prepared = prepare_photos(tmp_path, photos)
     digest = prepared.lock.digest()
     assert prepared.directory.name == prepared.status.digest == digest
+
+
+def test_a_lock_is_the_same_file_by_file_and_as_a_whole(tmp_path: Path) -> None:
+    photos = make_hostile_photos(tmp_path / "photos")
+    prepared = prepare_photos(tmp_path, photos, **LENIENT)
+    with open_lock(prepared.directory) as (head, files):
+        assert msgspec.structs.replace(head, files=tuple(files)) == prepared.lock
 
 
 def test_both_stages_run_again_from_the_top(tmp_path: Path, photos: Path) -> None:

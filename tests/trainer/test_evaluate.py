@@ -10,18 +10,29 @@ import mxnet as mx
 import numpy as np
 import pytest
 from finetune_trainer import files
-from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.contract import ExitCode, Output, TrainerError
 from finetune_trainer.dataset.read import Reader
 from finetune_trainer.evaluate import evaluate
+from finetune_trainer.evaluation import Answers, Evaluation, measure
 from finetune_trainer.fit import fit
-from finetune_trainer.handoff import EVALUATED, FITTED, PACKED, Evaluated, Fitted, Packed
+from finetune_trainer.handoff import (
+    EVALUATED,
+    EVALUATION,
+    FITTED,
+    PACKED,
+    Evaluated,
+    Fitted,
+    Packed,
+)
 from finetune_trainer.model.network import Network, load, load_preprocessing, save
-from finetune_trainer.scoring import Score, contexts, score
+from finetune_trainer.scoring import Score, contexts, outputs, score
 from finetune_trainer.stage import Run
 
 from tests.trainer.networks import MEAN, SIZE, STD, make_run, write_records
+from tests.trainer.recount import recount_classes, recount_confusion, recount_figures
 
 TRAIN = [0, 1, 2, 3] * 6
+SEVEN = [0, 1, 2, 3, 4, 5, 6]
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +47,21 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-def recount(run: Run, records: Path) -> tuple[int, int, float]:
-    """Count with MXNet's recordio and an executor of one image: nothing of ours."""
+@pytest.fixture(scope="module")
+def seven(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run, _ = make_run(
+        tmp_path_factory.mktemp("seven"),
+        train=SEVEN * 4,
+        validation=SEVEN * 6 + [0, 0, 4],
+        training={"recipe": "features", "epochs": 3},
+    )
+    fit(run)
+    return run
+
+
+def look_again(run: Run, records: Path) -> tuple[list[list[float]], list[int]]:
+    """Ask with MXNet's recordio and an executor of one image, nothing of ours: return the
+    probabilities and the labels."""
     symbol = mx.sym.load(str(run.paths.job / "best/symbol.json"))
     params = mx.nd.load(str(run.paths.job / "best/model.params"))
     module = mx.mod.Module(symbol, label_names=["softmax_label"])
@@ -47,7 +71,7 @@ def recount(run: Run, records: Path) -> tuple[int, int, float]:
         {k[4:]: v for k, v in params.items() if k.startswith("aux:")},
     )
     reader = mx.recordio.MXIndexedRecordIO(str(records.with_suffix(".idx")), str(records), "r")
-    correct, loss = 0, 0.0
+    rows, labels = [], []
     for key in reader.keys:
         header, encoded = mx.recordio.unpack(reader.read_idx(key))
         pixels = mx.image.imdecode(encoded).asnumpy().astype(np.float32)
@@ -55,10 +79,17 @@ def recount(run: Run, records: Path) -> tuple[int, int, float]:
         pixels = (pixels[top : top + SIZE, left : left + SIZE] - MEAN) / STD
         data = mx.nd.array(pixels.transpose(2, 0, 1)[None])
         module.forward(mx.io.DataBatch([data], [mx.nd.zeros(1)]), is_train=False)
-        probabilities = module.get_outputs()[0].asnumpy()[0]
-        correct += int(probabilities.argmax() == int(header.label))
-        loss -= float(np.log(probabilities[int(header.label)]))
-    return correct, len(reader.keys), loss
+        rows.append(module.get_outputs()[0].asnumpy()[0].tolist())
+        labels.append(int(header.label))
+    return rows, labels
+
+
+def recount(run: Run, records: Path) -> tuple[int, int, float]:
+    """Return the right answers, the images, and the sum of the losses."""
+    rows, labels = look_again(run, records)
+    right = [row[label] for row, label in zip(rows, labels, strict=True)]
+    correct = sum(row.index(max(row)) == label for row, label in zip(rows, labels, strict=True))
+    return correct, len(rows), -float(np.log(right).sum())
 
 
 @pytest.mark.parametrize("images", [1, 6, 7, 8, 31, 32, 33])
@@ -75,6 +106,61 @@ def test_every_batch_size_and_number_of_devices_gives_the_recount(
             ours = score(load(best), reader.centre(), contexts(devices=0, cpus=devices))
             assert (ours.correct, ours.total) == (correct, total)
             assert ours.loss == pytest.approx(loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32])
+def test_all_figures_equal_a_recount_image_by_image(batch_size: int, seven: Run) -> None:
+    records, best = seven.paths.workspace / "packed/val.rec", seven.paths.job / "best"
+    rows, labels = look_again(seven, records)
+    for devices in (1, 2, 3):
+        reader = Reader.of(records, load_preprocessing(best), batch_size=batch_size, threads=1)
+        batches = outputs(load(best), reader.centre(), contexts(devices=0, cpus=devices))
+        ours = measure(
+            Answers.joined([Answers.of(*batch) for batch in batches]),
+            classes=[str(number) for number in SEVEN],
+            paths=[str(number) for number in range(len(labels))],
+            cross_entropy=0.0,
+        )
+        for name, value in recount_figures(rows, labels).items():
+            assert getattr(ours, name) == pytest.approx(value, abs=1e-5), name
+        assert set(ours.confusion) == recount_confusion(rows, labels)
+        for number, quotients in recount_classes(rows, labels).items():
+            each = ours.classes[number]
+            assert (each.precision, each.recall, each.f1) == pytest.approx(quotients)
+
+
+def test_the_stage_hands_on_all_figures_with_the_paths_of_the_worst_errors(seven: Run) -> None:
+    evaluate(seven)
+    evaluation = files.read_json(seven.paths.job / EVALUATION, Evaluation)
+    rows, labels = look_again(seven, seven.paths.workspace / "packed/val.rec")
+    assert evaluation.top5 == pytest.approx(recount_figures(rows, labels)["top5"])
+    assert [each.name for each in evaluation.classes] == [f"class-{n}" for n in SEVEN]
+    assert evaluation.worst
+    for mistake in evaluation.worst:
+        assert mistake.path == f"validation-{mistake.record:04}.jpg"
+        assert mistake.label == f"class-{labels[mistake.record]}"
+        assert mistake.confidence == pytest.approx(max(rows[mistake.record]), abs=1e-5)
+    metrics = files.read_json(seven.paths.job / EVALUATED, Evaluated).metrics
+    shown = {metric.name: float(metric.value) for metric in metrics}
+    assert shown["mean-per-class"] == pytest.approx(evaluation.mean_per_class, abs=1e-4)
+    assert shown["accuracy-low"] < shown["accuracy"] < shown["accuracy-high"]
+    assert len(metrics) <= 8
+
+
+def test_onnx_is_asked_about_every_validation_image_if_it_is_wanted(seven: Run) -> None:
+    path = seven.paths.job / "model.onnx"
+    evaluate(seven)
+    assert files.read_json(seven.paths.job / EVALUATION, Evaluation).onnx is None
+    assert not path.exists()
+    only, both = Output(uri="file:///out", formats=("mxnet",)), Output(uri="file:///out")
+    for output, wanted in ((only, False), (both, True)):
+        job = msgspec.structs.replace(seven.job, output=output)
+        evaluate(dataclasses.replace(seven, job=job))
+        assert path.exists() == wanted
+    onnx = files.read_json(seven.paths.job / EVALUATION, Evaluation).onnx
+    assert onnx is not None
+    assert (onnx.images, onnx.differing, onnx.reason) == (len(SEVEN) * 6 + 3, 0, "")
+    assert onnx.max_difference < 1e-5
 
 
 def test_the_stage_reports_the_recount_of_the_saved_model(fitted: Run) -> None:

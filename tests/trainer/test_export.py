@@ -8,11 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 import pytest
 from finetune_trainer import files, owner
 from finetune_trainer.contract import ExitCode, Metric, TrainerError
+from finetune_trainer.evaluation import Answers, measure
 from finetune_trainer.export import export
-from finetune_trainer.handoff import EVALUATED, EXPORTED, FITTED, Evaluated, Exported, Fitted
+from finetune_trainer.handoff import (
+    EVALUATED,
+    EVALUATION,
+    EXPORTED,
+    FITTED,
+    Evaluated,
+    Exported,
+    Fitted,
+)
 from finetune_trainer.model import network
 from finetune_trainer.stage import Run
 
@@ -24,6 +34,9 @@ FILES = {
     "labels.txt",
     "preprocessing.json",
     "metrics.json",
+    "confusion.csv",
+    "report.html",
+    "README.md",
 }
 
 
@@ -42,6 +55,11 @@ def fitted_run(root: Path, *, output: str | None, uid: str = "uid-1") -> Run:
     metrics = (Metric(name="accuracy", value="0.8333"), Metric(name="loss", value="0.5"))
     evaluated = Evaluated(correct=5, total=6, accuracy="0.8333", metrics=metrics)
     files.write_json(run.paths.job / EVALUATED, evaluated)
+    answers = Answers.of(np.array([[0.9, 0.1], [0.2, 0.8]], np.float32), np.array([0, 1]))
+    evaluation = measure(
+        answers, classes=("cat", "dog"), paths=("cat.jpg", "dog.jpg"), cross_entropy=0.5
+    )
+    files.write_json(run.paths.job / EVALUATION, evaluation)
     return run
 
 
@@ -58,7 +76,9 @@ def test_the_model_can_be_used_by_mxnet_alone(tmp_path: Path) -> None:
     module.forward(mx.io.DataBatch([mx.nd.ones((1, 3, 16, 16))], [mx.nd.zeros(1)]))
     assert module.get_outputs()[0].shape == (1, 2)
     assert (directory / "labels.txt").read_text().split() == ["cat", "dog"]
-    assert read(directory / "metrics.json") == {"accuracy": 0.8333, "loss": 0.5}
+    metrics = read(directory / "metrics.json")
+    assert (metrics["accuracy"], metrics["loss"]) == (0.8333, 0.5)
+    assert metrics["evaluation"]["images"] == 2
 
 
 def test_the_manifest_and_its_digest_can_be_checked_with_sha256sum(tmp_path: Path) -> None:
@@ -136,7 +156,7 @@ def test_a_full_volume_is_named_as_such(tmp_path: Path) -> None:
     assert "full" in error.value.hint
 
 
-@pytest.mark.parametrize("uri", ["s3://bucket/models", "pvc://models/../photos"])
+@pytest.mark.parametrize("uri", ["gs://bucket/models", "pvc://models/../photos"])
 def test_an_output_of_another_kind_is_refused(uri: str, tmp_path: Path) -> None:
     run = fitted_run(tmp_path, output=uri)
     with pytest.raises(TrainerError, match=r"output\.uri") as error:

@@ -1,5 +1,6 @@
 """The loop: resuming, stopping, diverging, devices. Real MXNet, a small network."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from finetune_trainer.dataset.read import Reader, real_rows
 from finetune_trainer.features import Features
 from finetune_trainer.fit import fit
 from finetune_trainer.handoff import FITTED, Fitted
+from finetune_trainer.history import HISTORY, Row, read
 from finetune_trainer.model.network import load, load_preprocessing
 from finetune_trainer.stage import Run
 
@@ -38,6 +40,12 @@ def settings(recipe: str, **others: Any) -> dict[str, Any]:
 def best_params(run: Run) -> dict[str, Any]:
     network = load(run.paths.job / "best")
     return {name: value.asnumpy() for name, value in (network.args | network.aux).items()}
+
+
+def epochs_of(run: Run) -> list[Row]:
+    """Return what history.csv says, but for times."""
+    rows = read(run.paths.job / HISTORY)
+    return [dataclasses.replace(row, seconds=0) for row in rows]
 
 
 def assert_same_bits(left: dict[str, Any], right: dict[str, Any]) -> None:
@@ -63,6 +71,8 @@ def stop_after(reports: Reports, epoch: int) -> None:
         ("tutorial", {"name": "sgd", "momentum": "0.9"}, 2),
         ("tutorial", {"name": "adam", "learningRate": "0.01"}, 2),
         ("features", {}, 1),
+        ("full", {}, 2),
+        ("full", {"name": "adamw"}, 1),
     ],
 )
 def test_a_stopped_and_resumed_fit_gives_the_bits_of_one_that_ran_through(
@@ -73,8 +83,10 @@ def test_a_stopped_and_resumed_fit_gives_the_bits_of_one_that_ran_through(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    epochs, stop = (4, 2) if recipe == "tutorial" else (20, 10)
+    epochs, stop = (20, 10) if recipe == "features" else (4, 2)
     training = settings(recipe, epochs=epochs, optimizer=optimizer)
+    if recipe == "full":
+        training |= {"mixup": "0.2", "classWeights": "balanced", "augmentation": "strong"}
     common: dict[str, Any] = {
         "train": TRAIN,
         "validation": VALIDATION,
@@ -92,6 +104,11 @@ def test_a_stopped_and_resumed_fit_gives_the_bits_of_one_that_ran_through(
     fit(interrupted)
     assert f"resumed at epoch {stop}" in caplog.text
     assert_same_bits(best_params(straight), best_params(interrupted))
+    expected = epochs_of(straight)
+    assert [row.epoch for row in expected] == list(range(1, epochs + 1))
+    # The validation after the last checkpoint was cut short, and is not made up for.
+    expected[stop - 1] = dataclasses.replace(expected[stop - 1], validation_accuracy=None)
+    assert epochs_of(interrupted) == expected
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -132,7 +149,7 @@ def test_each_epoch_sees_other_crops_and_another_order(tmp_path: Path) -> None:
     )
 
     def first(seed: int) -> Any:
-        return next(iter(reader.shuffled_crops(seed=seed))).data[0].asnumpy()
+        return next(iter(reader.shuffled("crop", seed=seed))).data[0].asnumpy()
 
     assert np.array_equal(first(5), first(5))
     assert not np.array_equal(first(5), first(6))
@@ -159,7 +176,7 @@ def test_a_fit_on_two_contexts_learns_and_reports_in_mxnets_words(
     assert progress[-1]["fraction"] == pytest.approx(1)
     assert progress[-1]["note"] == "epoch 6 of 6"
     names = {metric["name"] for metric in progress[-1]["metrics"]}
-    assert names == {"accuracy", "loss", "images-per-second"}
+    assert names == {"accuracy", "data-stall", "loss", "images-per-second"}
 
 
 def test_one_batch_is_learnt_by_heart(tmp_path: Path) -> None:

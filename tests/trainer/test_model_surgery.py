@@ -1,6 +1,7 @@
 """Head surgery: the last layer of any classifier is replaced, and nothing else is touched."""
 
 import json
+import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,146 +10,120 @@ import mxnet as mx
 import numpy as np
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.loop import INITIALIZERS
+from finetune_trainer.model.batch_norm import batch_norms, with_frozen_statistics, with_momentum
 from finetune_trainer.model.network import Network, load, save
-from finetune_trainer.model.surgery import replace_head, with_momentum
+from finetune_trainer.model.surgery import Surgery, replace_head
 
-from tests.trainer.networks import random_params
+from tests.trainer.architectures import (
+    SMALL,
+    alexnet_like,
+    convolution_before_pooling,
+    mlp,
+    plain_output,
+    pretrained,
+    trunk,
+    tutorial_resnet,
+    vgg_like,
+    zoo,
+)
 
 Symbol = Any
 CLASSES = 7
 
 
-def trunk() -> Symbol:
-    x = mx.sym.Convolution(mx.sym.var("data"), name="conv0", num_filter=6, kernel=(3, 3))
-    x = mx.sym.BatchNorm(x, name="bn0", fix_gamma=False, momentum=0.99)
-    return mx.sym.Activation(x, name="relu0", act_type="relu")
+def losses_of_one_step(network: Network, *, size: int) -> tuple[float, float]:
+    """Return the loss of a batch before and after one small step, with the same dropout."""
+    executor = network.symbol.simple_bind(mx.cpu(), data=(4, 3, size, size), softmax_label=(4,))
+    labels = np.arange(4) % CLASSES
+    data = np.random.default_rng(0).normal(size=(4, 3, size, size))
+    inputs = {"data": mx.nd.array(data), "softmax_label": mx.nd.array(labels)}
+    executor.copy_params_from(network.args | inputs, network.aux, allow_extra_params=True)
+    trained = executor.arg_dict.keys() - inputs.keys()
+    for name in trained - network.args.keys():
+        INITIALIZERS["xavier"](mx.init.InitDesc(name), executor.arg_dict[name])
+
+    def loss() -> float:
+        mx.random.seed(5)
+        probabilities = executor.forward(is_train=True)[0].asnumpy()
+        assert probabilities.shape == (4, CLASSES)
+        return -float(np.log(probabilities[np.arange(4), labels]).sum())
+
+    first = loss()
+    executor.backward()
+    slopes = {name: executor.grad_dict[name] for name in trained}
+    steepness = sum(float((slope**2).sum().asscalar()) for slope in slopes.values())
+    for name, slope in slopes.items():  # as far as it takes to lower a straight line by 0.01
+        executor.arg_dict[name][:] -= 0.01 / steepness * slope
+    return first, loss()
 
 
-def mlp() -> Symbol:
-    x = mx.sym.FullyConnected(mx.sym.var("data"), name="hidden", num_hidden=9)
-    x = mx.sym.Activation(x, act_type="relu")
-    return mx.sym.SoftmaxOutput(mx.sym.FullyConnected(x, name="last", num_hidden=5), name="softmax")
-
-
-def plain_output() -> Symbol:
-    return mx.sym.FullyConnected(mx.sym.Flatten(trunk()), name="logits", num_hidden=5)
-
-
-def softmax_operator() -> Symbol:
-    return mx.sym.softmax(plain_output(), name="probabilities")
-
-
-def no_bias() -> Symbol:
-    x = mx.sym.FullyConnected(mx.sym.Flatten(trunk()), name="last", num_hidden=5, no_bias=True)
-    return mx.sym.SoftmaxOutput(x, name="softmax")
-
-
-def vgg_like() -> Symbol:
-    x = mx.sym.Flatten(trunk(), name="flatten")
-    for name in ("fc6", "fc7"):
-        x = mx.sym.Activation(mx.sym.FullyConnected(x, name=name, num_hidden=8), act_type="relu")
-        x = mx.sym.Dropout(x, p=0.5)
-    return mx.sym.SoftmaxOutput(mx.sym.FullyConnected(x, name="fc8", num_hidden=5), name="prob")
-
-
-def alexnet_like() -> Symbol:
-    x = mx.sym.Flatten(trunk(), name="flatten0")
-    x = mx.sym.Activation(mx.sym.FullyConnected(x, name="fc1", num_hidden=8), act_type="relu")
-    return mx.sym.SoftmaxOutput(mx.sym.FullyConnected(x, name="fc2", num_hidden=5), name="softmax")
-
-
-def convolution_after_pooling() -> Symbol:
-    x = mx.sym.Pooling(trunk(), global_pool=True, pool_type="avg", kernel=(1, 1))
-    x = mx.sym.Convolution(x, name="pred", num_filter=5, kernel=(1, 1))
-    return mx.sym.SoftmaxOutput(mx.sym.Flatten(x), name="softmax")
-
-
-def convolution_before_pooling() -> Symbol:
-    x = mx.sym.Convolution(trunk(), name="conv10", num_filter=5, kernel=(1, 1))
-    x = mx.sym.Activation(x, act_type="relu")
-    x = mx.sym.Pooling(x, global_pool=True, pool_type="avg", kernel=(1, 1))
-    return mx.sym.SoftmaxOutput(mx.sym.Flatten(x), name="softmax")
-
-
-def names_that_mislead() -> Symbol:
-    """The trunk's parameters are called fc, the last layer is not."""
-    x = mx.sym.Convolution(mx.sym.var("data"), name="fc_conv", num_filter=4, kernel=(3, 3))
-    x = mx.sym.Flatten(mx.sym.BatchNorm(x, name="fc_bn", fix_gamma=False))
-    return mx.sym.SoftmaxOutput(mx.sym.FullyConnected(x, name="out", num_hidden=5), name="softmax")
-
-
-def pretrained(symbol: Symbol, *, size: int = 16) -> Network:
-    return Network(symbol, *random_params(symbol, seed=1, size=size))
-
-
-def gluon(name: str, directory: Path) -> Network:
-    """Return a network of MXNet's own zoo as a user exports it."""
-    mx.random.seed(2)
-    net = mx.gluon.model_zoo.vision.get_model(name)
-    net.initialize(mx.init.Xavier())
-    net.hybridize()
-    net(mx.nd.zeros((1, 3, 224, 224)))
-    net.export(str(directory / name))
-    symbol, args, aux = mx.model.load_checkpoint(str(directory / name), 0)
-    return Network(symbol, args, aux)
-
-
-def forward(network: Network, *, size: int) -> Any:
-    module = mx.mod.Module(network.symbol, label_names=["softmax_label"])
-    module.bind([("data", (2, 3, size, size))], [("softmax_label", (2,))], for_training=False)
-    mx.random.seed(5)
-    module.init_params(
-        mx.init.Xavier(), arg_params=network.args, aux_params=network.aux, allow_missing=True
-    )
-    data = mx.nd.array(np.random.default_rng(0).normal(size=(2, 3, size, size)))
-    module.forward(mx.io.DataBatch([data], [mx.nd.zeros(2)]), is_train=False)
-    return module.get_outputs()[0].asnumpy()
-
-
-def assert_only_the_head_is_gone(before: Network, after: Network, dropped: set[str]) -> None:
-    assert before.args.keys() - after.args.keys() == dropped
-    assert before.aux.keys() == after.aux.keys()
-    for name, value in (after.args | after.aux).items():
+def assert_only_the_head_is_gone(before: Network, after: Surgery) -> None:
+    network = after.network
+    assert before.args.keys() - network.args.keys() == set(after.dropped)
+    assert before.aux.keys() == network.aux.keys()
+    for name, value in (network.args | network.aux).items():
         assert np.array_equal(value.asnumpy(), (before.args | before.aux)[name].asnumpy()), name
 
 
-@pytest.mark.parametrize(
-    ("symbol", "replaced", "dropped", "head"),
-    [
-        (mlp, "last", {"last_weight", "last_bias"}, "fc1"),
-        (plain_output, "logits", {"logits_weight", "logits_bias"}, "fc1"),
-        (softmax_operator, "logits", {"logits_weight", "logits_bias"}, "fc1"),
-        (no_bias, "last", {"last_weight"}, "fc1"),
-        (vgg_like, "fc8", {"fc8_weight", "fc8_bias"}, "fc1"),
-        (alexnet_like, "fc2", {"fc2_weight", "fc2_bias"}, "fc2"),
-        (convolution_after_pooling, "pred", {"pred_weight", "pred_bias"}, "fc1"),
-        (convolution_before_pooling, "conv10", {"conv10_weight", "conv10_bias"}, "fc1"),
-        (names_that_mislead, "out", {"out_weight", "out_bias"}, "fc1"),
-    ],
-)
-def test_the_last_layer_and_no_other_is_replaced(
-    symbol: Callable[[], Symbol], replaced: str, dropped: set[str], head: str
-) -> None:
+def assert_head_for_classes(surgery: Surgery, *, size: int) -> None:
+    symbol = surgery.network.symbol
+    assert symbol.list_outputs() == ["softmax_output"]
+    assert symbol.infer_shape(data=(2, 3, size, size))[1] == [(2, CLASSES)]
+    assert surgery.features in symbol.get_internals().list_outputs()
+    assert "data" in symbol.list_arguments()
+    first, second = losses_of_one_step(surgery.network, size=size)
+    assert second < first
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_last_layer_and_no_other_is_replaced(name: str) -> None:
+    symbol, replaced, features, head = SMALL[name]
     network = pretrained(symbol())
     surgery = replace_head(network, CLASSES)
-    assert (surgery.replaced, set(surgery.dropped)) == (replaced, dropped)
-    assert_only_the_head_is_gone(network, surgery.network, dropped)
-    assert surgery.network.symbol.list_outputs() == ["softmax_output"]
+    assert surgery.replaced == replaced
+    assert surgery.features.startswith(features)
+    assert {name.rpartition("_")[0] for name in surgery.dropped} == set(replaced.split(", "))
     assert f"{head}_weight" in surgery.network.symbol.list_arguments()
-    assert surgery.features in surgery.network.symbol.get_internals().list_outputs()
-    probabilities = forward(surgery.network, size=16)
-    assert probabilities.shape == (2, CLASSES)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert_only_the_head_is_gone(network, surgery)
+    assert_head_for_classes(surgery, size=16)
 
 
-@pytest.mark.parametrize("name", ["resnet18_v1", "mobilenetv2_0.25", "squeezenet1.1"])
+FAMILIES = {
+    # by what they end in, and as small as they can be exported
+    "alexnet": 96,
+    "densenet121": 224,
+    "inceptionv3": 299,
+    "mobilenet0.25": 64,
+    "mobilenetv2_0.25": 64,
+    "resnet18_v1": 64,
+    "resnet50_v1": 64,
+    "resnet18_v2": 64,
+    "resnet50_v2": 64,
+    "squeezenet1.0": 224,
+    "squeezenet1.1": 224,
+    "vgg11": 32,
+    "vgg11_bn": 32,
+}
+QUICK = {"resnet18_v1", "mobilenetv2_0.25", "squeezenet1.1"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in FAMILIES],
+)
 def test_networks_of_the_gluon_zoo_get_a_new_head(name: str, tmp_path: Path) -> None:
-    network = gluon(name, tmp_path)
+    network = zoo(name, tmp_path, size=FAMILIES[name])
     surgery = replace_head(network, CLASSES)
-    sizes = {param: network.args[param].shape[0] for param in surgery.dropped}
-    assert set(sizes.values()) == {1000}
-    assert_only_the_head_is_gone(network, surgery.network, set(surgery.dropped))
-    assert forward(surgery.network, size=224).shape == (2, CLASSES)
+    assert {network.args[param].shape[0] for param in surgery.dropped} == {1000}
+    assert_only_the_head_is_gone(network, surgery)
+    assert_head_for_classes(surgery, size=FAMILIES[name])
+
+
+def test_the_matrix_has_every_family_of_the_zoo() -> None:
+    vision = mx.gluon.model_zoo.vision
+    covered = {type(vision.get_model(name)).__module__.rpartition(".")[2] for name in FAMILIES}
+    assert covered == {module.name for module in pkgutil.iter_modules(vision.__path__)}
 
 
 def test_a_convolution_before_pooling_gives_features_of_one_row_an_image() -> None:
@@ -159,14 +134,49 @@ def test_a_convolution_before_pooling_gives_features_of_one_row_an_image() -> No
 
 
 @pytest.mark.parametrize(
+    ("symbol", "after", "replaced"),
+    [
+        (vgg_like, "flatten", "fc6, fc7, fc8"),
+        (vgg_like, "fc6", "fc7, fc8"),
+        (alexnet_like, "flatten0_output", "fc1, fc2"),
+        (tutorial_resnet, "flatten0", "fc1"),
+        (tutorial_resnet, "stage1_unit1_bn1",
+         "stage1_unit1_conv1, stage1_unit1_sc, stage2_unit1_bn1, stage2_unit1_conv1, "
+         "stage2_unit1_sc, bn1, fc1"),
+    ],
+)  # fmt: skip
+def test_the_user_may_say_what_is_kept(
+    symbol: Callable[[], Symbol], after: str, replaced: str
+) -> None:
+    network = pretrained(symbol())
+    surgery = replace_head(network, CLASSES, after=after)
+    assert surgery.replaced == replaced
+    assert surgery.features == f"{after.removesuffix('_output')}_output"
+    assert set(surgery.network.symbol.list_arguments()) >= surgery.network.args.keys()
+    assert_head_for_classes(surgery, size=16)
+
+
+def test_a_layer_that_is_not_there_is_answered_with_those_that_are() -> None:
+    with pytest.raises(TrainerError, match=r"replaceAfter: the network has no layers 'flatten1'"):
+        replace_head(pretrained(tutorial_resnet()), CLASSES, after="flatten1")
+    with pytest.raises(TrainerError) as error:
+        replace_head(pretrained(vgg_like()), CLASSES, after="flattened")
+    assert error.value.code == ExitCode.InvalidSpec
+    assert error.value.hint.startswith("Similar: flatten;")
+    assert "(before fc8)" in error.value.hint
+
+
+@pytest.mark.parametrize(
     ("symbol", "outputs"),
     [
         (lambda: mx.sym.Convolution(plain_output().get_children()[0], name="end",
                                     num_filter=3, kernel=(3, 3)), "end_output"),
-        (lambda: mx.sym.Group([plain_output(), mx.sym.Flatten(trunk(), name="flat")]),
-         "logits_output, flat_output"),
+        (lambda: mx.sym.softmax(mx.sym.Convolution(trunk(), name="pixels", num_filter=3,
+                                                   kernel=(1, 1)), axis=1), "softmax"),
+        (lambda: mx.sym.Group([plain_output(), plain_output()]), "logits_output, logits_output"),
         (lambda: mx.sym.var("data"), "data"),
     ],
+    ids=["convolution", "every pixel", "two networks", "nothing"],
 )  # fmt: skip
 def test_a_network_that_ends_otherwise_is_refused_with_the_layers_it_could_be(
     symbol: Callable[[], Symbol], outputs: str
@@ -174,7 +184,7 @@ def test_a_network_that_ends_otherwise_is_refused_with_the_layers_it_could_be(
     with pytest.raises(TrainerError, match=outputs) as error:
         replace_head(Network(symbol(), {}, {}), CLASSES)
     assert error.value.code == ExitCode.InvalidData
-    assert error.value.hint.startswith("layers that could be one: ")
+    assert "model.replaceAfter; layers that could be it: " in error.value.hint
 
 
 def test_weights_of_another_network_are_refused() -> None:
@@ -199,12 +209,45 @@ def momentum_of(symbol: Symbol) -> dict[str, float]:
     return {n["name"]: float(n["attrs"]["momentum"]) for n in nodes if n["op"] == "BatchNorm"}
 
 
+def test_frozen_statistics_are_those_of_the_old_data_in_training_too() -> None:
+    network = pretrained(tutorial_resnet())
+    names = batch_norms(network.symbol)
+    assert names == ("bn_data", "stage1_unit1_bn1", "stage2_unit1_bn1", "bn1")
+    frozen = with_frozen_statistics(network.symbol, set(names))
+    data = np.random.default_rng(0).normal(3, 5, size=(4, 3, 16, 16))
+    looked, _ = forward(Network(network.symbol, network.args, network.aux), data, train=False)
+    trained, aux = forward(Network(frozen, network.args, network.aux), data, train=True)
+    np.testing.assert_allclose(trained, looked, rtol=1e-4, atol=1e-6)
+    for name, value in network.aux.items():
+        assert np.array_equal(value.asnumpy(), aux[name].asnumpy()), name
+    moving, aux = forward(Network(network.symbol, network.args, network.aux), data, train=True)
+    assert not np.allclose(moving, looked, rtol=1e-3)
+    assert not np.array_equal(aux["bn1_moving_mean"].asnumpy(), np.zeros(16))
+
+
+def forward(network: Network, data: Any, *, train: bool) -> tuple[Any, dict[str, Any]]:
+    """Return the outputs, and the moving statistics after the way back."""
+    module = mx.mod.Module(network.symbol, label_names=["softmax_label"])
+    module.bind([("data", data.shape)], [("softmax_label", data.shape[:1])])
+    module.set_params(network.args, network.aux)
+    module.init_optimizer(optimizer_params={"learning_rate": 0.0})
+    labels = mx.nd.zeros(len(data))
+    module.forward(mx.io.DataBatch([mx.nd.array(data)], [labels]), is_train=train)
+    outputs = module.get_outputs()[0].asnumpy()
+    if train:
+        module.backward()
+        module.update()
+    return outputs, module.get_params()[1]
+
+
 def test_a_saved_network_comes_back_as_it_was(tmp_path: Path) -> None:
     network = pretrained(vgg_like())
     save(network, tmp_path)
     back = load(tmp_path)
     assert back.symbol.tojson() == network.symbol.tojson()
-    assert_only_the_head_is_gone(network, back, set())
+    assert (back.args.keys(), back.aux.keys()) == (network.args.keys(), network.aux.keys())
+    for name, value in back.args.items():
+        assert np.array_equal(value.asnumpy(), network.args[name].asnumpy())
 
 
 @pytest.mark.parametrize("name", ["symbol.json", "model.params"])

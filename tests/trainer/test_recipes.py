@@ -1,11 +1,21 @@
 """Recipes: the tutorial's numbers, what auto picks, and the user's settings on top."""
 
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
 from finetune_trainer import recipes, threads
-from finetune_trainer.contract import ExitCode, Job, Optimizer, TrainerError, Training
+from finetune_trainer.contract import (
+    ExitCode,
+    Job,
+    Optimizer,
+    Schedule,
+    TrainerError,
+    Training,
+)
+from finetune_trainer.recipes import full
+
+NAMES = get_args(get_type_hints(Training)["recipe"])
 
 
 def test_tutorial_has_the_numbers_of_mxnets_tutorial() -> None:
@@ -40,6 +50,43 @@ def test_another_optimizer_starts_from_its_own_defaults() -> None:
     )
     assert recipe.optimizer == "nag"
     assert recipe.optimizer_params == {"momentum": 0.8}
+
+
+def test_full_trains_the_pretrained_layers_more_slowly_from_a_head_that_fits() -> None:
+    recipe = recipes.choose(Training(recipe="full", seed=5, class_weights="balanced"), devices=4)
+    assert (recipe.trains_trunk, recipe.starts_from_features, recipe.trunk_rate) == (
+        True,
+        True,
+        0.1,
+    )
+    assert (
+        recipe.optimizer_params["learning_rate"]
+        == 4 * full.recipe(reason="", devices=1).optimizer_params["learning_rate"]
+    )
+    head = recipes.head_of(recipe)
+    assert (head.trains_trunk, head.seed, head.balanced) == (False, 5, True)
+
+
+def test_settings_of_the_fit_replace_single_numbers() -> None:
+    schedule = Schedule(name="step", step_epochs=(3, 5), factor="0.2")
+    training = Training(
+        recipe="full", schedule=schedule, label_smoothing="0", mixup="0.2", augmentation="strong"
+    )
+    recipe = recipes.choose(training, devices=0)
+    assert (recipe.schedule.name, recipe.schedule.step_epochs) == ("step", (3, 5))
+    assert (recipe.schedule.factor, recipe.schedule.warmup_epochs) == (0.2, 1.0)
+    assert (recipe.smoothing, recipe.mixup, recipe.augmentation) == (0.0, 0.2, "strong")
+
+
+def test_only_tutorial_and_features_learn_from_labels_alone() -> None:
+    needs = {name: recipes.choose(Training(recipe=name), devices=0).needs_targets for name in NAMES}
+    assert needs == {"tutorial": False, "features": False, "full": True, "auto": False}
+
+
+def test_augmentation_of_features_that_are_computed_once_is_refused() -> None:
+    with pytest.raises(TrainerError, match=r"training.augmentation .* features") as error:
+        recipes.choose(Training(augmentation="strong"), devices=0)
+    assert error.value.code == ExitCode.InvalidSpec
 
 
 @pytest.mark.parametrize("training", [

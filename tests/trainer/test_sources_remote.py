@@ -1,15 +1,9 @@
 import base64
 import dataclasses
-import hashlib
 import os
 import socket
-import ssl
-import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
@@ -18,109 +12,34 @@ from finetune_trainer.handoff import FETCHED, Fetched
 from finetune_trainer.sources import fetch, remote
 from finetune_trainer.sources.remote import Server, authorization
 
+from tests.servers import web
+from tests.servers.web import Site
 from tests.trainer.datasets import Prepared, make_photos, make_run, make_tar
-
-
-@dataclasses.dataclass
-class Site:
-    """A web server with one archive, and how it treats its visitors."""
-
-    url: str
-    content: bytes
-    requests: list[dict[str, str]] = dataclasses.field(default_factory=list)
-    answers: list[int] = dataclasses.field(default_factory=list)
-    """Codes of the next answers; then 200."""
-    cuts: list[int] = dataclasses.field(default_factory=list)
-    """After how many bytes the next connections end; then never."""
-    authorization: str = ""
-    ranges: bool = True
-    redirect: str = ""
-    etag: str = '"v1"'
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
-
-
-class Handler(BaseHTTPRequestHandler):
-    site: Site
-
-    def do_GET(self) -> None:
-        site = self.site
-        site.requests.append(dict(self.headers))
-        if site.redirect:
-            self.send_response(302)
-            self.send_header("Location", site.redirect)
-            self.end_headers()
-        elif site.answers and (code := site.answers.pop(0)) != 200:
-            self.send_error(code)
-        elif site.authorization and self.headers["Authorization"] != site.authorization:
-            self.send_error(403 if self.headers["Authorization"] else 401)
-        elif self.path != "/photos.tar.gz":
-            self.send_error(404)
-        else:
-            self.send_archive()
-
-    def send_archive(self) -> None:
-        site, start = self.site, 0
-        wanted = self.headers["Range"]
-        if wanted and site.ranges and self.headers["If-Range"] == site.etag:
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(site.content) - start))
-        self.send_header("ETag", site.etag)
-        self.end_headers()
-        end = start + site.cuts.pop(0) if site.cuts else None
-        self.wfile.write(site.content[start:end])
-
-    def log_message(self, *args: Any) -> None:
-        pass
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     make_photos(tmp_path / "photos", {"cat": 3, "dog": 3})
     content = make_tar(tmp_path / "photos.tar.gz", tmp_path / "photos").read_bytes()
-    yield from serve(content)
+    with web.serve(content) as site:
+        yield site
 
 
 @pytest.fixture
 def other_site(site: Site) -> Iterator[Site]:
-    yield from serve(site.content)
+    with web.serve(site.content) as other:
+        yield other
 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """Return a certificate and its key in one file, signed by nobody."""
-    path = tmp_path / "certificate.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test"
-    command += f" -addext subjectAltName=IP:127.0.0.1 -keyout {path}.key -out {path}"
-    subprocess.run(command.split(), check=True, capture_output=True)
-    path.write_text(path.read_text() + Path(f"{path}.key").read_text())
-    return path
+    return web.make_certificate(tmp_path / "certificate.pem")
 
 
 @pytest.fixture
 def secure_site(site: Site, certificate: Path) -> Iterator[Site]:
-    yield from serve(site.content, certificate=certificate)
-
-
-def serve(content: bytes, *, certificate: Path | None = None) -> Iterator[Site]:
-    handler = type("Visit", (Handler,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        scheme = "http"
-        if certificate:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(certificate)
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-            scheme = "https"
-        site = Site(f"{scheme}://127.0.0.1:{server.server_port}/photos.tar.gz", content)
-        handler.site = site  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield site
-        server.shutdown()
-        thread.join()
+    with web.serve(site.content, certificate=certificate) as secure:
+        yield secure
 
 
 @pytest.fixture(autouse=True)

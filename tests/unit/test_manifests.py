@@ -314,7 +314,7 @@ class TestVolumes:
     def test_uri_that_is_no_claim_mounts_nothing(self) -> None:
         job = make_job(
             dataset={"source": {"uri": "https://example.test/photos.zip"}},
-            output=None,
+            output={"uri": "s3://models/flowers"},
             workspace={"claimName": "work"},
         )
         claims = [v for v in pod_of(job)["volumes"] if "persistentVolumeClaim" in v]
@@ -339,9 +339,11 @@ def test_secrets_become_variables_with_the_prefix_of_their_use() -> None:
         "source": {"uri": "https://x.test/a.zip", "secretRef": {"name": "keys"}},
         "validationSource": {"uri": "https://x.test/b.zip", "secretRef": {"name": "others"}},
     }
-    assert container_of(make_job(dataset=dataset))["envFrom"] == [
+    output = {"uri": "s3://models", "secretRef": {"name": "keys"}}
+    assert container_of(make_job(dataset=dataset, output=output))["envFrom"] == [
         {"prefix": "DATASET_", "secretRef": {"name": "keys"}},
         {"prefix": "VALIDATION_", "secretRef": {"name": "others"}},
+        {"prefix": "OUTPUT_", "secretRef": {"name": "keys"}},
     ]
     assert "envFrom" not in container_of(make_job())
 

@@ -18,6 +18,7 @@ import mxnet as mx
 
 from finetune_trainer import files
 from finetune_trainer.contract import CheckpointStatus, Struct
+from finetune_trainer.history import HISTORY, Row, append
 from finetune_trainer.model.network import PARAMS, load_params, save_arrays, save_params
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,11 @@ class Checkpoints:
                 log.warning("checkpoint %s is dropped: %s", path.name, error)
                 shutil.rmtree(path)
         return None
+
+    def note(self, row: Row) -> None:
+        """Add an epoch to history.csv beside the checkpoints."""
+        self.check()
+        append(self.directory.parent / HISTORY, row)
 
     def named(self, name: str) -> Checkpoint:
         """Return this very checkpoint."""

@@ -5,6 +5,7 @@ local run must stay small, and never load MXNet.
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -24,6 +25,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands.add_parser("run", help="train a FineTuneJob manifest on this machine"))
     _add_prepare(commands.add_parser("prepare", help="pack photos and show what became of them"))
     _add_models(commands.add_parser("models", help="list or convert the models of the catalogue"))
+    _add_predict(commands.add_parser("predict", help="name the classes of pictures"))
+    _add_evaluate(commands.add_parser("evaluate", help="measure a model on labelled photos"))
     schema = commands.add_parser("schema", help="print the JSON schema of the trainer contract")
     schema.set_defaults(run=_schema)
     supervise = commands.add_parser("supervise", help="(in a pod) run the job in FINETUNE_JOB")
@@ -63,6 +66,33 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_prepare)
 
 
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument("images", type=Path, nargs="+", help="pictures, or folders of them")
+    parser.add_argument("--top", type=int, default=1, metavar="K", help="name K classes of each")
+    parser.set_defaults(run=_predict)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder in a layout that training takes"
+    )
+    parser.add_argument("--report", type=Path, metavar="HTML", help="write a report")
+    parser.set_defaults(run=_evaluate)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="an output's directory")
+    parser.add_argument(
+        "--format",
+        choices=("auto", "mxnet", "onnx"),
+        default="auto",
+        help="which of the model's files to use (default: ONNX if it is there)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
 def _add_workspace(parser: argparse.ArgumentParser, what: str) -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     parser.add_argument(
@@ -74,13 +104,15 @@ def _add_workspace(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    listing = commands.add_parser("list", help="list the catalogue")
-    listing.set_defaults(run=_list_models)
-    convert = commands.add_parser("convert", help="write a model's MXNet files to DIR/NAME")
-    convert.add_argument("name")
+    parser.set_defaults(run=_show_models)
+    commands = parser.add_subparsers(metavar="COMMAND")
+    listing = commands.add_parser("list", help="list the catalogue (the default)")
+    listing.set_defaults(run=_show_models)
+    convert = commands.add_parser("convert", help="write models' MXNet files to DIR/NAME")
+    convert.add_argument("names", nargs="+", metavar="NAME")
     convert.add_argument("--output", type=Path, required=True, metavar="DIR")
-    convert.set_defaults(run=_convert_model)
+    convert.add_argument("--weights", type=Path, metavar="FILE", help="downloaded weights of NAME")
+    convert.set_defaults(run=_convert_models)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -113,6 +145,46 @@ def _prepare(options: argparse.Namespace) -> int:
     )
 
 
+def _predict(options: argparse.Namespace) -> int:
+    from finetune_trainer.predict.command import predict
+
+    return _explained(
+        lambda: predict(
+            options.model,
+            options.images,
+            kind=options.format,
+            top=options.top,
+            as_json=options.json,
+        )
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from finetune_trainer.predict.measured import evaluate
+
+    return _explained(
+        lambda: evaluate(
+            options.model,
+            options.data,
+            kind=options.format,
+            as_json=options.json,
+            report=options.report,
+        )
+    )
+
+
+def _explained(command: Callable[[], int]) -> int:
+    """Run a command; say in words why it could not, and return the exit code of the contract."""
+    from finetune_trainer.failure import explain
+
+    try:
+        return command()
+    except Exception as exception:
+        error = explain(exception)
+        print(f"{error.code.name}: {error.message}\n{error.hint}".rstrip(), file=sys.stderr)
+        return error.code
+
+
 def _supervise(options: argparse.Namespace) -> int:
     from finetune_trainer.pod import supervise
 
@@ -132,21 +204,13 @@ def _schema(options: argparse.Namespace) -> int:
     return 0
 
 
-def _list_models(options: argparse.Namespace) -> int:
-    from finetune_trainer.model.catalogue import entries
+def _show_models(options: argparse.Namespace) -> int:
+    from finetune_trainer.model.command import show
 
-    for name, entry in entries().items():
-        print(f"{name}: ImageNet top-1 {entry.top1} %, {entry.input_size} px, {entry.licence}")
-    return 0
+    return show()
 
 
-def _convert_model(options: argparse.Namespace) -> int:
-    from finetune_trainer.contract import TrainerError
-    from finetune_trainer.model.convert import convert
+def _convert_models(options: argparse.Namespace) -> int:
+    from finetune_trainer.model.command import convert
 
-    try:
-        print(convert(options.name, options.output))
-    except TrainerError as error:
-        print(f"finetune-trainer: {error.message}. {error.hint}", file=sys.stderr)
-        return error.code
-    return 0
+    return convert(options.names, options.output, weights=options.weights)

@@ -104,24 +104,12 @@ class SecretRef(Struct, forbid_unknown_fields=True):
     """Name of the Secret."""
 
 
-class Source(Struct, forbid_unknown_fields=True):
-    """Where files come from."""
-
-    uri: Uri
-    """`pvc://CLAIM/PATH`, `s3://BUCKET/PREFIX`, or `https://` of a .tar, .tar.gz, .tar.zst or .zip
-    archive. `http://` needs sha256; `file://` is for local runs."""
-    sha256: Sha256 | None = None
-    """Digest of the file that the URI names; checked before it is used."""
-    secret_ref: SecretRef | None = None
-    """Secret with TOKEN, or USERNAME and PASSWORD, for an `https://` source; with
-    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where needed, AWS_SESSION_TOKEN, AWS_REGION and
-    AWS_ENDPOINT_URL for an `s3://` source."""
-
-    cel: ClassVar[Rules] = (
+def _source_rules(what: str) -> Rules:
+    return (
         (
             f"self.uri.matches('^({_CLAIM}|{_ARCHIVE}|{_BUCKET}|file://.*)$')",
             "uri must be pvc://CLAIM/PATH with the name of a PersistentVolumeClaim, "
-            "s3://BUCKET/PREFIX, or https:// of an archive",
+            f"s3://BUCKET/PREFIX, or {what}",
         ),
         (
             "!self.uri.startsWith('file://')",
@@ -144,30 +132,125 @@ class Source(Struct, forbid_unknown_fields=True):
     )
 
 
+class Source(Struct, forbid_unknown_fields=True):
+    """Where files come from."""
+
+    uri: Uri
+    """`pvc://CLAIM/PATH`, `s3://BUCKET/PREFIX`, or `https://` of a .tar, .tar.gz, .tar.zst or .zip
+    archive. `http://` needs sha256; `file://` is for local runs."""
+    sha256: Sha256 | None = None
+    """Digest of the file that the URI names; checked before it is used."""
+    secret_ref: SecretRef | None = None
+    """Secret with TOKEN, or USERNAME and PASSWORD, for an `https://` source; with
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where needed, AWS_SESSION_TOKEN, AWS_REGION and
+    AWS_ENDPOINT_URL for an `s3://` source."""
+
+    cel: ClassVar[Rules] = _source_rules("https:// of an archive")
+
+
+CatalogueName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=63,
+        extra={
+            "cel": (
+                (
+                    "self.matches('^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$')",
+                    "must be an entry of the model catalogue, such as efficientnet-lite0",
+                ),
+            )
+        },
+    ),
+]
+
+
+class ModelSource(Source, forbid_unknown_fields=True):
+    """A pretrained network of one's own."""
+
+    uri: Uri
+    """`pvc://CLAIM/PATH`, `s3://BUCKET/KEY` or `https://`: a weights file; or a folder, or an
+    archive of one, with NAME-symbol.json and NAME-0000.params. `http://` needs sha256; `file://`
+    is for local runs."""
+    sha256: Sha256 | None = None
+    """Digest of the file that the URI names; checked before it is used."""
+    secret_ref: SecretRef | None = None
+    """Secret with TOKEN, or USERNAME and PASSWORD, for an `https://` source; with
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where needed, AWS_SESSION_TOKEN, AWS_REGION and
+    AWS_ENDPOINT_URL for an `s3://` source."""
+    format: Literal["auto", "mxnet", "torch", "safetensors"] = "auto"
+    """mxnet: a symbol with its parameters. torch: a state dict saved by torch.save; no code in it
+    is run. safetensors: a state dict. auto: told by the content."""
+    architecture: CatalogueName | None = None
+    """Network that a state dict is of, as the model catalogue calls it, such as resnet-50."""
+
+    cel: ClassVar[Rules] = (
+        *_source_rules("https:// of a weights file or an archive"),
+        (
+            "!has(self.architecture) || !has(self.format) || self.format != 'mxnet'",
+            "a symbol says what network it is: remove architecture",
+        ),
+        (
+            "has(self.architecture) || !has(self.format) || self.format in ['auto', 'mxnet']",
+            "weights alone do not say what network they are of: set architecture, such as "
+            "resnet-50",
+        ),
+    )
+
+
+Rgb = Annotated[tuple[Decimal, ...], Meta(min_length=3, max_length=3)]
+
+
+class Normalization(Struct, forbid_unknown_fields=True):
+    """What the network was trained with: it sees (pixel - mean) / std."""
+
+    mean: Rgb
+    """Of R, G and B, of pixels from 0 to 255."""
+    std: Rgb
+    """Of R, G and B, of pixels from 0 to 255."""
+
+    cel: ClassVar[Rules] = (
+        (
+            "self.mean.all(x, !x.matches('^0*[.]0*[1-9]'))",
+            "mean must be of pixels from 0 to 255: multiply one of pixels from 0 to 1, such as "
+            "0.485, by 255",
+        ),
+        (
+            "self.std.all(x, x.matches('^0*[1-9]'))",
+            "std must be of pixels from 0 to 255, at least 1: multiply one of pixels from 0 to 1, "
+            "such as 0.229, by 255",
+        ),
+    )
+
+
 class Model(Struct, forbid_unknown_fields=True):
     """The pretrained network whose last layer is replaced."""
 
-    name: (
-        Annotated[
-            str,
-            Meta(
-                min_length=1,
-                max_length=63,
-                extra={
-                    "cel": (
-                        (
-                            "self.matches('^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$')",
-                            "must be an entry of the model catalogue, such as efficientnet-lite0",
-                        ),
-                    )
-                },
-            ),
-        ]
-        | None
-    ) = None
+    name: CatalogueName | None = None
     """Entry of the trainer's model catalogue."""
+    source: ModelSource | None = None
+    """A network that is not in the catalogue."""
+    replace_after: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
+    """Last layer that is kept; all behind it is replaced. Default: the layer before the last one
+    with weights, found from the network's output."""
+    input_size: Annotated[int, Meta(ge=32, le=1024)] | None = None
+    """Height and width of the images it takes, in pixels. Default: the catalogue's or the
+    symbol's, else 224."""
+    normalization: Normalization | None = None
+    """How pixels are scaled before the network sees them. Default: the catalogue's."""
 
-    cel: ClassVar[Rules] = (("has(self.name)", "set model.name, such as efficientnet-lite0"),)
+    cel: ClassVar[Rules] = (
+        (
+            "has(self.name) != has(self.source)",
+            "set exactly one of name, of the model catalogue, such as efficientnet-lite0, and "
+            "source, a network of your own",
+        ),
+        (
+            "!has(self.source) || has(self.normalization)",
+            "set normalization: mean and std of R, G and B, from 0 to 255, that the network of "
+            "source was trained with",
+        ),
+    )
 
 
 class Split(Struct, forbid_unknown_fields=True):
@@ -287,10 +370,15 @@ class Dataset(Struct, forbid_unknown_fields=True):
     )
 
 
+_Beta = Annotated[
+    Fraction, Meta(extra={"cel": (("!self.matches('^1')", 'must be below 1, such as "0.9"'),)})
+]
+
+
 class Optimizer(Struct, forbid_unknown_fields=True):
     """The optimizer; what is not set is the recipe's."""
 
-    name: Literal["sgd", "nag", "adam"] | None = None
+    name: Literal["sgd", "nag", "adam", "adamw", "rmsprop", "lamb"] | None = None
     """MXNet's name of the optimizer."""
     learning_rate: (
         Annotated[
@@ -310,21 +398,74 @@ class Optimizer(Struct, forbid_unknown_fields=True):
     """Momentum of sgd and nag."""
     weight_decay: Decimal | None = None
     """Weight decay (MXNet's wd)."""
+    beta1: _Beta | None = None
+    """Decay of the mean of the gradients, of adam, adamw and lamb."""
+    beta2: _Beta | None = None
+    """Decay of the mean of their squares, of adam, adamw and lamb."""
+    epsilon: Decimal | None = None
+    """What keeps adam, adamw, rmsprop and lamb from dividing by zero."""
 
     cel: ClassVar[Rules] = (
         (
             "!has(self.momentum) || !has(self.name) || self.name in ['sgd', 'nag']",
             "momentum is of sgd and nag: remove it, or choose one of them",
         ),
+        (
+            "!(has(self.beta1) || has(self.beta2)) || !has(self.name) ||"
+            " self.name in ['adam', 'adamw', 'lamb']",
+            "beta1 and beta2 are of adam, adamw and lamb: remove them, or choose one of these",
+        ),
+        (
+            "!has(self.epsilon) || !has(self.name) || !(self.name in ['sgd', 'nag'])",
+            "epsilon is not of sgd and nag: remove it",
+        ),
     )
+
+
+class Schedule(Struct, forbid_unknown_fields=True):
+    """How the learning rate changes during the fit; what is not set is the recipe's."""
+
+    name: Literal["constant", "step", "cosine", "onecycle"] | None = None
+    """constant; step: multiplied by `factor` after each of `stepEpochs`; cosine: down to zero;
+    onecycle: up for three tenths of the fit, then down to zero."""
+    warmup_epochs: Decimal | None = None
+    """Epochs, or a part of one, in which the rate rises from zero before that."""
+    step_epochs: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=1000)], ...], Meta(max_length=20)
+    ] = ()
+    """Epochs done at which `step` lowers the rate."""
+    factor: Fraction | None = None
+    """What `step` multiplies the rate by; 0.1 if it is not set."""
+
+    cel: ClassVar[Rules] = (
+        (
+            "(has(self.name) && self.name == 'step') == has(self.stepEpochs)",
+            "stepEpochs and the name step belong together: set both, or neither",
+        ),
+        (
+            "!has(self.factor) || has(self.stepEpochs)",
+            "factor is of the name step: remove it, or set stepEpochs",
+        ),
+    )
+
+
+SAGEMAKER = (
+    *("epochs", "mini_batch_size", "augmentation_type", "optimizer", "learning_rate", "momentum"),
+    *("weight_decay", "beta_1", "beta_2", "eps", "lr_scheduler_step", "lr_scheduler_factor"),
+    *("num_classes", "num_training_samples", "checkpoint_frequency", "kv_store", "top_k"),
+    *("use_pretrained_model", "multi_label", "use_weighted_loss", "precision_dtype"),
+    "early_stopping",
+)
+"""Names of SageMaker's hyperparameters that are taken over, or needless at one value."""
 
 
 class Training(Struct, forbid_unknown_fields=True):
     """How the network is fitted; what is not set is the recipe's."""
 
-    recipe: Literal["auto", "tutorial", "features"] = "auto"
+    recipe: Literal["auto", "tutorial", "features", "full"] = "auto"
     """auto picks for the hardware and the data; tutorial repeats MXNet's fine-tuning tutorial
-    number by number; features computes the trunk's features once and trains the head on them."""
+    number by number; features computes the trunk's features once and trains the head on them;
+    full trains all layers from there, the pretrained ones more slowly."""
     epochs: Annotated[int, Meta(ge=1, le=1000)] | None = None
     """Passes over the training images."""
     batch_size_per_device: Annotated[int, Meta(ge=1, le=4096)] | None = None
@@ -333,20 +474,71 @@ class Training(Struct, forbid_unknown_fields=True):
     """Seed of initialisation, order and augmentation."""
     optimizer: Optimizer = msgspec.field(default_factory=Optimizer)
     """The optimizer."""
+    schedule: Schedule = msgspec.field(default_factory=Schedule)
+    """How the learning rate changes."""
+    augmentation: Literal["none", "crop", "color", "strong"] | None = None
+    """How much training images are changed each time: none; crop: a random place, mirrored or not;
+    color: and other light; strong: and another size, shape and angle. Of recipes that train on
+    images."""
+    label_smoothing: Fraction | None = None
+    """Share of each target that is spread over all classes, such as "0.1"."""
+    mixup: Fraction | None = None
+    """alpha of the Beta distribution that two images are mixed by, such as "0.2"."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: every class counts alike, however many images it has."""
+    hyperparameters: Annotated[
+        dict[str, Annotated[str, Meta(max_length=64)]],
+        Meta(
+            max_length=len(SAGEMAKER),
+            extra={
+                "cel": (
+                    (
+                        f"self.all(name, name in {list(SAGEMAKER)})",
+                        "names must be those of SageMaker's Image Classification that are known"
+                        " here: see docs/training.md",
+                    ),
+                )
+            },
+        ),
+    ] = msgspec.field(default_factory=dict)
+    """Hyperparameters of SageMaker's Image Classification (MXNet) by their names there, each in
+    quotes, such as learning_rate: "0.01". Nothing may be set under both names."""
     min_accuracy: Fraction | None = None
     """The job fails with AccuracyBelowMinimum (and keeps the accuracy) below this, 0 to 1."""
+
+    cel: ClassVar[Rules] = (
+        (
+            "!has(self.augmentation) || self.recipe in ['tutorial', 'full']",
+            "augmentation is of recipes that train on images: remove it, or set recipe to full or"
+            " tutorial",
+        ),
+    )
 
 
 class Output(Struct, forbid_unknown_fields=True):
     """Where the model goes: `URI/NAME/UID/`, with `URI/NAME/latest.json` naming the newest."""
 
     uri: Uri
-    """`pvc://CLAIM/PATH`."""
+    """`pvc://CLAIM/PATH` or `s3://BUCKET/PREFIX`."""
+    secret_ref: SecretRef | None = None
+    """Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where needed, AWS_SESSION_TOKEN,
+    AWS_REGION and AWS_ENDPOINT_URL for `s3://`; they must be allowed to write."""
+    formats: Annotated[tuple[Literal["mxnet", "onnx"], ...], Meta(min_length=1, max_length=2)] = (
+        "mxnet",
+        "onnx",
+    )
+    """mxnet: a symbol with its parameters. onnx: model.onnx, compared with MXNet's answers on
+    every validation image."""
 
     cel: ClassVar[Rules] = (
         (
-            f"self.uri.matches('^{_CLAIM}$')",
-            "uri must be pvc://CLAIM/PATH with the name of a PersistentVolumeClaim",
+            f"self.uri.matches('^({_CLAIM}|{_BUCKET})$')",
+            "uri must be pvc://CLAIM/PATH with the name of a PersistentVolumeClaim, or "
+            "s3://BUCKET/PREFIX",
+        ),
+        (
+            "!has(self.secretRef) || self.uri.startsWith('s3://')",
+            "secretRef is for s3:// only: remove it",
         ),
     )
 

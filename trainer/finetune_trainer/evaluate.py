@@ -1,42 +1,69 @@
-"""Counts the saved model's right answers over the validation images (the stage `evaluate`)."""
+"""Measures the saved model on the validation images (the stage `evaluate`)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
+import msgspec
 
 from finetune_trainer import files, threads
 from finetune_trainer.contract import ExitCode, Metric, TrainerError
+from finetune_trainer.dataset.lock import open_lock
 from finetune_trainer.dataset.read import Reader
-from finetune_trainer.handoff import EVALUATED, FITTED, PACKED, Evaluated, Fitted, Packed
-from finetune_trainer.model.network import load, load_preprocessing
-from finetune_trainer.scoring import Score, contexts, outputs
+from finetune_trainer.evaluation import Answers, Evaluation, measure
+from finetune_trainer.handoff import (
+    EVALUATED,
+    EVALUATION,
+    FITTED,
+    MODEL_ONNX,
+    PACKED,
+    Evaluated,
+    Fitted,
+    Packed,
+)
+from finetune_trainer.model.network import Network, load, load_preprocessing
+from finetune_trainer.onnx_export import Twin
+from finetune_trainer.preprocessing import Preprocessing
+from finetune_trainer.scoring import Score, contexts, forward, labels_of
 from finetune_trainer.stage import Run
 
 BATCH_SIZE = 32
 
 
 def evaluate(run: Run) -> None:
-    """Load the model from disk, as a user will, and score it."""
+    """Load the model from disk, as a user will, and ask it about every image."""
     packed = files.read_json(run.paths.job / PACKED, Packed)
     fitted = files.read_json(run.paths.job / FITTED, Fitted)
     directory = Path(fitted.directory)
+    network, preprocessing = load(directory), load_preprocessing(directory)
     reader = Reader.of(
         Path(packed.directory, "val.rec"),
-        load_preprocessing(directory),
+        preprocessing,
         batch_size=BATCH_SIZE * max(1, run.devices),
         threads=run.threads,
     )
     plan = threads.for_inference(cpus=run.threads)
     devices = contexts(devices=run.devices, cpus=plan.contexts)
-    score, seen = Score(), np.zeros(len(packed.classes), dtype=np.int64)
-    for step, (probabilities, labels) in enumerate(
-        outputs(load(directory), reader.centre(), devices)
-    ):
+    images = packed.status.validation_images
+    twin = _twin(run, network, preprocessing)
+    score, answers = Score(), []
+    for step, (batch, probabilities) in enumerate(forward(network, reader.centre(), devices)):
+        labels = labels_of(batch)
         score.add(probabilities, labels)
-        seen += np.bincount(labels, minlength=len(seen))
-        run.reporter.progress(step=step + 1, fraction=score.total / packed.status.validation_images)
-    _check(score, images=packed.status.validation_images)
-    metrics = _metrics(score, seen.max() / score.total)
+        answers.append(Answers.of(probabilities, labels))
+        if twin:
+            twin.compare(batch.data[0].asnumpy()[: len(labels)], probabilities)
+        run.reporter.progress(step=step + 1, fraction=score.total / images)
+    _check(score, images=images)
+    evaluation = measure(
+        Answers.joined(answers),
+        classes=packed.classes,
+        paths=_paths(Path(packed.directory)),
+        cross_entropy=score.cross_entropy,
+    )
+    if twin:
+        evaluation = msgspec.structs.replace(evaluation, onnx=twin.conclude())
+    metrics = _metrics(evaluation)
+    run.hand_on(EVALUATION, evaluation)
     run.hand_on(
         EVALUATED,
         Evaluated(
@@ -47,6 +74,19 @@ def evaluate(run: Run) -> None:
         ),
     )
     run.reporter.progress(fraction=1.0, metrics=metrics)
+
+
+def _twin(run: Run, network: Network, preprocessing: Preprocessing) -> Twin | None:
+    if run.job.output is None or "onnx" not in run.job.output.formats:
+        return None
+    run.check_owner()
+    path = run.paths.job / MODEL_ONNX
+    return Twin.of(network, path, preprocessing, threads=run.threads)
+
+
+def _paths(packed: Path) -> Sequence[str]:
+    with open_lock(packed) as (_, photos):  # in the order of val.rec
+        return [photo.path for photo in photos if photo.split == "validation"]
 
 
 def _check(score: Score, *, images: int) -> None:
@@ -65,10 +105,20 @@ def _check(score: Score, *, images: int) -> None:
         )
 
 
-def _metrics(score: Score, majority: float) -> tuple[Metric, ...]:
-    return (
-        Metric(name="accuracy", value=f"{score.accuracy:.4f}"),
-        Metric(name="cross-entropy", value=f"{score.cross_entropy:.4f}"),
-        # What always naming the commonest class would score: the accuracy must beat it.
-        Metric(name="majority-class", value=f"{majority:.4f}"),
+def _metrics(evaluation: Evaluation) -> tuple[Metric, ...]:
+    """Return the few figures that the job's status has; evaluation.json has all."""
+    figures = {
+        "accuracy": evaluation.accuracy,
+        "accuracy-low": evaluation.interval[0],
+        "accuracy-high": evaluation.interval[1],
+        "top5-accuracy": evaluation.top5,
+        "mean-per-class": evaluation.mean_per_class,
+        "cross-entropy": evaluation.cross_entropy,
+        "calibration-error": evaluation.calibration_error,
+        "majority-class": evaluation.majority,
+    }
+    return tuple(
+        Metric(name=name, value=f"{value:.4f}")
+        for name, value in figures.items()
+        if value is not None
     )

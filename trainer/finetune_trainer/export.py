@@ -3,15 +3,15 @@
 `URI/NAME/UID/` is this job's alone; `URI/NAME/latest.json` names the newest. Imports no MXNet.
 """
 
-import errno
 import hashlib
 import shutil
-import tempfile
 from pathlib import Path
 
 from finetune_trainer import files
-from finetune_trainer.contract import ExitCode, OutputStatus, Struct, TrainerError
+from finetune_trainer.artifacts import add_artifacts
+from finetune_trainer.contract import OutputStatus, Struct
 from finetune_trainer.handoff import EVALUATED, EXPORTED, FITTED, Evaluated, Exported, Fitted
+from finetune_trainer.outputs import find_place
 from finetune_trainer.stage import Run
 
 NAMES = {
@@ -47,48 +47,34 @@ class Latest(Struct):
 
 def export(run: Run) -> None:
     """Copy the fitted model, with its metrics and digests, to the output."""
-    if run.job.output is None:
+    place = find_place(run)
+    if place is None:
         run.hand_on(EXPORTED, Exported())
         return
-    uri = f"{run.job.output.uri.rstrip('/')}/{run.job.name}/{run.job.uid}"
-    parent = _directory(run.job.output.uri, run) / run.job.name
-    fitted = files.read_json(run.paths.job / FITTED, Fitted)
-    evaluated = files.read_json(run.paths.job / EVALUATED, Evaluated)
-    try:
-        manifest = _write(run, Path(fitted.directory), evaluated, parent=parent)
-    except OSError as error:
-        raise _not_written(uri, error) from error
-    status = OutputStatus(uri=uri, digest=manifest.digest)
+    best = Path(files.read_json(run.paths.job / FITTED, Fitted).directory)
+    metrics = _metrics(files.read_json(run.paths.job / EVALUATED, Evaluated))
+    with place.whole_model(last=MANIFEST) as staged:
+        for source, name in NAMES.items():
+            shutil.copyfile(best / source, staged / name)
+        files.write_json(staged / METRICS, metrics)
+        add_artifacts(run, staged)
+        manifest = _manifest(run, staged)
+        files.write_json(staged / MANIFEST, manifest)
+    latest = Latest(uid=run.job.uid, digest=manifest.digest, accuracy=metrics["accuracy"])
+    place.write_json(LATEST, latest)
+    status = OutputStatus(uri=place.model_uri, digest=manifest.digest)
     run.hand_on(EXPORTED, Exported(status=status))
 
 
 def check_output(run: Run) -> None:
     """Raise if the output cannot be written to; leaves nothing there."""
-    if run.job.output is None:
-        return
-    directory = _directory(run.job.output.uri, run)
-    there = next(path for path in (directory, *directory.parents) if path.exists())
-    try:
-        tempfile.TemporaryFile(dir=there).close()
-    except OSError as error:
-        raise _not_written(run.job.output.uri, error) from error
+    if place := find_place(run):
+        place.check()
 
 
-def _write(run: Run, best: Path, evaluated: Evaluated, *, parent: Path) -> Manifest:
+def _metrics(evaluated: Evaluated) -> dict[str, float]:
     metrics = {metric.name: float(metric.value) for metric in evaluated.metrics}
-    metrics["accuracy"] = float(evaluated.accuracy)
-
-    files.clear_leftovers(parent, run.job.uid)
-    with files.whole_directory(parent / run.job.uid, check=run.check_owner) as staged:
-        for source, name in NAMES.items():
-            shutil.copyfile(best / source, staged / name)
-        files.write_json(staged / METRICS, metrics)
-        manifest = _manifest(run, staged)
-        files.write_json(staged / MANIFEST, manifest)
-    latest = Latest(uid=run.job.uid, digest=manifest.digest, accuracy=metrics["accuracy"])
-    run.check_owner()
-    files.write_json(parent / LATEST, latest)
-    return manifest
+    return metrics | {"accuracy": float(evaluated.accuracy)}
 
 
 def _manifest(run: Run, directory: Path) -> Manifest:
@@ -100,34 +86,4 @@ def _manifest(run: Run, directory: Path) -> Manifest:
         uid=run.job.uid,
         digest=hashlib.sha256(lines.encode()).hexdigest(),
         files=digests,
-    )
-
-
-def _directory(uri: str, run: Run) -> Path:
-    if not uri.startswith(("pvc://", "file://")):
-        raise TrainerError(
-            ExitCode.InvalidSpec,
-            f"output.uri: {uri!r} cannot be written to",
-            "Use pvc://CLAIM/PATH.",
-        )
-    return run.paths.local(uri, field="output.uri")
-
-
-_HINTS = {
-    errno.EACCES: "The volume must be writable for the trainer's user: see fsGroup.",
-    errno.EPERM: "The volume must be writable for the trainer's user: see fsGroup.",
-    errno.EROFS: "The volume is mounted read-only: use another claim for output.uri.",
-    errno.ENOSPC: "The volume is full: make room, or use a larger claim.",
-    errno.EDQUOT: "The volume's quota is used up: make room, or use a larger claim.",
-    errno.ENOTDIR: "A file is in the way: use another path.",
-}
-
-
-def _not_written(uri: str, error: OSError) -> TrainerError:
-    # What is full today may have room at the next attempt; what is closed stays closed.
-    passing = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-    return TrainerError(
-        ExitCode.InputOutputError if passing else ExitCode.OutputNotWritable,
-        f"output.uri: the model could not be written to {uri}: {error.strerror or error}",
-        _HINTS.get(error.errno or 0, "The model is kept in the workspace."),
     )

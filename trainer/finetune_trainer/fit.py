@@ -8,22 +8,27 @@ import dataclasses
 import hashlib
 import logging
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import mxnet as mx
+import numpy as np
 
 from finetune_trainer import features, files, recipes, tasks, threads, together
 from finetune_trainer.checkpoint import Checkpoint, Checkpoints
+from finetune_trainer.dataset.lock import read_lock
 from finetune_trainer.dataset.read import Reader
+from finetune_trainer.gang import Gang
 from finetune_trainer.handoff import BUILT, FITTED, PACKED, Built, Fitted, Packed
 from finetune_trainer.loop import train
 from finetune_trainer.model import network as model_files
 from finetune_trainer.model.network import Network
 from finetune_trainer.progress import Work
-from finetune_trainer.recipes import Recipe
+from finetune_trainer.recipes import Recipe, sagemaker
 from finetune_trainer.scoring import contexts
 from finetune_trainer.signals import Signals
 from finetune_trainer.stage import Run
+from finetune_trainer.targets import Targets, balanced
 from finetune_trainer.tasks import HEAD_COST, TRAINING_COST, Task
 
 log = logging.getLogger(__name__)
@@ -36,6 +41,8 @@ def fit(run: Run) -> None:
     """Fit by the job's recipe, from the newest checkpoint if there is one."""
     recipe = recipes.choose(run.job.training, devices=run.devices)
     log.info("recipe %s: %s", recipe.name, recipe.reason)
+    for note in sagemaker.needless(run.job.training):
+        log.info("hyperparameter %s", note)
     if run.gang.nodes > 1 and not recipe.trains_trunk:
         log.info("pod 0 of the gang computes it alone: there is too little to share")
     if run.gang.leads:
@@ -49,11 +56,12 @@ def _fit(run: Run, recipe: Recipe) -> None:
     built = files.read_json(run.paths.job / BUILT, Built)
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
-        work = Work(run.reporter, signals, total=_units(recipe, packed))
-        task = _task(run, packed, built, recipe, work)
+        work = Work(run.reporter, signals, total=_units(recipe, packed, gang=run.gang))
         fingerprint = _fingerprint(run, recipe, packed, built)
         checkpoints = Checkpoints(run.paths.job / "checkpoints", fingerprint, run.check_owner)
         start = checkpoints.newest() or Checkpoint()
+        stage = _Stage(run, packed, built, recipe, work)
+        task = stage.task(is_new=start.status is None)
         if run.gang.nodes > 1 and recipe.trains_trunk:
             host = together.find_self(run, signals)
             called = together.lead(run, host=host, fingerprint=fingerprint, start=start)
@@ -66,7 +74,12 @@ def _fit(run: Run, recipe: Recipe) -> None:
     run.hand_on(
         FITTED,
         Fitted(
-            directory=str(best), recipe=recipe.name, epochs=recipe.epochs, checkpoint=checkpoint
+            directory=str(best),
+            recipe=recipe.name,
+            epochs=recipe.epochs,
+            checkpoint=checkpoint,
+            reason=recipe.reason,
+            settings=recipe.described(),
         ),
     )
 
@@ -78,60 +91,113 @@ def _follow(run: Run, recipe: Recipe) -> None:
         packed = files.read_json(run.paths.job / PACKED, Packed)
         built = files.read_json(run.paths.job / BUILT, Built)
         together.check_same(meeting, _fingerprint(run, recipe, packed, built))
-        work = Work(run.reporter, signals, total=_units(recipe, packed), follows=True)
-        task = _task(run, packed, built, recipe, work)
+        total = _units(recipe, packed, gang=run.gang)
+        work = Work(run.reporter, signals, total=total, follows=True)
+        task = _Stage(run, packed, built, recipe, work).task(is_new=False)
         start = together.load_start(run, meeting)
         task = dataclasses.replace(task, kvstore=together.follow(run, meeting))
         train(task, recipe, start=start, checkpoints=None, work=work)
         mx.nd.waitall()
 
 
-def _task(run: Run, packed: Packed, built: Built, recipe: Recipe, work: Work) -> Task:
-    """Return what the recipe trains; for the head alone, its features are computed here."""
-    network = model_files.load(Path(built.directory))
-    preprocessing = model_files.load_preprocessing(Path(built.directory))
-    share = recipe.batch_size if recipe.trains_trunk else EXTRACTION_BATCH
-    readers = {
-        name: Reader.of(
-            Path(packed.directory, f"{record}.rec"),
-            preprocessing,
-            batch_size=share * max(1, run.devices),
-            threads=run.threads,
+@dataclasses.dataclass(frozen=True)
+class _Stage:
+    """Makes the task of a recipe from what earlier stages left."""
+
+    run: Run
+    packed: Packed
+    built: Built
+    recipe: Recipe
+    work: Work
+
+    def task(self, *, is_new: bool) -> Task:
+        """Return what the recipe trains; features that it needs are computed here."""
+        network = model_files.load(Path(self.built.directory))
+        if not self.recipe.trains_trunk:
+            devices = contexts(devices=self.run.devices)
+            return self._on_features(network, self.recipe, devices)
+        train, validation = self._readers(self.recipe.batch_size)
+        train = tasks.fair(train, self.run.gang)
+        plan = threads.for_training(batch_size=train.batch_size, cpus=self.run.threads)
+        devices = contexts(devices=self.run.devices, cpus=plan.contexts)
+        pretrained = frozenset(network.args)
+        if is_new and _fits_head_first(self.recipe, self.run.gang):
+            network = self._with_head(network, devices)
+        task = tasks.on_images(
+            network,
+            self.recipe.augmentation,
+            train=train,
+            validation=validation,
+            devices=devices,
+            gang=self.run.gang,
         )
-        for name, record in (("train", "train"), ("validation", "val"))
-    }
-    if recipe.trains_trunk:
-        readers["train"] = tasks.fair(readers["train"], run.gang)
-        plan = threads.for_training(batch_size=readers["train"].batch_size, cpus=run.threads)
-        devices = contexts(devices=run.devices, cpus=plan.contexts)
-        return tasks.on_images(network, devices=devices, gang=run.gang, **readers)
-    devices = contexts(devices=run.devices)
-    work.note = "looking at the images"
-    extraction = tasks.extraction(network, built, recipe, **readers)
-    found = features.cached(extraction, devices, seen=work.advance)
-    work.skip_to(recipe.views * packed.status.train_images + packed.status.validation_images)
-    return tasks.on_features(network, found, batch_size=recipe.batch_size, devices=devices[:1])
+        return dataclasses.replace(
+            task, targets=_targets(self.recipe, self.packed), pretrained=pretrained
+        )
+
+    def _with_head(self, network: Network, devices: list[Any]) -> Network:
+        head = recipes.head_of(self.recipe)
+        task = self._on_features(network, head, devices)
+        return train(task, head, start=Checkpoint(), checkpoints=None, work=self.work)[0]
+
+    def _on_features(self, network: Network, head: Recipe, devices: list[Any]) -> Task:
+        train, validation = self._readers(EXTRACTION_BATCH)
+        self.work.note = "looking at the images"
+        extraction = tasks.extraction(network, self.built, head, train=train, validation=validation)
+        found = features.cached(extraction, devices, seen=self.work.advance)
+        self.work.skip_to(_extraction_units(head, self.packed))
+        task = tasks.on_features(network, found, batch_size=head.batch_size, devices=devices[:1])
+        return dataclasses.replace(task, targets=_targets(head, self.packed))
+
+    def _readers(self, share: int) -> tuple[Reader, Reader]:
+        preprocessing = model_files.load_preprocessing(Path(self.built.directory))
+        train, validation = (
+            Reader.of(
+                Path(self.packed.directory, f"{record}.rec"),
+                preprocessing,
+                batch_size=share * max(1, self.run.devices),
+                threads=self.run.threads,
+            )
+            for record in ("train", "val")
+        )
+        return train, validation
 
 
-def _units(recipe: Recipe, packed: Packed) -> float:
+def _fits_head_first(recipe: Recipe, gang: Gang) -> bool:
+    """In a gang each pod would have to find the same bits."""
+    return recipe.starts_from_features and gang.nodes == 1
+
+
+def _targets(recipe: Recipe, packed: Packed) -> Targets | None:
+    if not recipe.needs_targets:
+        return None
+    classes = len(packed.classes)
+    weights = None
+    if recipe.balanced:
+        lock = read_lock(Path(packed.directory))
+        labels = [file.label for file in lock.files if file.split == "train"]
+        weights = balanced(np.bincount(np.array(labels, np.int64), minlength=classes))
+    return Targets(classes, smoothing=recipe.smoothing, mixup=recipe.mixup, weights=weights)
+
+
+def _units(recipe: Recipe, packed: Packed, *, gang: Gang) -> float:
     train, validation = packed.status.train_images, packed.status.validation_images
-    if recipe.trains_trunk:
-        return recipe.epochs * (TRAINING_COST * train + validation)
-    return recipe.views * train + validation + recipe.epochs * HEAD_COST * recipe.views * train
+    if not recipe.trains_trunk:
+        head = recipe.epochs * HEAD_COST * recipe.views * train
+        return _extraction_units(recipe, packed) + head
+    units = recipe.epochs * (TRAINING_COST * train + validation)
+    if _fits_head_first(recipe, gang):
+        units += _units(recipes.head_of(recipe), packed, gang=gang)
+    return units
+
+
+def _extraction_units(recipe: Recipe, packed: Packed) -> int:
+    return recipe.views * packed.status.train_images + packed.status.validation_images
 
 
 def _fingerprint(run: Run, recipe: Recipe, packed: Packed, built: Built) -> str:
-    numbers = (
-        recipe.name,
-        recipe.epochs,
-        recipe.batch_size,
-        recipe.optimizer,
-        recipe.seed,
-        recipe.new_layer,
-        run.gang.nodes,
-    )
-    params = sorted(recipe.optimizer_params.items())
-    parts = (numbers, params, recipe.views, packed.status.digest, packed.classes, built.status)
+    numbers = dataclasses.replace(recipe, reason="")
+    parts = (numbers, run.gang.nodes, packed.status.digest, packed.classes, built.status)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

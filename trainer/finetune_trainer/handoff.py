@@ -14,6 +14,10 @@ PACKED = "packed.json"
 BUILT = "built.json"
 FITTED = "fitted.json"
 EVALUATED = "evaluated.json"
+EVALUATION = "evaluation.json"
+"""evaluation.Evaluation: all figures, for the output and its report."""
+MODEL_ONNX = "model.onnx"
+"""The fitted network for onnxruntime; evaluation.json says whether it is any good."""
 EXPORTED = "exported.json"
 RESULT = "result.json"
 """contract.Result with the job's ids; an attempt that finds it re-emits it and exits 0."""
@@ -90,6 +94,10 @@ class Fitted(Struct):
     epochs: int
     checkpoint: CheckpointStatus | None = None
     """The newest, which is of this model."""
+    reason: str = ""
+    """Why this recipe ran, for people."""
+    settings: dict[str, str] = {}
+    """The recipe's numbers by name, for people."""
 
 
 class Evaluated(Struct):

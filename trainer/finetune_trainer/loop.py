@@ -2,6 +2,7 @@
 step with the others; its leader alone saves, measures and judges.
 """
 
+import dataclasses
 import hashlib
 import itertools
 import logging
@@ -10,13 +11,17 @@ import zlib
 
 import mxnet as mx
 
+import finetune_trainer.optimizers  # noqa: F401  # MXNet finds them by name
 from finetune_trainer.checkpoint import Checkpoint, Checkpoints, restore_states
 from finetune_trainer.contract import CheckpointStatus, ExitCode, TrainerError
 from finetune_trainer.dataset.read import real_rows
+from finetune_trainer.dataset.stall import Stall
+from finetune_trainer.history import Row
 from finetune_trainer.model.network import Network, is_finite
 from finetune_trainer.progress import Work
 from finetune_trainer.recipes import Recipe
 from finetune_trainer.scoring import Score, labels_of, score
+from finetune_trainer.targets import LABEL, with_targets
 from finetune_trainer.tasks import TRAINING_COST, Task
 
 log = logging.getLogger(__name__)
@@ -67,6 +72,8 @@ class _Loop:
         self._task, self._recipe, self._start = task, recipe, start
         self._checkpoints, self._work = checkpoints, work
         self._module = _module(task, recipe, start)
+        self._optimizer = self._module._optimizer  # MXNet has no other way to it
+        self._rate = self._optimizer.lr
         self._step, self._saved = start.step, time.monotonic()
         self.status = start.status
         """The newest checkpoint's."""
@@ -81,7 +88,9 @@ class _Loop:
         task, recipe, work = self._task, self._recipe, self._work
         began = time.monotonic()
         work.note = f"epoch {epoch + 1} of {recipe.epochs}"
-        seen = self._train_batches(epoch)
+        stall = Stall()
+        seen = self._train_batches(epoch, stall)
+        stalled = stall.seconds / (time.monotonic() - began)
         # Each device has its own BatchNorm statistics. Their mean becomes everyone's now, so that
         # going on from the checkpoint is the same as going on.
         self._module.set_params(*self._module.get_params())
@@ -93,22 +102,34 @@ class _Loop:
         if is_mark:
             self._save(Checkpoint(epoch=epoch + 1, step=self._step))
         seconds = time.monotonic() - began
+        row = Row(epoch + 1, seen.accuracy, seen.cross_entropy, None, seconds)
+        self._checkpoints.note(row)  # already now: the measuring may be cut short
         validation = score(network, task.validation(), task.devices, seen=self._looked_at)
         if is_mark:
             log.info("Epoch[%d] Train-accuracy=%.6f", epoch, seen.accuracy)
             log.info("Epoch[%d] Time cost=%.3f", epoch, seconds)
             log.info("Epoch[%d] Validation-accuracy=%.6f", epoch, validation.accuracy)
-        work.report(accuracy=validation.accuracy, loss=seen.cross_entropy)
+        self._checkpoints.note(dataclasses.replace(row, validation_accuracy=validation.accuracy))
+        measured = {"accuracy": validation.accuracy, "loss": seen.cross_entropy}
+        if recipe.trains_trunk:
+            log.info("Epoch[%d] Data-stall=%.4f", epoch, stalled)
+            measured["data-stall"] = stalled
+        work.report(measured)
 
-    def _train_batches(self, epoch: int) -> Score:
+    def _train_batches(self, epoch: int, stall: Stall) -> Score:
         task, recipe, start, module = self._task, self._recipe, self._start, self._module
         began, seen = time.monotonic(), Score()
         done = start.batches if epoch == start.epoch else 0
         # Order and crops follow from the epoch, dropout from the step: a resumed run gets the same.
         batches = task.batches(_seed(recipe, f"epoch {epoch}{task.share}"))
-        for number, batch in enumerate(itertools.islice(batches, done, None), start=done + 1):
-            mx.random.seed(_seed(recipe, f"step {self._step}{task.share}"))
-            module.forward_backward(batch)
+        rest = stall.watch(itertools.islice(batches, done, None))
+        for number, batch in enumerate(rest, start=done + 1):
+            seed = _seed(recipe, f"step {self._step}{task.share}")
+            mx.random.seed(seed)
+            # Of the middle of the step: neither the first nor the last one is for nothing.
+            place = epoch + (number - 0.5) / task.steps
+            self._optimizer.lr = self._rate * recipe.schedule.rate(place, epochs=recipe.epochs)
+            module.forward_backward(task.targets.of(batch, seed=seed) if task.targets else batch)
             module.update()
             self._step += 1
             probabilities = module.get_outputs()[0].asnumpy()[: real_rows(batch)]
@@ -135,8 +156,11 @@ class _Loop:
 
 def _module(task: Task, recipe: Recipe, start: Checkpoint) -> mx.mod.Module:
     """Return the module to train: as the checkpoint left it, or with a new last layer."""
-    module = mx.mod.Module(task.network.symbol, context=task.devices)
-    module.bind([("data", task.shape)], [("softmax_label", task.shape[:1])])
+    symbol, labels = task.network.symbol, task.shape[:1]
+    if task.targets:
+        symbol, labels = with_targets(symbol), (*labels, task.targets.classes)
+    module = mx.mod.Module(symbol, context=task.devices)
+    module.bind([("data", task.shape)], [(LABEL, labels)])
     mx.random.seed(_seed(recipe, "new layer"))
     module.init_params(
         INITIALIZERS[recipe.new_layer],
@@ -150,6 +174,7 @@ def _module(task: Task, recipe: Recipe, start: Checkpoint) -> mx.mod.Module:
         # Adam's correction of its averages depends on the number of updates.
         optimizer_params=recipe.optimizer_params | {"begin_num_update": start.step},
     )
+    module._optimizer.set_lr_mult(dict.fromkeys(task.pretrained, recipe.trunk_rate))
     restore_states(module, start.states)
     return module
 

@@ -5,15 +5,16 @@ Imports no MXNet.
 from finetune_trainer import recipes, sources
 from finetune_trainer.dataset.split import check_split
 from finetune_trainer.export import check_output
-from finetune_trainer.model import catalogue
+from finetune_trainer.model import origin
 from finetune_trainer.stage import Run
 
 
 def check_and_fetch(run: Run) -> None:
     """Check the spec and the output, then make the photos available."""
-    catalogue.find(run.job.model.name or "")
+    origin.check(run.job)
     recipes.choose(run.job.training, devices=run.devices)
     dataset = run.job.dataset
     check_split(dataset.split, has_validation_source=dataset.validation_source is not None)
     check_output(run)
+    origin.fetch(run)
     sources.fetch(run)

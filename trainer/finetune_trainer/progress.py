@@ -1,6 +1,7 @@
 """How far a fit is, and the place where it stops when asked to."""
 
 import time
+from collections.abc import Mapping
 
 from finetune_trainer.contract import ExitCode, Metric, TrainerError
 from finetune_trainer.signals import Signals
@@ -55,10 +56,10 @@ class Work:
         if time.monotonic() - self._reported >= INTERVAL_SECONDS:
             self.report()
 
-    def report(self, **metrics: float) -> None:
-        """Report now, with metrics from here on."""
+    def report(self, metrics: Mapping[str, float] | None = None) -> None:
+        """Report now, with these metrics from here on."""
         self._reported = time.monotonic()
-        self._metrics |= {name: f"{value:.4f}" for name, value in metrics.items()}
+        self._metrics |= {name: f"{value:.4f}" for name, value in (metrics or {}).items()}
         self.reporter.progress(
             step=self._step,
             fraction=min(1.0, self._done / self.total),

@@ -72,7 +72,15 @@ def score(
 def outputs(
     network: Network, batches: mx.io.DataIter, contexts: list[Any]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Yield the network's output and the labels of each batch, without the rows that fill it up.
+    """Yield the network's output and the labels of each batch, without the rows that fill it up."""
+    for batch, values in forward(network, batches, contexts):
+        yield values, labels_of(batch)
+
+
+def forward(
+    network: Network, batches: mx.io.DataIter, contexts: list[Any]
+) -> Iterator[tuple[mx.io.DataBatch, NDArray[np.float32]]]:
+    """Yield each batch and the network's output for its real rows.
 
     Bound for inference only: MXNet then fuses the operators, three times the speed of a module
     that could also train.
@@ -86,8 +94,7 @@ def outputs(
     module.set_params(network.args, network.aux)
     for batch in batches:
         module.forward(batch, is_train=False)
-        rows = real_rows(batch)
-        yield module.get_outputs()[0].asnumpy()[:rows], labels_of(batch)
+        yield batch, module.get_outputs()[0].asnumpy()[: real_rows(batch)]
 
 
 def labels_of(batch: mx.io.DataBatch) -> NDArray[np.int64]:

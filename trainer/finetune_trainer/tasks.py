@@ -17,6 +17,8 @@ from finetune_trainer.gang import Gang
 from finetune_trainer.handoff import Built
 from finetune_trainer.model.network import Network
 from finetune_trainer.recipes import Recipe
+from finetune_trainer.recipes.augmentation import Level
+from finetune_trainer.targets import Targets
 
 TRAINING_COST = 3.0
 """Training on an image against looking at it: the way back is twice the way forward."""
@@ -59,6 +61,8 @@ class Task:
     """Without parameters for what is to be initialised."""
     batches: Callable[[int], Iterable[mx.io.DataBatch]]
     """The training batches of an epoch, by the epoch's seed."""
+    steps: int
+    """Batches of an epoch."""
     validation: Callable[[], mx.io.DataIter]
     whole: Callable[[Network], Network]
     """The network to save, from the one that was trained."""
@@ -67,6 +71,10 @@ class Task:
     devices: list[Any]
     cost: float
     """Of training on one row, in images through the trunk."""
+    targets: Targets | None = None
+    """What it trains towards, if labels alone are not that."""
+    pretrained: frozenset[str] = frozenset()
+    """Names of the parameters that are not the new layer's."""
     kvstore: Any = "device"
     pods: int = 1
     """That train on batches of their own at the same time."""
@@ -75,12 +83,19 @@ class Task:
 
 
 def on_images(
-    network: Network, *, train: Reader, validation: Reader, devices: list[Any], gang: Gang
+    network: Network,
+    augmentation: Level,
+    *,
+    train: Reader,
+    validation: Reader,
+    devices: list[Any],
+    gang: Gang,
 ) -> Task:
-    """Train the whole network on random crops: of this pod's part of the images in a gang."""
+    """Train the whole network on changed images: of this pod's part of them in a gang."""
     return Task(
         network=network,
-        batches=lambda seed: _batches(train, seed, gang),
+        batches=lambda seed: _batches(train, augmentation, gang, seed=seed),
+        steps=_steps(train, gang),
         validation=validation.centre,
         whole=lambda trained: trained,
         shape=(train.batch_size, 3, train.input_size, train.input_size),
@@ -103,14 +118,20 @@ def fair(train: Reader, gang: Gang) -> Reader:
     return dataclasses.replace(train, batch_size=min(train.batch_size, smallest))
 
 
-def _batches(train: Reader, seed: int, gang: Gang) -> Iterator[mx.io.DataBatch]:
+def _batches(
+    train: Reader, augmentation: Level, gang: Gang, *, seed: int
+) -> Iterator[mx.io.DataBatch]:
     """Yield as many batches as every pod has in an epoch; a smaller part begins again."""
-    steps = math.ceil(_largest_part(train, gang) / train.batch_size)
+    part = {"part": gang.index, "parts": gang.nodes}
     passes = (
-        train.shuffled_crops(seed=(seed + number) % 2**31, part=gang.index, parts=gang.nodes)
+        train.shuffled(augmentation, seed=(seed + number) % 2**31, **part)
         for number in itertools.count()
     )
-    return itertools.islice(itertools.chain.from_iterable(passes), steps)
+    return itertools.islice(itertools.chain.from_iterable(passes), _steps(train, gang))
+
+
+def _steps(train: Reader, gang: Gang) -> int:
+    return math.ceil(_largest_part(train, gang) / train.batch_size)
 
 
 def _largest_part(train: Reader, gang: Gang) -> int:
@@ -169,6 +190,7 @@ def on_features(
     return Task(
         network=Network(head, {}, {}),
         batches=shuffled,
+        steps=math.ceil(len(train) / size),
         validation=in_order,
         whole=whole,
         shape=(size, train.shape[1]),

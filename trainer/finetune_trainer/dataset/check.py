@@ -1,5 +1,6 @@
 """What a data set must be like; an error names the folder, what was found and the remedy."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -7,11 +8,23 @@ from decimal import Decimal
 from finetune_trainer.contract import Dataset, ExitCode, Split, TrainerError
 from finetune_trainer.dataset.classes import CLASSES_FILE
 from finetune_trainer.dataset.found import Found, Scan
-from finetune_trainer.dataset.lock import File, Lock, Pair
+from finetune_trainer.dataset.lock import Pair, Settings, Tally
 
 REMEDY = "Put the photos of each class into a folder of its own, directly below dataset.source."
 FEW = 5
 """A class with fewer photos that train is worth a warning."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Near:
+    """Photos that look alike."""
+
+    pairs: tuple[Pair, ...]
+    """The first of them."""
+    count: int
+    across: list[str]
+    """Of `pairs`, those on different sides."""
+    across_count: int
 
 
 def check_found(found: Found, spec: Dataset) -> None:
@@ -83,31 +96,30 @@ def _below(scan: Scan) -> list[str]:
     return [left.path for left in scan.left_out if left.fate == "rejected" and "/" in left.path]
 
 
-def check_bad_images(lock: Lock, spec: Dataset) -> None:
+def check_bad_images(tally: Tally, spec: Dataset) -> None:
     """Raise InvalidData if the user's policy does not allow so many unreadable photos."""
-    bad = lock.unreadable()
+    bad = tally.unreadable()
     if not bad:
         return
     if spec.bad_images.policy == "Fail":
         raise bad_photo_error(bad[0].path, bad[0].reason)
-    total = sum(1 for file in lock.files if file.label is not None)
-    if len(bad) > Decimal(spec.bad_images.max_fraction) * total:
+    if len(bad) > Decimal(spec.bad_images.max_fraction) * tally.photos:
         raise TrainerError(
             ExitCode.InvalidData,
-            f"{len(bad)} of {total} photos cannot be read, more than the part"
+            f"{len(bad)} of {tally.photos} photos cannot be read, more than the part"
             f" {spec.bad_images.max_fraction} of dataset.badImages.maxFraction:"
             f" {listed((f'{file.path} ({file.reason})' for file in bad), most=3)}",
             "Replace or remove these files, or raise maxFraction.",
         )
 
 
-def check_validation(lock: Lock) -> None:
+def check_validation(tally: Tally, settings: Settings) -> None:
     """Raise InvalidData if no photo is left to measure the accuracy on."""
-    if not any(file.split == "validation" for file in lock.files):
+    if not tally.images("validation"):
         raise TrainerError(
             ExitCode.InvalidData,
             "No readable photo is left to validate: each class has only one"
-            if not lock.settings.validation_given
+            if not settings.validation_given
             else "No photo that is given to validate can be read",
             "Add photos: a class needs at least two, one to train and one to validate.",
         )
@@ -123,10 +135,23 @@ def bad_photo_error(path: str, reason: str) -> TrainerError:
 
 
 def warnings_of(
-    found: Found, files: Sequence[File], pairs: Sequence[tuple[Pair, bool]], split: Split
+    found: Found,
+    tally: Tally,
+    split: Split,
+    *,
+    near: Near,
+    leaks: Sequence[str],
 ) -> tuple[str, ...]:
-    """Return what is odd about the data set, but no reason to stop."""
-    return (*_odd_folders(found), *_odd_classes(found, files, split), *_odd_photos(files, pairs))
+    """Return what is odd about the data set, but no reason to stop.
+
+    `leaks` validate and are copies of photos that train.
+    """
+    return (
+        *_odd_folders(found),
+        *_odd_classes(found, tally, split),
+        *_conflicts(tally),
+        *_across(near, leaks),
+    )
 
 
 def _odd_folders(found: Found) -> Iterator[str]:
@@ -138,9 +163,8 @@ def _odd_folders(found: Found) -> Iterator[str]:
             yield f"{len(below)} photos in folders below class folders are not used: {folders}"
 
 
-def _odd_classes(found: Found, files: Sequence[File], split: Split) -> Iterator[str]:
-    classes = found.sides["train"].classes
-    counts = Counter((file.label, file.split) for file in files)
+def _odd_classes(found: Found, tally: Tally, split: Split) -> Iterator[str]:
+    classes, counts = found.sides["train"].classes, tally.splits
     if without := [n for label, n in enumerate(classes) if not counts[label, "validation"]]:
         yield f"no photo validates these classes: {listed(without)}"
     train = {name: counts[label, "train"] for label, name in enumerate(classes)}
@@ -155,26 +179,28 @@ def _odd_classes(found: Found, files: Sequence[File], split: Split) -> Iterator[
             )
 
 
-def _odd_photos(files: Sequence[File], pairs: Sequence[tuple[Pair, bool]]) -> Iterator[str]:
-    if conflicts := [file for file in files if file.fate == "rejected" and file.same_as]:
+def _conflicts(tally: Tally) -> Iterator[str]:
+    if conflicts := tally.conflicts():
         shown = listed((f"{file.path} = {file.same_as}" for file in conflicts), most=3)
         yield f"{len(conflicts)} photos are left out: the same picture is in two classes: {shown}"
-    trained = {file.sha256 for file in files if file.split == "train"}
-    copies = [file for file in files if file.split == "validation" and file.sha256 in trained]
-    if copies:
+
+
+def _across(near: Near, leaks: Sequence[str]) -> Iterator[str]:
+    if leaks:
         yield (
-            f"{len(copies)} photos that validate are copies of photos that train, so that the"
-            f" accuracy is too high: {listed((file.path for file in copies), most=3)}"
+            f"{len(leaks)} photos that validate are copies of photos that train, so that the"
+            f" accuracy is too high: {listed(leaks, most=3)}"
         )
-    if across := [f"{pair.one} ~ {pair.other}" for pair, apart in pairs if apart]:
+    if near.across_count:
         yield (
-            f"{len(across)} pairs of photos look alike and are on different sides of the split, so"
-            f" that the accuracy may be too high: {listed(across, most=3)}"
+            f"{near.across_count} pairs of photos look alike and are on different sides of the"
+            " split, so that the accuracy may be too high:"
+            f" {listed(near.across, most=3, count=near.across_count)}"
         )
 
 
-def listed(names: Iterable[str], *, most: int = 8) -> str:
-    """Join names for a message, a few of them."""
+def listed(names: Iterable[str], *, most: int = 8, count: int | None = None) -> str:
+    """Join names for a message, a few of them, of `count` if not all are given."""
     names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    left = (count or len(names)) - min(most, len(names))
+    return ", ".join(names[:most]) + (f" and {left} more" if left else "")

@@ -1,152 +1,245 @@
-"""Puts together what was found and what was decoded: labels, copies, split, order of records."""
+"""Puts together what was found and what was decoded: labels, copies, split, order of records.
 
-from collections.abc import Iterable, Iterator, Sequence
+Photos are numbers here, and a File is made when it is asked for: large data sets do not fit into
+memory many times over.
+"""
 
-import msgspec
+import dataclasses
+import heapq
+import itertools
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 
 from finetune_trainer.contract import Split
-from finetune_trainer.dataset.check import warnings_of
+from finetune_trainer.dataset.check import Near, warnings_of
 from finetune_trainer.dataset.duplicates import alike
 from finetune_trainer.dataset.found import Found, Photo, printable
-from finetune_trainer.dataset.lock import MOST_PAIRS, File, Lock, Pair, Part, Settings
-from finetune_trainer.dataset.pack import Spooled
+from finetune_trainer.dataset.lock import MOST_PAIRS, File, Lock, Pair, Part, Settings, Tally
+from finetune_trainer.dataset.pack import Task
 from finetune_trainer.dataset.split import Candidate, rank, training_photos
+from finetune_trainer.dataset.spool import Spool
 
-Outcome = tuple[Part, Photo, Spooled]
-
-
-def compose(
-    found: Found, outcomes: Sequence[Outcome], *, settings: Settings, split: Split
-) -> tuple[Lock, list[Spooled | None]]:
-    """Build the lock, and beside its files where each one lies in the spool.
-
-    The labels are the train side's, for both sides.
-    """
-    classes = found.sides["train"].classes
-    labels = {name: label for label, name in enumerate(classes)}
-    files = [_file(outcome, labels) for outcome in outcomes]
-    _name_copies(files, outcomes)
-    if not settings.validation_given:
-        _split(files, outcomes, split)
-    pairs = list(_near(files, outcomes))
-    rows: list[tuple[File, Spooled | None]] = [
-        (file, spooled) for file, (_, _, spooled) in zip(files, outcomes, strict=True)
-    ]
-    for part, side in found.sides.items():
-        for left in side.left_out:
-            file = File(path=left.path, fate=left.fate, source=part, reason=left.reason)
-            rows.append((file, None))
-    rows.sort(key=lambda row: (row[0].source, row[0].path, row[0].label or 0))
-    lock = Lock(
-        settings=settings,
-        classes=classes,
-        warnings=warnings_of(found, files, pairs, split),
-        near_duplicates=tuple(pair for pair, _ in pairs[:MOST_PAIRS]),
-        near_duplicate_count=len(pairs),
-        files=tuple(file for file, _ in rows),
-    )
-    return lock, [spooled for _, spooled in rows]
+SPLITS: tuple[Part, Part] = ("train", "validation")
 
 
-def _file(outcome: Outcome, labels: dict[str, int]) -> File:
-    part, photo, spooled = outcome
-    return File(
-        path=printable(photo.path),
-        fate="rejected" if spooled.reason else "packed",
-        source=part,
-        reason=spooled.reason,
-        note=spooled.note,
-        sha256=spooled.sha256,
-        size=photo.size,
-        label=labels[photo.class_name],
-        split=None if spooled.reason else part,
-    )
+class Photos:
+    """The photos of both sides in columns, numbered in the order of the lock."""
+
+    def __init__(self, found: Found) -> None:
+        self.found = dataclasses.replace(
+            found, sides={p: dataclasses.replace(s, photos=()) for p, s in found.sides.items()}
+        )
+        """What was found besides them."""
+        self.sides: dict[Part, range] = {}
+        self._paths: list[str] = []
+        self._sizes, self._labels, self._offsets = array("Q"), array("I"), array("q")
+        # The train side's, for both sides.
+        labels = {name: label for label, name in enumerate(found.sides["train"].classes)}
+        for part in SPLITS:
+            if side := found.sides.get(part):
+                start = len(self)
+                for photo in sorted(side.photos, key=lambda photo: printable(photo.path)):
+                    self._add(photo, labels[photo.class_name])
+                self.sides[part] = range(start, len(self))
+
+    def _add(self, photo: Photo, label: int) -> None:
+        self._paths.append(photo.path)
+        self._sizes.append(photo.size)
+        self._labels.append(label)
+        self._offsets.append(-1 if photo.offset is None else photo.offset)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield where each photo is."""
+        for part, side in self.sides.items():
+            root = self.found.sides[part].root
+            for number in side:
+                path, size, offset = self._paths[number], self._sizes[number], self._offsets[number]
+                if offset < 0:
+                    yield Task(f"{root}/{path}", size)
+                else:
+                    yield Task(f"{root}/{path.rpartition('#')[0]}", size, offset)
+
+    def part(self, number: int) -> Part:
+        """Return which side a photo is of."""
+        return "train" if number in self.sides["train"] else "validation"
+
+    def path(self, number: int) -> str:
+        """Return the path as it is shown."""
+        return printable(self._paths[number])
+
+    def size(self, number: int) -> int:
+        """Return the bytes of the file, or of the record's image."""
+        return self._sizes[number]
+
+    def label(self, number: int) -> int:
+        """Return the number of the class."""
+        return self._labels[number]
 
 
-def _name_copies(files: list[File], outcomes: Sequence[Outcome]) -> None:
-    """Point copies at their first, and reject pictures that are in two classes: no label of
-    theirs is right. A given side that validates stays as it is.
-    """
-    groups: dict[tuple[Part, bytes], list[int]] = {}
-    for number, (part, _, spooled) in enumerate(outcomes):
-        if spooled.content:
-            groups.setdefault((part, spooled.content), []).append(number)
-    for (part, _), members in groups.items():
-        if len(members) == 1:
-            continue
-        conflict = part == "train" and len({files[member].label for member in members}) > 1
-        first = files[members[0]]
-        for member in members if conflict else members[1:]:
-            other = first
-            if conflict:
-                other = next(
-                    files[each] for each in members if files[each].label != files[member].label
-                )
-            files[member] = _changed(files[member], same_as=other.path, conflict=conflict)
+@dataclasses.dataclass(frozen=True)
+class Composition:
+    """What becomes of each photo."""
+
+    photos: Photos
+    spool: Spool
+    same_as: dict[int, int]
+    """The first photo with the same picture; of a picture in two classes, one in another."""
+    conflicts: set[int]
+    """Photos whose picture is in two classes: no label is right, so they are left out."""
+    validates: bytearray
+    """Whether a photo validates, if it is packed."""
+
+    def files(self) -> Iterator[File]:
+        """Yield what the lock says of each file, in its order."""
+        left_out = (
+            File(path=left.path, fate=left.fate, source=part, reason=left.reason)
+            for part in SPLITS
+            if part in self.photos.sides
+            for left in sorted(self.photos.found.sides[part].left_out, key=lambda left: left.path)
+        )
+        photos = (self._file(number) for number in range(len(self.photos)))
+        return heapq.merge(photos, left_out, key=lambda file: (file.source, file.path))
+
+    def _file(self, number: int) -> File:
+        photos, spool = self.photos, self.spool
+        same_as = photos.path(self.same_as[number]) if number in self.same_as else ""
+        reason = spool.reasons.get(number, "")
+        if number in self.conflicts:
+            reason = f"the same picture as {same_as}, which is in another class"
+        return File(
+            path=photos.path(number),
+            fate="rejected" if reason else "packed",
+            source=photos.part(number),
+            reason=reason,
+            note=spool.notes.get(number, ""),
+            sha256=spool.sha256(number),
+            same_as=same_as,
+            size=photos.size(number),
+            label=photos.label(number),
+            split=None if reason else SPLITS[self.validates[number]],
+        )
+
+    def packed(self, split: Part) -> Iterator[int]:
+        """Yield the photos that train, or validate, in the order of their paths."""
+        left_out = self.spool.reasons.keys() | self.conflicts
+        for number, validates in enumerate(self.validates):
+            if SPLITS[validates] == split and number not in left_out:
+                yield number
+
+    def records(self, split: Part, *, seed: int) -> Iterator[tuple[int, bytes]]:
+        """Yield label and image of the photos of a side in the order of its records."""
+        numbers: Iterable[int] = self.packed(split)
+        if split == "train":
+            numbers = shuffled(numbers, self.spool.sha256, seed=seed)
+        return ((self.photos.label(number), self.spool.image(number)) for number in numbers)
+
+    def head(self, tally: Tally, *, settings: Settings, split: Split) -> Lock:
+        """Return the lock without its files, which `tally` has counted."""
+        near = self._near()
+        return Lock(
+            settings=settings,
+            classes=self.photos.found.sides["train"].classes,
+            warnings=warnings_of(
+                self.photos.found, tally, split, near=near, leaks=list(self._leaks())
+            ),
+            near_duplicates=near.pairs,
+            near_duplicate_count=near.count,
+            files=(),
+        )
+
+    def _near(self) -> Near:
+        """Count the pairs that look alike, and keep the first ones: there may be very many."""
+        counts = Counter[bool]()
+        first = heapq.nsmallest(MOST_PAIRS, self._alike(counts))
+        path = self.photos.path
+        return Near(
+            pairs=tuple(Pair(one=path(one), other=path(two), bits=n) for one, two, n, _ in first),
+            count=counts.total(),
+            across=[f"{path(one)} ~ {path(two)}" for one, two, _, is_across in first if is_across],
+            across_count=counts[True],
+        )
+
+    def _alike(self, counts: Counter[bool]) -> Iterator[tuple[int, int, int, bool]]:
+        """Yield the pairs, their bits, and whether they are on different sides; count these."""
+        looks = (
+            (number, look)
+            for number in range(len(self.photos))
+            if number not in self.same_as and (look := self.spool.look(number)) is not None
+        )
+        for one, other, bits in alike(looks):
+            if self.spool.content(one) == self.spool.content(other):
+                continue  # a copy on a given side: a leak
+            is_across = self.validates[one] != self.validates[other]
+            counts[is_across] += 1
+            yield one, other, bits, is_across
+
+    def _leaks(self) -> Iterator[str]:
+        """Yield the files on a given side that are copies of files that train."""
+        if "validation" in self.photos.sides:
+            trained = {self.spool.sha256(number) for number in self.packed("train")}
+            for number in self.packed("validation"):
+                if self.spool.sha256(number) in trained:
+                    yield self.photos.path(number)
 
 
-def _changed(file: File, *, same_as: str, conflict: bool) -> File:
-    if not conflict:
-        return msgspec.structs.replace(file, same_as=same_as)
-    reason = f"the same picture as {same_as}, which is in another class"
-    return msgspec.structs.replace(
-        file, same_as=same_as, fate="rejected", reason=reason, split=None
-    )
+def compose(photos: Photos, spool: Spool, split: Split) -> Composition:
+    """Decide what becomes of each photo."""
+    composed = Composition(photos, spool, {}, set(), bytearray(len(photos)))
+    for part, side in photos.sides.items():
+        _name_copies(composed, side, may_conflict=part == "train")
+    if given := photos.sides.get("validation"):
+        composed.validates[given.start : given.stop] = bytes([True]) * len(given)
+    else:
+        _choose(composed, split)
+    return composed
 
 
-def _split(files: list[File], outcomes: Sequence[Outcome], split: Split) -> None:
-    by_class: dict[int | None, list[Candidate]] = {}
-    for number, file in enumerate(files):
-        if file.fate == "packed":
-            candidate = Candidate(number, file.sha256, outcomes[number][2].content)
-            by_class.setdefault(file.label, []).append(candidate)
-    for candidates in by_class.values():
+def _name_copies(composed: Composition, side: range, *, may_conflict: bool) -> None:
+    spool, label = composed.spool, composed.photos.label
+    readable = (number for number in side if number not in spool.reasons)
+    ordered = sorted(readable, key=spool.content)
+    for _, group in itertools.groupby(ordered, key=spool.content):
+        first, *others = group
+        foreign = [number for number in others if label(number) != label(first)][:1]
+        composed.same_as.update((number, first) for number in others)
+        if may_conflict and foreign:
+            composed.same_as[first] = foreign[0]
+            composed.same_as.update(
+                (number, foreign[0]) for number in others if label(number) == label(first)
+            )
+            composed.conflicts.update((first, *others))
+
+
+def _choose(composed: Composition, split: Split) -> None:
+    by_class: dict[int, array[int]] = {}
+    for number in composed.packed("train"):
+        by_class.setdefault(composed.photos.label(number), array("I")).append(number)
+    spool = composed.spool
+    for numbers in by_class.values():
+        candidates = [Candidate(n, spool.sha256(n), spool.content(n)) for n in numbers]
         training = training_photos(candidates, split)
-        for candidate in candidates:
-            if candidate.key not in training:
-                file = files[candidate.key]
-                files[candidate.key] = msgspec.structs.replace(file, split="validation")
-
-
-def _near(files: list[File], outcomes: Sequence[Outcome]) -> Iterator[tuple[Pair, bool]]:
-    """Yield the pairs that look alike, and whether they are on different sides."""
-    looks = (
-        (number, outcomes[number][2].look or 0)
-        for number, file in enumerate(files)
-        if file.fate == "packed" and not file.same_as and outcomes[number][2].look is not None
-    )
-    for one, other, bits in sorted(alike(looks)):
-        if outcomes[one][2].content == outcomes[other][2].content:
-            continue  # a copy on a given side: said elsewhere
-        pair = Pair(one=files[one].path, other=files[other].path, bits=bits)
-        yield pair, files[one].split != files[other].split
+        for number in numbers:
+            composed.validates[number] = number not in training
 
 
 def training_order(lock: Lock) -> list[int]:
-    """Return the numbers of the files in the seeded order of train.rec.
+    """Return the numbers of the files in the seeded order of train.rec."""
+    numbers = [number for number, file in enumerate(lock.files) if file.split == "train"]
+    return shuffled(numbers, lambda number: lock.files[number].sha256, seed=lock.settings.seed)
 
-    Shuffled here, not only when read: a reader shuffles within a part of a large file.
+
+def shuffled(numbers: Iterable[int], sha256: Callable[[int], str], *, seed: int) -> list[int]:
+    """Return photos in an order that depends on their contents and the seed; copies stay in theirs.
+
+    Shuffled when packed, not only when read: a reader shuffles within a part of a large file.
     """
-    seed, files = lock.settings.seed, lock.files
-    numbers = [number for number, file in enumerate(files) if file.split == "train"]
-
-    def place(number: int) -> tuple[bytes, str]:
-        return rank(seed, "order", files[number].sha256, files[number].path)
-
-    return sorted(numbers, key=place)
+    return sorted(numbers, key=lambda number: rank(seed, "order", sha256(number), ""))
 
 
 def validation_order(lock: Lock) -> list[int]:
     """Return the numbers of the files in the order of val.rec: by path."""
     return [number for number, file in enumerate(lock.files) if file.split == "validation"]
-
-
-def in_order(
-    numbers: Iterable[int], lock: Lock, spooled: Sequence[Spooled | None]
-) -> Iterator[tuple[int, Spooled]]:
-    """Yield label and photo of the files."""
-    for number in numbers:
-        label, photo = lock.files[number].label, spooled[number]
-        assert label is not None
-        assert photo is not None
-        yield label, photo

@@ -1,7 +1,7 @@
 """Which photos are the same, and which look alike. Near-linear in their number."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 
 from PIL import Image
 
@@ -40,17 +40,38 @@ def alike(looks: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
             yield first[look], photo, 0
         else:
             first[look] = photo
-    seen: set[tuple[int, int]] = set()
+    distinct = sorted(first)
+    places: list[Sequence[int]] = []
     for band in range(BANDS):
-        buckets: dict[int, list[int]] = defaultdict(list)
-        for look in first:
-            buckets[look >> band * BAND_BITS & (1 << BAND_BITS) - 1].append(look)
-        for bucket in buckets.values():
-            bucket.sort()
-            for place, one in enumerate(bucket):
-                for other in bucket[place + 1 : place + 1 + MOST_COMPARED]:
-                    bits = (one ^ other).bit_count()
-                    pair = first[one], first[other]
-                    if bits <= LIKENESS and pair not in seen:
-                        seen.add(pair)
-                        yield *sorted(pair), bits  # type: ignore[misc]
+        # Sorted, not collected by band: for many photos that takes much less memory.
+        parts = array("H", (_part(band, look) for look in distinct))
+        order = sorted(range(len(distinct)), key=parts.__getitem__)
+        for place, one in enumerate(order):
+            for other in order[place + 1 : place + 1 + MOST_COMPARED]:
+                if parts[one] != parts[other]:
+                    break
+                difference = distinct[one] ^ distinct[other]
+                bits = difference.bit_count()
+                if bits <= LIKENESS and not _was_compared(one, other, difference, places):
+                    pair = sorted((first[distinct[one]], first[distinct[other]]))
+                    yield pair[0], pair[1], bits
+        places.append(_inverse(order))
+
+
+def _part(band: int, look: int) -> int:
+    return look >> band * BAND_BITS & (1 << BAND_BITS) - 1
+
+
+def _was_compared(one: int, other: int, difference: int, places: list[Sequence[int]]) -> bool:
+    """Tell whether an earlier band had both near each other, as `places` in its order say."""
+    return any(
+        not _part(band, difference) and abs(place[one] - place[other]) <= MOST_COMPARED
+        for band, place in enumerate(places)
+    )
+
+
+def _inverse(order: list[int]) -> Sequence[int]:
+    places = array("I", bytes(4 * len(order)))
+    for place, number in enumerate(order):
+        places[number] = place
+    return places

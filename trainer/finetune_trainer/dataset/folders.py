@@ -133,7 +133,7 @@ def _is_passed_over(name: str) -> bool:
 
 def _regular_file(entry: os.DirEntry[str]) -> os.stat_result | None:
     try:
-        state = entry.stat()
+        state = os.stat(entry.path)  # the entry would keep it, and a folder may be large
     except FileNotFoundError:  # a link to nowhere
         return None
     return state if stat.S_ISREG(state.st_mode) else None

@@ -4,9 +4,11 @@ Its sha256 is the digest of the data set. It depends on names, contents and sett
 on times, machines or the order in which files were read.
 """
 
+import contextlib
+import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +17,7 @@ import msgspec
 from finetune_trainer.contract import DatasetStatus, Struct
 
 LOCK = "dataset.lock.json"
-FORMAT = 2
+FORMAT = 3
 """Raise it when the same photos and settings would be packed in another way."""
 
 MOST_PAIRS = 1000
@@ -83,12 +85,8 @@ class Lock(Struct, frozen=True):
     files: tuple[File, ...]
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the file's content, one line a file so that two can be compared."""
-        head = msgspec.structs.replace(self, files=())
-        yield msgspec.json.encode(head).removesuffix(b"[]}") + b"[\n"
-        for number, file in enumerate(self.files):
-            yield (b",\n" if number else b"") + msgspec.json.encode(file)
-        yield b"\n]}\n"
+        """Yield the file's content."""
+        return _lines(self, self.files)
 
     def digest(self) -> str:
         """Return the sha256 of the file."""
@@ -97,33 +95,93 @@ class Lock(Struct, frozen=True):
             digest.update(line)
         return digest.hexdigest()
 
-    def status(self, digest: str) -> DatasetStatus:
-        """Return the counts for the job's status."""
-        splits = Counter(file.split for file in self.files)
-        return DatasetStatus(
-            classes=len(self.classes),
-            train_images=splits["train"],
-            validation_images=splits["validation"],
-            rejected_images=len(self.rejected()),
-            duplicate_images=sum(1 for file in self.files if file.same_as),
-            near_duplicates=self.near_duplicate_count,
-            label_conflicts=len(self.conflicts()),
-            digest=digest,
-        )
-
     def rejected(self) -> list[File]:
         """Return the files that look like photos and are not used."""
         return [file for file in self.files if file.fate == "rejected"]
 
-    def unreadable(self) -> list[File]:
-        """Return the rejected files that lie in the right place but are no pictures."""
-        return [file for file in self.rejected() if file.label is not None and not file.same_as]
 
-    def conflicts(self) -> list[File]:
-        """Return the files whose picture is in two classes."""
-        return [file for file in self.rejected() if file.same_as]
+def _lines(lock: Lock, files: Iterable[File]) -> Iterator[bytes]:
+    """Yield one line a file, so that two locks can be compared."""
+    head = msgspec.structs.replace(lock, files=())
+    yield msgspec.json.encode(head).removesuffix(b"[]}") + b"[\n"
+    for number, file in enumerate(files):
+        yield (b",\n" if number else b"") + msgspec.json.encode(file)
+    yield b"\n]}\n"
+
+
+def write_lock(directory: Path, head: Lock, files: Iterable[File]) -> str:
+    """Write a lock that is never in memory as a whole; return its digest."""
+    digest = hashlib.sha256()
+    with open(directory / LOCK, "wb") as written:
+        for line in _lines(head, files):
+            digest.update(line)
+            written.write(line)
+    return digest.hexdigest()
 
 
 def read_lock(directory: Path) -> Lock:
     """Read the lock of a packed data set."""
     return msgspec.json.decode((directory / LOCK).read_bytes(), type=Lock)
+
+
+@contextlib.contextmanager
+def open_lock(directory: Path) -> Iterator[tuple[Lock, Iterator[File]]]:
+    """Give the lock without its files, and these one by one."""
+    decode = msgspec.json.Decoder(File).decode
+    with open(directory / LOCK, "rb") as lines:
+        head = msgspec.json.decode(next(lines) + b"]}", type=Lock)
+        yield head, (decode(line.rstrip(b",\n")) for line in lines if line.startswith(b"{"))
+
+
+@dataclasses.dataclass
+class Tally:
+    """What a pass over the files counts."""
+
+    photos: int = 0
+    """Files in the right place, whatever became of them."""
+    copies: int = 0
+    splits: Counter[tuple[int | None, Part | None]] = dataclasses.field(default_factory=Counter)
+    """Files by label and side."""
+    readable: Counter[int | None] = dataclasses.field(default_factory=Counter)
+    """Photos that can train, or be split, by label."""
+    rejected: list[File] = dataclasses.field(default_factory=list)
+    """Files that look like photos and are not used."""
+
+    @classmethod
+    def of(cls, files: Iterable[File]) -> "Tally":
+        """Count files."""
+        tally = cls()
+        for file in files:
+            tally.photos += file.label is not None
+            tally.copies += bool(file.same_as)
+            tally.splits[file.label, file.split] += 1
+            if file.fate == "rejected":
+                tally.rejected.append(file)
+            elif file.fate == "packed" and file.source == "train":
+                tally.readable[file.label] += 1
+        return tally
+
+    def images(self, side: Part) -> int:
+        """Return how many images train, or validate."""
+        return sum(count for (_, split), count in self.splits.items() if split == side)
+
+    def unreadable(self) -> list[File]:
+        """Return the rejected files that lie in the right place but are no pictures."""
+        return [file for file in self.rejected if file.label is not None and not file.same_as]
+
+    def conflicts(self) -> list[File]:
+        """Return the files whose picture is in two classes."""
+        return [file for file in self.rejected if file.same_as]
+
+    def status(self, head: Lock, digest: str) -> DatasetStatus:
+        """Return the counts for the job's status."""
+        return DatasetStatus(
+            classes=len(head.classes),
+            train_images=self.images("train"),
+            validation_images=self.images("validation"),
+            rejected_images=len(self.rejected),
+            duplicate_images=self.copies,
+            near_duplicates=head.near_duplicate_count,
+            label_conflicts=len(self.conflicts()),
+            digest=digest,
+        )

@@ -1,10 +1,8 @@
-"""Encodes photos in parallel and writes them as records, one at a time: memory does not grow.
-
-The photos go to a spool first: which of them can be read, and so who trains and who validates, is
-known only when all were decoded.
+"""Encodes photos in parallel into a spool, and packs those of a side as records: neither holds more
+than a few photos in memory.
 """
 
-import contextlib
+import ctypes
 import dataclasses
 import itertools
 import multiprocessing
@@ -16,31 +14,28 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.dataset.photo import Encoded, encode_photo
+from finetune_trainer.dataset.photo import encode_photo
 from finetune_trainer.dataset.recordio import open_records
+from finetune_trainer.dataset.spool import Spooled, write_photos
 
-CHUNK = 8
-"""Photos of one task: fewer messages between processes."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Spooled:
-    """Where a photo lies in the spool, or why it does not."""
-
-    sha256: str
-    reason: str
-    note: str
-    content: bytes = b""
-    look: int | None = None
-    offset: int = 0
-    length: int = 0
+CHUNK_BYTES = 1 << 20
+PHOTO_BYTES = 1 << 16
+"""Photos go to a process in chunks: few messages for small ones, and no process is left with many
+large ones at the end. Each counts as its size and this, for what does not depend on the size."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT_BYTES, LARGEST_KEPT_BYTES = 256 << 20, 32 << 20
 
 
-Task = tuple[str, int | None]
-"""A file, and where in it a record begins."""
+class Task(NamedTuple):
+    """A photo to encode."""
+
+    path: str
+    size: int
+    offset: int | None = None
+    """Where its record begins, if the file is one of records."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,55 +47,22 @@ class Packing:
     exact: bool = False
 
 
-class Spool:
-    """A file of encoded photos, written once and then read in any order."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._end = 0
-
-    def add(self, photo: Encoded) -> Spooled:
-        """Append a photo."""
-        spooled = Spooled(
-            photo.sha256,
-            photo.reason,
-            photo.note,
-            photo.content,
-            photo.look,
-            self._end,
-            len(photo.jpeg),
-        )
-        self._file.write(photo.jpeg)
-        self._end += len(photo.jpeg)
-        return spooled
-
-    def read(self, photo: Spooled) -> bytes:
-        """Return an encoded photo."""
-        self._file.seek(photo.offset)
-        return self._file.read(photo.length)
-
-
-@contextlib.contextmanager
-def open_spool(path: Path) -> Iterator[Spool]:
-    """Make an empty spool."""
-    with open(path, "w+b") as file:
-        yield Spool(file)
-
-
 def encode_photos(
-    tasks: Iterable[Task], packing: Packing, *, threads: int
-) -> Generator[Encoded, None, None]:
-    """Yield the outcome for each task, in their order, from `threads` processes."""
+    tasks: Iterable[Task], packing: Packing, *, spool: Path, threads: int
+) -> Generator[Spooled, None, None]:
+    """Yield the outcome for each task, in their order, from `threads` processes that write the
+    photos to the directory `spool`.
+    """
     chunks = _chunked(tasks)
-    waiting: deque[tuple[list[Task], Future[list[Encoded]]]] = deque()
+    waiting: deque[tuple[list[Task], Future[list[Spooled]]]] = deque()
     # Not fork: threads of the caller (MXNet, OpenMP) do not survive it.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(threads, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(threads, mp_context=context, initializer=_begin) as pool:
         try:
             while True:
                 for chunk in itertools.islice(chunks, 2 * threads + 2 - len(waiting)):
-                    waiting.append((chunk, pool.submit(_encode_chunk, chunk, packing)))
+                    waiting.append((chunk, pool.submit(_encode_chunk, chunk, packing, spool)))
                 if not waiting:
                     return
                 chunk, future = waiting.popleft()
@@ -110,29 +72,56 @@ def encode_photos(
 
 
 def _chunked(tasks: Iterable[Task]) -> Iterator[list[Task]]:
-    rest = iter(tasks)
-    while chunk := list(itertools.islice(rest, CHUNK)):
+    chunk, size = [], 0
+    for task in tasks:
+        chunk.append(task)
+        size += task.size + PHOTO_BYTES
+        if size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
         yield chunk
 
 
-def _encode_chunk(tasks: list[Task], packing: Packing) -> list[Encoded]:
-    return [
+def _encode_chunk(tasks: list[Task], packing: Packing, spool: Path) -> list[Spooled]:
+    photos = (
         encode_photo(
-            path, packing.resize_short, packing.quality, offset=offset, exact=packing.exact
+            task.path,
+            packing.resize_short,
+            packing.quality,
+            offset=task.offset,
+            exact=packing.exact,
         )
-        for path, offset in tasks
-    ]
+        for task in tasks
+    )
+    return write_photos(spool, photos)
 
 
-def _result(chunk: list[Task], future: Future[list[Encoded]]) -> list[Encoded]:
+def _result(chunk: list[Task], future: Future[list[Spooled]]) -> list[Spooled]:
     try:
         return future.result()
     except BrokenProcessPool as error:
         raise TrainerError(
             ExitCode.InternalError,
-            f"A process that decodes photos was killed, perhaps for its memory, near {chunk[0][0]}",
+            "A process that decodes photos was killed, perhaps for its memory, near"
+            f" {chunk[0].path}",
             "Raise trainer.resources.limits.memory, or remove the photo that does it.",
         ) from error
+
+
+def _begin() -> None:
+    keep_memory()
+    _end_with_parent()
+
+
+def keep_memory() -> None:
+    """Let glibc keep what a photo has taken for the next one: the kernel would take it back and
+    clear it page by page, a third of the time of a small photo.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def _end_with_parent() -> None:
@@ -148,8 +137,8 @@ def _end_with_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the stage
 
 
-def write_records(path: Path, photos: Iterable[tuple[int, Spooled]], *, spool: Spool) -> None:
-    """Write PATH.rec and PATH.idx from the (label, photo) in their order."""
+def write_records(path: Path, records: Iterable[tuple[int, bytes]]) -> None:
+    """Write PATH.rec and PATH.idx from the (label, image) in their order."""
     with open_records(path) as writer:
-        for label, photo in photos:
-            writer.write(label=label, image=spool.read(photo))
+        for label, image in records:
+            writer.write(label=label, image=image)

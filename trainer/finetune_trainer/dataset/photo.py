@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from cykooz_resizer import FilterType, ResizeAlg, ResizeOptions, Resizer
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from finetune_trainer.dataset.duplicates import look_of
@@ -35,8 +36,8 @@ MAX_DECODED = 50_000_000
 """Of the picture as decoded, which is all in memory; a large JPEG is decoded small."""
 MIN_SIDE = 8
 MAX_ASPECT = 50
-RESAMPLING = Image.Resampling.BILINEAR
-"""With antialiasing, as Pillow does it, and in two thirds of bicubic's time."""
+RESAMPLING = ResizeOptions(ResizeAlg.convolution(FilterType.bilinear))
+"""Pillow's BILINEAR, which has antialiasing, to one grey level and in a fifth of its time."""
 ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -50,13 +51,14 @@ UPRIGHT = {
 """What undoes each value of the EXIF tag; 1 is upright."""
 
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is checked here, with a reason for the user
+Image.preinit()  # the usual decoders, once for all processes forked from here
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """The outcome for one file: `jpeg`, or the reason why there is none."""
 
-    sha256: str = ""
+    sha256: bytes = b""
     """Of the file or record."""
     jpeg: bytes = b""
     reason: str = ""
@@ -81,7 +83,7 @@ def encode_photo(
         data = _content(Path(path)) if offset is None else read_image(Path(path), offset)
     except (PermissionError, FileNotFoundError, BadPhotoError, RecordError) as error:
         return Encoded(reason=getattr(error, "strerror", None) or str(error))
-    sha256 = hashlib.sha256(data).hexdigest()
+    sha256 = hashlib.sha256(data).digest()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
         try:
@@ -128,10 +130,17 @@ def _shrink(
             )
         rgb = _as_rgb(image, notes)
         upright = _orientation(image, notes)
-    small = rgb if rgb.size == size else rgb.resize(size, RESAMPLING)
+    small = rgb if rgb.size == size else resized(rgb, size)
     if upright is not None:
         small = small.transpose(upright)
     return small, notes, kept and not notes
+
+
+def resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return an RGB picture in another size."""
+    target = Image.new("RGB", size)
+    Resizer().resize_pil(picture, target, RESAMPLING)
+    return target
 
 
 def _as_jpeg(picture: Image.Image, quality: int) -> bytes:

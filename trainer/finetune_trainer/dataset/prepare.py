@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import time
-from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -15,18 +14,13 @@ from finetune_trainer.dataset.check import (
     check_found,
     check_validation,
 )
-from finetune_trainer.dataset.compose import (
-    Outcome,
-    compose,
-    in_order,
-    training_order,
-    validation_order,
-)
-from finetune_trainer.dataset.found import Found, printable
+from finetune_trainer.dataset.compose import Photos, compose
+from finetune_trainer.dataset.found import Found
 from finetune_trainer.dataset.layout import find_photos
-from finetune_trainer.dataset.lock import FORMAT, LOCK, Lock, Settings, read_lock
-from finetune_trainer.dataset.pack import Packing, Spool, encode_photos, open_spool, write_records
+from finetune_trainer.dataset.lock import FORMAT, LOCK, Part, Settings, Tally, open_lock, write_lock
+from finetune_trainer.dataset.pack import Packing, encode_photos, write_records
 from finetune_trainer.dataset.split import check_class_sizes, check_split, train_fraction
+from finetune_trainer.dataset.spool import Spool
 from finetune_trainer.files import (
     exclusive,
     read_json,
@@ -40,6 +34,7 @@ from finetune_trainer.stage import Run
 
 REPORT_SECONDS = 0.5
 SHOWN_REJECTIONS = 20
+RECORDS: dict[str, Part] = {"train": "train", "val": "validation"}
 WAITING = "waiting for another job that packs the same photos"
 
 
@@ -57,7 +52,9 @@ def prepare(run: Run, *, exact: bool = False) -> None:
     with exclusive(keys / f"{key}.lock", waiting=run.reporter.waiting(WAITING)):
         directory = _find(run.paths.packed, keys / key)
         if directory is None:
-            directory = _pack(run, found=found, settings=settings, key=key)
+            photos = Photos(found)
+            del found  # it takes much more memory
+            directory = _pack(run, photos=photos, settings=settings, key=key)
             write_atomic(keys / key, directory.name.encode())
         else:
             print(f"Data set: found packed in the workspace: {directory.name}", flush=True)
@@ -104,16 +101,16 @@ def _find(packed: Path, key_file: Path) -> Path | None:
 
 
 def _hand_on(directory: Path, run: Run) -> None:
-    lock = read_lock(directory)
-    check_bad_images(lock, run.job.dataset)
-    status = lock.status(directory.name)
+    with open_lock(directory) as (lock, files):
+        tally = Tally.of(files)
+    check_bad_images(tally, run.job.dataset)
+    status = tally.status(lock, directory.name)
     for warning in lock.warnings:
         print(f"Data set: {warning}", flush=True)
-    rejected = lock.rejected()
-    for file in rejected[:SHOWN_REJECTIONS]:
+    for file in tally.rejected[:SHOWN_REJECTIONS]:
         print(f"Data set: rejected {file.path}: {file.reason}", flush=True)
-    if len(rejected) > SHOWN_REJECTIONS:
-        print(f"Data set: all {len(rejected)} rejected files are in {directory / LOCK}", flush=True)
+    if (count := len(tally.rejected)) > SHOWN_REJECTIONS:
+        print(f"Data set: all {count} rejected files are in {directory / LOCK}", flush=True)
     print(
         f"Data set: {status.classes} classes, {status.train_images} training and"
         f" {status.validation_images} validation images, {status.rejected_images} rejected",
@@ -125,34 +122,30 @@ def _hand_on(directory: Path, run: Run) -> None:
     run.hand_on(PACKED, packed)
 
 
-def _pack(run: Run, *, found: Found, settings: Settings, key: str) -> Path:
+def _pack(run: Run, *, photos: Photos, settings: Settings, key: str) -> Path:
     """Make the packed directory; it appears whole, under its digest."""
-    print(f"Data set: reading {found.described}", flush=True)
-    packed = run.paths.packed
-    with (
-        scratch_directory(packed / f".{key}.tmp") as temporary,
-        open_spool(temporary / "spool") as spool,
-    ):
-        packing = Packing(settings.resize_short, settings.jpeg_quality, settings.exact)
-        outcomes = _decode(run, found, packing, spool)
-        lock, spooled = compose(found, outcomes, settings=settings, split=run.job.dataset.split)
-        del outcomes  # the lock has what is still needed: memory stays low
-        check_bad_images(lock, run.job.dataset)
-        check_class_sizes(_readable(lock), run.job.dataset.split)
-        check_validation(lock)
-        directory = packed / lock.digest()
-        if not directory.is_dir():
-            records = temporary / "records"
-            records.mkdir()
-            for name, numbers in (
-                ("train", training_order(lock)),
-                ("val", validation_order(lock)),
-            ):
-                write_records(records / name, in_order(numbers, lock, spooled), spool=spool)
-            with open(records / LOCK, "wb") as file:
-                file.writelines(lock.lines())
-            sync_files(records)
-            _publish(records, directory)
+    print(f"Data set: reading {photos.found.described}", flush=True)
+    spec, packed = run.job.dataset, run.paths.packed
+    with scratch_directory(packed / f".{key}.tmp") as temporary:
+        records = temporary / "records"
+        records.mkdir()
+        with Spool(temporary / "spool") as spool:
+            _decode(run, photos, settings, spool)
+            composed = compose(photos, spool, spec.split)
+            tally = Tally.of(composed.files())
+            check_bad_images(tally, spec)
+            classes = enumerate(photos.found.sides["train"].classes)
+            check_class_sizes({name: tally.readable[n] for n, name in classes}, spec.split)
+            check_validation(tally, settings)
+            head = composed.head(tally, settings=settings, split=spec.split)
+            directory = packed / write_lock(records, head, composed.files())
+            if directory.is_dir():
+                return directory
+            for name, split in RECORDS.items():
+                write_records(records / name, composed.records(split, seed=settings.seed))
+        # The spool is gone: what need not be durable need not be written to the disk.
+        sync_files(records)
+        _publish(records, directory)
     return directory
 
 
@@ -166,37 +159,25 @@ def _publish(records: Path, directory: Path) -> None:
     sync_directory(directory.parent)
 
 
-def _decode(run: Run, found: Found, packing: Packing, spool: Spool) -> list[Outcome]:
+def _decode(run: Run, photos: Photos, settings: Settings, spool: Spool) -> None:
     """Read every photo once; the reports show that the stage is alive."""
     policy = run.job.dataset.bad_images.policy
-    photos = [(part, photo) for part, scan in found.sides.items() for photo in scan.photos]
-    encoded = encode_photos(
-        ((f"{found.sides[part].root}/{photo.file}", photo.offset) for part, photo in photos),
-        packing,
-        threads=run.threads,
-    )
-    outcomes: list[Outcome] = []
+    packing = Packing(settings.resize_short, settings.jpeg_quality, settings.exact)
+    encoded = encode_photos(photos.tasks(), packing, spool=spool.directory, threads=run.threads)
     started = reported = time.monotonic()
     with contextlib.closing(encoded):  # its processes end here, not when it is collected
-        for (part, photo), outcome in zip(photos, encoded, strict=True):
+        for number, outcome in enumerate(encoded):
             if outcome.reason and policy == "Fail":
-                raise bad_photo_error(printable(photo.path), outcome.reason)
-            outcomes.append((part, photo, spool.add(outcome)))
-            now, done = time.monotonic(), len(outcomes)
+                raise bad_photo_error(photos.path(number), outcome.reason)
+            spool.add(outcome)
+            now, done = time.monotonic(), number + 1
             if done == len(photos) or now - reported > REPORT_SECONDS:
                 reported = now
                 note = _pace(done, len(photos), now - started)
                 run.reporter.progress(step=done, fraction=0.9 * done / len(photos), note=note)
-    return outcomes
 
 
 def _pace(done: int, photos: int, seconds: float) -> str:
     rate = done / max(seconds, 0.001)
     left = f", {rate:.0f}/s, {(photos - done) / rate:.0f} s left" if done < photos else ""
     return f"decoded {done} of {photos} photos{left}"
-
-
-def _readable(lock: Lock) -> dict[str, int]:
-    train = (file for file in lock.files if file.source == "train" and file.fate == "packed")
-    counts = Counter(file.label for file in train)
-    return {name: counts[label] for label, name in enumerate(lock.classes)}

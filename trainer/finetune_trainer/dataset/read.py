@@ -12,6 +12,7 @@ from typing import Any
 import mxnet as mx
 
 from finetune_trainer.model.network import Preprocessing
+from finetune_trainer.recipes.augmentation import SETTINGS, Level
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,16 +54,17 @@ class Reader:
         """Every image once, in the order of the file: a random crop, mirrored or not."""
         return self._iterator(rand_crop=True, rand_mirror=True, seed=seed, seed_aug=seed)
 
-    def shuffled_crops(self, *, seed: int, part: int = 0, parts: int = 1) -> mx.io.DataIter:
-        """Every image of a part once, in an order and with crops that depend on the seed only."""
+    def shuffled(
+        self, augmentation: Level, *, seed: int, part: int = 0, parts: int = 1
+    ) -> mx.io.DataIter:
+        """Every image of a part once, in an order and changed in ways that depend on the seed."""
         return self._iterator(
             shuffle=True,
-            rand_crop=True,
-            rand_mirror=True,
             seed=seed,
             seed_aug=seed,
             part_index=part,
             num_parts=parts,
+            **SETTINGS[augmentation],
         )
 
     def _iterator(self, **settings: Any) -> mx.io.DataIter:

@@ -10,6 +10,7 @@ from typing import BinaryIO, TextIO
 MAGIC = struct.pack("<I", 0xCED7230A)
 _HEADER = struct.Struct("<IfQQ")
 """MXNet's IRHeader: flag 0 (one label), label, id, id2."""
+BUFFER_BYTES = 1 << 18
 WHOLE, FIRST, MIDDLE, LAST = 0, 1, 2, 3
 
 
@@ -19,12 +20,19 @@ class RecordWriter:
     def __init__(self, records: BinaryIO, index: TextIO) -> None:
         self._records = records
         self._index = index
-        self._count = 0
+        self._count = self._end = 0
 
     def write(self, *, label: int, image: bytes) -> None:
         """Append one encoded image."""
-        self._index.write(f"{self._count}\t{self._records.tell()}\n")
-        self._records.write(framed(_HEADER.pack(0, label, self._count, 0) + image))
+        self._index.write(f"{self._count}\t{self._end}\n")
+        header = _HEADER.pack(0, label, self._count, 0)
+        if MAGIC in image:
+            parts = [framed(header + image)]
+        else:  # the same without a copy of the image
+            length = len(header) + len(image)
+            parts = [MAGIC + struct.pack("<I", length) + header, image, bytes(-length % 4)]
+        self._records.writelines(parts)
+        self._end += sum(map(len, parts))
         self._count += 1
 
 
@@ -32,7 +40,7 @@ class RecordWriter:
 def open_records(path: Path) -> Iterator[RecordWriter]:
     """Write PATH.rec and PATH.idx."""
     with (
-        open(path.with_suffix(".rec"), "wb") as records,
+        open(path.with_suffix(".rec"), "wb", buffering=BUFFER_BYTES) as records,
         open(path.with_suffix(".idx"), "w", encoding="ascii") as index,
     ):
         yield RecordWriter(records, index)

@@ -3,20 +3,16 @@
 Self-contained, so that it can be mailed; nothing from file names or pictures runs as code.
 """
 
-import base64
 import html
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from finetune_trainer.dataset.compose import training_order, validation_order
 from finetune_trainer.dataset.lock import File, Lock
-from finetune_trainer.dataset.recordio import read_image
+from finetune_trainer.dataset.thumbnail import data_uri, read_offsets
 from finetune_trainer.files import whole_file
 
-THUMBNAIL, PER_CLASS, MOST_ROWS = 96, 24, 500
+PER_CLASS, MOST_ROWS = 24, 500
 STYLE = """body{font:14px sans-serif;margin:2em}figure{display:inline-block;margin:4px;width:96px;
 vertical-align:top;font-size:10px;overflow-wrap:anywhere}figcaption{color:#555}
 .validation img{outline:3px solid #38c}td{padding:2px 1em 2px 0}"""
@@ -29,16 +25,12 @@ def write_sheet(path: Path, lock: Lock, directory: Path) -> None:
     """Write the contact sheet of a packed data set, piece by piece."""
     places: list[list[Place]] = [[] for _ in lock.classes]
     for name, numbers in (("train", training_order(lock)), ("val", validation_order(lock))):
-        record, offsets = directory / f"{name}.rec", _offsets(directory / f"{name}.idx")
+        record, offsets = directory / f"{name}.rec", read_offsets(directory / f"{name}.idx")
         for number, offset in zip(numbers, offsets, strict=True):
             file = lock.files[number]
             places[file.label or 0].append((file, record, offset))
     with whole_file(path) as sheet:
         sheet.writelines(part.encode() + b"\n" for part in _parts(lock, places))
-
-
-def _offsets(index: Path) -> list[int]:
-    return [int(line.split("\t")[1]) for line in index.read_text().splitlines()]
 
 
 def _parts(lock: Lock, places: list[list[Place]]) -> Iterator[str]:
@@ -58,15 +50,9 @@ def _parts(lock: Lock, places: list[list[Place]]) -> Iterator[str]:
 
 def _figure(place: Place) -> str:
     file, record, offset = place
-    with Image.open(io.BytesIO(read_image(record, offset))) as image:
-        image.draft("RGB", (THUMBNAIL, THUMBNAIL))
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
-        encoded = io.BytesIO()
-        image.convert("RGB").save(encoded, "JPEG", quality=75)
-    picture = base64.b64encode(encoded.getvalue()).decode()
     caption = html.escape(", ".join(filter(None, (file.path, file.note))))
     return (
-        f'<figure class="{file.split}"><img alt="" src="data:image/jpeg;base64,{picture}">'
+        f'<figure class="{file.split}"><img alt="" src="{data_uri(record, offset)}">'
         f"<figcaption>{caption}</figcaption></figure>"
     )
 

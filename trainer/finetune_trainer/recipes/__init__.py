@@ -7,8 +7,17 @@ import dataclasses
 from typing import Literal
 
 from finetune_trainer.contract import ExitCode, Optimizer, TrainerError, Training
+from finetune_trainer.recipes.augmentation import Level
+from finetune_trainer.recipes.schedule import Schedule
 
-WITH_MOMENTUM = ("sgd", "nag")
+ADAMS = ("adam", "adamw", "lamb")
+TAKEN_BY = {
+    "momentum": ("sgd", "nag"),
+    "beta1": ADAMS,
+    "beta2": ADAMS,
+    "epsilon": (*ADAMS, "rmsprop"),
+}
+"""Which optimizers have a parameter; all have the others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,25 +37,73 @@ class Recipe:
     """Whether the whole network is fitted, or only the head on cached features."""
     new_layer: Literal["xavier", "zero"] = "xavier"
     """What the new layer starts from."""
+    starts_from_features: bool = False
+    """Whether the new layer is fitted alone, to cached features, before all layers are."""
+    trunk_rate: float = 1.0
+    """What the learning rate of the pretrained layers is multiplied by."""
+    schedule: Schedule = dataclasses.field(default_factory=Schedule)
+    """How the learning rate changes."""
+    augmentation: Level = "crop"
+    """How much training images are changed."""
+    smoothing: float = 0.0
+    """Share of each target that is spread over all classes."""
+    mixup: float = 0.0
+    """alpha of the Beta distribution that two images are mixed by; 0: they are not."""
+    balanced: bool = False
+    """Whether all classes count alike."""
     views: int = 0
     """Pictures made of each training image for the cached features: the centre, then random
     crops, mirrored or not."""
     checkpoint_epochs: int = 1
     """Epochs from one checkpoint, and its lines in the log, to the next."""
 
+    @property
+    def needs_targets(self) -> bool:
+        """Whether labels alone are not what it trains towards."""
+        return bool(self.smoothing or self.mixup or self.balanced)
+
+    def described(self) -> dict[str, str]:
+        """Return what it does by name, for people."""
+        schedule = self.schedule
+        numbers = {
+            "batch of a device": self.batch_size,
+            "optimizer": self.optimizer,
+            **{name.replace("_", " "): value for name, value in self.optimizer_params.items()},
+            "rate of the pretrained layers": f"x {self.trunk_rate:g}" if self.trains_trunk else "",
+            "schedule": schedule.name,
+            "warm-up epochs": schedule.warmup_epochs or "",
+            "augmentation": self.augmentation if self.trains_trunk else f"{self.views} views",
+            "label smoothing": self.smoothing or "",
+            "mixup": self.mixup or "",
+            "class weights": "balanced" if self.balanced else "",
+            "seed": self.seed,
+        }
+        return {name: str(value) for name, value in numbers.items() if value != ""}
+
 
 def choose(training: Training, *, devices: int) -> Recipe:
     """Return the recipe that `training` asks for, with the user's numbers."""
-    from finetune_trainer.recipes import features, tutorial
+    from finetune_trainer.recipes import features, full, sagemaker, tutorial
 
+    training = sagemaker.merged(training, devices=devices)
     match training.recipe:
         case "tutorial":
             recipe = tutorial.recipe(reason="asked for")
         case "features":
             recipe = features.recipe(reason="asked for")
+        case "full":
+            recipe = full.recipe(reason="asked for", devices=devices)
         case "auto":
             recipe = features.recipe(reason=_why_features(devices))
     return _with_settings(recipe, training)
+
+
+def head_of(recipe: Recipe) -> Recipe:
+    """Return how the new layer of a recipe that starts from features is fitted."""
+    from finetune_trainer.recipes import features
+
+    head = features.recipe(reason=f"the start of {recipe.name}")
+    return dataclasses.replace(head, seed=recipe.seed, balanced=recipe.balanced)
 
 
 def _why_features(devices: int) -> str:
@@ -59,6 +116,13 @@ def _why_features(devices: int) -> str:
 
 def _with_settings(recipe: Recipe, training: Training) -> Recipe:
     optimizer = training.optimizer
+    if training.augmentation is not None and not recipe.trains_trunk:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"training.augmentation is set, but the recipe {recipe.name} trains on features that"
+            " are computed once",
+            "leave it out, or set training.recipe to full or tutorial",
+        )
     return dataclasses.replace(
         recipe,
         epochs=training.epochs or recipe.epochs,
@@ -66,6 +130,25 @@ def _with_settings(recipe: Recipe, training: Training) -> Recipe:
         seed=training.seed,
         optimizer=optimizer.name or recipe.optimizer,
         optimizer_params=_optimizer_params(optimizer, recipe),
+        schedule=_schedule(training, recipe.schedule),
+        augmentation=training.augmentation or recipe.augmentation,
+        smoothing=_decimal(training.label_smoothing, recipe.smoothing),
+        mixup=_decimal(training.mixup, recipe.mixup),
+        balanced=training.class_weights == "balanced" or recipe.balanced,
+    )
+
+
+def _decimal(text: str | None, default: float) -> float:
+    return default if text is None else float(text)
+
+
+def _schedule(training: Training, recipes: Schedule) -> Schedule:
+    given = training.schedule
+    return Schedule(
+        given.name or recipes.name,
+        warmup_epochs=_decimal(given.warmup_epochs, recipes.warmup_epochs),
+        step_epochs=given.step_epochs or recipes.step_epochs,
+        factor=_decimal(given.factor, recipes.factor),
     )
 
 
@@ -74,16 +157,17 @@ def _optimizer_params(optimizer: Optimizer, recipe: Recipe) -> dict[str, float]:
     user's on top.
     """
     name = optimizer.name or recipe.optimizer
-    if optimizer.momentum is not None and name not in WITH_MOMENTUM:
-        raise TrainerError(
-            ExitCode.InvalidSpec,
-            f"training.optimizer.momentum is set, but {name} has none",
-            f"leave it out, or set training.optimizer.name to {' or '.join(WITH_MOMENTUM)}",
-        )
+    for parameter, takers in TAKEN_BY.items():
+        if getattr(optimizer, parameter) is not None and name not in takers:
+            raise TrainerError(
+                ExitCode.InvalidSpec,
+                f"training.optimizer.{parameter} is set, but {name} has none",
+                f"leave it out, or set training.optimizer.name to {' or '.join(takers)}",
+            )
     params = dict(recipe.optimizer_params) if name == recipe.optimizer else {}
     given = {
         "learning_rate": optimizer.learning_rate,
-        "momentum": optimizer.momentum,
         "wd": optimizer.weight_decay,
+        **{parameter: getattr(optimizer, parameter) for parameter in TAKEN_BY},
     }
     return params | {name: float(value) for name, value in given.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Turns the URIs of a data set into local folders (the stage `fetch`).
+"""Turns URIs into local folders (for the stage `fetch`).
 
 Nothing here looks into an image: that is `dataset`. Room is left for more schemes: each one is a
 function in a module of its own.
@@ -6,7 +6,7 @@ function in a module of its own.
 
 from finetune_trainer.contract import ExitCode, Source, TrainerError
 from finetune_trainer.handoff import FETCHED, Fetched
-from finetune_trainer.sources.archive import Obtained, unpacked
+from finetune_trainer.sources.archive import Obtained, Put, is_archive, unpacked
 from finetune_trainer.sources.local import find_local
 from finetune_trainer.sources.remote import fetch_remote
 from finetune_trainer.stage import Run
@@ -35,19 +35,27 @@ def fetch(run: Run) -> None:
     )
 
 
-def obtain(source: Source, *, field: str, secret: str, run: Run) -> Obtained:
-    """Return the local folder of a source; `secret` is the prefix of its credentials' names."""
+def obtain(
+    source: Source, *, field: str, secret: str, run: Run, put: Put | None = None
+) -> Obtained:
+    """Return the local folder of a source; `secret` is the prefix of its credentials' names.
+
+    With `put` a file need not be an archive: one that is on a volume is returned as it is, one
+    that was fetched is put into a folder.
+    """
     match source.uri.partition("://")[0]:
         case "pvc" | "file":
             found = find_local(source, field=field, paths=run.paths)
-            return unpacked(found, field=field, run=run) if found.is_file() else Obtained(found)
+            if found.is_dir() or (put and not is_archive(found)):
+                return Obtained(found)
+            return unpacked(found, field=field, run=run)
         case "https" | "http":
-            return fetch_remote(source, field=field, secret=secret, run=run)
+            return fetch_remote(source, field=field, secret=secret, run=run, put=put)
         case "s3":
             # Imported when it is needed: the S3 client takes a second.
             from finetune_trainer.sources.s3 import fetch_s3
 
-            return fetch_s3(source, field=field, secret=secret, run=run)
+            return fetch_s3(source, field=field, secret=secret, run=run, put=put)
     raise TrainerError(
         ExitCode.InvalidSpec,
         f"{field}.uri {source.uri!r} has a scheme that this trainer does not know",

@@ -51,6 +51,10 @@ class Member:
     open: Callable[[], IO[bytes]]
 
 
+Put = Callable[[Path, Path], None]
+"""Called with a file and the folder that it is to be in."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Obtained:
     """A local folder; `version` names exactly these files if their server or archive does."""
@@ -67,11 +71,17 @@ def unpacked(archive: Path, *, field: str, run: Run) -> Obtained:
 
 
 def unpacked_once(
-    identity: str, provide: Callable[[Path], Path], *, field: str, run: Run
+    identity: str,
+    provide: Callable[[Path], Path],
+    *,
+    field: str,
+    run: Run,
+    put: Put | None = None,
 ) -> Obtained:
     """Return the folder unpacked from what `provide(temporary folder)` returns.
 
-    All jobs of the workspace share it by `identity`; one unpacks, the others wait.
+    All jobs of the workspace share it by `identity`; one unpacks, the others wait. `put` brings a
+    file that is no archive into the folder.
     """
     fetched = run.paths.workspace / "fetched"
     version = hashlib.sha256(identity.encode()).hexdigest()
@@ -82,7 +92,11 @@ def unpacked_once(
             with scratch_directory(fetched / f".{key}.tmp") as temporary:
                 content = temporary / "content"
                 content.mkdir()
-                extract(provide(temporary), content, field=field, run=run)
+                provided = provide(temporary)
+                if put and not is_archive(provided):
+                    put(provided, content)
+                else:
+                    extract(provided, content, field=field, run=run)
                 sync_filesystem(content)
                 content.rename(done)
     return Obtained(path=without_wrapping(done), version=version)
@@ -141,6 +155,16 @@ def _extract_member(member: Member, directory: Path, *, limit: int, field: str) 
                 )
             file.write(chunk)
     return written
+
+
+def is_archive(path: Path) -> bool:
+    """Say whether a file is an archive of a folder. PyTorch's weights are zips too: no folders."""
+    head = _head(path)
+    if head.startswith(b"PK"):
+        with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+            return not any(name.endswith("/data.pkl") for name in archive.namelist())
+        return False
+    return head.startswith(ZSTANDARD) or tarfile.is_tarfile(path)
 
 
 @contextlib.contextmanager

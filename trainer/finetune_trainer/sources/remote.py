@@ -15,7 +15,7 @@ from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
 from finetune_trainer.contract import ExitCode, Source, TrainerError
-from finetune_trainer.sources.archive import Obtained, unpacked_once
+from finetune_trainer.sources.archive import Obtained, Put, unpacked_once
 from finetune_trainer.sources.local import check_sha256
 from finetune_trainer.stage import Run
 
@@ -32,7 +32,9 @@ class Cut(Exception):
     """The network or the server failed in a way that another try may not."""
 
 
-def fetch_remote(source: Source, *, field: str, secret: str, run: Run) -> Obtained:
+def fetch_remote(
+    source: Source, *, field: str, secret: str, run: Run, put: Put | None = None
+) -> Obtained:
     """Return the folder of an archive on a web server, downloaded if it was not before."""
     _check_uri(source, field)
     server = Server(source.uri, field=field, authorization=authorization(secret, os.environ))
@@ -46,7 +48,7 @@ def fetch_remote(source: Source, *, field: str, secret: str, run: Run) -> Obtain
             check_sha256(archive, expected=source.sha256, shown=server.shown, field=field)
         return archive
 
-    return unpacked_once(f"{source.uri}:{identity}", provide, field=field, run=run)
+    return unpacked_once(f"{source.uri}:{identity}", provide, field=field, run=run, put=put)
 
 
 def _check_uri(source: Source, field: str) -> None:

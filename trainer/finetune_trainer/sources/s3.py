@@ -15,7 +15,7 @@ import fsspec.asyn
 
 from finetune_trainer.contract import ExitCode, Source, TrainerError
 from finetune_trainer.files import exclusive, sync_filesystem
-from finetune_trainer.sources.archive import MAX_MEMBERS, WAITING, Obtained, unpacked_once
+from finetune_trainer.sources.archive import MAX_MEMBERS, WAITING, Obtained, Put, unpacked_once
 from finetune_trainer.sources.local import check_sha256
 from finetune_trainer.sources.s3_bucket import Bucket, Found
 from finetune_trainer.stage import Run
@@ -25,12 +25,14 @@ PARALLEL = 16
 REPORT_SECONDS = 0.5
 
 
-def fetch_s3(source: Source, *, field: str, secret: str, run: Run) -> Obtained:
+def fetch_s3(
+    source: Source, *, field: str, secret: str, run: Run, put: Put | None = None
+) -> Obtained:
     """Return the folder of a prefix, or of an archive, downloaded if it was not before."""
     name, _, key = source.uri.removeprefix("s3://").partition("/")
     bucket = Bucket(name, field=field, prefix=secret, environment=os.environ)
     if key and not key.endswith("/") and (found := bucket.find(key)):
-        return _fetch_archive(bucket, found, source=source, run=run)
+        return _fetch_archive(bucket, found, source=source, run=run, put=put)
     if source.sha256:
         raise TrainerError(
             ExitCode.InvalidSpec,
@@ -40,7 +42,9 @@ def fetch_s3(source: Source, *, field: str, secret: str, run: Run) -> Obtained:
     return _fetch_folder(bucket, key.rstrip("/"), uri=source.uri, run=run)
 
 
-def _fetch_archive(bucket: Bucket, found: Found, *, source: Source, run: Run) -> Obtained:
+def _fetch_archive(
+    bucket: Bucket, found: Found, *, source: Source, run: Run, put: Put | None
+) -> Obtained:
     identity = f"{source.uri}:{source.sha256 or found.etag}"
 
     def provide(temporary: Path) -> Path:
@@ -51,7 +55,7 @@ def _fetch_archive(bucket: Bucket, found: Found, *, source: Source, run: Run) ->
             check_sha256(archive, expected=source.sha256, shown=source.uri, field=bucket.field)
         return archive
 
-    return unpacked_once(identity, provide, field=bucket.field, run=run)
+    return unpacked_once(identity, provide, field=bucket.field, run=run, put=put)
 
 
 def _fetch_folder(bucket: Bucket, prefix: str, *, uri: str, run: Run) -> Obtained:

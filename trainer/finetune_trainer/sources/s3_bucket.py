@@ -1,4 +1,4 @@
-"""One S3 bucket: credentials of the Secret, retries, resumed reads, errors in the user's terms."""
+"""One S3 bucket: credentials of a Secret, retries, resumed reads, errors in the user's terms."""
 
 import asyncio
 import hashlib
@@ -7,7 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 import fsspec.asyn
@@ -27,6 +27,9 @@ _DENIED = frozenset(
         "XAdminUserNotFound",  # versitygw: no such key
     }
 )
+_FULL = frozenset({"QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"})
+_PASSING = frozenset({"BadDigest", "OperationAborted", "RequestTimeout", "SlowDown"})
+"""Of these the status says something else."""
 _NETWORK = (boto.ConnectionError, boto.HTTPClientError, aiohttp.ClientError, OSError)
 
 
@@ -42,11 +45,16 @@ class Found(Struct):
 class Bucket:
     """A bucket, read with the credentials that the environment has under a prefix."""
 
+    allowed: ClassVar[str] = "list and read"
+    """What the credentials must be allowed to do with it."""
+    missing: ClassVar[ExitCode] = ExitCode.InputNotFound
+    """What it is if the bucket, or something in it, is not there."""
+
     def __init__(
         self, name: str, *, field: str, prefix: str, environment: Mapping[str, str]
     ) -> None:
         self.field = field
-        self._name = name
+        self.name = name
 
         def secret(key: str) -> str | None:
             return environment.get(f"{prefix}AWS_{key}", "").strip() or None
@@ -59,6 +67,8 @@ class Bucket:
             "connect_timeout": TIMEOUT_SECONDS,
             "read_timeout": TIMEOUT_SECONDS,
             "max_pool_connections": 32,
+            # Uploads carry an MD5, which every server checks; not all know the newer checksums.
+            "request_checksum_calculation": "when_required",
         }
         if self._endpoint:
             # A server of one's own rarely has a name for each bucket.
@@ -89,11 +99,11 @@ class Bucket:
 
     async def _list(self, prefix: str, most: int | None) -> tuple[Found, ...]:
         found: tuple[Found, ...] = ()
-        request: dict[str, Any] = {"Bucket": self._name, "Prefix": prefix}
+        request: dict[str, Any] = {"Prefix": prefix}
         if most:
             request["MaxKeys"] = most
         while True:
-            page = await self._tried(lambda: self.fs._call_s3("list_objects_v2", **request))
+            page = await self.call("list_objects_v2", **request)
             found += tuple(
                 Found(key=o["Key"], size=o["Size"], etag=o["ETag"], modified=o["LastModified"])
                 for o in page.get("Contents", ())
@@ -129,7 +139,7 @@ class Bucket:
         temporary.rename(target)
 
     async def _receive(self, found: Found, *, offset: int) -> AsyncIterator[bytes]:
-        request = {"Bucket": self._name, "Key": found.key, "IfMatch": found.etag}
+        request = {"Bucket": self.name, "Key": found.key, "IfMatch": found.etag}
         if offset:
             request["Range"] = f"bytes={offset}-"
         try:
@@ -140,11 +150,12 @@ class Bucket:
         except Exception as error:
             raise self._explained(error) from error
 
-    async def _tried(self, call: Callable[[], Any]) -> Any:
+    async def call(self, operation: str, **request: Any) -> Any:
+        """Return the answer to a request, which is sent again while the failure may pass."""
         tries = Tries(self.field, self.failed)
         while True:
             try:
-                return await call()
+                return await self.fs._call_s3(operation, Bucket=self.name, **request)
             except Exception as error:
                 explained = self._explained(error)
                 if not isinstance(explained, Cut):
@@ -155,7 +166,7 @@ class Bucket:
         self, code: ExitCode, what: str, hint: str = "The next attempt tries again."
     ) -> TrainerError:
         """Return the error with the field and the bucket before it."""
-        return TrainerError(code, f"{self.field}: s3://{self._name}: {what}", hint)
+        return TrainerError(code, f"{self.field}: s3://{self.name}: {what}", hint)
 
     def _explained(self, error: BaseException) -> BaseException:
         """Return what an error means: Cut if another try may help."""
@@ -190,16 +201,20 @@ class Bucket:
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         what = f"the server answers {status} {code}"
+        if code in _FULL or status == 507:
+            return self.failed(
+                ExitCode.InputOutputError, f"{what}: it is full", "Make room, or raise the quota."
+            )
+        if code in _PASSING or status in TEMPORARY:
+            return Cut(what)
         if code in _DENIED or status in (401, 403):
             return self._denied(what)
         if code == "NoSuchBucket":
-            return self.failed(ExitCode.InputNotFound, "there is no such bucket", "Check the URI.")
+            return self.failed(self.missing, "there is no such bucket", "Check the URI.")
+        if status == 412 or code == "NoSuchUpload":
+            return self.failed(ExitCode.TemporaryFailure, "an object was changed by others")
         if status == 404:
-            return self.failed(ExitCode.InputNotFound, what, "Check the URI.")
-        if status == 412:
-            return self.failed(ExitCode.TemporaryFailure, "an object changed during the download")
-        if status in TEMPORARY or code == "SlowDown":
-            return Cut(what)
+            return self.failed(self.missing, what, "Check the URI.")
         return self.failed(
             ExitCode.InvalidSpec, what, "Check AWS_REGION and AWS_ENDPOINT_URL in the Secret."
         )
@@ -209,6 +224,6 @@ class Bucket:
         return self.failed(
             ExitCode.PermissionDenied,
             f"{what}; {sent} were sent",
-            "Name a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY that may list and read"
-            f" the bucket in {self.field}.secretRef.",
+            "Name a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY that may"
+            f" {self.allowed} the bucket in {self.field}.secretRef.",
         )

@@ -1,0 +1,107 @@
+"""SageMaker's names for hyperparameters: taken over, needless, or refused by name."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from finetune_trainer import recipes
+from finetune_trainer.contract import SAGEMAKER, ExitCode, Optimizer, TrainerError, Training
+from finetune_trainer.recipes import sagemaker
+
+TABLE = {
+    *SAGEMAKER,
+    *sagemaker.ELSEWHERE,
+}
+"""All that SageMaker documents."""
+
+
+def merged(devices: int = 0, **hyperparameters: str) -> Training:
+    training = Training(recipe="full", hyperparameters=hyperparameters)
+    return sagemaker.merged(training, devices=devices)
+
+
+def test_a_job_of_sagemakers_documentation_is_taken_over() -> None:
+    training = merged(
+        devices=4,
+        num_classes="257",
+        num_training_samples="15420",
+        use_pretrained_model="1",
+        multi_label="0",
+        early_stopping="False",
+        epochs="10",
+        mini_batch_size="128",
+        optimizer="adam",
+        beta_1="0.9",
+        beta_2="0.999",
+        eps="1e-8",
+        learning_rate="0.01",
+        weight_decay="1e-4",
+        lr_scheduler_step="4,8",
+        lr_scheduler_factor="0.1",
+        augmentation_type="crop_color_transform",
+    )
+    assert (training.epochs, training.batch_size_per_device) == (10, 32)
+    assert training.augmentation == "strong"
+    assert training.optimizer == Optimizer(
+        name="adam",
+        learning_rate="0.01",
+        beta1="0.9",
+        beta2="0.999",
+        epsilon="0.00000001",
+        weight_decay="0.0001",
+    )
+    schedule = training.schedule
+    assert (schedule.name, schedule.step_epochs, schedule.factor) == ("step", (4, 8), "0.1")
+
+
+def test_the_recipe_runs_with_them() -> None:
+    training = Training(recipe="full", hyperparameters={"epochs": "3", "momentum": "0.5"})
+    recipe = recipes.choose(training, devices=0)
+    assert (recipe.epochs, recipe.optimizer_params["momentum"]) == (3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "message"),
+    [
+        ({"num_layers": "50"}, "num_layers set model.name instead"),
+        ({"gamma": "0.9"}, "gamma set training.optimizer.name"),
+        ({"precision_dtype": "float16"}, "precision_dtype can only be float32"),
+        ({"use_pretrained_model": "0"}, "from scratch"),
+        ({"epoch": "3"}, "epoch is none of those that are known here: epochs"),
+        ({"epochs": "many"}, "epochs cannot be 'many'"),
+        ({"epochs": "0"}, "training.hyperparameters: .*epochs"),
+        ({"augmentation_type": "mixup"}, "augmentation_type cannot be 'mixup'"),
+        ({"lr_scheduler_step": "4;8"}, "lr_scheduler_step cannot be '4;8'"),
+        ({"mini_batch_size": "30"}, "mini_batch_size 30 does not divide among 4 GPUs"),
+    ],
+)
+def test_what_is_not_taken_is_refused_by_name(
+    hyperparameters: dict[str, str], message: str
+) -> None:
+    with pytest.raises(TrainerError, match=message) as error:
+        merged(devices=4, **hyperparameters)
+    assert error.value.code == ExitCode.InvalidSpec
+
+
+@pytest.mark.parametrize(
+    ("own", "name", "value"),
+    [
+        ({"epochs": 3}, "epochs", "3"),
+        ({"optimizer": Optimizer(learning_rate="0.1")}, "learning_rate", "0.1"),
+    ],
+)
+def test_nothing_may_be_set_under_both_names(own: dict[str, Any], name: str, value: str) -> None:
+    training = Training(**own, hyperparameters={name: value})
+    with pytest.raises(TrainerError, match=f"{name} is set a second time as training"):
+        sagemaker.merged(training, devices=0)
+
+
+def test_what_changes_nothing_is_said() -> None:
+    training = Training(hyperparameters={"num_classes": "10", "epochs": "2"})
+    assert sagemaker.needless(training) == ["num_classes: the classes are counted"]
+
+
+def test_every_name_is_documented() -> None:
+    text = Path("docs/training.md").read_text()
+    assert {name for name in TABLE if not re.search(rf"\b{name}\b", text)} == set()

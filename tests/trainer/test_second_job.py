@@ -1,0 +1,43 @@
+"""A second job over the same photos and settings goes to training at once."""
+
+import os
+import time
+from pathlib import Path
+
+from tests.trainer.datasets import make_photos
+from tests.trainer.pods import Pod, make_job, start_pod
+
+
+def start(root: Path, name: str, **environment: str) -> Pod:
+    """Start a pod of a job of its own on the volumes that all share."""
+    (root / name).mkdir()
+    volumes = {
+        "FINETUNE_WORKSPACE": str(root / "workspace"),
+        "FINETUNE_CLAIMS": str(root / "claims"),
+    }
+    return start_pod(root / name, job=make_job(uid=name), **volumes, **environment)
+
+
+def test_a_second_job_neither_reads_nor_packs_the_photos_and_says_so(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "claims/photos/flowers", {"rose": 10, "tulip": 10})
+    assert start(tmp_path, "first", FINETUNE_ROLE="prepare").wait() == 0
+    for path in photos.rglob("*.jpg"):
+        state = path.stat()
+        path.write_bytes(bytes(state.st_size))
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    second = start(tmp_path, "second")
+    second.wait_for("stage fetch")
+    start_seconds = time.monotonic()
+    second.wait_for("stage fit")
+    print(f"\ntraining starts after {time.monotonic() - start_seconds:.1f} s")
+    second.process.terminate()
+    second.wait()
+    told = [line for line in second.log.splitlines() if "packed" in line or "stage" in line]
+    assert [line.partition(":")[2].split()[0:2] for line in told[:5]] == [
+        ["stage", "fetch"],
+        ["stage", "prepare"],
+        ["found", "packed"],
+        ["stage", "model"],
+        ["stage", "fit"],
+    ]
+    assert "reading class folders" not in second.log

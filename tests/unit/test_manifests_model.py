@@ -1,0 +1,27 @@
+"""A network of the user's own: its volume and its Secret reach the trainer."""
+
+import json
+
+from finetune_operator.container import encode_job
+
+from tests.builders import make_job
+from tests.unit.test_manifests import container_of
+
+
+def test_its_claim_is_mounted_to_be_read() -> None:
+    job = make_job(model={"source": {"uri": "pvc://networks/resnet-50"}})
+    mounts = {each["mountPath"]: each for each in container_of(job)["volumeMounts"]}
+    assert mounts["/claims/networks"]["readOnly"] is True
+    assert json.loads(encode_job(job, number=1))["model"] == job.spec.model
+
+
+def test_a_claim_that_also_takes_the_output_is_written() -> None:
+    job = make_job(model={"source": {"uri": "pvc://m/in"}}, output={"uri": "pvc://m/out"})
+    mounts = {each["mountPath"]: each for each in container_of(job)["volumeMounts"]}
+    assert mounts["/claims/m"]["readOnly"] is False
+
+
+def test_its_secret_has_a_prefix_of_its_own() -> None:
+    source = {"uri": "https://x.test/resnet.pth", "secretRef": {"name": "hub"}}
+    container = container_of(make_job(model={"source": source}))
+    assert {"prefix": "MODEL_", "secretRef": {"name": "hub"}} in container["envFrom"]

@@ -1,0 +1,226 @@
+"""Where the files of the pretrained network are, fetched if need be. Imports no MXNet."""
+
+import dataclasses
+import re
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from finetune_trainer import sources
+from finetune_trainer.contract import ExitCode, Job, Model, ModelSource, Source, TrainerError
+from finetune_trainer.files import sha256_of
+from finetune_trainer.model import catalogue, safetensors_file, torch_file
+from finetune_trainer.model.packages import find_installed
+from finetune_trainer.preprocessing import PREPROCESSING
+from finetune_trainer.stage import Run
+
+FIELD = "model.source"
+SYMBOLS = ("symbol.json", "-symbol.json")
+WEIGHTS = frozenset({".pth", ".pt", ".bin", ".safetensors", ".params"})
+PARAMS_MAGIC = (0x112).to_bytes(8, "little")
+PICKLE_2 = b"\x80\x02"
+
+Format = Literal["mxnet", "torch", "safetensors"]
+READERS = {"torch": torch_file.read_tensors, "safetensors": safetensors_file.read_tensors}
+"""Of the formats that are weights alone."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Files of a pretrained network."""
+
+    name: str
+    weights: Path | None
+    """None: they are in a Python package, or converted already."""
+    format: Format = "torch"
+    symbol: Path | None = None
+    """Of the format mxnet."""
+
+
+def check(job: Job) -> None:
+    """Raise InvalidSpec for what the API server refuses and for what only the trainer knows."""
+    model = job.model
+    if (model.name is None) == (model.source is None):
+        raise _invalid("set exactly one of model.name and model.source")
+    names = {"model.name": model.name}
+    if source := model.source:
+        names = {f"{FIELD}.architecture": source.architecture}
+        if source.format in ("torch", "safetensors") and not source.architecture:
+            raise _without_architecture()
+    for field, name in names.items():
+        if name is not None:
+            catalogue.find(name, field=field)
+    if (size := _known_size(model)) and size > (short := job.dataset.image.resize_short):
+        raise _invalid(
+            f"the network takes images of {size} pixels, but dataset.image.resizeShort is {short}",
+            f"Set it to {round(size * 256 / 224)}, or a smaller model.inputSize.",
+        )
+
+
+def fetch(run: Run) -> None:
+    """Obtain the files; weights that cannot be read are refused at once."""
+    found = obtain(run)
+    if found.weights and not found.symbol:
+        READERS[found.format](found.weights)
+
+
+def obtain(run: Run) -> Origin:
+    """Return where the files are on this machine; they are fetched into the workspace once."""
+    model = run.job.model
+    if model.source:
+        return _of_source(model.source, run)
+    entry = catalogue.find(model.name or "")
+    name = model.name or ""
+    here = (run.paths.models / name / PREPROCESSING).is_file()
+    if entry.download is None or here or (entry.package and find_installed(entry.package)):
+        return Origin(name, None)
+    return Origin(name, _downloaded(entry.download, run))
+
+
+def _of_source(source: ModelSource, run: Run) -> Origin:
+    found = _pair_by_prefix(source, run) or _place(source, run)
+    name = PurePosixPath(unquote(urlsplit(source.uri).path)).name or urlsplit(source.uri).netloc
+    kind = source.format if source.format != "auto" else _format(found)
+    if kind == "mxnet":
+        symbol, params = _pair(found)
+        return Origin(name, params, "mxnet", symbol)
+    if not source.architecture:
+        raise _without_architecture()
+    return Origin(name, _single_file(found), kind)
+
+
+def _place(source: Source, run: Run) -> Path:
+    """Return the folder or the file."""
+    name = PurePosixPath(unquote(urlsplit(source.uri).path)).name or "weights"
+
+    def put(file: Path, folder: Path) -> None:
+        shutil.move(file, folder / name)
+
+    return _unwrapped(sources.obtain(source, field=FIELD, secret="MODEL_", run=run, put=put).path)
+
+
+def _unwrapped(found: Path) -> Path:
+    """Step into the one folder that an archive has everything in."""
+    while found.is_dir():
+        inner = [path for path in found.iterdir() if not path.name.startswith(".")]
+        if len(inner) != 1 or not inner[0].is_dir():
+            break
+        found = inner[0]
+    return found
+
+
+def _pair_by_prefix(source: Source, run: Run) -> Path | None:
+    """Return the symbol that a path on a volume names without its ending, as MXNet's tools do."""
+    if not source.uri.startswith(("pvc://", "file://")) or source.sha256:
+        return None
+    path = run.paths.local(source.uri, field=f"{FIELD}.uri")
+    symbol = path.with_name(f"{path.name}-symbol.json")
+    return symbol if symbol.is_file() else None
+
+
+def _downloaded(download: catalogue.Download, run: Run) -> Path:
+    """Return the released file, of the digest that its name has."""
+
+    def put(file: Path, folder: Path) -> None:
+        check_download(file, download)
+        shutil.move(file, folder / "weights.pth")
+
+    source = Source(uri=download.uri)
+    try:
+        folder = sources.obtain(source, field="model.name", secret="MODEL_", run=run, put=put)
+    except TrainerError as error:
+        hint = f"{error.hint} Without the internet: put the file on a volume and name it in {FIELD}"
+        raise TrainerError(error.code, error.message, f"{hint} with its architecture.") from error
+    return folder.path / "weights.pth"
+
+
+def check_download(file: Path, download: catalogue.Download) -> None:
+    """Raise InvalidData unless the file has the digest that was published with it."""
+    if not (found := sha256_of(file)).startswith(download.sha256_prefix):
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"{download.uri} has the sha256 {found}, which does not begin with "
+            f"{download.sha256_prefix}",
+            "The file was changed on the way, or its server answered with something else.",
+        )
+
+
+def _format(found: Path) -> Format:
+    if found.is_dir():
+        if any(path.name.endswith(SYMBOLS) for path in found.iterdir()):
+            return "mxnet"
+        found = _single_file(found)
+    with open(found, "rb") as file:
+        head = file.read(16)
+    if found.name.endswith(SYMBOLS) or head.startswith(PARAMS_MAGIC):
+        return "mxnet"
+    if head.startswith((b"PK\x03\x04", PICKLE_2)):
+        return "torch"
+    if head[8:9] == b"{" and head[6:8] == b"\0\0":
+        return "safetensors"
+    raise TrainerError(
+        ExitCode.InvalidData,
+        f"{FIELD}: {found.name} is not a model that is known here: it begins with {head!r}",
+        "Give a .pth, .safetensors, or a folder with NAME-symbol.json and NAME-0000.params; "
+        "a browser shows whether the URI gives the file itself or a page about it.",
+    )
+
+
+def _single_file(found: Path) -> Path:
+    if found.is_file():
+        return found
+    files = sorted(path for path in found.iterdir() if path.suffix in WEIGHTS)
+    if not files:
+        files = sorted(path for path in found.iterdir() if path.is_file())
+    if len(files) != 1:
+        raise _not_one(found, "weights file", files)
+    return files[0]
+
+
+def _pair(found: Path) -> tuple[Path, Path]:
+    """Return the symbol and the parameters that belong to it: those of the last epoch, or the ones
+    that were named."""
+    folder = found if found.is_dir() else found.parent
+    symbols = sorted(path for path in folder.iterdir() if path.name.endswith(SYMBOLS))
+    if found.name.endswith(SYMBOLS):
+        symbols = [found]
+    elif found.is_file():
+        prefix = re.sub(r"(-\d{4})?\.params$", "", found.name)
+        symbols = [path for path in symbols if path.name == f"{prefix}-symbol.json"] or symbols
+    if len(symbols) != 1:
+        raise _not_one(folder, "NAME-symbol.json", symbols)
+    if found.suffix == ".params":
+        return symbols[0], found
+    prefix = symbols[0].name.removesuffix("symbol.json")
+    params = sorted(folder.glob(f"{prefix or 'model'}*.params"))
+    if not params:
+        raise _not_one(folder, f"{prefix or 'model'}*.params", params)
+    return symbols[0], params[-1]
+
+
+def _known_size(model: Model) -> int | None:
+    if model.input_size:
+        return model.input_size
+    name = model.source.architecture if model.source else model.name
+    return catalogue.find(name).input_size if name else None
+
+
+def _not_one(folder: Path, what: str, found: list[Path]) -> TrainerError:
+    names = ", ".join(path.name for path in (found or sorted(folder.iterdir()))[:8]) or "nothing"
+    return TrainerError(
+        ExitCode.InvalidData,
+        f"{FIELD}: {len(found) or 'no'} {what} found, one is needed; there is: {names}",
+        "Name the file itself, or give a folder or an archive with the one model.",
+    )
+
+
+def _without_architecture() -> TrainerError:
+    return _invalid(
+        f"{FIELD} has weights alone, which do not say what network they are of",
+        f"Set {FIELD}.architecture to one of: {', '.join(catalogue.entries())}.",
+    )
+
+
+def _invalid(message: str, hint: str = "") -> TrainerError:
+    return TrainerError(ExitCode.InvalidSpec, message, hint)

@@ -1,0 +1,100 @@
+"""Loads the pretrained network that a job names: from the catalogue, or a user's own."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+from finetune_trainer import files
+from finetune_trainer.contract import ExitCode, Model, TrainerError
+from finetune_trainer.model import catalogue
+from finetune_trainer.model.architectures import assemble
+from finetune_trainer.model.convert import convert
+from finetune_trainer.model.network import Network, load, load_pair, load_preprocessing
+from finetune_trainer.model.origin import FIELD, READERS, Origin
+from finetune_trainer.preprocessing import PREPROCESSING, Preprocessing
+
+INPUT_SIZE = 224
+"""Of networks that do not say theirs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """A network as it was trained before, and what it expects."""
+
+    network: Network
+    preprocessing: Preprocessing
+    sha256: str
+    """Of its weights file."""
+
+
+def load_pretrained(model: Model, origin: Origin, *, bundled: Path) -> Pretrained:
+    """Load the network; raises InvalidData for files that are damaged or do not fit together."""
+    if model.name and origin.weights is None:
+        return _of_package(model, bundled)
+    assert origin.weights
+    digest = files.sha256_of(origin.weights)
+    if origin.symbol:
+        network = load_pair(origin.symbol, origin.weights)
+        given = _given_with(origin.symbol)
+        size = given.input_size if given else _size_of(network)
+        return Pretrained(network, _adapted(model, given, size=size), digest)
+    entry = catalogue.find(model.name or (model.source and model.source.architecture) or "")
+    given = Preprocessing(input_size=entry.input_size, mean=entry.mean, std=entry.std)
+    preprocessing = _adapted(model, given, size=entry.input_size)
+    tensors = READERS[origin.format](origin.weights)
+    network = assemble(entry.architecture, tensors, size=preprocessing.input_size)
+    return Pretrained(network, preprocessing, digest)
+
+
+def _of_package(model: Model, bundled: Path) -> Pretrained:
+    name = model.name or ""
+    entry, directory = catalogue.find(name), _locate(name, bundled)
+    given = load_preprocessing(directory)
+    digest = entry.package.sha256 if entry.package else ""
+    adapted = _adapted(model, given, size=given.input_size)
+    return Pretrained(load(directory), adapted, digest)
+
+
+def _locate(name: str, bundled: Path) -> Path:
+    """Return the entry's MXNet files: from the image, or converted once into the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cached = cache / "finetune-operator" / "models"
+    for models in (bundled, cached):
+        if (models / name / PREPROCESSING).is_file():
+            return models / name
+    return convert(name, cached)
+
+
+def _given_with(symbol: Path) -> Preprocessing | None:
+    """Return what an earlier job has exported beside its model."""
+    path = symbol.with_name(PREPROCESSING)
+    return files.read_json(path, Preprocessing) if path.is_file() else None
+
+
+def _adapted(model: Model, given: Preprocessing | None, *, size: int) -> Preprocessing:
+    """Return the preprocessing with what the job says of it."""
+    size = model.input_size or size
+    if said := model.normalization:
+        mean, std = ((float(r), float(g), float(b)) for r, g, b in (said.mean, said.std))
+        return Preprocessing(input_size=size, mean=mean, std=std)
+    if given:
+        return Preprocessing(input_size=size, mean=given.mean, std=given.std)
+    raise TrainerError(
+        ExitCode.InvalidSpec,
+        f"model.normalization is not set, and {FIELD} does not say how pixels are scaled",
+        "Set the mean and std of R, G and B, from 0 to 255, that it was trained with.",
+    )
+
+
+def _size_of(network: Network) -> int:
+    """Return the size of the images that the symbol's input declares."""
+    inputs = [
+        node["attrs"]["__shape__"]
+        for node in json.loads(network.symbol.tojson())["nodes"]
+        if node["op"] == "null"
+        and "__shape__" in node.get("attrs", {})
+        and node["name"] not in network.args | network.aux
+    ]
+    shape = [int(side) for side in inputs[0].strip("()[] ").split(",") if side] if inputs else []
+    return shape[2] if len(shape) == 4 and shape[2] > 0 else INPUT_SIZE

@@ -1,0 +1,48 @@
+"""Which shapes the parameters of a network must have, and which of some given ones have not."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import mxnet as mx
+
+from finetune_trainer.contract import ExitCode, TrainerError
+
+SHOWN = 4
+
+
+def shapes_of(symbol: mx.sym.Symbol, size: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all parameters, by name, for images of size x size."""
+    try:
+        arguments, _, states = symbol.infer_shape(data=(1, 3, size, size))
+    except mx.MXNetError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"model.inputSize: the network does not take images of {size} x {size}: {reason}",
+            "Set it to the size that the network was trained with.",
+        ) from error
+    shapes = dict(zip(symbol.list_arguments(), arguments, strict=True))
+    shapes |= dict(zip(symbol.list_auxiliary_states(), states, strict=True))
+    return {n: s for n, s in shapes.items() if n not in ("data", "softmax_label")}
+
+
+def check_shapes(symbol: mx.sym.Symbol, params: Mapping[str, Any], *, size: int) -> None:
+    """Raise InvalidData if parameters have other shapes than the network wants."""
+    shapes = shapes_of(symbol, size)
+    misfits = [
+        f"{name} is {by(value.shape)}, not {by(shapes[name])}"
+        for name, value in params.items()
+        if value.shape != shapes[name]
+    ]
+    if misfits:
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"the weights do not fit the network for images of {size} x {size}: {len(misfits)} of "
+            f"{len(params)} have another shape: {'; '.join(misfits[:SHOWN])}",
+            "Give the symbol and the params file of the same network, and its model.inputSize.",
+        )
+
+
+def by(shape: tuple[int, ...]) -> str:
+    """Return a shape as people write it."""
+    return "x".join(map(str, shape)) or "a number"

@@ -1,0 +1,28 @@
+"""How much a training image is changed each time it is looked at, for MXNet's ImageRecordIter."""
+
+from typing import Any, Literal
+
+Level = Literal["none", "crop", "color", "strong"]
+
+_MIRRORED = {"rand_mirror": True}
+_CROPPED = {"rand_crop": True, **_MIRRORED}
+_COLOURED = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "random_h": 18}
+SETTINGS: dict[Level, dict[str, Any]] = {
+    "none": {},
+    "crop": _CROPPED,
+    "color": _CROPPED | _COLOURED,
+    # Of random area and shape (Szegedy 2015), tilted by up to 10 degrees.
+    "strong": {
+        **_MIRRORED,
+        **_COLOURED,
+        "random_resized_crop": True,
+        "min_random_area": 0.35,
+        "max_random_area": 1.0,
+        "min_aspect_ratio": 0.75,
+        "max_aspect_ratio": 1.333,
+        "max_rotate_angle": 10,
+        "fill_value": 255,
+    },
+}
+"""none: the centre; crop: a random place, mirrored or not; color: and other light; strong: and
+another size, shape and angle."""

@@ -1,0 +1,31 @@
+"""The whole network, gently: from the head that `features` finds, the pretrained layers slower."""
+
+from finetune_trainer.recipes import Recipe
+from finetune_trainer.recipes.schedule import Schedule
+
+
+def recipe(*, reason: str, devices: int) -> Recipe:
+    """Return the numbers of a fine-tuning of all layers.
+
+    The rate of a batch of 32, times the devices (Goyal et al. 2017, with their warm-up); the
+    pretrained layers at a tenth of it, as GluonCV and fastai have it.
+    """
+    return Recipe(
+        name="full",
+        reason=reason,
+        epochs=15,
+        batch_size=32,
+        optimizer="nag",
+        optimizer_params={
+            "learning_rate": 0.02 * max(1, devices),
+            "momentum": 0.9,
+            "wd": 0.0001,
+        },
+        seed=0,
+        trains_trunk=True,
+        new_layer="zero",
+        starts_from_features=True,
+        trunk_rate=0.1,
+        schedule=Schedule("cosine", warmup_epochs=1.0),
+        smoothing=0.1,
+    )

@@ -1,0 +1,134 @@
+"""The hyperparameters of SageMaker's "Image Classification - MXNet" under our names.
+
+Every name of theirs is taken over, needless (and said to be so), or refused with what to do.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+
+from finetune_trainer.contract import SAGEMAKER, ExitCode, TrainerError, Training
+
+AUGMENTATIONS = {
+    "none": "none",
+    "crop": "crop",
+    "crop_color": "color",
+    "crop_color_transform": "strong",
+}
+NEEDLESS = {
+    "num_classes": "the classes are counted",
+    "num_training_samples": "the photos are counted",
+    "checkpoint_frequency": "a checkpoint is saved after every epoch",
+    "kv_store": "gradients are added up in step (dist_sync) with trainer.numNodes",
+    "top_k": "the report has it",
+}
+ONLY = {
+    "use_pretrained_model": ("1", "a network from scratch is not this trainer's work"),
+    "multi_label": ("0", "each photo has one class here"),
+    "use_weighted_loss": ("0", "training.classWeights balances classes"),
+    "precision_dtype": ("float32", "float16 is not there"),
+    "early_stopping": ("False", "training.epochs says how long it trains"),
+}
+ELSEWHERE = {
+    "num_layers": "model.name",
+    "image_shape": "model.inputSize",
+    "resize": "dataset.image.resizeShort",
+    "early_stopping_min_epochs": "training.epochs",
+    "early_stopping_patience": "training.epochs",
+    "early_stopping_tolerance": "training.epochs",
+    "gamma": "training.optimizer.name: adam",
+}
+
+
+def merged(training: Training, *, devices: int) -> Training:
+    """Return the settings with the hyperparameters under our names. Raises InvalidSpec for one
+    that is unknown, not taken, malformed, or set under both names.
+    """
+    found: dict[str, Any] = {}
+    for name, value in training.hyperparameters.items():
+        _check(name, value)
+        if name in PLACES:
+            place, read = PLACES[name]
+            _put(found, place, value=_read(read, name, value), name=name, training=training)
+    batch = found.get("batchSizePerDevice")
+    if batch and batch % max(1, devices):
+        raise _refused("mini_batch_size", f"{batch} does not divide among {devices} GPUs")
+    if batch:
+        found["batchSizePerDevice"] = batch // max(1, devices)
+    if "stepEpochs" in found.get("schedule", {}):
+        found["schedule"]["name"] = "step"
+    own = msgspec.to_builtins(training)
+    for group in ("optimizer", "schedule"):
+        found[group] = own.get(group, {}) | found.get(group, {})
+    try:
+        return msgspec.convert(own | found | {"hyperparameters": {}}, Training)
+    except msgspec.ValidationError as error:
+        raise TrainerError(ExitCode.InvalidSpec, f"training.hyperparameters: {error}") from error
+
+
+def needless(training: Training) -> list[str]:
+    """Return what to say about hyperparameters that change nothing."""
+    return [f"{n}: {NEEDLESS[n]}" for n in training.hyperparameters if n in NEEDLESS]
+
+
+def _check(name: str, value: str) -> None:
+    if name in ELSEWHERE:
+        raise _refused(name, f"set {ELSEWHERE[name]} instead")
+    if name in ONLY and value != ONLY[name][0]:
+        raise _refused(name, f"can only be {ONLY[name][0]}: {ONLY[name][1]}")
+    if name not in SAGEMAKER:
+        raise _refused(name, f"is none of those that are known here: {', '.join(SAGEMAKER)}")
+
+
+def _put(
+    found: dict[str, Any], place: tuple[str, ...], *, value: Any, name: str, training: Training
+) -> None:
+    own = msgspec.to_builtins(training)
+    for step in place[:-1]:
+        found, own = found.setdefault(step, {}), own.get(step, {})
+    if place[-1] in own:
+        raise _refused(name, f"is set a second time as training.{'.'.join(place)}: remove one")
+    found[place[-1]] = value
+
+
+def _read(read: Callable[[str], Any], name: str, value: str) -> Any:
+    try:
+        return read(value)
+    except (ValueError, KeyError, InvalidOperation) as error:
+        raise _refused(name, f"cannot be {value!r}") from error
+
+
+def _decimal(text: str) -> str:
+    """1e-8 -> 0.00000001, as the API has decimals."""
+    return f"{Decimal(text):f}"
+
+
+def _steps(text: str) -> list[int]:
+    return [int(step) for step in text.split(",")]
+
+
+def _refused(name: str, why: str) -> TrainerError:
+    return TrainerError(
+        ExitCode.InvalidSpec,
+        f"training.hyperparameters.{name} {why}",
+        "docs/training.md has the names and what becomes of them.",
+    )
+
+
+PLACES: Mapping[str, tuple[tuple[str, ...], Callable[[str], Any]]] = {
+    "epochs": (("epochs",), int),
+    "mini_batch_size": (("batchSizePerDevice",), int),
+    "augmentation_type": (("augmentation",), AUGMENTATIONS.__getitem__),
+    "optimizer": (("optimizer", "name"), str),
+    "learning_rate": (("optimizer", "learningRate"), _decimal),
+    "momentum": (("optimizer", "momentum"), _decimal),
+    "weight_decay": (("optimizer", "weightDecay"), _decimal),
+    "beta_1": (("optimizer", "beta1"), _decimal),
+    "beta_2": (("optimizer", "beta2"), _decimal),
+    "eps": (("optimizer", "epsilon"), _decimal),
+    "lr_scheduler_step": (("schedule", "stepEpochs"), _steps),
+    "lr_scheduler_factor": (("schedule", "factor"), _decimal),
+}
+"""Where each goes below `training`, and how its text is read."""
