@@ -1,0 +1,143 @@
+"""What the parts of a job are made of: numbers, URIs, Secrets, sources, with their CEL rules."""
+
+from typing import Annotated, ClassVar, dataclass_transform
+
+import msgspec
+from msgspec import Meta
+
+Decimal = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$",
+        max_length=19,
+        extra={
+            "cel": (
+                (
+                    r"self.matches('^[0-9]{1,9}(\\.[0-9]{1,9})?$')",
+                    'must be a decimal number in quotes, such as "0.01"',
+                ),
+            )
+        },
+    ),
+]
+Fraction = Annotated[
+    str,
+    Meta(
+        pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$",
+        max_length=11,
+        extra={
+            "cel": (
+                (
+                    r"self.matches('^(0(\\.[0-9]{1,9})?|1(\\.0{1,9})?)$')",
+                    'must be a decimal number from 0 to 1 in quotes, such as "0.8"',
+                ),
+            )
+        },
+    ),
+]
+Sha256 = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9a-f]{64}$",
+        max_length=64,
+        extra={
+            "cel": (("self.matches('^[0-9a-f]{64}$')", "must be 64 lower-case hex digits"),),
+        },
+    ),
+]
+Rules = tuple[tuple[str, str], ...]
+"""CEL rules of the CRD, each with the message the user reads."""
+SUBDOMAIN = "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+CLAIM = f"pvc://{SUBDOMAIN}(/.*)?"
+ARCHIVE = "https?://[^/].*"
+BUCKET = "s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9](/.*)?"
+Uri = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=1024,
+        extra={
+            "cel": (
+                (
+                    "!self.matches('(^|/)[.][.](/|$)')",
+                    "must not contain '..': name the folder itself",
+                ),
+                (
+                    "!self.matches('[[:cntrl:]]')",
+                    "must not contain line breaks or other control characters: remove them",
+                ),
+            )
+        },
+    ),
+]
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class Struct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A frozen value with camelCase field names on the wire, as Kubernetes has them."""
+
+
+class SecretRef(Struct, forbid_unknown_fields=True):
+    """A Secret in the job's namespace."""
+
+    name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=253,
+            extra={
+                "cel": (
+                    (
+                        f"self.matches('^{SUBDOMAIN}$')",
+                        "must be the name of a Secret: lower-case letters, digits, '-' and '.'",
+                    ),
+                )
+            },
+        ),
+    ]
+    """Name of the Secret."""
+
+
+def source_rules(what: str) -> Rules:
+    """Return the rules of a source; `what` says which files `https://` may name."""
+    return (
+        (
+            f"self.uri.matches('^({CLAIM}|{ARCHIVE}|{BUCKET}|file://.*)$')",
+            "uri must be pvc://CLAIM/PATH with the name of a PersistentVolumeClaim, "
+            f"s3://BUCKET/PREFIX, or {what}",
+        ),
+        (
+            "!self.uri.startsWith('file://')",
+            "uri is file://, which is for local runs: put the files into a claim and write "
+            "pvc://CLAIM/PATH",
+        ),
+        (
+            "!self.uri.startsWith('http://') || has(self.sha256)",
+            "uri is http://, which can be tampered with: use https://, or set sha256",
+        ),
+        (
+            "!self.uri.matches('^https?://[^/]*@')",
+            "uri must not contain a password: put USERNAME and PASSWORD into a Secret and name it "
+            "in secretRef",
+        ),
+        (
+            "!has(self.secretRef) || self.uri.matches('^(https|s3)://')",
+            "secretRef is for https:// and s3:// only: remove it",
+        ),
+    )
+
+
+class Source(Struct, forbid_unknown_fields=True):
+    """Where files come from."""
+
+    uri: Uri
+    """`pvc://CLAIM/PATH`, `s3://BUCKET/PREFIX`, or `https://` of a .tar, .tar.gz, .tar.zst or .zip
+    archive. `http://` needs sha256; `file://` is for local runs."""
+    sha256: Sha256 | None = None
+    """Digest of the file that the URI names; checked before it is used."""
+    secret_ref: SecretRef | None = None
+    """Secret with TOKEN, or USERNAME and PASSWORD, for an `https://` source; with
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where needed, AWS_SESSION_TOKEN, AWS_REGION and
+    AWS_ENDPOINT_URL for an `s3://` source."""
+
+    cel: ClassVar[Rules] = source_rules("https:// of an archive")
