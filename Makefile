@@ -113,6 +113,8 @@ render: venv ## Generate the CRD, deploy/, the dashboard and the contract's sche
 bench: venv ## Every figure that the documentation quotes
 	$(PYTHON) -m bench.watch_memory
 	$(PYTHON) -m bench.pack
+	$(PYTHON) -m bench.pack --memory
+	$(PYTHON) -m bench.read
 
 COMPILE := uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header
 .PHONY: lock

@@ -61,6 +61,7 @@ def _read(reader: Any) -> tuple[float, float]:
 
 
 def _train(prepared: Prepared, network: Any, reader: Any, recipe: Any) -> None:
+    import mxnet as mx
     from finetune_trainer import tasks, threads
     from finetune_trainer.checkpoint import Checkpoint
     from finetune_trainer.dataset.stall import Stall
@@ -84,7 +85,9 @@ def _train(prepared: Prepared, network: Any, reader: Any, recipe: Any) -> None:
 
     def batches(seed: int) -> Iterator[Any]:
         began = time.perf_counter()
-        yield from stall.watch(itertools.islice(task.batches(seed), STEPS))
+        for batch in stall.watch(itertools.islice(task.batches(seed), STEPS)):
+            yield batch
+            mx.nd.waitall()  # the way back goes on when the loop has the outputs: no stall
         seconds.append(time.perf_counter() - began)
 
     with Signals() as signals:
