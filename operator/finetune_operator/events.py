@@ -7,7 +7,7 @@ from typing import Any
 
 from finetune_operator import __version__
 from finetune_operator import constants as c
-from finetune_operator.api import FineTuneJob, Status
+from finetune_operator.api import Failure, FineTuneJob, Status
 
 WARNING, NORMAL = "Warning", "Normal"
 
@@ -20,16 +20,20 @@ def events_of(job: FineTuneJob, new: Status, now: datetime.datetime) -> list[dic
         message = (new.failure.message if warns and new.failure else "") or _phase_message(new)
         told.append((WARNING if warns else NORMAL, f"{c.KIND}{new.phase}", message))
     if len(new.history) and new.history[-1:] != old.history[-1:] and new.failure:
-        message = f"Attempt {new.history[-1].number} ended: {new.failure.message}"
+        message = f"Attempt {new.history[-1].number} ended: {_told(new.failure)}"
         told.append((WARNING, new.failure.reason, message))
     elif new.failure and new.phase != "Failed" and _differs(new, old):
-        told.append((WARNING, new.failure.reason, f"{new.failure.message} {new.failure.hint}"))
+        told.append((WARNING, new.failure.reason, _told(new.failure)))
     return [_event(job, *each, now) for each in told]
 
 
 def note_of(job: FineTuneJob, text: str, now: datetime.datetime) -> dict[str, Any]:
     """Return the Event of something that the status does not tell."""
     return _event(job, NORMAL, c.TIME_TO_LIVE_ENDED, text, now)
+
+
+def _told(failure: Failure) -> str:
+    return f"{failure.message} {failure.hint}".strip()
 
 
 def _differs(new: Status, old: Status) -> bool:

@@ -181,8 +181,9 @@ def test_pod_that_fills_its_disk_is_evicted_and_says_so(world: World) -> None:
     world.wait("its end", lambda: world.status("full").get("history"), seconds=180)
     status = world.status("full")
     assert status["history"][0]["reason"] == "Disrupted"
-    assert "ephemeral" in status["failure"]["message"]
-    assert "ephemeral-storage" in status["failure"]["hint"]
+    assert "ephemeral" in status["history"][0]["message"]
+    event = world.wait("its Event", lambda: _event_about(world, "full", "Disrupted"))
+    assert "trainer.resources.limits.ephemeral-storage" in event["message"]
     ends_when_deleted(world, "full")
 
 

@@ -48,11 +48,10 @@ def test_failure_is_a_warning_with_its_message() -> None:
     ]
 
 
-def test_attempt_that_ended_is_told() -> None:
+def test_attempt_that_ended_is_told_with_its_hint() -> None:
     new = make_status(phase="Pending", failure=FAILURE, history=(record(3, c.STALLED),))
-    assert ("Warning", c.IMAGE_PULL_ERROR, "Attempt 3 ended: It is not there.") in told(
-        make_status(phase="Training"), new
-    )
+    message = "Attempt 3 ended: It is not there. Check the name."
+    assert ("Warning", c.IMAGE_PULL_ERROR, message) in told(make_status(phase="Training"), new)
 
 
 def test_diagnosis_is_told_once_though_its_message_changes() -> None:
