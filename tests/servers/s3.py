@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 import s3fs
 
 from tests.cluster import build
@@ -33,6 +34,11 @@ class S3:
         """Return what a Secret for this server holds."""
         credentials = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
         return credentials | {"AWS_ENDPOINT_URL": self.url, "AWS_REGION": "us-east-1"} | changes
+
+    def give(self, monkeypatch: pytest.MonkeyPatch, prefix: str, **changes: str) -> None:
+        """Put the Secret into the environment, as the operator does: under a use's prefix."""
+        for name, value in self.secret(**changes).items():
+            monkeypatch.setenv(f"{prefix}{name}", value)
 
     def client(self) -> s3fs.S3FileSystem:
         """Return a client that may do everything."""

@@ -145,6 +145,11 @@ def _write_handoff(job: Path, packed: Path, *, classes: int, counts: tuple[int, 
     )
     names = tuple(f"class-{number}" for number in range(classes))
     files.write_json(job / PACKED, Packed(directory=str(packed), classes=names, status=status))
+    leave_built(job, classes=classes)
+
+
+def leave_built(job: Path, *, classes: int) -> None:
+    """Write what the stage `model` leaves."""
     model = job / "model"
     model.mkdir(exist_ok=True)
     network.save(small_network(classes), model)

@@ -1,12 +1,13 @@
 """A network of the user's own, from the file that the URI names to a network for the classes."""
 
+import contextlib
 import dataclasses
 import hashlib
 import io
 import json
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,18 +135,24 @@ def test_parameters_that_gluon_saved_have_no_prefixes(claim: Path, tmp_path: Pat
     assert_same(network, before, without={"fc1_weight", "fc1_bias"})
 
 
+@contextlib.contextmanager
+def edited(symbol: Path) -> Iterator[dict[str, Any]]:
+    """Give the graph of a symbol; what is changed is written back."""
+    graph = json.loads(symbol.read_text())
+    yield graph
+    symbol.write_text(json.dumps(graph))
+
+
 def test_a_symbol_of_an_old_mxnet_is_read(claim: Path, tmp_path: Path) -> None:
     before = write_pair(claim)
-    path = claim / "resnet-50-symbol.json"
-    graph = json.loads(path.read_text())
-    for node in graph["nodes"]:  # as 0.8 wrote it: two kinds of attributes, no versions
-        node["param"] = node.pop("attrs", {})
-        node["attr"] = {"ctx_group": "stage1"}
-        node["inputs"] = [entry[:2] for entry in node["inputs"]]
-        node["backward_source_id"] = -1
-    graph["heads"] = [entry[:2] for entry in graph["heads"]]
-    del graph["attrs"], graph["node_row_ptr"]
-    path.write_text(json.dumps(graph))
+    with edited(claim / "resnet-50-symbol.json") as graph:
+        for node in graph["nodes"]:  # as 0.8 wrote it: two kinds of attributes, no versions
+            node["param"] = node.pop("attrs", {})
+            node["attr"] = {"ctx_group": "stage1"}
+            node["inputs"] = [entry[:2] for entry in node["inputs"]]
+            node["backward_source_id"] = -1
+        graph["heads"] = [entry[:2] for entry in graph["heads"]]
+        del graph["attrs"], graph["node_row_ptr"]
     _, network = built(run_of(tmp_path, {"uri": "pvc://networks/imagenet"}))
     assert_same(network, before, without={"fc1_weight", "fc1_bias"})
 
@@ -153,11 +160,9 @@ def test_a_symbol_of_an_old_mxnet_is_read(claim: Path, tmp_path: Path) -> None:
 def test_the_symbol_may_say_the_size_of_its_images(claim: Path, tmp_path: Path) -> None:
     network = write_pair(claim)
     path = claim / "resnet-50-symbol.json"
-    graph = json.loads(path.read_text())
-    next(n for n in graph["nodes"] if n["name"] == "data")["attrs"] = {
-        "__shape__": "(0, 3, 96, 96)"
-    }
-    path.write_text(json.dumps(graph))
+    with edited(path) as graph:
+        data = next(node for node in graph["nodes"] if node["name"] == "data")
+        data["attrs"] = {"__shape__": "(0, 3, 96, 96)"}
     result, _ = built(run_of(tmp_path, {"uri": "pvc://networks/imagenet"}, inputSize=None))
     assert result.input_size == 96
     path.write_text(network.symbol.tojson())

@@ -41,13 +41,13 @@ def server(buckets: Path) -> Iterator[S3]:
 def environment(server: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "PAUSES_SECONDS", (0.01, 0.01, 0.01))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    give(monkeypatch, server.secret())
+    server.give(monkeypatch, "OUTPUT_")
 
 
 @pytest.fixture
 def cutter(server: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cutter]:
     with s3.cutting(server) as cutter:
-        give(monkeypatch, cutter.endpoint.secret())
+        cutter.endpoint.give(monkeypatch, "OUTPUT_")
         yield cutter
 
 
@@ -55,11 +55,6 @@ def cutter(server: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cutter]:
 def uri(request: pytest.FixtureRequest) -> str:
     """Return the URI of a folder that is this test's alone."""
     return f"s3://models/{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}"
-
-
-def give(monkeypatch: pytest.MonkeyPatch, secret: dict[str, str]) -> None:
-    for name, value in secret.items():
-        monkeypatch.setenv(f"OUTPUT_{name}", value)
 
 
 def replace(run: Run, *, size: int = LARGE) -> bytes:
@@ -206,7 +201,7 @@ def test_a_wrong_key_or_none_is_a_matter_of_permissions(
     monkeypatch: pytest.MonkeyPatch,
     wrong: dict[str, str],
 ) -> None:
-    give(monkeypatch, server.secret(**wrong))
+    server.give(monkeypatch, "OUTPUT_", **wrong)
     error = fail(fitted_run(tmp_path, output=uri))
     assert error.code == ExitCode.PermissionDenied
     assert "output.secretRef" in error.hint
@@ -216,7 +211,7 @@ def test_a_bucket_that_may_only_be_read_is_told_before_any_work(
     tmp_path: Path, uri: str, buckets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with s3.serve(buckets, read_only=True) as reader:
-        give(monkeypatch, reader.secret())
+        reader.give(monkeypatch, "OUTPUT_")
         error = fail(fitted_run(tmp_path, output=uri))
     assert error.code == ExitCode.PermissionDenied
     assert "list, write and delete" in error.hint
@@ -242,7 +237,7 @@ def test_what_the_server_says_decides_if_it_is_tried_again(
     code: ExitCode,
 ) -> None:
     with answers.serve(status, answer) as server:
-        give(monkeypatch, server.secret())
+        server.give(monkeypatch, "OUTPUT_")
         error = fail(fitted_run(tmp_path, output=uri))
     assert error.code == code
     assert error.hint

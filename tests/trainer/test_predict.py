@@ -10,21 +10,19 @@ import msgspec
 import pytest
 from finetune_trainer import files
 from finetune_trainer.cli import main
-from finetune_trainer.contract import ExitCode, ModelStatus
+from finetune_trainer.contract import ExitCode
 from finetune_trainer.dataset.lock import read_lock
 from finetune_trainer.evaluate import evaluate
 from finetune_trainer.evaluation import Evaluation
 from finetune_trainer.export import NAMES
-from finetune_trainer.handoff import BUILT, EVALUATION, PACKED, Built, Packed
-from finetune_trainer.model import network
+from finetune_trainer.handoff import EVALUATION, PACKED, Packed
 from finetune_trainer.model.network import load, load_preprocessing
 from finetune_trainer.onnx_export import Twin
-from finetune_trainer.preprocessing import Preprocessing
 from finetune_trainer.stage import Run
 
 from tests.trainer.datasets import draw, make_photos, prepare_photos
 from tests.trainer.fitted import leave_fitted
-from tests.trainer.networks import MEAN, SIZE, STD, small_network
+from tests.trainer.networks import leave_built
 
 CLASSES = {"cat": 10, "dog": 10, "ox": 10}
 
@@ -45,20 +43,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run up to the stage evaluate, from photos."""
     workspace = tmp_path_factory.mktemp("workspace")
     run = prepare_photos(workspace, photos, image={"resizeShort": 32}).run
-    model = run.paths.job / "model"
-    model.mkdir()
-    network.save(small_network(len(CLASSES)), model)
-    preprocessing = Preprocessing(input_size=SIZE, mean=MEAN, std=STD)
-    files.write_json(model / network.PREPROCESSING, preprocessing)
-    built = Built(
-        directory=str(model),
-        features="features_output",
-        input_size=SIZE,
-        mean=MEAN,
-        std=STD,
-        status=ModelStatus(name="small", sha256="0" * 64, head="fc"),
-    )
-    files.write_json(run.paths.job / BUILT, built)
+    leave_built(run.paths.job, classes=len(CLASSES))
     leave_fitted(run)
     evaluate(run)
     return run

@@ -102,6 +102,10 @@ def test_what_changes_nothing_is_said() -> None:
     assert sagemaker.needless(training) == ["num_classes: the classes are counted"]
 
 
+def test_every_name_that_is_let_in_has_a_meaning() -> None:
+    assert set(SAGEMAKER) == {*sagemaker.PLACES, *sagemaker.ONLY, *sagemaker.NEEDLESS}
+
+
 def test_every_name_is_documented() -> None:
     text = Path("docs/training.md").read_text()
     assert {name for name in TABLE if not re.search(rf"\b{name}\b", text)} == set()

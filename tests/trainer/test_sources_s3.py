@@ -39,12 +39,7 @@ def photos(tmp_path: Path, server: S3, request: pytest.FixtureRequest) -> str:
 def environment(server: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "PAUSES_SECONDS", (0.01, 0.01, 0.01))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    give(monkeypatch, server.secret())
-
-
-def give(monkeypatch: pytest.MonkeyPatch, secret: dict[str, str]) -> None:
-    for name, value in secret.items():
-        monkeypatch.setenv(f"DATASET_{name}", value)
+    server.give(monkeypatch, "DATASET_")
 
 
 def fetched(prepared: Prepared) -> Fetched:
@@ -141,7 +136,7 @@ def test_a_wrong_key_is_a_matter_of_permissions(
     monkeypatch: pytest.MonkeyPatch,
     wrong: dict[str, str],
 ) -> None:
-    give(monkeypatch, server.secret(**wrong))
+    server.give(monkeypatch, "DATASET_", **wrong)
     error = fail(tmp_path, photos)
     assert error.code == ExitCode.PermissionDenied
     assert "the credentials of the Secret were sent" in error.message
@@ -177,7 +172,7 @@ def test_a_server_that_is_not_there_is_temporary(
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    give(monkeypatch, server.secret(AWS_ENDPOINT_URL=url))
+    server.give(monkeypatch, "DATASET_", AWS_ENDPOINT_URL=url)
     error = fail(tmp_path, URI)
     assert error.code == ExitCode.TemporaryFailure
     assert url in error.message
@@ -187,7 +182,7 @@ def test_a_server_that_is_not_there_is_temporary(
 def test_an_endpoint_that_cannot_be_is_the_users_to_correct(
     tmp_path: Path, server: S3, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    give(monkeypatch, server.secret(AWS_ENDPOINT_URL=url))
+    server.give(monkeypatch, "DATASET_", AWS_ENDPOINT_URL=url)
     error = fail(tmp_path, URI)
     assert error.code == ExitCode.InvalidSpec
     assert "AWS_ENDPOINT_URL" in error.hint
@@ -196,7 +191,7 @@ def test_an_endpoint_that_cannot_be_is_the_users_to_correct(
 @pytest.fixture
 def cutter(server: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cutter]:
     with s3.cutting(server) as cutter:
-        give(monkeypatch, cutter.endpoint.secret())
+        cutter.endpoint.give(monkeypatch, "DATASET_")
         yield cutter
 
 

@@ -14,7 +14,8 @@ import msgspec
 
 from finetune_trainer import files, handoff, history
 from finetune_trainer.dataset.lock import Tally, open_lock
-from finetune_trainer.dataset.thumbnail import data_uri, read_offsets
+from finetune_trainer.dataset.recordio import read_offsets
+from finetune_trainer.dataset.thumbnail import data_uri
 from finetune_trainer.evaluation import Evaluation, OnnxFile
 from finetune_trainer.model_card import model_card
 from finetune_trainer.page.origin import DataSet, Facts

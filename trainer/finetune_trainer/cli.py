@@ -133,16 +133,15 @@ def _run(options: argparse.Namespace) -> int:
 def _prepare(options: argparse.Namespace) -> int:
     from finetune_trainer.dataset.command import Choices, run_prepare
 
-    return run_prepare(
-        Choices(
-            manifest=options.manifest,
-            data=options.data,
-            workspace=options.workspace,
-            sheet=options.sheet,
-            exact=options.exact,
-            threads=options.threads,
-        )
+    choices = Choices(
+        manifest=options.manifest,
+        data=options.data,
+        workspace=options.workspace,
+        sheet=options.sheet,
+        exact=options.exact,
+        threads=options.threads,
     )
+    return _explained(lambda: run_prepare(choices))
 
 
 def _predict(options: argparse.Namespace) -> int:

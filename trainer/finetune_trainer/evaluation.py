@@ -60,6 +60,11 @@ class Answers:
         return cls(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
 
+def total_loss(right: Floats) -> float:
+    """Return the sum of the cross-entropies, in nats, from what each image's own class got."""
+    return -float(np.log(np.maximum(right, np.float32(1e-12))).sum(dtype=np.float64))
+
+
 class ClassFigures(Struct):
     """How well one class is recognised. A quotient by zero is left out."""
 

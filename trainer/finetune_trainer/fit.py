@@ -16,7 +16,7 @@ import numpy as np
 
 from finetune_trainer import features, files, recipes, tasks, threads, together
 from finetune_trainer.checkpoint import Checkpoint, Checkpoints
-from finetune_trainer.dataset.lock import read_lock
+from finetune_trainer.dataset.lock import Tally, open_lock
 from finetune_trainer.dataset.read import Reader
 from finetune_trainer.gang import Gang
 from finetune_trainer.handoff import BUILT, FITTED, PACKED, Built, Fitted, Packed
@@ -174,9 +174,9 @@ def _targets(recipe: Recipe, packed: Packed) -> Targets | None:
     classes = len(packed.classes)
     weights = None
     if recipe.balanced:
-        lock = read_lock(Path(packed.directory))
-        labels = [file.label for file in lock.files if file.split == "train"]
-        weights = balanced(np.bincount(np.array(labels, np.int64), minlength=classes))
+        with open_lock(Path(packed.directory)) as (_, photos):
+            images = Tally.of(photos).splits
+        weights = balanced(np.array([images[label, "train"] for label in range(classes)]))
     return Targets(classes, smoothing=recipe.smoothing, mixup=recipe.mixup, weights=weights)
 
 

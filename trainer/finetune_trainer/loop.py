@@ -103,7 +103,8 @@ class _Loop:
             self._save(Checkpoint(epoch=epoch + 1, step=self._step))
         seconds = time.monotonic() - began
         row = Row(epoch + 1, seen.accuracy, seen.cross_entropy, None, seconds)
-        self._checkpoints.note(row)  # already now: the measuring may be cut short
+        if is_mark:  # who resumes here does not measure again
+            self._checkpoints.note(row)
         validation = score(network, task.validation(), task.devices, seen=self._looked_at)
         if is_mark:
             log.info("Epoch[%d] Train-accuracy=%.6f", epoch, seen.accuracy)

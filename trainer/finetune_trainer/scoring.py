@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.read import real_rows
+from finetune_trainer.evaluation import total_loss
 from finetune_trainer.model.network import Network
 
 
@@ -36,7 +37,7 @@ class Score:
         right = probabilities[np.arange(len(labels)), labels]
         self.correct += int((probabilities.argmax(axis=1) == labels).sum())
         self.total += len(labels)
-        self.loss -= float(np.log(np.maximum(right, np.float32(1e-12))).sum(dtype=np.float64))
+        self.loss += total_loss(right)
 
     @property
     def accuracy(self) -> float:

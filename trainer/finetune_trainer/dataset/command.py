@@ -1,7 +1,6 @@
 """`finetune-trainer prepare`: packs photos on this machine and shows what became of them."""
 
 import dataclasses
-import sys
 import tempfile
 import uuid
 from collections import Counter
@@ -20,7 +19,6 @@ from finetune_trainer.dataset.exact import check_opencv
 from finetune_trainer.dataset.lock import LOCK, Lock, read_lock
 from finetune_trainer.dataset.prepare import prepare
 from finetune_trainer.dataset.sheet import write_sheet
-from finetune_trainer.failure import explain
 from finetune_trainer.files import read_json
 from finetune_trainer.handoff import PACKED, Packed
 from finetune_trainer.manifest import read_manifest
@@ -44,20 +42,15 @@ class Choices:
 
 def run_prepare(choices: Choices) -> int:
     """Pack, print a table and write the contact sheet; return the exit code of the contract."""
-    try:
-        if choices.exact:
-            check_opencv()
-        packed = _pack(_dataset(choices), choices)
-        directory = Path(packed.directory)
-        lock = read_lock(directory)
-        _print_table(lock, Console())
-        if choices.sheet:
-            write_sheet(choices.sheet, lock, directory)
-            print(f"contact sheet: {choices.sheet}")
-    except Exception as exception:
-        error = explain(exception)
-        print(f"{error.code.name}: {error.message}\n{error.hint}".rstrip(), file=sys.stderr)
-        return error.code
+    if choices.exact:
+        check_opencv()
+    packed = _pack(_dataset(choices), choices)
+    directory = Path(packed.directory)
+    lock = read_lock(directory)
+    _print_table(lock, Console())
+    if choices.sheet:
+        write_sheet(choices.sheet, lock, directory)
+        print(f"contact sheet: {choices.sheet}")
     print(f"packed: {directory}")
     return 0
 

@@ -52,7 +52,7 @@ class Reader:
 
     def crops(self, *, seed: int) -> mx.io.DataIter:
         """Every image once, in the order of the file: a random crop, mirrored or not."""
-        return self._iterator(rand_crop=True, rand_mirror=True, seed=seed, seed_aug=seed)
+        return self._iterator(seed=seed, seed_aug=seed, **SETTINGS["crop"])
 
     def shuffled(
         self, augmentation: Level, *, seed: int, part: int = 0, parts: int = 1

@@ -80,6 +80,11 @@ def read_heads(path: Path) -> Iterator[Head]:
             yield Head(offset, size, label, max(1, flag))
 
 
+def read_offsets(index: Path) -> list[int]:
+    """Return where each record of a .rec begins, from its .idx."""
+    return [int(line.split("\t")[1]) for line in index.read_text().splitlines()]
+
+
 def read_image(path: Path, offset: int) -> bytes:
     """Return the image of the record that begins at a byte of the file."""
     parts = []

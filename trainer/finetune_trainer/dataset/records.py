@@ -5,7 +5,7 @@ from pathlib import Path
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.classes import name_of, read_classes
 from finetune_trainer.dataset.found import Found, Photo, Scan
-from finetune_trainer.dataset.recordio import Head, RecordError, read_heads
+from finetune_trainer.dataset.recordio import Head, RecordError, read_heads, read_offsets
 from finetune_trainer.dataset.sides import sides_of
 
 
@@ -57,7 +57,7 @@ def _check_index(index: Path, offsets: set[int]) -> None:
     if not index.exists():
         return
     try:
-        indexed = [int(line.split("\t")[1]) for line in index.read_text().splitlines()]
+        indexed = read_offsets(index)
     except (ValueError, IndexError) as error:
         raise _bad(f"{index.name} is not lines of NUMBER and OFFSET") from error
     if set(indexed) != offsets or len(indexed) != len(offsets):

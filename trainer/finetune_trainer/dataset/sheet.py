@@ -9,7 +9,8 @@ from pathlib import Path
 
 from finetune_trainer.dataset.compose import training_order, validation_order
 from finetune_trainer.dataset.lock import File, Lock
-from finetune_trainer.dataset.thumbnail import data_uri, read_offsets
+from finetune_trainer.dataset.recordio import read_offsets
+from finetune_trainer.dataset.thumbnail import data_uri
 from finetune_trainer.files import whole_file
 
 PER_CLASS, MOST_ROWS = 24, 500

@@ -12,11 +12,6 @@ SIDE = 96
 QUALITY = 75
 
 
-def read_offsets(index: Path) -> list[int]:
-    """Return where each record of a .rec begins, from its .idx."""
-    return [int(line.split("\t")[1]) for line in index.read_text().splitlines()]
-
-
 def data_uri(record: Path, offset: int, *, side: int = SIDE) -> str:
     """Return the photo of a record as a JPEG data URI, its longer side `side` pixels."""
     return shrink(read_image(record, offset), side=side)

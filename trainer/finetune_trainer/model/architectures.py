@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.model import efficientnet, mobilenet, resnet
+from finetune_trainer.model.layers import layer_of
 from finetune_trainer.model.network import Network
 from finetune_trainer.model.shapes import SHOWN, by, shapes_of
 
@@ -45,9 +46,9 @@ ARCHITECTURES = {
     "efficientnet-lite0": _lite(1.0, 1.0),
     "efficientnet-lite1": _lite(1.0, 1.1),
     "efficientnet-lite2": _lite(1.1, 1.2),
-    "mobilenet-v2": Architecture(mobilenet.build, mobilenet.layer_of, "classifier.1"),
+    "mobilenet-v2": Architecture(mobilenet.build, layer_of, "classifier.1"),
 } | {
-    f"resnet-{depth}": Architecture(partial(resnet.build, depth=depth), resnet.layer_of, "fc")
+    f"resnet-{depth}": Architecture(partial(resnet.build, depth=depth), layer_of, "fc")
     for depth in resnet.BLOCKS
 }
 _BATCH_NORM = {

@@ -47,3 +47,8 @@ def classifier(data: mx.sym.Symbol, name: str, classes: int) -> mx.sym.Symbol:
     x = mx.sym.Pooling(data, name="pool", global_pool=True, pool_type="avg", kernel=(7, 7))
     x = mx.sym.FullyConnected(mx.sym.Flatten(x, name="flatten"), name=name, num_hidden=classes)
     return mx.sym.SoftmaxOutput(x, name="softmax")
+
+
+def layer_of(module: str) -> str:
+    """Name the layer of a torchvision module: `layer1.0.conv1` -> `layer1_0_conv1`."""
+    return module.replace(".", "_")

@@ -59,8 +59,3 @@ def _conv(
     names = (f"{name}_0", f"{name}_1")
     x = conv_bn(data, names, channels, kernel=kernel, stride=stride, groups=groups)
     return relu6(x, name)
-
-
-def layer_of(module: str) -> str:
-    """`features.1.conv.0.0` -> `features_1_conv_0_0`."""
-    return module.replace(".", "_")

@@ -53,7 +53,7 @@ def load_pair(symbol: Path, params: Path) -> Network:
         raise TrainerError(
             ExitCode.InvalidData,
             f"the model {symbol.name}, {params.name} in {params.parent} cannot be read: "
-            f"{_reason(error)}",
+            f"{reason_of(error)}",
             "Copy it again: one of the files is damaged, or is of another format.",
         ) from error
 
@@ -99,7 +99,8 @@ def load_preprocessing(directory: Path) -> Preprocessing:
     return files.read_json(directory / PREPROCESSING, Preprocessing)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return what MXNet says at the end of its traceback."""
     return str(error).strip().splitlines()[-1]
 
 

@@ -70,8 +70,8 @@ def obtain(run: Run) -> Origin:
     model = run.job.model
     if model.source:
         return _of_source(model.source, run)
-    entry = catalogue.find(model.name or "")
     name = model.name or ""
+    entry = catalogue.find(name)
     here = (run.paths.models / name / PREPROCESSING).is_file()
     if entry.download is None or here or (entry.package and find_installed(entry.package)):
         return Origin(name, None)
@@ -80,7 +80,7 @@ def obtain(run: Run) -> Origin:
 
 def _of_source(source: ModelSource, run: Run) -> Origin:
     found = _pair_by_prefix(source, run) or _place(source, run)
-    name = PurePosixPath(unquote(urlsplit(source.uri).path)).name or urlsplit(source.uri).netloc
+    name = _last_step(source) or urlsplit(source.uri).netloc
     kind = source.format if source.format != "auto" else _format(found)
     if kind == "mxnet":
         symbol, params = _pair(found)
@@ -92,12 +92,16 @@ def _of_source(source: ModelSource, run: Run) -> Origin:
 
 def _place(source: Source, run: Run) -> Path:
     """Return the folder or the file."""
-    name = PurePosixPath(unquote(urlsplit(source.uri).path)).name or "weights"
+    name = _last_step(source) or "weights"
 
     def put(file: Path, folder: Path) -> None:
         shutil.move(file, folder / name)
 
     return _unwrapped(sources.obtain(source, field=FIELD, secret="MODEL_", run=run, put=put).path)
+
+
+def _last_step(source: Source) -> str:
+    return PurePosixPath(unquote(urlsplit(source.uri).path)).name
 
 
 def _unwrapped(found: Path) -> Path:

@@ -65,8 +65,3 @@ def _shortcut(
 
 def _sum(x: mx.sym.Symbol, shortcut: mx.sym.Symbol, name: str) -> mx.sym.Symbol:
     return relu(mx.sym.elemwise_add(x, shortcut, name=f"{name}_add"), name)
-
-
-def layer_of(module: str) -> str:
-    """`layer1.0.downsample.1` -> `layer1_0_downsample_1`."""
-    return module.replace(".", "_")

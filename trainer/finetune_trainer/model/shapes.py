@@ -6,6 +6,7 @@ from typing import Any
 import mxnet as mx
 
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.model.network import reason_of
 
 SHOWN = 4
 
@@ -15,10 +16,10 @@ def shapes_of(symbol: mx.sym.Symbol, size: int) -> dict[str, tuple[int, ...]]:
     try:
         arguments, _, states = symbol.infer_shape(data=(1, 3, size, size))
     except mx.MXNetError as error:
-        reason = str(error).strip().splitlines()[-1]
         raise TrainerError(
             ExitCode.InvalidSpec,
-            f"model.inputSize: the network does not take images of {size} x {size}: {reason}",
+            f"model.inputSize: the network does not take images of {size} x {size}: "
+            f"{reason_of(error)}",
             "Set it to the size that the network was trained with.",
         ) from error
     shapes = dict(zip(symbol.list_arguments(), arguments, strict=True))

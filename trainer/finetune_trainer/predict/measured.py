@@ -14,7 +14,7 @@ from finetune_trainer.cgroup import available_cpus
 from finetune_trainer.contract import Dataset, ExitCode, Source, TrainerError
 from finetune_trainer.dataset.layout import find_in
 from finetune_trainer.dataset.thumbnail import shrink
-from finetune_trainer.evaluation import Answers, Evaluation, measure
+from finetune_trainer.evaluation import Answers, Evaluation, measure, total_loss
 from finetune_trainer.files import write_atomic
 from finetune_trainer.page.markup import percent
 from finetune_trainer.page.report import Content, render
@@ -91,9 +91,9 @@ def _measure(classifier: Classifier, pictures: list[Labelled]) -> tuple[Evaluati
     if not good:
         raise TrainerError(ExitCode.InvalidData, "no picture of --data can be read")
     joined = Answers.joined(answers)
-    loss = -np.log(np.maximum(joined.right, np.float32(1e-12))).mean(dtype=np.float64)
+    loss = total_loss(joined.right) / len(good)
     names = [picture.name for picture in good]
-    evaluation = measure(joined, classes=classifier.labels, paths=names, cross_entropy=float(loss))
+    evaluation = measure(joined, classes=classifier.labels, paths=names, cross_entropy=loss)
     return evaluation, good
 
 

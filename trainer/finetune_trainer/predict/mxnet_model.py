@@ -8,6 +8,7 @@ import numpy as np
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.evaluation import Floats
+from finetune_trainer.model.network import reason_of
 from finetune_trainer.preprocessing import Preprocessing
 
 
@@ -23,7 +24,7 @@ def load(
     except mx.MXNetError as error:
         raise TrainerError(
             ExitCode.InvalidData,
-            f"the model in {directory} cannot be read: {str(error).strip().splitlines()[-1]}",
+            f"the model in {directory} cannot be read: {reason_of(error)}",
             "Copy the directory of the model again; manifest.json has the digests.",
         ) from error
 
