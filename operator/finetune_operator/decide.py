@@ -114,17 +114,16 @@ def _is_written(attempt: Attempt, draft: Draft) -> bool:
 def _outcome(seen: Observed, live: Attempt | None, draft: Draft) -> retry.Outcome | None:
     if draft.status.current_attempt is None:
         return None
+    by_user = seen.job.spec.suspend or draft.status.suspending
     if live is None:
-        return retry.lost(draft.status, suspended=seen.job.spec.suspend or draft.status.suspending)
+        return retry.lost(draft.status, suspended=by_user)
     outcome = (
         retry.outcome_of(live, draft.status)
         or _node_lost(seen, live, draft)
         or _stalled(seen, live)
     )
-    by_user = seen.job.spec.suspend or draft.status.suspending
-    deleted = live.job.metadata.deletion_timestamp is not None
-    if outcome and outcome.reason == c.INTERRUPTED and by_user and deleted:
-        return retry.lost(draft.status, suspended=True)
+    if outcome and outcome.reason == c.INTERRUPTED and live.job.metadata.deletion_timestamp:
+        return retry.lost(draft.status, suspended=by_user)
     return outcome
 
 
@@ -222,7 +221,8 @@ def _start(seen: Observed, draft: Draft, now: Time, defaults: Defaults) -> Plan:
     draft.wait()
     deadline = deadlines.active(seen.job.spec, draft.status)
     given_up = [a for a in _unended(seen, draft) if _is_written(a, draft)]
-    if given_up or _pods_left(seen):
+    unwritten = any(not _is_written(a, draft) for a in seen.attempts)
+    if given_up or unwritten or _pods_left(seen):
         return Plan(draft.finish(), tuple(_deletions(given_up)), deadline.remaining(now))
     prepare = draft.status.prepares
     counts = draft.counts(prepare=prepare)

@@ -360,6 +360,15 @@ class TestRetries:
         assert second.status.current_attempt
         assert second.status.current_attempt.number == 3
 
+    def test_end_of_an_attempt_that_was_never_written_is_recorded_not_started_again(self) -> None:
+        evicted = make_ended_attempt(1, 137, conditions=(disrupted(),))
+        trained = make_ended_attempt(2, 0, told_result())
+        first = plan_of(make_job(LIVE), evicted, trained)
+        assert first.actions == ()
+        second = plan_of(again(make_job(), first), evicted, trained)
+        assert [ended.reason for ended in second.status.history] == [c.DISRUPTED, c.COMPLETE]
+        assert second.actions == ()
+
     def test_history_holds_the_last_ten(self) -> None:
         history = tuple(record(c.DISRUPTED, number=n) for n in range(1, 11))
         status = make_status(attempt=11, history=history)
@@ -398,6 +407,13 @@ class TestDisruptions:
         plan = plan_of(make_job(LIVE), make_ended_attempt(1, 143, message))
         assert plan.status.history[0].checkpoint_epoch == 4
         assert (plan.status.failures, plan.status.disruptions) == (0, 1)
+
+    def test_interruption_by_who_deleted_the_job_counts_as_the_deletion_it_is(self) -> None:
+        """The Job controller may mark it Failed before it sees that the Job is deleted."""
+        going = make_attempt(1, make_ended_pod(143), ended="Failed", deleting=True)
+        status = plan_of(make_job(LIVE), going).status
+        assert status.history[-1].reason == c.JOB_DELETED
+        assert (status.failures, status.disruptions) == (0, 1)
 
     def test_job_that_is_disrupted_for_ever_ends(self) -> None:
         job, now = make_job(), 0.0
