@@ -115,6 +115,19 @@ bench: venv ## Every figure that the documentation quotes
 	$(PYTHON) -m bench.pack
 	$(PYTHON) -m bench.pack --memory
 	$(PYTHON) -m bench.read
+	$(PYTHON) -m bench.recipes
+	$(PYTHON) -m bench.recipes --data fashion
+	$(PYTHON) -m bench.recipes --shuffled --only "auto 60 s"
+
+# PyTorch is here alone: nothing of the project needs it.
+PARITY := $(CACHE)/parity-$(shell sha256sum bench/requirements-parity.txt | cut -c1-12)
+.PHONY: parity
+parity: venv $(PARITY)/ready ## Compare the networks with PyTorch's own, layer by layer (3 GB of wheels)
+	$(PYTHON) -m bench.parity $(PARITY)/bin/python
+$(PARITY)/ready:
+	python3.11 -m venv $(PARITY)
+	$(PARITY)/bin/python -m pip install --quiet --require-hashes --no-deps -r bench/requirements-parity.txt
+	touch $@
 
 COMPILE := uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header
 .PHONY: lock
@@ -124,6 +137,7 @@ lock: ## Lock the dependencies again, with hashes
 	cd trainer && $(COMPILE) --extra cu112 -o requirements-cu112.txt pyproject.toml
 	cd trainer && $(COMPILE) --extra models --override overrides-models.txt \
 		-o requirements-models.txt requirements-models.in pyproject.toml
+	cd bench && $(COMPILE) -o requirements-parity.txt requirements-parity.in
 	cd tests && $(COMPILE) --extra cpu --extra exact --extra models \
 		--override overrides.txt --override ../trainer/overrides-models.txt -o requirements.txt \
 		requirements.in ../operator/pyproject.toml ../trainer/pyproject.toml ../trainer/requirements-models.in

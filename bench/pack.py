@@ -78,7 +78,7 @@ def make_different_photos(root: Path, *, count: int, size: tuple[int, int] = (16
     labels = np.arange(count) % CLASSES
     if FASHION.exists():
         pictures, labels = (
-            np.concatenate([_fashion(f"{part}-{kind}") for part in ("train", "t10k")])[:count]
+            np.concatenate([fashion(f"{part}-{kind}") for part in ("train", "t10k")])[:count]
             for kind in ("images-idx3", "labels-idx1")
         )
     for number, (pixels, label) in enumerate(zip(pictures, labels, strict=True)):
@@ -88,7 +88,8 @@ def make_different_photos(root: Path, *, count: int, size: tuple[int, int] = (16
         shown.convert("RGB").save(folder / f"{number:06}.jpg", quality=90)
 
 
-def _fashion(name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def fashion(name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return one of the files of Debian's dataset-fashion-mnist as an array."""
     content = gzip.decompress((FASHION / f"{name}-ubyte.gz").read_bytes())
     shape = np.frombuffer(content, ">u4", count=content[3], offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)

@@ -75,7 +75,7 @@ def _train(prepared: Prepared, network: Any, reader: Any, recipe: Any) -> None:
     devices = contexts(devices=0, cpus=plan.contexts)
     task = tasks.on_images(
         network,
-        recipe.augmentation,
+        recipe,
         train=reader,
         validation=reader,
         devices=devices,

@@ -78,7 +78,7 @@ class Spec(Object, kw_only=True):
     reaches the trainer's own watchdog with the next attempt."""
     ttl_seconds_after_finished: Annotated[int, Meta(ge=0, le=2147483647)] | None = None
     """Delete the FineTuneJob this long after it finished. Not set: keep it."""
-    model: Section
+    model: Section = {}
     dataset: Section
     training: Section = {}
     output: Section | None = None
@@ -114,6 +114,25 @@ class Spec(Object, kw_only=True):
             "the pods of numNodes > 1 share a workspace: set workspace.claimName to a "
             "ReadWriteMany claim, or workspace.size with accessModes [ReadWriteMany]",
         ),
+        (
+            "!has(self.trainer) || !has(self.trainer.numNodes) || self.trainer.numNodes == 1 || "
+            "!has(self.training) || !has(self.training.onDivergence) || "
+            "self.training.onDivergence != 'Retry'",
+            "training.onDivergence Retry is not for numNodes > 1: remove it",
+        ),
+        (
+            "(has(self.model) && (has(self.model.name) || has(self.model.source))) != "
+            "(has(self.training) && has(self.training.resumeFrom))",
+            "set exactly one of model.name, of the model catalogue, such as efficientnet-lite0, "
+            "model.source, a network of your own, and training.resumeFrom, an earlier job's model",
+        ),
+        (
+            "!has(self.training) || !has(self.training.resumeFrom) || !has(self.model) || "
+            "!(has(self.model.inputSize) || has(self.model.normalization) || "
+            "has(self.model.replaceAfter))",
+            "training.resumeFrom says how its network sees images: remove model.inputSize, "
+            "model.normalization and model.replaceAfter",
+        ),
     )
 
     def uris(self) -> Iterator[tuple[str, str]]:
@@ -122,6 +141,7 @@ class Spec(Object, kw_only=True):
             "dataset": self.dataset.get("source"),
             "validation": self.dataset.get("validationSource"),
             "model": self.model.get("source"),
+            "resume": self.training.get("resumeFrom"),
         }
         for use, source in sources.items():
             if uri := (source or {}).get("uri"):

@@ -87,6 +87,7 @@ def _secrets(job: FineTuneJob) -> list[tuple[str, str]]:
         "DATASET_": job.spec.dataset.get("source"),
         "VALIDATION_": job.spec.dataset.get("validationSource"),
         "MODEL_": job.spec.model.get("source"),
+        "RESUME_": job.spec.training.get("resumeFrom"),
         "OUTPUT_": job.spec.output,
     }
     return [

@@ -111,7 +111,13 @@ EVERYTHING = fine_tune_job(
         "augmentation": "strong",
         "labelSmoothing": "0.1",
         "mixup": "0.2",
+        "cutmix": "1.0",
         "classWeights": "balanced",
+        "sampling": "natural",
+        "gradientClipping": "1.0",
+        "gradientAccumulation": 4,
+        "weightAveraging": "ema",
+        "onDivergence": "Fail",
         "hyperparameters": {"num_classes": "257", "use_pretrained_model": "1"},
         "minAccuracy": "0.77",
     },
@@ -199,6 +205,18 @@ OTHERWISE = changed(
     },
 )
 """The other member of each union."""
+RESUMED = changed(
+    EVERYTHING,
+    {
+        "spec.model": REMOVED,
+        "spec.training.resumeFrom": {
+            "uri": "https://example.com/flowers.tar",
+            "sha256": "0" * 64,
+            "secretRef": {"name": "models.login"},
+        },
+    },
+)
+"""From an earlier model."""
 VALIDATED = changed(
     EVERYTHING,
     {

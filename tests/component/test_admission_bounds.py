@@ -10,7 +10,7 @@ import pytest
 import yaml
 from finetune_trainer.contract import SAGEMAKER
 
-from tests.component.admission import EVERYTHING, OTHERWISE, VALIDATED, Admission, changed
+from tests.component.admission import EVERYTHING, OTHERWISE, RESUMED, VALIDATED, Admission, changed
 from tests.component.conftest import CRD
 from tests.world import Object
 
@@ -109,7 +109,7 @@ def _bounds() -> Iterator[Bound]:
     crd = yaml.safe_load(CRD.read_text())
     spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     found: dict[int, tuple[Object, str]] = {}
-    for job in (EVERYTHING, OTHERWISE, VALIDATED):
+    for job in (EVERYTHING, OTHERWISE, RESUMED, VALIDATED):
         for place, schema in _places(spec, job["spec"], "\0spec"):
             found.setdefault(id(schema), (job, place))
     for path, schema in _schemas(spec, "spec"):

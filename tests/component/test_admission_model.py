@@ -7,11 +7,18 @@ from tests.world import Object
 
 MODEL = "spec.model"
 SOURCE, NORMALIZATION = f"{MODEL}.source", f"{MODEL}.normalization"
+RESUMED = "spec.training.resumeFrom"
+EARLIER = {
+    "uri": "https://example.com/flowers.tar",
+    "sha256": "0" * 64,
+    "secretRef": {"name": "login"},
+}
 OWN = changed(EVERYTHING, {MODEL: OWN_MODEL})
 
 BAD: list[tuple[str, Object, str, str]] = [
     # sentence, changes, the field that is named, the remedy that is told
-    ("neither is set", {MODEL: {}}, MODEL, "set exactly one of name, of the model catalogue"),
+    ("neither is set", {MODEL: {}}, "spec", "set exactly one of model.name, of the model"),
+    ("nothing is said", {MODEL: REMOVED}, "spec", "and training.resumeFrom, an earlier job's"),
     ("both are set", {f"{MODEL}.name": "resnet-50"}, MODEL, "set exactly one of name"),
     ("pixels are not scaled", {NORMALIZATION: REMOVED}, MODEL,
      "set normalization: mean and std of R, G and B, from 0 to 255"),
@@ -33,10 +40,20 @@ BAD: list[tuple[str, Object, str, str]] = [
     ("layer is empty", {f"{MODEL}.replaceAfter": ""}, f"{MODEL}.replaceAfter",
      "should be at least 1 chars long"),
     ("format is not one", {f"{SOURCE}.format": "keras"}, f"{SOURCE}.format",
-     'supported values: "auto", "mxnet", "torch", "safetensors"'),
+     'supported values: "auto", "mxnet", "torch", "safetensors", "onnx"'),
     ("weights of an unknown network", {f"{SOURCE}.architecture": REMOVED}, SOURCE,
      "set architecture, such as resnet-50"),
     ("a symbol of a named network", {f"{SOURCE}.format": "mxnet"}, SOURCE, "remove architecture"),
+    ("an ONNX file of a named network", {f"{SOURCE}.format": "onnx"}, SOURCE,
+     "remove architecture"),
+    ("a network and an earlier model", {RESUMED: {"uri": "pvc://models/flowers"}}, "spec",
+     "set exactly one of model.name"),
+    ("an earlier model of other images", {MODEL: {"inputSize": 224}, RESUMED: EARLIER}, "spec",
+     "remove model.inputSize, model.normalization and model.replaceAfter"),
+    ("an earlier model on this machine", {MODEL: {}, RESUMED: {"uri": "file:///models"}}, RESUMED,
+     "put the files into a claim"),
+    ("an earlier model in a file", {MODEL: {}, RESUMED: {"uri": "http://x.test/a.tar"}}, RESUMED,
+     "use https://, or set sha256"),
     ("architecture is a path", {f"{SOURCE}.architecture": "/resnet"}, f"{SOURCE}.architecture",
      "an entry of the model catalogue"),
     ("file is on this machine", {f"{SOURCE}.uri": "file:///resnet50.pth"}, SOURCE,
@@ -71,6 +88,9 @@ GOOD: list[tuple[str, Object]] = [
     ("an archive", {SOURCE: {"uri": "https://example.com/resnet-50.tar.gz"}}),
     ("an object", {SOURCE: {"uri": "s3://models/resnet.safetensors", "architecture": "resnet-18"}}),
     ("raw pixels", {NORMALIZATION: {"mean": ["0", "0", "0"], "std": ["1", "1", "1.0"]}}),
+    ("an ONNX file", {SOURCE: {"uri": "pvc://models/resnet.onnx", "format": "onnx"}}),
+    ("an earlier model", {MODEL: REMOVED, RESUMED: EARLIER}),
+    ("the newest model of a job", {MODEL: {}, RESUMED: {"uri": "pvc://models/flowers"}}),
     ("a changed catalogue entry", {SOURCE: REMOVED, f"{MODEL}.name": "resnet-50"}),
     ("only a name", {MODEL: {"name": "mobilenet-v2"}}),
 ]

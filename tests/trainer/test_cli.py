@@ -74,7 +74,11 @@ def environment() -> dict[str, str]:
         ("model: {name:", "model: {nam:", "spec.model: Object contains unknown field `nam`"),
         ("backoffLimit", "backOffLimit", "spec: Object contains unknown field `backOffLimit`"),
         ('uri: "pvc://p', 'url: "pvc://p', "spec.dataset.source: Object "),
-        ("  model: {name: efficientnet-lite0}\n", "", "spec: Object missing required field"),
+        (
+            "  dataset: {source: ",
+            "  training: {resumeFrom: ",
+            "spec: Object missing required field",
+        ),
         ("  backoffLimit: 3", "  training: {epochs: many}", "spec.training.epochs: Expected"),
         ("v1alpha1", "v9", "apiVersion: finetune-operator.dev/v9 is not known"),
         ("FineTuneJob", "FinetuneJob", "has 0 objects of kind FineTuneJob"),
@@ -106,7 +110,7 @@ def test_a_missing_manifest_or_folder_is_named(
     assert main(["run", str(manifest), "--data", "nowhere"]) == ExitCode.InputNotFound
     assert "--data nowhere does not exist" in capsys.readouterr().err
     assert main(["run", str(manifest)]) == ExitCode.InvalidSpec
-    assert "--data DIR" in capsys.readouterr().err
+    assert "--data PATH" in capsys.readouterr().err
 
 
 def test_fields_of_the_operator_are_known_and_named(manifest: Path) -> None:
@@ -118,6 +122,42 @@ def test_folders_take_the_place_of_the_clusters_volumes(manifest: Path, photos: 
     assert job.dataset.source.uri == photos.as_uri()
     assert job.output is not None
     assert job.output.uri == (photos.parent / "output").as_uri()
+
+
+OWN = "model: {source: {uri: pvc://m/r.pth, sha256: 'SHA', architecture: resnet-18}}"
+
+
+def test_a_file_takes_the_place_of_a_network_on_a_volume(manifest: Path, photos: Path) -> None:
+    weights = photos.parent / "weights.pth"
+    weights.write_bytes(b"not looked at")
+    own = MANIFEST.replace("model: {name: efficientnet-lite0}", OWN.replace("SHA", "0" * 64))
+    manifest.write_text(own)
+    job = localize(read_manifest(manifest), choose(photos, model=weights))
+    assert job.model.source is not None
+    assert job.model.source.uri == weights.as_uri()
+    assert (job.model.source.architecture, job.model.source.sha256) == ("resnet-18", "0" * 64)
+    weights.write_bytes(b"changed")
+    assert localize(read_manifest(manifest), choose(photos, model=weights)).uid != job.uid
+    with pytest.raises(TrainerError, match=r"spec.model.source: pvc://m/r.pth is a vol") as told:
+        localize(read_manifest(manifest), choose(photos))
+    assert "--model PATH" in told.value.hint
+
+
+def test_a_model_of_the_command_line_needs_to_know_what_it_is(manifest: Path, photos: Path) -> None:
+    with pytest.raises(TrainerError, match=r"spec.model.source is not set") as told:
+        localize(read_manifest(manifest), choose(photos, model=photos))
+    assert told.value.code == ExitCode.InvalidSpec
+
+
+def test_a_folder_takes_the_place_of_an_earlier_jobs_model(manifest: Path, photos: Path) -> None:
+    job = localize(read_manifest(manifest), choose(photos, resume_from=photos))
+    assert job.training.resume_from is not None
+    assert job.training.resume_from.uri == photos.as_uri()
+    training = "backoffLimit: 3\n  training: {resumeFrom: {uri: pvc://models/flowers}}"
+    manifest.write_text(MANIFEST.replace("backoffLimit: 3", training))
+    with pytest.raises(TrainerError, match=r"spec.training.resumeFrom: pvc://models") as told:
+        localize(read_manifest(manifest), choose(photos))
+    assert "--resume-from PATH" in told.value.hint
 
 
 def test_the_same_run_has_the_same_uid_and_another_one_has_not(

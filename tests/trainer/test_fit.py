@@ -17,15 +17,19 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer import files, owner, tasks
-from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer import files, owner, recipes, tasks
+from finetune_trainer.checkpoint import Checkpoint
+from finetune_trainer.contract import ExitCode, TrainerError, Training
 from finetune_trainer.dataset.read import Reader, real_rows
 from finetune_trainer.features import Features
 from finetune_trainer.fit import fit
 from finetune_trainer.handoff import FITTED, Fitted
 from finetune_trainer.history import HISTORY, Row, read
+from finetune_trainer.loop import train
 from finetune_trainer.model.network import load, load_preprocessing
-from finetune_trainer.stage import Run
+from finetune_trainer.progress import Work
+from finetune_trainer.signals import Signals
+from finetune_trainer.stage import Reporter, Run
 
 from tests.trainer.networks import Reports, make_run, small_network
 
@@ -64,6 +68,20 @@ def stop_after(reports: Reports, epoch: int) -> None:
     reports.watch = watch
 
 
+OTHERS: dict[str, dict[str, Any]] = {
+    "full": {
+        "recipe": "full",
+        "mixup": "0.2",
+        "classWeights": "balanced",
+        "augmentation": "strong",
+    },
+    "clipped": {"gradientClipping": "0.1"},
+    "added up": {"gradientAccumulation": 3},
+    "ema": {"weightAveraging": "ema"},
+    "soup": {"weightAveraging": "soup"},
+}
+
+
 @pytest.mark.parametrize(
     ("recipe", "optimizer", "threads"),
     [
@@ -73,6 +91,11 @@ def stop_after(reports: Reports, epoch: int) -> None:
         ("features", {}, 1),
         ("full", {}, 2),
         ("full", {"name": "adamw"}, 1),
+        ("progressive", {}, 2),
+        ("clipped", {"name": "sgd", "momentum": "0.9"}, 2),
+        ("added up", {"name": "adam"}, 2),
+        ("ema", {}, 2),
+        ("soup", {}, 1),
     ],
 )
 def test_a_stopped_and_resumed_fit_gives_the_bits_of_one_that_ran_through(
@@ -83,10 +106,10 @@ def test_a_stopped_and_resumed_fit_gives_the_bits_of_one_that_ran_through(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    epochs, stop = (20, 10) if recipe == "features" else (4, 2)
-    training = settings(recipe, epochs=epochs, optimizer=optimizer)
-    if recipe == "full":
-        training |= {"mixup": "0.2", "classWeights": "balanced", "augmentation": "strong"}
+    epochs, stop = {"features": (20, 10), "soup": (8, 7)}.get(recipe, (4, 2))
+    training = settings("tutorial", epochs=epochs, optimizer=optimizer) | OTHERS.get(
+        recipe, {"recipe": recipe}
+    )
     common: dict[str, Any] = {
         "train": TRAIN,
         "validation": VALIDATION,
@@ -111,12 +134,15 @@ def test_a_stopped_and_resumed_fit_gives_the_bits_of_one_that_ran_through(
     assert epochs_of(interrupted) == expected
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("threads", "others"),
+    [(1, {}), (2, {}), (1, {"gradientAccumulation": 2}), (1, {"weightAveraging": "ema"})],
+)
 def test_a_fit_stopped_within_an_epoch_goes_on_from_the_very_step(
-    threads: int, tmp_path: Path
+    threads: int, others: dict[str, Any], tmp_path: Path
 ) -> None:
-    training = settings("tutorial", epochs=2, optimizer={"momentum": "0.9"})
-    common: dict[str, Any] = {"train": TRAIN, "validation": VALIDATION, "training": training}
+    training = settings("tutorial", epochs=2, optimizer={"momentum": "0.9"}, **others)
+    common: dict[str, Any] = {"train": TRAIN * 2, "validation": VALIDATION, "training": training}
     straight, _ = make_run(tmp_path / "straight", threads=threads, **common)
     fit(straight)
     interrupted, reports = make_run(tmp_path / "interrupted", threads=threads, **common)
@@ -248,6 +274,83 @@ def test_divergence_ends_the_fit_and_keeps_the_last_good_checkpoint(tmp_path: Pa
     assert error.value.code == ExitCode.Diverged
     assert "training.optimizer.learningRate" in error.value.hint
     assert not (run.paths.job / "best").exists()
+
+
+def unstable(on_divergence: str) -> dict[str, Any]:
+    """Return settings by which each step multiplies the weights by -14; at a tenth of the learning
+    rate it halves them."""
+    optimizer = {"learningRate": "15", "weightDecay": "1"}
+    return settings("tutorial", epochs=12, optimizer=optimizer, onDivergence=on_divergence)
+
+
+def test_a_fit_that_diverges_goes_on_from_its_last_good_checkpoint_at_a_tenth_of_the_rate(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    common: dict[str, Any] = {"train": TRAIN, "validation": VALIDATION}
+    failed, reports = make_run(tmp_path / "Fail", training=unstable("Fail"), **common)
+    with pytest.raises(TrainerError, match="no numbers") as error:
+        fit(failed)
+    assert error.value.code == ExitCode.Diverged
+    good = max(line["checkpoint"]["epoch"] for line in reports.lines if "checkpoint" in line)
+    assert 1 < good < 12
+    caplog.set_level(logging.INFO)
+    run, _ = make_run(tmp_path / "Retry", training=unstable("Retry"), **common)
+    fit(run)
+    assert "goes on from the last good checkpoint, at a tenth of the rate" in caplog.text
+    assert f"resumed at epoch {good}" in caplog.text
+    fitted = files.read_json(run.paths.job / FITTED, Fitted)
+    assert fitted.settings["after divergence"] == "learning rate x 0.1"
+    assert [row.epoch for row in epochs_of(run)] == list(range(1, 13))
+    assert all(np.isfinite(value).all() for value in best_params(run).values())
+
+
+def test_a_fit_that_goes_on_after_divergence_stays_slow_in_the_next_attempt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    common: dict[str, Any] = {
+        "train": TRAIN,
+        "validation": VALIDATION,
+        "training": unstable("Retry"),
+    }
+    straight, _ = make_run(tmp_path / "straight", **common)
+    fit(straight)
+    interrupted, reports = make_run(tmp_path / "interrupted", **common)
+    stop_after(reports, 11)
+    with pytest.raises(TrainerError, match="stopped"):
+        fit(interrupted)
+    caplog.clear()
+    fit(interrupted)
+    assert "no numbers" not in caplog.text
+    fitted = files.read_json(interrupted.paths.job / FITTED, Fitted)
+    assert fitted.settings["after divergence"] == "learning rate x 0.1"
+    assert_same_bits(best_params(straight), best_params(interrupted))
+
+
+def test_a_fit_that_diverges_a_second_time_ends(tmp_path: Path) -> None:
+    training = settings(
+        "tutorial", epochs=30, optimizer={"learningRate": "90000000"}, onDivergence="Retry"
+    )
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=training)
+    with pytest.raises(TrainerError) as error:
+        fit(run)
+    assert error.value.code == ExitCode.Diverged
+    assert "90000000.0, and then a tenth of that" in error.value.hint
+
+
+def test_a_gang_that_would_have_to_go_back_is_refused() -> None:
+    rows, labels = np.zeros((6, 8), np.float32), np.arange(6) % 2
+    found = Features(rows, labels, rows, labels)
+    task = tasks.on_features(small_network(2), found, batch_size=2, devices=[mx.cpu()])
+    recipe = recipes.choose(Training(recipe="full", on_divergence="Retry"), devices=0)
+    with Signals() as signals, pytest.raises(TrainerError, match=r"trainer.numNodes") as error:
+        train(
+            dataclasses.replace(task, pods=2),
+            recipe,
+            start=Checkpoint(),
+            checkpoints=None,
+            work=Work(Reporter(lambda line: None), signals, total=1),
+        )
+    assert error.value.code == ExitCode.InvalidSpec
 
 
 def test_a_run_taken_over_by_another_pod_writes_no_checkpoint(tmp_path: Path) -> None:

@@ -97,9 +97,21 @@ def message(pod: Pod) -> str:
     return pod.termination.error.message
 
 
-def test_a_gang_gives_what_one_pod_gives_with_the_batch_of_all(tmp_path: Path) -> None:
-    whole = {"recipe": "tutorial", "epochs": 6, "optimizer": {"name": "adam"}}
-    job = {"training": whole | {"batchSizePerDevice": 16}}
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [
+        ({"optimizer": {"name": "adam"}}, {"batchSizePerDevice": 16}),
+        (
+            {"optimizer": {"learningRate": "0.5"}, "gradientClipping": "0.05"},
+            {"batchSizePerDevice": 8, "gradientAccumulation": 2},
+        ),
+    ],
+)
+def test_a_gang_gives_what_one_pod_gives_with_the_batch_of_all(
+    settings: dict[str, Any], share: dict[str, Any], tmp_path: Path
+) -> None:
+    whole = {"recipe": "tutorial", "epochs": 6} | settings
+    job = {"training": whole | share}
     port = str(free_port())
     leader, follower = (
         start_member(tmp_path, index=i, job=job, PLAIN="1", FINETUNE_GANG_PORT=port) for i in (0, 1)

@@ -27,6 +27,7 @@ from finetune_trainer.sources import remote
 from finetune_trainer.stage import Run
 
 from tests.servers import web
+from tests.trainer import onnx_files
 from tests.trainer.architectures import alexnet_like, pretrained, tutorial_resnet
 from tests.trainer.networks import make_run
 from tests.trainer.reference import resnet_state
@@ -289,6 +290,48 @@ PAIR = {"uri": "pvc://networks/imagenet"}
 PTH = {"uri": "pvc://networks/imagenet/weights.pth", "architecture": "resnet-18"}
 
 
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("classifier.onnx", {"uri": "pvc://networks/imagenet"}),
+        ("classifier.onnx", {"uri": "pvc://networks/imagenet/classifier.onnx"}),
+        ("classifier", {"uri": "pvc://networks/imagenet/classifier"}),
+        ("model.bin", {"uri": "pvc://networks/imagenet", "format": "onnx"}),
+    ],
+)
+def test_an_onnx_file_says_what_network_it_is_and_what_it_takes(
+    name: str, source: dict[str, Any], claim: Path, tmp_path: Path
+) -> None:
+    (claim / name).write_bytes(onnx_files.relu_classifier())
+    run = run_of(tmp_path, source, inputSize=None)
+    result, network = built(run)
+    assert result.input_size == onnx_files.SIZE
+    assert (result.features, result.status.head) == ("Flatten_flat_output", "Gemm_logits")
+    assert result.status.sha256 == files.sha256_of(claim / name)
+    assert network.symbol.infer_shape(data=(1, 3, 12, 12))[1] == [(1, 3)]
+    assert set(network.args) == {"Conv_x_weight", "Conv_x_bias"}
+
+
+def test_an_onnx_file_of_an_earlier_job_says_how_pixels_are_scaled(
+    claim: Path, tmp_path: Path
+) -> None:
+    (claim / "model.onnx").write_bytes(onnx_files.relu_classifier())
+    given = Preprocessing(input_size=20, mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0))
+    files.write_json(claim / PREPROCESSING, given)
+    source = {"uri": "pvc://networks/imagenet/model.onnx"}
+    result, _ = built(run_of(tmp_path, source, normalization=None, inputSize=None))
+    assert (result.input_size, result.mean, result.std) == (20, given.mean, given.std)
+
+
+def test_an_operator_that_is_not_known_is_named_before_a_photo_is_read(
+    claim: Path, tmp_path: Path
+) -> None:
+    (claim / "net.onnx").write_bytes(onnx_files.relu_classifier("Einsum", equation="a,b->ab"))
+    with pytest.raises(TrainerError, match="operator Einsum") as error:
+        check_and_fetch(run_of(tmp_path, {"uri": "pvc://networks/imagenet"}, inputSize=32))
+    assert error.value.code == ExitCode.InvalidData
+
+
 def damage_pth(claim: Path, state: dict[str, Any]) -> None:
     (claim / "weights.pth").write_bytes(pth(state)[:-100_000])
 
@@ -405,7 +448,7 @@ UNKNOWN = {"source": BARE | {"format": "torch"}}
 @pytest.mark.parametrize(
     ("model", "message", "hint"),
     [
-        ({}, "exactly one of model.name and model.source", ""),
+        ({}, "exactly one of model.name, model.source and training", ""),
         ({"name": "resnet-18", "source": PAIR}, "exactly one of", ""),
         ({"name": "resnet-1000"}, "model.name: 'resnet-1000' is not in the", "resnet-152"),
         (VGG, "model.source.architecture: 'vgg'", "resnet-50"),

@@ -10,10 +10,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.loop import INITIALIZERS
-from finetune_trainer.model.batch_norm import batch_norms, with_frozen_statistics, with_momentum
+from finetune_trainer.model.batch_norm import with_frozen_statistics, with_momentum
 from finetune_trainer.model.network import Network, load, save
-from finetune_trainer.model.surgery import Surgery, replace_head
+from finetune_trainer.model.surgery import replace_head
 
 from tests.trainer.architectures import (
     SMALL,
@@ -27,53 +26,13 @@ from tests.trainer.architectures import (
     vgg_like,
     zoo,
 )
+from tests.trainer.surgeries import (
+    CLASSES,
+    assert_head_for_classes,
+    assert_only_the_head_is_gone,
+)
 
 Symbol = Any
-CLASSES = 7
-
-
-def losses_of_one_step(network: Network, *, size: int) -> tuple[float, float]:
-    """Return the loss of a batch before and after one small step, with the same dropout."""
-    executor = network.symbol.simple_bind(mx.cpu(), data=(4, 3, size, size), softmax_label=(4,))
-    labels = np.arange(4) % CLASSES
-    data = np.random.default_rng(0).normal(size=(4, 3, size, size))
-    inputs = {"data": mx.nd.array(data), "softmax_label": mx.nd.array(labels)}
-    executor.copy_params_from(network.args | inputs, network.aux, allow_extra_params=True)
-    trained = executor.arg_dict.keys() - inputs.keys()
-    for name in trained - network.args.keys():
-        INITIALIZERS["xavier"](mx.init.InitDesc(name), executor.arg_dict[name])
-
-    def loss() -> float:
-        mx.random.seed(5)
-        probabilities = executor.forward(is_train=True)[0].asnumpy()
-        assert probabilities.shape == (4, CLASSES)
-        return -float(np.log(probabilities[np.arange(4), labels]).sum())
-
-    first = loss()
-    executor.backward()
-    slopes = {name: executor.grad_dict[name] for name in trained}
-    steepness = sum(float((slope**2).sum().asscalar()) for slope in slopes.values())
-    for name, slope in slopes.items():  # as far as it takes to lower a straight line by 0.01
-        executor.arg_dict[name][:] -= 0.01 / steepness * slope
-    return first, loss()
-
-
-def assert_only_the_head_is_gone(before: Network, after: Surgery) -> None:
-    network = after.network
-    assert before.args.keys() - network.args.keys() == set(after.dropped)
-    assert before.aux.keys() == network.aux.keys()
-    for name, value in (network.args | network.aux).items():
-        assert np.array_equal(value.asnumpy(), (before.args | before.aux)[name].asnumpy()), name
-
-
-def assert_head_for_classes(surgery: Surgery, *, size: int) -> None:
-    symbol = surgery.network.symbol
-    assert symbol.list_outputs() == ["softmax_output"]
-    assert symbol.infer_shape(data=(2, 3, size, size))[1] == [(2, CLASSES)]
-    assert surgery.features in symbol.get_internals().list_outputs()
-    assert "data" in symbol.list_arguments()
-    first, second = losses_of_one_step(surgery.network, size=size)
-    assert second < first
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -211,9 +170,7 @@ def momentum_of(symbol: Symbol) -> dict[str, float]:
 
 def test_frozen_statistics_are_those_of_the_old_data_in_training_too() -> None:
     network = pretrained(tutorial_resnet())
-    names = batch_norms(network.symbol)
-    assert names == ("bn_data", "stage1_unit1_bn1", "stage2_unit1_bn1", "bn1")
-    frozen = with_frozen_statistics(network.symbol, set(names))
+    frozen = with_frozen_statistics(network.symbol)
     data = np.random.default_rng(0).normal(3, 5, size=(4, 3, 16, 16))
     looked, _ = forward(Network(network.symbol, network.args, network.aux), data, train=False)
     trained, aux = forward(Network(frozen, network.args, network.aux), data, train=True)

@@ -13,7 +13,7 @@ from finetune_trainer.contract import (
     TrainerError,
     Training,
 )
-from finetune_trainer.recipes import full
+from finetune_trainer.recipes import auto, full
 
 NAMES = get_args(get_type_hints(Training)["recipe"])
 
@@ -54,17 +54,57 @@ def test_another_optimizer_starts_from_its_own_defaults() -> None:
 
 def test_full_trains_the_pretrained_layers_more_slowly_from_a_head_that_fits() -> None:
     recipe = recipes.choose(Training(recipe="full", seed=5, class_weights="balanced"), devices=4)
-    assert (recipe.trains_trunk, recipe.starts_from_features, recipe.trunk_rate) == (
-        True,
-        True,
-        0.1,
-    )
+    assert (recipe.trains, recipe.frozen_statistics, recipe.trunk_rate) == ("all", True, 0.1)
     assert (
         recipe.optimizer_params["learning_rate"]
         == 4 * full.recipe(reason="", devices=1).optimizer_params["learning_rate"]
     )
-    head = recipes.head_of(recipe)
-    assert (head.trains_trunk, head.seed, head.balanced) == (False, 5, True)
+    assert recipe.start is not None
+    assert (recipe.start.trains, recipe.start.seed, recipe.start.balanced) == ("head", 5, True)
+
+
+def test_progressive_goes_from_the_head_over_the_last_blocks_to_all_layers() -> None:
+    recipe = recipes.choose(Training(recipe="progressive", seed=5), devices=0)
+    phases = [recipe]
+    while phases[-1].start:
+        phases.append(phases[-1].start)
+    assert [phase.trains for phase in phases] == ["all", "top", "head"]
+    assert {phase.seed for phase in phases} == {5}
+
+
+def test_pods_of_a_gang_start_from_what_they_all_have() -> None:
+    assert recipes.choose(Training(recipe="full"), devices=1, pods=2).start is None
+    with pytest.raises(TrainerError, match="progressive trains on one pod") as error:
+        recipes.choose(Training(recipe="progressive"), devices=1, pods=2)
+    assert error.value.code == ExitCode.InvalidSpec
+
+
+@pytest.mark.parametrize(
+    ("budget", "devices", "goes_deeper"),
+    [(None, 0, False), (60, 0, True), (None, 2, True), (20, 2, False)],
+)
+def test_auto_tries_more_than_the_head_if_there_is_time(
+    budget: int | None, devices: int, goes_deeper: bool
+) -> None:
+    training = Training(time_budget_seconds=budget, seed=3, class_weights="balanced")
+    assert auto.goes_deeper(training, devices=devices) == goes_deeper
+    head = recipes.choose(training, devices=devices)
+    tried = [recipe.name for recipe in auto.deeper(head, training, devices=devices)]
+    assert tried == (["last blocks", "progressive"] if goes_deeper else [])
+
+
+def test_auto_with_the_users_own_numbers_is_about_the_head() -> None:
+    training = Training(time_budget_seconds=600, epochs=5)
+    assert not auto.goes_deeper(training, devices=0)
+
+
+def test_auto_leaves_a_weight_decay_that_the_user_has_chosen() -> None:
+    training = Training(optimizer=Optimizer(weight_decay="0.02"))
+    head = recipes.choose(training, devices=0)
+    assert auto.heads(head) == (head,)
+    heads = auto.heads(recipes.choose(Training(), devices=0))
+    decays = [recipe.optimizer_params["wd"] for recipe in heads]
+    assert decays == [0.1, 0.03, 0.3, 0.01, 0.003]
 
 
 def test_settings_of_the_fit_replace_single_numbers() -> None:
@@ -78,15 +118,55 @@ def test_settings_of_the_fit_replace_single_numbers() -> None:
     assert (recipe.smoothing, recipe.mixup, recipe.augmentation) == (0.0, 0.2, "strong")
 
 
-def test_only_tutorial_and_features_learn_from_labels_alone() -> None:
+def test_settings_of_the_updates_and_of_the_images_replace_single_numbers() -> None:
+    training = Training(
+        recipe="tutorial",
+        cutmix="1.0",
+        weight_averaging="ema",
+        gradient_clipping="2.5",
+        gradient_accumulation=4,
+        on_divergence="Retry",
+    )
+    recipe = recipes.choose(training, devices=0)
+    assert (recipe.cutmix, recipe.averaging, recipe.clipping) == (1.0, "ema", 2.5)
+    assert (recipe.accumulation, recipe.retries, recipe.needs_targets) == (4, True, True)
+    described = recipe.described()
+    assert described["batches of an update"] == "4"
+    assert described["gradient clipping"] == "2.5"
+
+
+def test_tutorial_and_features_learn_from_labels_alone() -> None:
     needs = {name: recipes.choose(Training(recipe=name), devices=0).needs_targets for name in NAMES}
-    assert needs == {"tutorial": False, "features": False, "full": True, "auto": False}
+    learners = {name for name, learns_from_targets in needs.items() if not learns_from_targets}
+    assert learners == {"tutorial", "features", "auto"}
 
 
-def test_augmentation_of_features_that_are_computed_once_is_refused() -> None:
-    with pytest.raises(TrainerError, match=r"training.augmentation .* features") as error:
-        recipes.choose(Training(augmentation="strong"), devices=0)
+@pytest.mark.parametrize(
+    ("name", "training"),
+    [
+        ("augmentation", Training(augmentation="strong")),
+        ("cutmix", Training(recipe="features", cutmix="0.5")),
+        ("weightAveraging", Training(weight_averaging="soup")),
+    ],
+)
+def test_what_changes_images_is_refused_for_features_that_are_computed_once(
+    name: str, training: Training
+) -> None:
+    with pytest.raises(TrainerError, match=rf"training.{name} .* features") as error:
+        recipes.choose(training, devices=0)
     assert error.value.code == ExitCode.InvalidSpec
+
+
+def test_no_cutmix_is_no_cutmix_of_features() -> None:
+    assert recipes.choose(Training(recipe="features", cutmix="0.0"), devices=0).cutmix == 0
+
+
+@pytest.mark.parametrize("recipe", ["tutorial", "progressive", "full", "auto"])
+def test_balanced_epochs_of_images_are_refused_with_what_does_it(recipe: Any) -> None:
+    with pytest.raises(TrainerError, match=r"training.sampling") as error:
+        recipes.choose(Training(recipe=recipe, sampling="balanced"), devices=0)
+    assert error.value.code == ExitCode.InvalidSpec
+    assert "classWeights" in error.value.hint
 
 
 @pytest.mark.parametrize("training", [

@@ -5,7 +5,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer.targets import Targets, balanced, with_targets
+from finetune_trainer.targets import Targets, _outside_a_box, balanced, with_targets
 
 LABELS = [0, 2, 1, 2]
 
@@ -60,6 +60,49 @@ def test_the_same_seed_mixes_in_the_same_way_and_another_does_not() -> None:
     targets = Targets(3, mixup=0.4)
     assert np.array_equal(rows(targets, seed=1), rows(targets, seed=1))
     assert not np.array_equal(rows(targets, seed=1), rows(targets, seed=2))
+
+
+def pictures(count: int, *, size: tuple[int, int] = (8, 12)) -> mx.io.DataBatch:
+    """Return pictures of one value each: their number."""
+    data = np.broadcast_to(np.arange(count)[:, None, None, None], (count, 3, *size))
+    labels = mx.nd.array(np.arange(count))
+    return mx.io.DataBatch([mx.nd.array(data)], [labels], pad=1)
+
+
+def test_cutmix_puts_a_box_of_one_other_image_into_each_and_counts_its_area() -> None:
+    plain, shares, partners = pictures(6), [], set()
+    for seed in range(40):
+        cut = Targets(6, cutmix=1.0).of(plain, seed=seed)
+        assert cut.pad == 1
+        images, rows = cut.data[0].asnumpy(), cut.label[0].asnumpy()
+        for number, (image, row) in enumerate(zip(images, rows, strict=True)):
+            expected = [(image == label).mean() for label in range(6)]
+            np.testing.assert_allclose(row, expected, atol=1e-6)
+            partners |= {(number, label) for label in np.flatnonzero(expected)}
+            box = np.argwhere(image[0] != number)
+            if len(box):
+                height, width = np.ptp(box, axis=0) + 1
+                assert len(box) == height * width
+                assert (image == image[:1]).all()
+        shares.append(rows.max(axis=1).min())
+    assert len(partners) > 25
+    assert min(shares) < 0.6 < 0.9 < max(shares)
+    assert np.array_equal(plain.data[0].asnumpy(), pictures(6).data[0].asnumpy())
+
+
+def test_cutmix_keeps_the_share_of_its_distribution_where_no_edge_is_in_the_way() -> None:
+    size, random = (100, 100), np.random.default_rng(0)
+    kept = [_outside_a_box(size, 0.99, random) for _ in range(200)]
+    assert np.median([mask.mean() for mask in kept]) == pytest.approx(0.99)
+    assert _outside_a_box(size, 1.0, random).all()
+
+
+def test_with_mixup_and_cutmix_each_batch_is_one_of_the_two() -> None:
+    targets, kinds = Targets(6, mixup=1.0, cutmix=1.0), []
+    for seed in range(40):
+        images = targets.of(pictures(6), seed=seed).data[0].asnumpy()
+        kinds.append(np.array_equal(images, images.round()))
+    assert 10 < sum(kinds) < 30
 
 
 def gradients(symbol: Any, labels: Any) -> tuple[Any, dict[str, Any]]:

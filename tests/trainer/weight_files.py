@@ -35,8 +35,16 @@ class Tensor:
 class _Pickler(pickle.Pickler):
     def persistent_id(self, value: object) -> tuple[Any, ...] | None:
         if isinstance(value, FloatStorage):
-            return ("storage", FloatStorage, str(id(value)), "cpu", value.values.size, None)
+            return ("storage", FloatStorage, str(id(value)), "cpu", value.values.size)
         return None
+
+
+class _OldPickler(_Pickler):
+    """Before PyTorch 1.6 a storage could be a view of another one."""
+
+    def persistent_id(self, value: object) -> tuple[Any, ...] | None:
+        found = super().persistent_id(value)
+        return (*found, None) if found else None
 
 
 @contextlib.contextmanager
@@ -66,7 +74,7 @@ def bare_pth(state: object, *storages: FloatStorage) -> bytes:
     with torch_names():
         keys = [str(id(storage)) for storage in storages]
         for part in (MAGIC, PROTOCOL, {"little_endian": True}, state, keys):
-            _Pickler(file, protocol=2).dump(part)
+            _OldPickler(file, protocol=2).dump(part)
     for storage in storages:
         file.write(storage.values.size.to_bytes(8, "little") + storage.values.tobytes())
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""A network of the user's own: its volume and its Secret reach the trainer."""
+"""A network of one's own, or of an earlier job: its volume and its Secret reach the trainer."""
 
 import json
 
@@ -25,3 +25,12 @@ def test_its_secret_has_a_prefix_of_its_own() -> None:
     source = {"uri": "https://x.test/resnet.pth", "secretRef": {"name": "hub"}}
     container = container_of(make_job(model={"source": source}))
     assert {"prefix": "MODEL_", "secretRef": {"name": "hub"}} in container["envFrom"]
+
+
+def test_an_earlier_model_has_its_volume_and_a_prefix_of_its_own() -> None:
+    job = make_job(model={}, training={"resumeFrom": {"uri": "pvc://before/flowers"}})
+    mounts = {each["mountPath"]: each for each in container_of(job)["volumeMounts"]}
+    assert mounts["/claims/before"]["readOnly"] is True
+    source = {"uri": "https://x.test/flowers.tar", "secretRef": {"name": "login"}}
+    container = container_of(make_job(model={}, training={"resumeFrom": source}))
+    assert {"prefix": "RESUME_", "secretRef": {"name": "login"}} in container["envFrom"]

@@ -24,6 +24,7 @@ from finetune_trainer.model.network import PARAMS, load_params, save_arrays, sav
 log = logging.getLogger(__name__)
 
 STATES = "optimizer.states"
+AVERAGE = "average.params"
 MANIFEST = "manifest.json"
 KEPT = 2
 
@@ -37,6 +38,8 @@ class Manifest(Struct):
     batches: int
     """Of the next epoch, done already."""
     files: dict[str, str]
+    slowed: bool = False
+    """The fit had diverged before, and went on from there at a lower rate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +55,10 @@ class Checkpoint:
     args: dict[str, Any] = dataclasses.field(default_factory=dict)
     aux: dict[str, Any] = dataclasses.field(default_factory=dict)
     states: dict[str, Any] = dataclasses.field(default_factory=dict)
+    average: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Of the weights and statistics over the training so far, if one is kept."""
+    slowed: bool = False
+    """Whether the learning rate is lower than the recipe's, because the fit diverged."""
     status: CheckpointStatus | None = None
     """As it was reported when it was saved."""
 
@@ -74,9 +81,14 @@ class Checkpoints:
             args, aux = module.get_params()
             save_params(args, aux, staged / PARAMS)
             save_arrays(staged / STATES, _states_by_name(module))
-            digests = {name: files.sha256_of(staged / name) for name in (PARAMS, STATES)}
+            if at.average:
+                save_arrays(staged / AVERAGE, at.average)
             manifest = Manifest(
-                fingerprint=self.fingerprint, status=status, batches=at.batches, files=digests
+                fingerprint=self.fingerprint,
+                status=status,
+                batches=at.batches,
+                files={path.name: files.sha256_of(path) for path in sorted(staged.iterdir())},
+                slowed=at.slowed,
             )
             files.write_json(staged / MANIFEST, manifest)
         for path in self._all()[KEPT:]:
@@ -117,8 +129,18 @@ class Checkpoints:
         args, aux = load_params(path / PARAMS)
         # MXNet reads a file without entries as an empty list.
         states = mx.nd.load(str(path / STATES)) or {}
-        status = manifest.status
-        return Checkpoint(status.epoch, manifest.batches, status.step, args, aux, states, status)
+        average = mx.nd.load(str(path / AVERAGE)) if AVERAGE in manifest.files else {}
+        return Checkpoint(
+            epoch=manifest.status.epoch,
+            batches=manifest.batches,
+            step=manifest.status.step,
+            args=args,
+            aux=aux,
+            states=states,
+            average=average,
+            slowed=manifest.slowed,
+            status=manifest.status,
+        )
 
     def _all(self) -> list[Path]:
         """Return the checkpoints, the newest first."""
@@ -138,7 +160,7 @@ def restore_states(module: mx.mod.Module, states: dict[str, Any]) -> None:
         slots.setdefault(name.rpartition(".")[0], []).append(states[name])
     for key, name in keys.items():
         if name in slots:
-            values = slots[name]
+            values = [value.copy() for value in slots[name]]  # each device changes its own
             updater.states[key] = values[0] if len(values) == 1 else tuple(values)
             updater.states_synced[key] = False  # MXNet copies it to the device that uses it
 

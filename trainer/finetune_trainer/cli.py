@@ -46,6 +46,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation-data", type=Path, help="photos, in place of dataset.validationSource"
     )
+    parser.add_argument("--model", type=Path, help="file or folder, in place of model.source")
+    parser.add_argument(
+        "--resume-from", type=Path, help="a model's folder, in place of training.resumeFrom"
+    )
     _add_workspace(parser, "packed data and checkpoints")
     parser.add_argument(
         "--output", type=Path, default=Path("output"), help="where the model goes (%(default)s)"
@@ -123,6 +127,8 @@ def _run(options: argparse.Namespace) -> int:
         Choices(
             data=options.data,
             validation_data=options.validation_data,
+            model=options.model,
+            resume_from=options.resume_from,
             workspace=options.workspace,
             output=options.output,
             fresh=options.fresh,

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import logging
-import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,12 +25,27 @@ Labels = NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """One row for each view of each image."""
+    """One row for each view of each image, of the shape that the network gives it."""
 
     train: Rows
     train_labels: Labels
     validation: Rows
     validation_labels: Labels
+
+    def flat(self) -> "Features":
+        """Return the same with rows that are vectors."""
+        train, validation = (rows.reshape(len(rows), -1) for rows in (self.train, self.validation))
+        return dataclasses.replace(self, train=train, validation=validation)
+
+    def apart(self, held: NDArray[np.bool_]) -> "Features":
+        """Return all views of the training images that are not held, and the centre of those that
+        are for validation.
+        """
+        kept = np.tile(~held, len(self.train) // len(held))
+        first = np.flatnonzero(held)
+        return Features(
+            self.train[kept], self.train_labels[kept], self.train[first], self.train_labels[first]
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,13 +101,13 @@ def _extract(extraction: Extraction, contexts: list[Any], seen: Callable[[int], 
 
     def look(passes: list[mx.io.DataIter], images: int) -> tuple[Rows, Labels]:
         # Filled in place: of a large data set there is room for one copy.
-        rows = np.empty((len(passes) * images, math.prod(shape)), np.float32)
+        rows = np.empty((len(passes) * images, *shape[1:]), np.float32)
         labels = np.empty(len(rows), np.int64)
         end = 0
         for batches in passes:
             for values, classes in outputs(extraction.trunk, batches, contexts):
                 start, end = end, end + len(values)
-                rows[start:end] = values.reshape(len(values), -1)
+                rows[start:end] = values
                 labels[start:end] = classes
                 seen(len(values))
         return rows, labels

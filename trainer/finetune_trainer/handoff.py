@@ -8,10 +8,12 @@ from finetune_trainer.contract import (
     OutputStatus,
     Struct,
 )
+from finetune_trainer.recipes import Recipe
 
 FETCHED = "fetched.json"
 PACKED = "packed.json"
 BUILT = "built.json"
+CHOSEN = "chosen.json"
 FITTED = "fitted.json"
 EVALUATED = "evaluated.json"
 EVALUATION = "evaluation.json"
@@ -68,6 +70,14 @@ class Built(Struct):
     """Of R, G, B in 0..255."""
     std: tuple[float, float, float]
     status: ModelStatus
+
+
+class Chosen(Struct):
+    """fit -> fit of a later attempt: what `auto` has chosen."""
+
+    fingerprint: str
+    """Of what it has chosen for."""
+    recipe: Recipe
 
 
 class Meeting(Struct):

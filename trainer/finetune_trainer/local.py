@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from finetune_trainer.board import Board
-from finetune_trainer.contract import ExitCode, Job, Output, Result, Source, TrainerError
+from finetune_trainer.contract import ExitCode, Job, Model, Output, Result, Source, TrainerError
 from finetune_trainer.display import open_display
 from finetune_trainer.files import read_json
 from finetune_trainer.handoff import RESULT
@@ -34,6 +34,8 @@ class Choices:
     validation_data: Path | None
     workspace: Path
     output: Path
+    model: Path | None = None
+    resume_from: Path | None = None
     fresh: bool
 
 
@@ -72,8 +74,15 @@ def localize(manifest: Manifest, choices: Choices) -> Job:
         ),
         prepare="Auto",  # of a cluster; the same run whatever it says
     )
+    resumed = _local(
+        "training.resumeFrom", spec.training.resume_from, choices.resume_from, "--resume-from"
+    )
     spec = msgspec.structs.replace(
-        spec, dataset=dataset, output=Output(uri=choices.output.absolute().as_uri())
+        spec,
+        model=_local_model(spec.model, choices.model),
+        dataset=dataset,
+        training=msgspec.structs.replace(spec.training, resume_from=resumed),
+        output=Output(uri=choices.output.absolute().as_uri()),
     )
     return Job(
         name=manifest.name,
@@ -88,29 +97,48 @@ def localize(manifest: Manifest, choices: Choices) -> Job:
     )
 
 
+def _local_model(model: Model, path: Path | None) -> Model:
+    """Return the model with its file on this machine; what kind of file it is stays said."""
+    if model.source is None and path is None:
+        return model
+    if model.source is None:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"--model {path}: spec.model.source is not set.",
+            "Write model.source in place of model.name, with any uri: --model takes its place.",
+        )
+    found = _local("model.source", model.source, path, "--model")
+    assert found
+    if found is model.source:
+        return model
+    source = msgspec.structs.replace(model.source, uri=found.uri, secret_ref=None)
+    return msgspec.structs.replace(model, source=source)
+
+
 def _local(field: str, source: Source | None, path: Path | None, flag: str) -> Source | None:
     if path is None:
         if source and source.uri.startswith("pvc://"):
             raise TrainerError(
                 ExitCode.InvalidSpec,
                 f"spec.{field}: {source.uri} is a volume of a cluster.",
-                f"Name the folder on this machine: {flag} DIR.",
+                f"Name what it holds on this machine: {flag} PATH.",
             )
         return source
     if not path.exists():
         raise TrainerError(
             ExitCode.InputNotFound,
             f"{flag} {path} does not exist.",
-            "Name a folder that holds one folder of photos for each class.",
+            f"Name what is to take the place of spec.{field}.",
         )
     return Source(uri=path.resolve().as_uri())
 
 
 def _fingerprint(name: str, spec: Spec) -> str:
     digest = hashlib.sha256(name.encode() + msgspec.json.encode(spec))
-    for source in filter(None, (spec.dataset.source, spec.dataset.validation_source)):
+    given = (spec.dataset.source, spec.dataset.validation_source)
+    for source in filter(None, (*given, spec.model.source, spec.training.resume_from)):
         if source.uri.startswith("file://"):
-            for line in _states(paths_from({}, uid="").local(source.uri, field="dataset")):
+            for line in _states(paths_from({}, uid="").local(source.uri, field="spec")):
                 digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 

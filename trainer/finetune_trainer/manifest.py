@@ -35,10 +35,10 @@ OPERATOR_FIELDS = frozenset(
 """What the operator acts on in a cluster; a local run has no use for it."""
 
 
-class Spec(Struct, forbid_unknown_fields=True):
+class Spec(Struct, forbid_unknown_fields=True, kw_only=True):
     """The fields of a FineTuneJob's spec that the trainer owns."""
 
-    model: Model
+    model: Model = msgspec.field(default_factory=Model)
     dataset: Dataset
     training: Training = msgspec.field(default_factory=Training)
     output: Output | None = None

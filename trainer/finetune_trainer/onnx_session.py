@@ -13,14 +13,8 @@ class Session:
     """A loaded file that gives probabilities."""
 
     def __init__(self, path: Path, *, threads: int) -> None:
-        onnxruntime.set_default_logger_severity(3)  # no remarks on GPUs that a container lacks
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads  # its own count knows nothing of cgroup quotas
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = open_session(path, threads=threads)
         except Exception as error:  # a dozen types of its own, without a common one
             raise TrainerError(
                 ExitCode.InvalidData,
@@ -33,3 +27,12 @@ class Session:
         """Return the probabilities [N,classes] of normalised images [N,3,S,S]."""
         (probabilities,) = self._session.run(None, {self._input: data})
         return np.asarray(probabilities, dtype=np.float32)
+
+
+def open_session(model: Path | bytes, *, threads: int) -> onnxruntime.InferenceSession:
+    """Load a file or its content; raises one of onnxruntime's own errors."""
+    onnxruntime.set_default_logger_severity(3)  # no remarks on GPUs that a container lacks
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads  # its own count knows nothing of cgroup quotas
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

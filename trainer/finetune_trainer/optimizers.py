@@ -1,4 +1,4 @@
-"""Optimizers that MXNet 1.9 does not have, under names that it finds."""
+"""What MXNet 1.9 does not have: optimizers, under names that it finds, and clipping by norm."""
 
 from typing import Any
 
@@ -20,3 +20,26 @@ class AdamW(mx.optimizer.Adam):  # type: ignore[misc]  # MXNet has no types
     def _get_wds(self, indices: list[Any]) -> list[float]:
         """Return what Adam itself is to add to the gradients."""
         return [0.0] * len(indices)
+
+
+class ClippingUpdater(mx.optimizer.Updater):  # type: ignore[misc]  # MXNet has no types
+    """Scales all gradients down together where their norm is above `limit` (Pascanu et al. 2013).
+    MXNet's own clip_gradient is of each number by itself, and turns the step.
+
+    Called once for each device, with gradients that are added up over all of them already; the
+    norm is that of the mean over their images.
+    """
+
+    def __init__(self, optimizer: Any, *, limit: float) -> None:
+        super().__init__(optimizer)
+        self._limit = limit
+
+    def __call__(self, index: Any, grad: Any, weight: Any) -> None:
+        """Update the weights of one device."""
+        scale = self.optimizer.rescale_grad
+        squares = mx.nd.multi_sum_sq(*grad, num_arrays=len(grad))
+        norm = scale * float(squares.sum().sqrt().asscalar())
+        # In this order, NaN is not above the limit: the weights get it, and the fit ends.
+        self.optimizer.rescale_grad = scale * self._limit / max(self._limit, norm)
+        super().__call__(index, grad, weight)
+        self.optimizer.rescale_grad = scale

@@ -10,6 +10,10 @@ from finetune_trainer.stage import Reporter
 INTERVAL_SECONDS = 0.5
 
 
+class OutOfTime(Exception):
+    """A trial has used up its time."""
+
+
 class Work:
     """Counts what is done of `total` units, reports it, and ends the fit on SIGTERM.
 
@@ -31,6 +35,8 @@ class Work:
         self._metrics: dict[str, str] = {}
         self.note = ""
         """What is being done, for people."""
+        self.end: float | None = None
+        """Of a trial, by time.monotonic(): after it `advance` raises OutOfTime."""
 
     @property
     def stopping(self) -> bool:
@@ -53,7 +59,10 @@ class Work:
                 "stopped on request",
                 "the next attempt goes on from the last checkpoint",
             )
-        if time.monotonic() - self._reported >= INTERVAL_SECONDS:
+        now = time.monotonic()
+        if self.end is not None and now > self.end:
+            raise OutOfTime
+        if now - self._reported >= INTERVAL_SECONDS:
             self.report()
 
     def report(self, metrics: Mapping[str, float] | None = None) -> None:

@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import mxnet as mx
@@ -12,16 +11,20 @@ import numpy as np
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.read import Reader
-from finetune_trainer.features import Extraction, Features, Labels, Rows
+from finetune_trainer.features import Features, Labels, Rows
 from finetune_trainer.gang import Gang
-from finetune_trainer.handoff import Built
+from finetune_trainer.model.batch_norm import with_frozen_statistics
+from finetune_trainer.model.head import shifted
 from finetune_trainer.model.network import Network
+from finetune_trainer.model.top import above
 from finetune_trainer.recipes import Recipe
 from finetune_trainer.recipes.augmentation import Level
+from finetune_trainer.sampling import balanced_order
 from finetune_trainer.targets import Targets
 
 TRAINING_COST = 3.0
 """Training on an image against looking at it: the way back is twice the way forward."""
+TOP_COST = 0.5
 HEAD_COST = 0.01
 
 
@@ -36,13 +39,13 @@ class Batches:
     labels: Labels = dataclasses.field(kw_only=False)
     order: Labels
     size: int
-    change: Callable[[Rows], Rows]
+    change: Callable[[Rows], Rows] = lambda rows: rows
     """Applied to the rows of a batch."""
 
     @property
     def provide_data(self) -> list[mx.io.DataDesc]:
         """Return the shape of a batch."""
-        return [mx.io.DataDesc("data", (self.size, self.rows.shape[1]))]
+        return [mx.io.DataDesc("data", (self.size, *self.rows.shape[1:]))]
 
     def __iter__(self) -> Iterator[mx.io.DataBatch]:
         for start in range(0, len(self.order), self.size):
@@ -84,7 +87,7 @@ class Task:
 
 def on_images(
     network: Network,
-    augmentation: Level,
+    recipe: Recipe,
     *,
     train: Reader,
     validation: Reader,
@@ -93,11 +96,11 @@ def on_images(
 ) -> Task:
     """Train the whole network on changed images: of this pod's part of them in a gang."""
     return Task(
-        network=network,
-        batches=lambda seed: _batches(train, augmentation, gang, seed=seed),
+        network=_trained(network, recipe),
+        batches=lambda seed: _batches(train, recipe.augmentation, gang, seed=seed),
         steps=_steps(train, gang),
         validation=validation.centre,
-        whole=lambda trained: trained,
+        whole=lambda trained: Network(network.symbol, trained.args, trained.aux),
         shape=(train.batch_size, 3, train.input_size, train.input_size),
         devices=devices[: train.batch_size],
         cost=TRAINING_COST,
@@ -139,20 +142,13 @@ def _largest_part(train: Reader, gang: Gang) -> int:
     return math.ceil(train.images / gang.nodes)
 
 
-def extraction(network: Network, built: Built, recipe: Recipe, **readers: Reader) -> Extraction:
-    """Return what must be computed before the head can train: its inputs."""
-    symbol = network.symbol.get_internals()[built.features]
-    return Extraction(
-        model=Path(built.directory),
-        trunk=Network(symbol, network.args, network.aux),
-        views=recipe.views,
-        seed=recipe.seed,
-        **readers,
-    )
-
-
 def on_features(
-    network: Network, features: Features, *, batch_size: int, devices: list[Any]
+    network: Network,
+    features: Features,
+    *,
+    batch_size: int,
+    devices: list[Any],
+    is_balanced: bool = False,
 ) -> Task:
     """Train the head alone.
 
@@ -160,7 +156,8 @@ def on_features(
     decay treats them alike); afterwards the head's parameters take that in, and the network that
     is saved wants its own features as they are.
     """
-    train, validation = features.train, features.validation
+    features = features.flat()
+    train = features.train
     mean = train.mean(axis=0)
     scale = float(train.std(axis=0).mean()) or 1.0
     head = _head(network)
@@ -169,17 +166,6 @@ def on_features(
     def scaled(rows: Rows) -> Rows:
         return np.asarray((rows - mean) / scale, dtype=np.float32)
 
-    def shuffled(seed: int) -> Batches:
-        order = np.random.default_rng(seed).permutation(len(train))
-        return Batches(train, features.train_labels, order=order, size=size, change=scaled)
-
-    def in_order() -> Batches:
-        order = np.arange(len(validation))
-        size = min(batch_size, len(order))
-        return Batches(
-            validation, features.validation_labels, order=order, size=size, change=scaled
-        )
-
     def whole(trained: Network) -> Network:
         _, weight, bias, _ = head.list_arguments()
         unscaled = trained.args[weight] / scale
@@ -187,9 +173,10 @@ def on_features(
         folded = {weight: unscaled, bias: trained.args[bias] - shift}
         return Network(network.symbol, network.args | folded, network.aux)
 
+    batches, in_order = _passes(features, size=size, change=scaled, is_balanced=is_balanced)
     return Task(
-        network=Network(head, {}, {}),
-        batches=shuffled,
+        network=Network(head, shifted(network, mean=mean, scale=scale), {}),
+        batches=batches,
         steps=math.ceil(len(train) / size),
         validation=in_order,
         whole=whole,
@@ -197,6 +184,66 @@ def on_features(
         devices=devices,
         cost=HEAD_COST,
     )
+
+
+def on_top(
+    network: Network, cut: str, activations: Features, recipe: Recipe, *, devices: list[Any]
+) -> Task:
+    """Train the layers above an output on what it says about each view of each image."""
+    top = Network(above(network.symbol, cut), network.args, network.aux)
+    size = min(recipe.batch_size, len(activations.train))
+
+    def whole(trained: Network) -> Network:
+        return Network(network.symbol, network.args | trained.args, network.aux | trained.aux)
+
+    batches, in_order = _passes(activations, size=size)
+    return Task(
+        network=_trained(top, recipe),
+        batches=batches,
+        steps=math.ceil(len(activations.train) / size),
+        validation=in_order,
+        whole=whole,
+        shape=(size, *activations.train.shape[1:]),
+        devices=devices,
+        cost=TOP_COST,
+    )
+
+
+def _passes(
+    features: Features,
+    *,
+    size: int,
+    change: Callable[[Rows], Rows] = lambda rows: rows,
+    is_balanced: bool = False,
+) -> tuple[Callable[[int], Batches], Callable[[], Batches]]:
+    """Return what gives the training rows in the order of a seed, and all rows to measure on."""
+    train, validation = features.train_labels, features.validation_labels
+
+    def shuffled(seed: int) -> Batches:
+        if is_balanced:
+            order = balanced_order(train, seed=seed)
+        else:
+            order = np.random.default_rng(seed).permutation(len(train))
+        return Batches(features.train, train, order=order, size=size, change=change)
+
+    def in_order() -> Batches:
+        order = np.arange(len(validation))
+        return Batches(
+            features.validation,
+            validation,
+            order=order,
+            size=min(size, len(order)),
+            change=change,
+        )
+
+    return shuffled, in_order
+
+
+def _trained(network: Network, recipe: Recipe) -> Network:
+    """Return the network as it is while a recipe trains it."""
+    if not recipe.frozen_statistics:
+        return network
+    return dataclasses.replace(network, symbol=with_frozen_statistics(network.symbol))
 
 
 def _head(network: Network) -> mx.sym.Symbol:

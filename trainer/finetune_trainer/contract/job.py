@@ -39,7 +39,7 @@ class Output(Struct, forbid_unknown_fields=True):
     )
 
 
-class Job(Struct):
+class Job(Struct, kw_only=True):
     """A FineTuneJob as the trainer sees it: the value of the environment variable FINETUNE_JOB.
 
     Unknown fields of `model`, `dataset`, `training` and `output` are refused: an image that does
@@ -51,7 +51,7 @@ class Job(Struct):
     uid: str
     attempt: int
     pod_uid: str
-    model: Model
+    model: Model = msgspec.field(default_factory=Model)
     dataset: Dataset
     training: Training = msgspec.field(default_factory=Training)
     output: Output | None = None

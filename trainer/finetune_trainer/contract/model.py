@@ -36,29 +36,31 @@ class ModelSource(Source, forbid_unknown_fields=True):
     """A pretrained network of one's own."""
 
     uri: Uri
-    """`pvc://CLAIM/PATH`, `s3://BUCKET/KEY` or `https://`: a weights file; or a folder, or an
-    archive of one, with NAME-symbol.json and NAME-0000.params. `http://` needs sha256; `file://`
-    is for local runs."""
+    """`pvc://CLAIM/PATH`, `s3://BUCKET/KEY` or `https://`: a weights file or .onnx; or a
+    folder, or an archive of one, with NAME-symbol.json and NAME-0000.params. `http://` needs
+    sha256; `file://` is for local runs."""
     sha256: Sha256 | None = None
     """Digest of the file that the URI names; checked before it is used."""
     secret_ref: SecretRef | None = None
     """Secret with TOKEN, or USERNAME and PASSWORD, for an `https://` source; with
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where needed, AWS_SESSION_TOKEN, AWS_REGION and
     AWS_ENDPOINT_URL for an `s3://` source."""
-    format: Literal["auto", "mxnet", "torch", "safetensors"] = "auto"
+    format: Literal["auto", "mxnet", "torch", "safetensors", "onnx"] = "auto"
     """mxnet: a symbol with its parameters. torch: a state dict saved by torch.save; no code in it
-    is run. safetensors: a state dict. auto: told by the content."""
+    is run. safetensors: a state dict. onnx: a classifier, with its weights. auto: told by the
+    content."""
     architecture: CatalogueName | None = None
     """Network that a state dict is of, as the model catalogue calls it, such as resnet-50."""
 
     cel: ClassVar[Rules] = (
         *source_rules("https:// of a weights file or an archive"),
         (
-            "!has(self.architecture) || !has(self.format) || self.format != 'mxnet'",
-            "a symbol says what network it is: remove architecture",
+            "!has(self.architecture) || !has(self.format) || !(self.format in ['mxnet', 'onnx'])",
+            "a symbol or an ONNX file says what network it is: remove architecture",
         ),
         (
-            "has(self.architecture) || !has(self.format) || self.format in ['auto', 'mxnet']",
+            "has(self.architecture) || !has(self.format) ||"
+            " self.format in ['auto', 'mxnet', 'onnx']",
             "weights alone do not say what network they are of: set architecture, such as "
             "resnet-50",
         ),
@@ -108,7 +110,7 @@ class Model(Struct, forbid_unknown_fields=True):
 
     cel: ClassVar[Rules] = (
         (
-            "has(self.name) != has(self.source)",
+            "!has(self.name) || !has(self.source)",
             "set exactly one of name, of the model catalogue, such as efficientnet-lite0, and "
             "source, a network of your own",
         ),

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from finetune_trainer.contract.values import Decimal, Fraction, Rules, Struct
+from finetune_trainer.contract.values import Decimal, Fraction, Rules, Source, Struct
 
 _Beta = Annotated[
     Fraction, Meta(extra={"cel": (("!self.matches('^1')", 'must be below 1, such as "0.9"'),)})
@@ -99,10 +99,14 @@ SAGEMAKER = (
 class Training(Struct, forbid_unknown_fields=True):
     """How the network is fitted; what is not set is the recipe's."""
 
-    recipe: Literal["auto", "tutorial", "features", "full"] = "auto"
+    recipe: Literal["auto", "tutorial", "features", "progressive", "full"] = "auto"
     """auto picks for the hardware and the data; tutorial repeats MXNet's fine-tuning tutorial
     number by number; features computes the trunk's features once and trains the head on them;
-    full trains all layers from there, the pretrained ones more slowly."""
+    progressive goes on with the last blocks, and then with all layers; full trains all layers
+    from the head on, the pretrained ones more slowly."""
+    time_budget_seconds: Annotated[int, Meta(ge=1, le=604800)] | None = None
+    """What the recipe auto may take to choose and to fit; reading the data and measuring the result
+    come on top. 30 on CPUs and 1800 with GPUs if it is not set."""
     epochs: Annotated[int, Meta(ge=1, le=1000)] | None = None
     """Passes over the training images."""
     batch_size_per_device: Annotated[int, Meta(ge=1, le=4096)] | None = None
@@ -121,8 +125,26 @@ class Training(Struct, forbid_unknown_fields=True):
     """Share of each target that is spread over all classes, such as "0.1"."""
     mixup: Fraction | None = None
     """alpha of the Beta distribution that two images are mixed by, such as "0.2"."""
+    cutmix: Fraction | None = None
+    """alpha of the Beta distribution of the share that an image keeps beside a box of another one,
+    such as "1.0"; with mixup, each batch is one of the two. Of recipes that train on images."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: every class counts alike, however many images it has."""
+    sampling: Literal["natural", "balanced"] = "natural"
+    """balanced: every class is drawn equally often, in an epoch of the same length. Of the recipe
+    features."""
+    gradient_clipping: Decimal | None = None
+    """The norm of the whole gradient to which a longer one is shortened, such as "1.0"; 0: none
+    is."""
+    gradient_accumulation: Annotated[int, Meta(ge=1, le=1000)] = 1
+    """Batches whose mean gradient makes one update: as if the batch were so many times larger, but
+    for BatchNorm, in the memory of one."""
+    weight_averaging: Literal["none", "ema", "soup"] = "none"
+    """The model is: none: the last step's; ema: a moving average over the steps; soup: the mean
+    over the ends of the last quarter of the epochs. Of recipes that train on images."""
+    on_divergence: Literal["Fail", "Retry"] = "Fail"
+    """Retry: a fit that gives no numbers any more goes on once from its last good checkpoint at a
+    tenth of the learning rate before the job fails with Diverged. Not with trainer.numNodes > 1."""
     hyperparameters: Annotated[
         dict[str, Annotated[str, Meta(max_length=64)]],
         Meta(
@@ -140,13 +162,42 @@ class Training(Struct, forbid_unknown_fields=True):
     ] = msgspec.field(default_factory=dict)
     """Hyperparameters of SageMaker's Image Classification (MXNet) by their names there, each in
     quotes, such as learning_rate: "0.01". Nothing may be set under both names."""
+    resume_from: Source | None = None
+    """Model of an earlier FineTuneJob to go on from, instead of a pretrained network: the folder
+    that its status.output.uri names, or the one above it for its newest. Classes may be added and
+    left out: those that it knows keep what it has learned of them."""
     min_accuracy: Fraction | None = None
     """The job fails with AccuracyBelowMinimum (and keeps the accuracy) below this, 0 to 1."""
 
     cel: ClassVar[Rules] = (
         (
-            "!has(self.augmentation) || self.recipe in ['tutorial', 'full']",
+            "!has(self.timeBudgetSeconds) || self.recipe == 'auto'",
+            "timeBudgetSeconds is of the recipe auto: remove it, or set recipe to auto",
+        ),
+        (
+            "!has(self.augmentation) || self.recipe in ['tutorial', 'progressive', 'full']",
             "augmentation is of recipes that train on images: remove it, or set recipe to full or"
             " tutorial",
+        ),
+        (
+            "!has(self.cutmix) || !self.cutmix.matches('[1-9]') ||"
+            " self.recipe in ['tutorial', 'progressive', 'full']",
+            "cutmix is of recipes that train on images: remove it, or set recipe to full or"
+            " tutorial",
+        ),
+        (
+            "!has(self.weightAveraging) || self.weightAveraging == 'none' ||"
+            " self.recipe in ['tutorial', 'progressive', 'full']",
+            "weightAveraging is of recipes that train on images: remove it, or set recipe to full"
+            " or tutorial",
+        ),
+        (
+            "!has(self.sampling) || self.sampling == 'natural' || self.recipe == 'features'",
+            "sampling balanced is of the recipe features: set classWeights to balanced instead, or"
+            " recipe to features",
+        ),
+        (
+            "!has(self.sampling) || self.sampling == 'natural' || self.classWeights == 'none'",
+            "sampling and classWeights both balance the classes: remove one of them",
         ),
     )

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import mxnet as mx
+import numpy as np
+from numpy.typing import NDArray
 
 from finetune_trainer.model.network import Preprocessing
 from finetune_trainer.recipes.augmentation import SETTINGS, Level
@@ -80,6 +82,23 @@ class Reader:
             **dict(zip(names, (*self.mean, *self.std), strict=True)),
             **settings,
         )
+
+
+def divided(record: Path, held: NDArray[np.bool_], directory: Path) -> tuple[Path, Path]:
+    """Copy the records into two files: those that are not held, and those that are."""
+    directory.mkdir(exist_ok=True)
+    paths = directory / "train.rec", directory / "held.rec"
+    source = _indexed(record, "r")
+    targets = [_indexed(path, "w") for path in paths]
+    for key, is_held in zip(source.keys, held.tolist(), strict=True):
+        targets[is_held].write_idx(key, source.read_idx(key))
+    for file in (source, *targets):
+        file.close()
+    return paths
+
+
+def _indexed(record: Path, mode: str) -> Any:
+    return mx.recordio.MXIndexedRecordIO(str(record.with_suffix(".idx")), str(record), mode)
 
 
 def real_rows(batch: mx.io.DataBatch) -> int:

@@ -4,7 +4,6 @@ Other settings only: weights and moving statistics are not touched.
 """
 
 import json
-from collections.abc import Collection
 from typing import Any
 
 import mxnet as mx
@@ -25,22 +24,12 @@ def with_momentum(symbol: mx.sym.Symbol, momentum: float) -> mx.sym.Symbol:
     return mx.sym.load_json(json.dumps(graph))
 
 
-def with_frozen_statistics(symbol: mx.sym.Symbol, layers: Collection[str]) -> mx.sym.Symbol:
-    """Let these BatchNorm layers use their moving statistics in training too, and keep them.
-
-    Freezing the parameters is not enough: a BatchNorm without gradients still normalises by the
-    batch, and on GPUs its moving statistics drift away from the weights that are kept.
-    """
+def with_frozen_statistics(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
+    """Let each BatchNorm use its moving statistics in training too, and keep them."""
     graph = json.loads(symbol.tojson())
     for node in _batch_norms(graph):
-        if node["name"] in layers:
-            node.setdefault("attrs", {})["use_global_stats"] = "True"
+        node.setdefault("attrs", {})["use_global_stats"] = "True"
     return mx.sym.load_json(json.dumps(graph))
-
-
-def batch_norms(symbol: mx.sym.Symbol) -> tuple[str, ...]:
-    """Return the names of the BatchNorm layers, from the data on."""
-    return tuple(node["name"] for node in _batch_norms(json.loads(symbol.tojson())))
 
 
 def _batch_norms(graph: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,16 +1,21 @@
 """Puts a new last layer on the pretrained network (the stage `model`)."""
 
+import logging
+
 from finetune_trainer import files
 from finetune_trainer.contract import ModelStatus
 from finetune_trainer.handoff import BUILT, PACKED, Built, Packed
 from finetune_trainer.model import origin
 from finetune_trainer.model.batch_norm import with_momentum
+from finetune_trainer.model.head import save_known_rows
 from finetune_trainer.model.network import Network, save
 from finetune_trainer.model.pretrained import load_pretrained
 from finetune_trainer.model.shapes import check_shapes
 from finetune_trainer.model.surgery import replace_head
 from finetune_trainer.preprocessing import PREPROCESSING
 from finetune_trainer.stage import Run
+
+log = logging.getLogger(__name__)
 
 MOMENTUM = 0.9
 """BatchNorm's, for the few hundred steps of a fine-tuning."""
@@ -32,6 +37,10 @@ def build(run: Run) -> None:
     with files.whole_directory(target, check=run.check_owner) as staged:
         save(Network(with_momentum(network.symbol, MOMENTUM), network.args, network.aux), staged)
         files.write_json(staged / PREPROCESSING, preprocessing)
+        if earlier := found.earlier:
+            old, new = earlier.classes, packed.classes
+            known = save_known_rows(staged, pretrained.network, surgery, old=old, new=new)
+            log.info("the model of %s knows %d of the %d classes", earlier.name, known, len(new))
     built = Built(
         directory=str(target),
         features=surgery.features,

@@ -3,27 +3,34 @@
 import dataclasses
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from finetune_trainer import sources
 from finetune_trainer.contract import ExitCode, Job, Model, ModelSource, Source, TrainerError
 from finetune_trainer.files import sha256_of
-from finetune_trainer.model import catalogue, safetensors_file, torch_file
+from finetune_trainer.model import catalogue, earlier, safetensors_file, torch_file
+from finetune_trainer.model.earlier import Earlier, unwrapped
+from finetune_trainer.model.onnx_import.file import read_graph
 from finetune_trainer.model.packages import find_installed
 from finetune_trainer.preprocessing import PREPROCESSING
 from finetune_trainer.stage import Run
 
 FIELD = "model.source"
 SYMBOLS = ("symbol.json", "-symbol.json")
-WEIGHTS = frozenset({".pth", ".pt", ".bin", ".safetensors", ".params"})
+WEIGHTS = frozenset({".pth", ".pt", ".bin", ".safetensors", ".params", ".onnx"})
 PARAMS_MAGIC = (0x112).to_bytes(8, "little")
 PICKLE_2 = b"\x80\x02"
+ONNX = re.compile(rb"\x08[\x03-\x1f][\x12\x3a\x42]")
+"""The version of the format, then who made it, the graph, or the opsets."""
 
-Format = Literal["mxnet", "torch", "safetensors"]
+Format = Literal["mxnet", "torch", "safetensors", "onnx"]
 READERS = {"torch": torch_file.read_tensors, "safetensors": safetensors_file.read_tensors}
 """Of the formats that are weights alone."""
+CHECKS: dict[str, Callable[[Path], Any]] = {**READERS, "onnx": read_graph}
+"""What reads a file without MXNet."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +43,21 @@ class Origin:
     format: Format = "torch"
     symbol: Path | None = None
     """Of the format mxnet."""
+    earlier: Earlier | None = None
+    """It is an earlier job's model."""
 
 
 def check(job: Job) -> None:
     """Raise InvalidSpec for what the API server refuses and for what only the trainer knows."""
     model = job.model
-    if (model.name is None) == (model.source is None):
-        raise _invalid("set exactly one of model.name and model.source")
+    resumed = job.training.resume_from
+    if [model.name, model.source, resumed].count(None) != 2:
+        raise _invalid("set exactly one of model.name, model.source and training.resumeFrom")
+    if resumed and model != Model():
+        raise _invalid(
+            "training.resumeFrom says how its network sees images",
+            "Remove model.inputSize, model.normalization and model.replaceAfter.",
+        )
     names = {"model.name": model.name}
     if source := model.source:
         names = {f"{FIELD}.architecture": source.architecture}
@@ -51,23 +66,26 @@ def check(job: Job) -> None:
     for field, name in names.items():
         if name is not None:
             catalogue.find(name, field=field)
-    if (size := _known_size(model)) and size > (short := job.dataset.image.resize_short):
-        raise _invalid(
-            f"the network takes images of {size} pixels, but dataset.image.resizeShort is {short}",
-            f"Set it to {round(size * 256 / 224)}, or a smaller model.inputSize.",
-        )
+    if size := _known_size(model):
+        _check_size(job, size, "a smaller model.inputSize")
 
 
 def fetch(run: Run) -> None:
     """Obtain the files; weights that cannot be read are refused at once."""
     found = obtain(run)
-    if found.weights and not found.symbol:
-        READERS[found.format](found.weights)
+    if found.earlier:
+        size = found.earlier.preprocessing.input_size
+        _check_size(run.job, size, "start from another model")
+    if found.weights and found.format in CHECKS:
+        CHECKS[found.format](found.weights)
 
 
 def obtain(run: Run) -> Origin:
     """Return where the files are on this machine; they are fetched into the workspace once."""
     model = run.job.model
+    if resumed := run.job.training.resume_from:
+        found = earlier.obtain(resumed, run)
+        return Origin(found.name, found.params, "mxnet", found.symbol, found)
     if model.source:
         return _of_source(model.source, run)
     name = model.name or ""
@@ -85,7 +103,7 @@ def _of_source(source: ModelSource, run: Run) -> Origin:
     if kind == "mxnet":
         symbol, params = _pair(found)
         return Origin(name, params, "mxnet", symbol)
-    if not source.architecture:
+    if kind in READERS and not source.architecture:
         raise _without_architecture()
     return Origin(name, _single_file(found), kind)
 
@@ -97,21 +115,11 @@ def _place(source: Source, run: Run) -> Path:
     def put(file: Path, folder: Path) -> None:
         shutil.move(file, folder / name)
 
-    return _unwrapped(sources.obtain(source, field=FIELD, secret="MODEL_", run=run, put=put).path)
+    return unwrapped(sources.obtain(source, field=FIELD, secret="MODEL_", run=run, put=put).path)
 
 
 def _last_step(source: Source) -> str:
     return PurePosixPath(unquote(urlsplit(source.uri).path)).name
-
-
-def _unwrapped(found: Path) -> Path:
-    """Step into the one folder that an archive has everything in."""
-    while found.is_dir():
-        inner = [path for path in found.iterdir() if not path.name.startswith(".")]
-        if len(inner) != 1 or not inner[0].is_dir():
-            break
-        found = inner[0]
-    return found
 
 
 def _pair_by_prefix(source: Source, run: Run) -> Path | None:
@@ -163,10 +171,12 @@ def _format(found: Path) -> Format:
         return "torch"
     if head[8:9] == b"{" and head[6:8] == b"\0\0":
         return "safetensors"
+    if found.suffix == ".onnx" or ONNX.match(head):
+        return "onnx"
     raise TrainerError(
         ExitCode.InvalidData,
         f"{FIELD}: {found.name} is not a model that is known here: it begins with {head!r}",
-        "Give a .pth, .safetensors, or a folder with NAME-symbol.json and NAME-0000.params; "
+        "Give a .pth, .safetensors, .onnx, or a folder with NAME-symbol.json and NAME-0000.params; "
         "a browser shows whether the URI gives the file itself or a page about it.",
     )
 
@@ -201,6 +211,15 @@ def _pair(found: Path) -> tuple[Path, Path]:
     if not params:
         raise _not_one(folder, f"{prefix or 'model'}*.params", params)
     return symbols[0], params[-1]
+
+
+def _check_size(job: Job, size: int, otherwise: str) -> None:
+    short = job.dataset.image.resize_short
+    if size > short:
+        raise _invalid(
+            f"the network takes images of {size} pixels, but dataset.image.resizeShort is {short}",
+            f"Set it to {round(size * 256 / 224)}, or {otherwise}.",
+        )
 
 
 def _known_size(model: Model) -> int | None:

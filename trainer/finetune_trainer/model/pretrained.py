@@ -11,6 +11,8 @@ from finetune_trainer.model import catalogue
 from finetune_trainer.model.architectures import assemble
 from finetune_trainer.model.convert import convert
 from finetune_trainer.model.network import Network, load, load_pair, load_preprocessing
+from finetune_trainer.model.onnx_import.file import read_graph
+from finetune_trainer.model.onnx_import.translate import to_network
 from finetune_trainer.model.origin import FIELD, READERS, Origin
 from finetune_trainer.preprocessing import PREPROCESSING, Preprocessing
 
@@ -39,12 +41,21 @@ def load_pretrained(model: Model, origin: Origin, *, bundled: Path) -> Pretraine
         given = _given_with(origin.symbol)
         size = given.input_size if given else _size_of(network)
         return Pretrained(network, _adapted(model, given, size=size), digest)
+    if origin.format == "onnx":
+        return Pretrained(*_of_onnx(model, origin.weights), digest)
     entry = catalogue.find(model.name or (model.source and model.source.architecture) or "")
     given = Preprocessing(input_size=entry.input_size, mean=entry.mean, std=entry.std)
     preprocessing = _adapted(model, given, size=entry.input_size)
     tensors = READERS[origin.format](origin.weights)
     network = assemble(entry.architecture, tensors, size=preprocessing.input_size)
     return Pretrained(network, preprocessing, digest)
+
+
+def _of_onnx(model: Model, path: Path) -> tuple[Network, Preprocessing]:
+    graph, given = read_graph(path), _given_with(path)
+    size = given.input_size if given else graph.size or INPUT_SIZE
+    preprocessing = _adapted(model, given, size=size)
+    return to_network(graph, size=preprocessing.input_size), preprocessing
 
 
 def _of_package(model: Model, bundled: Path) -> Pretrained:
@@ -66,9 +77,9 @@ def _locate(name: str, bundled: Path) -> Path:
     return convert(name, cached)
 
 
-def _given_with(symbol: Path) -> Preprocessing | None:
+def _given_with(file: Path) -> Preprocessing | None:
     """Return what an earlier job has exported beside its model."""
-    path = symbol.with_name(PREPROCESSING)
+    path = file.with_name(PREPROCESSING)
     return files.read_json(path, Preprocessing) if path.is_file() else None
 
 

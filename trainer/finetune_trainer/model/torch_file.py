@@ -105,8 +105,8 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it names {module}.{name}, which no weights file needs")
 
     def persistent_load(self, pid: Any) -> _Storage:
-        kind, storage_type, key, _location, size, view = pid
-        if kind != "storage" or view is not None or not isinstance(storage_type, _StorageType):
+        kind, storage_type, key, _location, size, *view = pid
+        if kind != "storage" or any(view) or not isinstance(storage_type, _StorageType):
             raise pickle.UnpicklingError("it holds something other than tensors")
         self.storages[key] = storage_type.dtype
         return _Storage(key, storage_type.dtype, size)

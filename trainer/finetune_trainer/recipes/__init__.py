@@ -33,12 +33,15 @@ class Recipe:
     optimizer: str
     optimizer_params: dict[str, float]
     seed: int
-    trains_trunk: bool
-    """Whether the whole network is fitted, or only the head on cached features."""
+    trains: Literal["head", "top", "all"]
+    """The new layer, on cached features; the last blocks, on cached activations of those below;
+    or the whole network, on images."""
     new_layer: Literal["xavier", "zero"] = "xavier"
     """What the new layer starts from."""
-    starts_from_features: bool = False
-    """Whether the new layer is fitted alone, to cached features, before all layers are."""
+    start: "Recipe | None" = None
+    """What is fitted before, for this to go on from; None: the pretrained network."""
+    frozen_statistics: bool = False
+    """Whether BatchNorm normalises by the pretrained statistics in training too, and keeps them."""
     trunk_rate: float = 1.0
     """What the learning rate of the pretrained layers is multiplied by."""
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
@@ -49,8 +52,21 @@ class Recipe:
     """Share of each target that is spread over all classes."""
     mixup: float = 0.0
     """alpha of the Beta distribution that two images are mixed by; 0: they are not."""
+    cutmix: float = 0.0
+    """alpha of the Beta distribution of the share that one image keeps beside a box of another;
+    0: none is cut."""
     balanced: bool = False
     """Whether all classes count alike."""
+    balanced_sampling: bool = False
+    """Whether an epoch has all classes equally often."""
+    clipping: float = 0.0
+    """The longest gradient that is not shortened to it; 0: none is."""
+    accumulation: int = 1
+    """Batches whose gradients are added up for each update."""
+    averaging: Literal["none", "ema", "soup"] = "none"
+    """Which mean over the training is the model: none, a moving one, that of the last epochs."""
+    retries: bool = False
+    """Whether a fit that diverges goes on once from its last checkpoint, more slowly."""
     views: int = 0
     """Pictures made of each training image for the cached features: the centre, then random
     crops, mirrored or not."""
@@ -58,9 +74,14 @@ class Recipe:
     """Epochs from one checkpoint, and its lines in the log, to the next."""
 
     @property
+    def trains_trunk(self) -> bool:
+        """Whether the whole network is fitted."""
+        return self.trains == "all"
+
+    @property
     def needs_targets(self) -> bool:
         """Whether labels alone are not what it trains towards."""
-        return bool(self.smoothing or self.mixup or self.balanced)
+        return bool(self.smoothing or self.mixup or self.cutmix or self.balanced)
 
     def described(self) -> dict[str, str]:
         """Return what it does by name, for people."""
@@ -69,21 +90,30 @@ class Recipe:
             "batch of a device": self.batch_size,
             "optimizer": self.optimizer,
             **{name.replace("_", " "): value for name, value in self.optimizer_params.items()},
-            "rate of the pretrained layers": f"x {self.trunk_rate:g}" if self.trains_trunk else "",
+            "starts from": self.start.name if self.start else "",
+            "rate of the pretrained layers": f"x {self.trunk_rate:g}"
+            if self.trains != "head"
+            else "",
+            "BatchNorm": "pretrained statistics" if self.frozen_statistics else "",
             "schedule": schedule.name,
             "warm-up epochs": schedule.warmup_epochs or "",
             "augmentation": self.augmentation if self.trains_trunk else f"{self.views} views",
             "label smoothing": self.smoothing or "",
             "mixup": self.mixup or "",
+            "cutmix": self.cutmix or "",
             "class weights": "balanced" if self.balanced else "",
+            "sampling": "balanced" if self.balanced_sampling else "",
+            "gradient clipping": self.clipping or "",
+            "batches of an update": self.accumulation if self.accumulation > 1 else "",
+            "weight averaging": self.averaging if self.averaging != "none" else "",
             "seed": self.seed,
         }
         return {name: str(value) for name, value in numbers.items() if value != ""}
 
 
-def choose(training: Training, *, devices: int) -> Recipe:
+def choose(training: Training, *, devices: int, pods: int = 1) -> Recipe:
     """Return the recipe that `training` asks for, with the user's numbers."""
-    from finetune_trainer.recipes import features, full, sagemaker, tutorial
+    from finetune_trainer.recipes import features, full, progressive, sagemaker, tutorial
 
     training = sagemaker.merged(training, devices=devices)
     match training.recipe:
@@ -91,19 +121,27 @@ def choose(training: Training, *, devices: int) -> Recipe:
             recipe = tutorial.recipe(reason="asked for")
         case "features":
             recipe = features.recipe(reason="asked for")
+        case "progressive":
+            recipe = progressive.recipe(reason="asked for", devices=devices)
         case "full":
             recipe = full.recipe(reason="asked for", devices=devices)
         case "auto":
             recipe = features.recipe(reason=_why_features(devices))
-    return _with_settings(recipe, training)
+    recipe = _with_settings(recipe, training)
+    return recipe if pods == 1 else _shared(recipe)
 
 
-def head_of(recipe: Recipe) -> Recipe:
-    """Return how the new layer of a recipe that starts from features is fitted."""
-    from finetune_trainer.recipes import features
-
-    head = features.recipe(reason=f"the start of {recipe.name}")
-    return dataclasses.replace(head, seed=recipe.seed, balanced=recipe.balanced)
+def _shared(recipe: Recipe) -> Recipe:
+    """Return a recipe as the pods of a gang fit it: each would have to find the same bits of what
+    it starts from. Raises InvalidSpec for one that is nothing without that.
+    """
+    if recipe.name == "progressive":
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            "training.recipe progressive trains on one pod, but trainer.numNodes is more",
+            "set training.recipe to full, or trainer.numNodes to 1",
+        )
+    return dataclasses.replace(recipe, start=None)
 
 
 def _why_features(devices: int) -> str:
@@ -116,26 +154,62 @@ def _why_features(devices: int) -> str:
 
 def _with_settings(recipe: Recipe, training: Training) -> Recipe:
     optimizer = training.optimizer
-    if training.augmentation is not None and not recipe.trains_trunk:
-        raise TrainerError(
-            ExitCode.InvalidSpec,
-            f"training.augmentation is set, but the recipe {recipe.name} trains on features that"
-            " are computed once",
-            "leave it out, or set training.recipe to full or tutorial",
-        )
+    _check_images(recipe, training)
     return dataclasses.replace(
         recipe,
         epochs=training.epochs or recipe.epochs,
         batch_size=training.batch_size_per_device or recipe.batch_size,
         seed=training.seed,
+        start=_started(recipe.start, training),
         optimizer=optimizer.name or recipe.optimizer,
         optimizer_params=_optimizer_params(optimizer, recipe),
         schedule=_schedule(training, recipe.schedule),
         augmentation=training.augmentation or recipe.augmentation,
         smoothing=_decimal(training.label_smoothing, recipe.smoothing),
         mixup=_decimal(training.mixup, recipe.mixup),
+        cutmix=_decimal(training.cutmix, recipe.cutmix),
         balanced=training.class_weights == "balanced" or recipe.balanced,
+        balanced_sampling=training.sampling == "balanced",
+        clipping=_decimal(training.gradient_clipping, recipe.clipping),
+        accumulation=training.gradient_accumulation,
+        averaging=training.weight_averaging,
+        retries=training.on_divergence == "Retry",
     )
+
+
+def _started(recipe: Recipe | None, training: Training) -> Recipe | None:
+    if recipe is None:
+        return None
+    return dataclasses.replace(
+        recipe,
+        seed=training.seed,
+        balanced=training.class_weights == "balanced",
+        start=_started(recipe.start, training),
+    )
+
+
+def _check_images(recipe: Recipe, training: Training) -> None:
+    """Raise InvalidSpec if a setting is of images and the recipe not, or the other way round."""
+    of_images = {
+        "augmentation": training.augmentation is not None,
+        "cutmix": bool(_decimal(training.cutmix, 0.0)),
+        "weightAveraging": training.weight_averaging != "none",
+    }
+    for name, is_set in of_images.items():
+        if is_set and not recipe.trains_trunk:
+            raise TrainerError(
+                ExitCode.InvalidSpec,
+                f"training.{name} is set, but the recipe {recipe.name} trains on features that"
+                " are computed once",
+                "leave it out, or set training.recipe to full or tutorial",
+            )
+    if training.sampling == "balanced" and training.recipe != "features":
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"training.sampling is balanced, but the recipe {training.recipe} may read the images"
+            " in MXNet's own order",
+            "set training.classWeights to balanced instead, or training.recipe to features",
+        )
 
 
 def _decimal(text: str | None, default: float) -> float:

@@ -19,7 +19,7 @@ def recipe(*, reason: str) -> Recipe:
         optimizer="adam",
         optimizer_params={"learning_rate": 0.003, "wd": 0.1},
         seed=0,
-        trains_trunk=False,
+        trains="head",
         new_layer="zero",
         views=2,
         checkpoint_epochs=10,

@@ -18,5 +18,5 @@ def recipe(*, reason: str) -> Recipe:
         optimizer="sgd",
         optimizer_params={"learning_rate": 0.01},
         seed=0,
-        trains_trunk=True,
+        trains="all",
     )

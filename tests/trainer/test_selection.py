@@ -1,0 +1,142 @@
+"""What `auto` chooses by, and that it is honest. Real MXNet, a small network."""
+
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+import pytest
+from finetune_trainer import files, recipes
+from finetune_trainer.contract import TrainerError
+from finetune_trainer.course import Course
+from finetune_trainer.fit import fit
+from finetune_trainer.handoff import BUILT, CHOSEN, FITTED, PACKED, Built, Chosen, Fitted, Packed
+from finetune_trainer.progress import Work
+from finetune_trainer.selection import FOLDS, choose, folds, is_better
+from finetune_trainer.signals import Signals
+from finetune_trainer.stage import Run
+
+from tests.trainer.networks import make_run, write_records
+from tests.trainer.test_fit import assert_same_bits, best_params, stop_after
+
+TRAIN = [0, 1, 2] * 10
+VALIDATION = [0, 1, 2] * 3
+PATIENT = {"recipe": "auto", "timeBudgetSeconds": 3600}
+HURRIED = {"recipe": "auto", "timeBudgetSeconds": 44}
+
+
+def fitted(run: Run) -> Fitted:
+    fit(run)
+    return files.read_json(run.paths.job / FITTED, Fitted)
+
+
+def test_every_class_is_spread_over_all_folds() -> None:
+    labels = np.array([0] * 50 + [1] * 7 + [2] * 20)
+    fold = folds(labels, seed=3)
+    for label, least in ((0, 10), (1, 1), (2, 4)):
+        counts = np.bincount(fold[labels == label], minlength=FOLDS)
+        assert counts.min() >= least
+        assert counts.max() <= least + 1
+    assert np.array_equal(fold, folds(labels, seed=3))
+    assert not np.array_equal(fold, folds(labels, seed=4))
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "better"),
+    [(0, 0, False), (1, 0, False), (2, 0, True), (3, 2, False), (8, 3, True), (3, 8, False)],
+)
+def test_better_is_by_more_than_chance(gained: int, lost: int, better: bool) -> None:
+    hits = np.array([True] * gained + [False] * lost + [True, False] * 9)
+    others = np.array([False] * gained + [True] * lost + [True, False] * 9)
+    assert is_better(hits, others) == better
+
+
+def test_auto_compares_weight_decays_and_deeper_recipes_and_says_what_it_saw(
+    tmp_path: Path,
+) -> None:
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
+    found = fitted(run)
+    assert found.reason.startswith("auto: weight decay ")
+    assert "of 5 by cross-validation, right on " in found.reason
+    assert "last blocks right on " in found.reason
+    assert "progressive right on " in found.reason
+    assert "of 6 images kept aside" in found.reason
+
+
+def test_auto_in_a_hurry_compares_weight_decays_alone(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=HURRIED)
+    found = fitted(run)
+    assert found.recipe == "features"
+    assert "last blocks" not in found.reason
+
+
+def test_auto_that_runs_out_of_time_keeps_the_head_that_it_has(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
+    packed = files.read_json(run.paths.job / PACKED, Packed)
+    built = files.read_json(run.paths.job / BUILT, Built)
+    head = recipes.choose(run.job.training, devices=0)
+    with Signals() as signals:
+        course = Course(run, packed, built, Work(run.reporter, signals, total=1))
+        chosen = choose(course, head, budget_seconds=0)
+    assert chosen.name == "features"
+    assert chosen.reason.endswith("; no time for last blocks")
+    assert "weight decay 0.1 of 1 " in chosen.reason
+
+
+def test_validation_images_choose_nothing(tmp_path: Path) -> None:
+    common: dict[str, Any] = {"train": TRAIN, "training": PATIENT}
+    run, _ = make_run(tmp_path / "right", validation=VALIDATION, **common)
+    fit(run)
+    other, _ = make_run(tmp_path / "wrong", validation=VALIDATION, **common)
+    wrong = [(label + 1) % 3 for label in VALIDATION]
+    write_records(other.paths.workspace / "packed" / "val.rec", wrong, seed=99)
+    fit(other)
+    left, right = (files.read_json(r.paths.job / CHOSEN, Chosen).recipe for r in (run, other))
+    assert left == right
+    assert_same_bits(best_params(run), best_params(other))
+
+
+def test_a_resumed_fit_goes_on_with_what_was_chosen(tmp_path: Path) -> None:
+    common: dict[str, Any] = {"train": TRAIN, "validation": VALIDATION, "training": PATIENT}
+    straight, _ = make_run(tmp_path / "straight", **common)
+    fit(straight)
+    interrupted, reports = make_run(tmp_path / "interrupted", **common)
+    epochs = files.read_json(straight.paths.job / FITTED, Fitted).epochs
+    stop_after(reports, max(1, epochs // 4))
+    with pytest.raises(TrainerError, match="stopped"):
+        fit(interrupted)
+    chosen = (interrupted.paths.job / CHOSEN).stat().st_mtime_ns
+    fit(interrupted)
+    assert (interrupted.paths.job / CHOSEN).stat().st_mtime_ns == chosen
+    assert_same_bits(best_params(straight), best_params(interrupted))
+
+
+def test_a_class_of_few_images_is_nothing_to_choose_by(tmp_path: Path) -> None:
+    run, _ = make_run(
+        tmp_path, train=[0] * 20 + [1] * 20 + [2] * 3, validation=VALIDATION, training=PATIENT
+    )
+    found = fitted(run)
+    assert found.reason == "auto: a class has fewer than 5 images to choose by"
+
+
+def test_shuffled_labels_give_no_more_than_chance_to_choose_by(tmp_path: Path) -> None:
+    """What is reported as seen while choosing is as honest as the result."""
+    labels = list(np.random.default_rng(0).permutation(TRAIN * 4))
+    run, _ = make_run(tmp_path, train=TRAIN * 4, validation=VALIDATION, training=HURRIED)
+    rewrite_labels(tmp_path / "packed" / "train.rec", labels)
+    found = fitted(run)
+    share = float(found.reason.split("right on ")[1].split("%")[0]) / 100
+    assert abs(share - 1 / 3) < 4 * (2 / 9 / len(labels)) ** 0.5
+
+
+def rewrite_labels(record: Path, labels: list[int]) -> None:
+    """Give the images of a record other labels."""
+    index = record.with_suffix(".idx")
+    source = mx.recordio.MXIndexedRecordIO(str(index), str(record), "r")
+    items = [mx.recordio.unpack(source.read_idx(key)) for key in source.keys]
+    source.close()
+    target = mx.recordio.MXIndexedRecordIO(str(index), str(record), "w")
+    for key, ((_, image), label) in enumerate(zip(items, labels, strict=True)):
+        header = mx.recordio.IRHeader(0, float(label), key, 0)
+        target.write_idx(key, mx.recordio.pack(header, image))
+    target.close()

@@ -1,0 +1,204 @@
+"""Makes what a recipe trains of what earlier stages left, after the recipes it starts from."""
+
+import dataclasses
+import logging
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune_trainer import features, tasks, threads
+from finetune_trainer.checkpoint import Checkpoint
+from finetune_trainer.dataset.lock import Tally, open_lock
+from finetune_trainer.dataset.read import Reader, divided
+from finetune_trainer.features import Features
+from finetune_trainer.handoff import Built, Packed
+from finetune_trainer.learner import INITIALIZERS
+from finetune_trainer.loop import train
+from finetune_trainer.model import network as model_files
+from finetune_trainer.model.head import with_known_rows
+from finetune_trainer.model.network import Network
+from finetune_trainer.model.top import cut_below
+from finetune_trainer.progress import Work
+from finetune_trainer.recipes import Recipe
+from finetune_trainer.scoring import contexts
+from finetune_trainer.stage import Run
+from finetune_trainer.targets import Targets, balanced
+from finetune_trainer.tasks import HEAD_COST, TOP_COST, TRAINING_COST, Task
+
+log = logging.getLogger(__name__)
+
+EXTRACTION_BATCH = 32
+"""Images at once through a trunk that does not train; speed is the same from 8 to 64."""
+CACHED_BYTES = 2**30
+"""Of activations, at most: they are held in memory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """Recipes on one data set and network."""
+
+    run: Run
+    packed: Packed
+    built: Built
+    work: Work
+    held: NDArray[np.bool_] | None = None
+    """For each training image whether it is kept aside, to be measured on instead of the
+    validation images."""
+
+    def task(self, recipe: Recipe, *, is_new: bool = True) -> Task:
+        """Return what the recipe trains; a new fit starts from the recipe's start."""
+        network = self._network
+        pretrained = frozenset(network.args)
+        if recipe.start and is_new:
+            network = self._after(recipe.start)
+        elif is_new:
+            directory, initializer = Path(self.built.directory), INITIALIZERS[recipe.new_layer]
+            network = with_known_rows(network, directory, initializer, seed=recipe.seed)
+        match recipe.trains:
+            case "head":
+                task = self._on_features(network, recipe)
+            case "top":
+                task = self._on_top(network, recipe)
+            case "all":
+                task = self._on_images(network, recipe)
+        task = dataclasses.replace(task, targets=_targets(recipe, self.packed))
+        return task if recipe.trains == "head" else dataclasses.replace(task, pretrained=pretrained)
+
+    def features(self, recipe: Recipe) -> Features:
+        """Return what the head of a recipe trains on."""
+        return self._cached(self.built.features, recipe.views, seed=recipe.seed)
+
+    def clear(self) -> None:
+        """Remove what was made for images that are held."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @property
+    def _scratch(self) -> Path:
+        return self.run.paths.job / "held"
+
+    @property
+    def _network(self) -> Network:
+        return model_files.load(Path(self.built.directory))
+
+    def _after(self, recipe: Recipe) -> Network:
+        """Return the network that a recipe leaves, or its own start if it cannot run here."""
+        if recipe.trains == "top" and recipe.start and (why := self.without_top(recipe)):
+            log.info("%s: left out, %s", recipe.name, why)
+            return self._after(recipe.start)
+        task = self.task(recipe)
+        return train(task, recipe, start=Checkpoint(), checkpoints=None, work=self.work).network
+
+    def _on_features(self, network: Network, recipe: Recipe) -> Task:
+        return tasks.on_features(
+            network,
+            self.features(recipe),
+            batch_size=recipe.batch_size,
+            devices=contexts(devices=self.run.devices)[:1],
+            is_balanced=recipe.balanced_sampling,
+        )
+
+    def without_top(self, recipe: Recipe) -> str:
+        """Return why a recipe that trains the last blocks cannot run here, "" if it can."""
+        symbol, size = self._network.symbol, self.built.input_size
+        cut = cut_below(symbol, input_size=size)
+        if cut is None:
+            return "the network has no last blocks that images pass one after the other"
+        _, (shape,), _ = symbol.get_internals()[cut].infer_shape(data=(1, 3, size, size))
+        images = recipe.views * self.packed.status.train_images
+        images += self.packed.status.validation_images
+        needed = 4 * math.prod(shape) * images
+        if needed > CACHED_BYTES:
+            return f"{needed >> 20} MiB of activations are more than {CACHED_BYTES >> 20} MiB"
+        return ""
+
+    def _on_top(self, network: Network, recipe: Recipe) -> Task:
+        cut = cut_below(network.symbol, input_size=self.built.input_size)
+        assert cut is not None
+        found = self._cached(cut, recipe.views, seed=recipe.seed)
+        devices = self._devices(min(recipe.batch_size, len(found.train)))
+        return tasks.on_top(network, cut, found, recipe, devices=devices)
+
+    def _on_images(self, network: Network, recipe: Recipe) -> Task:
+        train, validation = self._readers(recipe.batch_size)
+        train = tasks.fair(train, self.run.gang)
+        return tasks.on_images(
+            network,
+            recipe,
+            train=train,
+            validation=validation,
+            devices=self._devices(train.batch_size),
+            gang=self.run.gang,
+        )
+
+    def _devices(self, batch_size: int) -> list[Any]:
+        plan = threads.for_training(batch_size=batch_size, cpus=self.run.threads)
+        return contexts(devices=self.run.devices, cpus=plan.contexts)
+
+    def _cached(self, output: str, views: int, *, seed: int) -> Features:
+        """Return an output of the pretrained network for each view of each image."""
+        train, validation = self._readers(EXTRACTION_BATCH, whole=True)
+        network = self._network
+        trunk = Network(network.symbol.get_internals()[output], network.args, network.aux)
+        extraction = features.Extraction(
+            model=Path(self.built.directory),
+            trunk=trunk,
+            views=views,
+            seed=seed,
+            train=train,
+            validation=validation,
+        )
+        self.work.note = "looking at the images"
+        cpus = threads.contexts_in_use(cpus=self.run.threads)
+        devices = contexts(devices=self.run.devices, cpus=cpus)
+        found = features.cached(extraction, devices, seen=self.work.advance)
+        return found if self.held is None else found.apart(self.held)
+
+    def _readers(self, share: int, *, whole: bool = False) -> tuple[Reader, Reader]:
+        directory = Path(self.packed.directory)
+        records = directory / "train.rec", directory / "val.rec"
+        if self.held is not None and not whole:
+            records = divided(records[0], self.held, self._scratch)
+        preprocessing = model_files.load_preprocessing(Path(self.built.directory))
+        train, validation = (
+            Reader.of(
+                record,
+                preprocessing,
+                batch_size=share * max(1, self.run.devices),
+                threads=self.run.threads,
+            )
+            for record in records
+        )
+        return train, validation
+
+
+def units(recipe: Recipe, packed: Packed) -> float:
+    """Return the work of a recipe and of those that it starts from, in images through the trunk."""
+    train, validation = packed.status.train_images, packed.status.validation_images
+    if recipe.trains == "all":
+        own = recipe.epochs * (TRAINING_COST * train + validation)
+    else:
+        cost = HEAD_COST if recipe.trains == "head" else TOP_COST
+        own = recipe.views * train + validation + recipe.epochs * cost * recipe.views * train
+    return own + (units(recipe.start, packed) if recipe.start else 0)
+
+
+def _targets(recipe: Recipe, packed: Packed) -> Targets | None:
+    if not recipe.needs_targets:
+        return None
+    classes = len(packed.classes)
+    weights = None
+    if recipe.balanced:
+        with open_lock(Path(packed.directory)) as (_, photos):
+            images = Tally.of(photos).splits
+        weights = balanced(np.array([images[label, "train"] for label in range(classes)]))
+    return Targets(
+        classes,
+        smoothing=recipe.smoothing,
+        mixup=recipe.mixup,
+        cutmix=recipe.cutmix,
+        weights=weights,
+    )

@@ -1,0 +1,67 @@
+"""What `auto` chooses between: weight decays of the new layer, then how deep the training goes."""
+
+import dataclasses
+
+import msgspec
+
+from finetune_trainer.contract import Training
+from finetune_trainer.recipes import Recipe, features, progressive
+
+BUDGET_SECONDS, GPU_BUDGET_SECONDS = 30, 1800
+"""What choosing and fitting may take unless timeBudgetSeconds says so: on CPUs, with GPUs."""
+DEEPER_SECONDS = 45
+"""The budget from which on recipes that train more than the new layer are tried."""
+OF_ALL = (
+    *("seed", "classWeights", "timeBudgetSeconds", "minAccuracy", "onDivergence", "resumeFrom"),
+)
+"""Settings that are not of a single recipe."""
+WEIGHT_DECAYS = (0.1, 0.03, 0.3, 0.01, 0.003)
+"""The first is that of `features`; the best one falls with the number of images."""
+
+
+def budget_seconds(training: Training, *, devices: int) -> int:
+    """Return the time for choosing and fitting."""
+    default = GPU_BUDGET_SECONDS if devices else BUDGET_SECONDS
+    return training.time_budget_seconds or default
+
+
+def goes_deeper(training: Training, *, devices: int) -> bool:
+    """Whether more than the new layer is tried: not in a hurry, nor with the user's own numbers,
+    which are for a head.
+    """
+    own = dict.fromkeys(OF_ALL, None)
+    settings = msgspec.to_builtins(training) | own
+    budget = budget_seconds(training, devices=devices)
+    return settings == msgspec.to_builtins(Training()) | own and budget >= DEEPER_SECONDS
+
+
+def heads(recipe: Recipe) -> tuple[Recipe, ...]:
+    """Return variants of the recipe `features`; only itself if the user has changed its optimizer
+    or weight decay.
+    """
+    own = features.recipe(reason="")
+    decay = own.optimizer_params["wd"]
+    if recipe.optimizer != own.optimizer or recipe.optimizer_params.get("wd") != decay:
+        return (recipe,)
+    return tuple(
+        dataclasses.replace(recipe, optimizer_params=recipe.optimizer_params | {"wd": decay})
+        for decay in WEIGHT_DECAYS
+    )
+
+
+def deeper(head: Recipe, training: Training, *, devices: int) -> tuple[Recipe, ...]:
+    """Return what may be better than a head, the cheaper first."""
+    if not goes_deeper(training, devices=devices):
+        return ()
+    top = _after(head, progressive.top())
+    return top, _after(top, progressive.recipe(reason="", devices=devices))
+
+
+def _after(start: Recipe, recipe: Recipe) -> Recipe:
+    return dataclasses.replace(
+        recipe,
+        start=start,
+        seed=start.seed,
+        balanced=start.balanced,
+        retries=start.retries,
+    )

@@ -1,0 +1,120 @@
+"""Chooses for `auto` on the training images alone, within a time budget.
+
+The validation images, whose accuracy is reported, choose nothing: weight decays are compared by
+cross-validation on cached features, deeper recipes on a fifth of the training images that is kept
+aside. What is chosen is then fitted to all of them.
+"""
+
+import dataclasses
+import logging
+import math
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune_trainer.checkpoint import Checkpoint
+from finetune_trainer.course import Course, units
+from finetune_trainer.features import Labels
+from finetune_trainer.loop import train
+from finetune_trainer.progress import OutOfTime
+from finetune_trainer.recipes import Recipe, auto
+from finetune_trainer.scoring import outputs
+from finetune_trainer.tasks import HEAD_COST
+
+log = logging.getLogger(__name__)
+
+FOLDS = 5
+"""Of the cross-validation; deeper recipes are measured on the first."""
+HEADS_SHARE = 0.3
+"""Of the budget, for comparing weight decays."""
+TRIAL_SHARE = 0.4
+"""Of what is left, for each trial: the fit to all images must still find time."""
+
+Hits = NDArray[np.bool_]
+"""For each image whether its most probable class is the right one."""
+
+
+def choose(course: Course, recipe: Recipe, *, budget_seconds: float) -> Recipe:
+    """Return `recipe`, a variant of it or a deeper one, to be fitted to all training images."""
+    end = time.monotonic() + budget_seconds
+    labels = course.features(recipe).train_labels[: course.packed.status.train_images]
+    if np.bincount(labels).min() < FOLDS:
+        return _because(recipe, [f"a class has fewer than {FOLDS} images to choose by"])
+    fold = folds(labels, seed=recipe.seed)
+    best, hits, note = _best_head(
+        course, recipe, fold, end=time.monotonic() + HEADS_SHARE * budget_seconds
+    )
+    notes, held = [note], fold == 0
+    hits = hits[held]
+    deeper = auto.deeper(best, course.run.job.training, devices=course.run.devices)
+    for candidate in deeper:
+        course.work.total += units(candidate, course.packed)
+        course.work.note = f"trying {candidate.name}"
+        course.work.end = time.monotonic() + TRIAL_SHARE * (end - time.monotonic())
+        try:
+            found = _hits(dataclasses.replace(course, held=held), candidate)
+        except OutOfTime:
+            notes.append(f"no time for {candidate.name}")
+            break
+        finally:
+            course.work.end = None
+        notes.append(
+            f"{candidate.name} right on {found.sum()} of {len(found)} images kept aside, "
+            f"{best.name} on {hits.sum()}"
+        )
+        if is_better(found, hits):
+            best, hits = candidate, found
+    course.clear()
+    return _because(best, notes)
+
+
+def folds(labels: Labels, *, seed: int) -> NDArray[np.int64]:
+    """Return the fold of each image, 0 to FOLDS - 1: every class is spread over all of them."""
+    random = np.random.default_rng(seed).permutation(len(labels))
+    fold = np.empty(len(labels), np.int64)
+    fold[np.lexsort((random, labels))] = np.arange(len(labels)) % FOLDS
+    return fold
+
+
+def is_better(hits: Hits, others: Hits) -> bool:
+    """Whether there are more hits on the same images than chance makes of two that are as good: by
+    one standard error of the images on which they differ (McNemar 1947).
+    """
+    gained, lost = int((hits & ~others).sum()), int((others & ~hits).sum())
+    return gained - lost > math.sqrt(gained + lost)
+
+
+def _best_head(
+    course: Course, recipe: Recipe, fold: NDArray[np.int64], *, end: float
+) -> tuple[Recipe, Hits, str]:
+    """Return the best weight decay by cross-validation, the first unless another is better."""
+    variants = auto.heads(recipe)
+    cost = FOLDS * recipe.epochs * HEAD_COST * recipe.views * len(fold)
+    course.work.total += cost * len(variants)
+    best, hits, tried = recipe, np.zeros(len(fold), np.bool_), 0
+    for variant in variants:
+        if tried and time.monotonic() > end:
+            break
+        course.work.note = f"comparing weight decays, {tried + 1} of {len(variants)}"
+        found = np.empty(len(fold), np.bool_)
+        for number in range(FOLDS):
+            held = fold == number
+            found[held] = _hits(dataclasses.replace(course, held=held), variant)
+        if not tried or is_better(found, hits):
+            best, hits = variant, found
+        tried += 1
+    decay = best.optimizer_params.get("wd", 0.0)
+    note = f"weight decay {decay:g} of {tried} by cross-validation, right on {hits.mean():.1%}"
+    return best, hits, note
+
+
+def _hits(course: Course, recipe: Recipe) -> Hits:
+    task = course.task(recipe)
+    trained = train(task, recipe, start=Checkpoint(), checkpoints=None, work=course.work)
+    answers = outputs(trained.of_task, task.validation(), task.devices)
+    return np.concatenate([values.argmax(axis=1) == labels for values, labels in answers])
+
+
+def _because(recipe: Recipe, notes: list[str]) -> Recipe:
+    return dataclasses.replace(recipe, reason="auto: " + "; ".join(notes))
