@@ -222,6 +222,7 @@ VALIDATED = changed(
     {
         "spec.dataset.split": REMOVED,
         "spec.dataset.validationSource": EVERYTHING["spec"]["dataset"]["source"],
+        "spec.training": {"timeBudgetSeconds": 60},
     },
 )
-"""With a validation set."""
+"""With a validation set, and little said of the training."""
