@@ -87,7 +87,7 @@ def _show(name: str, runs: list[Measured]) -> None:
     spread = statistics.stdev(accuracies) if len(runs) > 1 else 0.0
     fit = statistics.median(run.fit_seconds for run in runs)
     everything = statistics.median(run.all_seconds for run in runs)
-    ran = ", ".join(run.recipe for run in runs)
+    ran = ", ".join(f"{run.recipe} {run.accuracy:.3f}" for run in runs)
     print(
         f"{name:12} {len(runs):5}  {statistics.mean(accuracies):.4f} +- {spread:.4f}"
         f"  {fit:5.1f}  {everything:5.1f}  {ran}",

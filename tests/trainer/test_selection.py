@@ -43,7 +43,7 @@ def test_every_class_is_spread_over_all_folds() -> None:
 
 @pytest.mark.parametrize(
     ("gained", "lost", "better"),
-    [(0, 0, False), (1, 0, False), (2, 0, True), (3, 2, False), (8, 3, True), (3, 8, False)],
+    [(0, 0, False), (4, 0, False), (5, 0, True), (8, 3, False), (12, 3, True), (3, 12, False)],
 )
 def test_better_is_by_more_than_chance(gained: int, lost: int, better: bool) -> None:
     hits = np.array([True] * gained + [False] * lost + [True, False] * 9)

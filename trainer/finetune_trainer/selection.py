@@ -79,10 +79,10 @@ def folds(labels: Labels, *, seed: int) -> NDArray[np.int64]:
 
 def is_better(hits: Hits, others: Hits) -> bool:
     """Whether there are more hits on the same images than chance makes of two that are as good: by
-    one standard error of the images on which they differ (McNemar 1947).
+    two standard errors of the images on which they differ (McNemar 1947).
     """
     gained, lost = int((hits & ~others).sum()), int((others & ~hits).sum())
-    return gained - lost > math.sqrt(gained + lost)
+    return gained - lost > 2 * math.sqrt(gained + lost)
 
 
 def _best_head(
