@@ -6,6 +6,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 import pytest
+from finetune_trainer import course as course_module
 from finetune_trainer import files, recipes
 from finetune_trainer.contract import TrainerError
 from finetune_trainer.course import Course
@@ -81,6 +82,16 @@ def test_auto_that_runs_out_of_time_keeps_the_head_that_it_has(tmp_path: Path) -
     assert chosen.name == "features"
     assert chosen.reason.endswith("; no time for last blocks")
     assert "weight decay 0.1 of 1 " in chosen.reason
+
+
+def test_auto_without_last_blocks_still_tries_all_layers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(course_module, "CACHED_BYTES", 1000)
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
+    found = fitted(run)
+    assert "last blocks left out, 0 MiB of activations are more than 0 MiB" in found.reason
+    assert "progressive right on " in found.reason
 
 
 def test_validation_images_choose_nothing(tmp_path: Path) -> None:

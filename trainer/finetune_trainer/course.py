@@ -72,6 +72,20 @@ class Course:
         """Return what the head of a recipe trains on."""
         return self._cached(self.built.features, recipe.views, seed=recipe.seed)
 
+    def without_top(self, recipe: Recipe) -> str:
+        """Return why a recipe that trains the last blocks cannot run here, "" if it can."""
+        symbol, size = self._network.symbol, self.built.input_size
+        cut = cut_below(symbol, input_size=size)
+        if cut is None:
+            return "the network has no last blocks that images pass one after the other"
+        _, (shape,), _ = symbol.get_internals()[cut].infer_shape(data=(1, 3, size, size))
+        images = recipe.views * self.packed.status.train_images
+        images += self.packed.status.validation_images
+        needed = 4 * math.prod(shape) * images
+        if needed > CACHED_BYTES:
+            return f"{needed >> 20} MiB of activations are more than {CACHED_BYTES >> 20} MiB"
+        return ""
+
     def clear(self) -> None:
         """Remove what was made for images that are held."""
         shutil.rmtree(self._scratch, ignore_errors=True)
@@ -100,20 +114,6 @@ class Course:
             devices=contexts(devices=self.run.devices)[:1],
             is_balanced=recipe.balanced_sampling,
         )
-
-    def without_top(self, recipe: Recipe) -> str:
-        """Return why a recipe that trains the last blocks cannot run here, "" if it can."""
-        symbol, size = self._network.symbol, self.built.input_size
-        cut = cut_below(symbol, input_size=size)
-        if cut is None:
-            return "the network has no last blocks that images pass one after the other"
-        _, (shape,), _ = symbol.get_internals()[cut].infer_shape(data=(1, 3, size, size))
-        images = recipe.views * self.packed.status.train_images
-        images += self.packed.status.validation_images
-        needed = 4 * math.prod(shape) * images
-        if needed > CACHED_BYTES:
-            return f"{needed >> 20} MiB of activations are more than {CACHED_BYTES >> 20} MiB"
-        return ""
 
     def _on_top(self, network: Network, recipe: Recipe) -> Task:
         cut = cut_below(network.symbol, input_size=self.built.input_size)

@@ -49,6 +49,9 @@ def choose(course: Course, recipe: Recipe, *, budget_seconds: float) -> Recipe:
     hits = hits[held]
     deeper = auto.deeper(best, course.run.job.training, devices=course.run.devices)
     for candidate in deeper:
+        if candidate.trains == "top" and (why := course.without_top(candidate)):
+            notes.append(f"{candidate.name} left out, {why}")
+            continue
         course.work.total += units(candidate, course.packed)
         course.work.note = f"trying {candidate.name}"
         course.work.end = time.monotonic() + TRIAL_SHARE * (end - time.monotonic())
