@@ -124,6 +124,9 @@ PARITY := $(CACHE)/parity-$(shell sha256sum bench/requirements-parity.txt | cut 
 .PHONY: parity
 parity: venv $(PARITY)/ready ## Compare the networks with PyTorch's own, layer by layer (3 GB of wheels)
 	$(PYTHON) -m bench.parity $(PARITY)/bin/python
+.PHONY: bench-torch
+bench-torch: venv $(PARITY)/ready ## Speed of training and of features against PyTorch (3 GB of wheels)
+	$(PYTHON) -m bench.train $(PARITY)/bin/python
 $(PARITY)/ready:
 	python3.11 -m venv $(PARITY)
 	$(PARITY)/bin/python -m pip install --quiet --require-hashes --no-deps -r bench/requirements-parity.txt

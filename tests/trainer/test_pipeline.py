@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from finetune_trainer.board import PROGRESS_LIMIT, Board, Report
-from finetune_trainer.cgroup import available_cpus
+from finetune_trainer.cgroup import available_cpus, memory_limit
 from finetune_trainer.contract import JobRef, Metric
 from finetune_trainer.estimate import Estimate
 from finetune_trainer.pipeline import STAGES, Stage
@@ -51,6 +51,27 @@ def test_the_cpu_limit_of_a_container_is_found(
     (tmp_path / "membership").write_text(membership)
     found = available_cpus(cgroup=tmp_path / "cgroup", membership=tmp_path / "membership")
     assert found == cpus
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "limit"),
+    [
+        ("0::/", {"memory.max": "4294967296"}, 2**32),
+        ("0::/", {"memory.max": "max"}, None),
+        ("0::/a/b", {"a/memory.max": "4294967296", "a/b/memory.max": "max"}, 2**32),
+        ("9:memory:/pod1", {"memory/pod1/memory.limit_in_bytes": "1073741824"}, 2**30),
+        ("9:memory:/pod1", {"memory/memory.limit_in_bytes": "1073741824"}, 2**30),
+        ("9:memory:/", {"memory/memory.limit_in_bytes": "9223372036854771712"}, None),
+        ("", {}, None),
+    ],
+)
+def test_the_memory_limit_of_a_container_is_found(
+    tmp_path: Path, membership: str, files: dict[str, str], limit: int | None
+) -> None:
+    lay_out(tmp_path / "cgroup", files)
+    (tmp_path / "membership").write_text(membership)
+    found = memory_limit(cgroup=tmp_path / "cgroup", membership=tmp_path / "membership")
+    assert found == limit
 
 
 def test_this_machine_has_a_cpu() -> None:

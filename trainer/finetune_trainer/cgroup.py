@@ -1,9 +1,12 @@
-"""How many CPUs this container may use; OpenMP and os.cpu_count() do not see cgroup quotas."""
+"""What this container may use: OpenMP, os.cpu_count() and /proc/meminfo see no cgroup limits."""
 
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+_NONE = 1 << 60
+"""Version 1 has a number for no limit, the largest of whole pages."""
 
 
 def available_cpus(
@@ -12,6 +15,14 @@ def available_cpus(
     """Return the CPU limit of the cgroup, v1 or v2, rounded up; without one, the usable CPUs."""
     limits = [quota for group in _groups(cgroup, membership) for quota in _quotas(group)]
     return max(1, min([len(os.sched_getaffinity(0)), *map(math.ceil, limits)]))
+
+
+def memory_limit(
+    *, cgroup: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> int | None:
+    """Return the bytes of memory that the cgroup, v1 or v2, may take; None if there is no limit."""
+    limits = [limit for group in _groups(cgroup, membership) for limit in _bytes(group)]
+    return min(limits, default=None)
 
 
 def _groups(cgroup: Path, membership: Path) -> Iterator[Path]:
@@ -25,7 +36,7 @@ def _groups(cgroup: Path, membership: Path) -> Iterator[Path]:
         root = cgroup / controllers if controllers else cgroup
         group = root / path.lstrip("/")
         yield from (group, *(parent for parent in group.parents if parent.is_relative_to(root)))
-    yield from (cgroup, cgroup / "cpu", cgroup / "cpu,cpuacct")
+    yield from (cgroup, cgroup / "cpu", cgroup / "cpu,cpuacct", cgroup / "memory")
 
 
 def _quotas(group: Path) -> Iterator[float]:
@@ -37,3 +48,10 @@ def _quotas(group: Path) -> Iterator[float]:
     version1 = group / "cpu.cfs_quota_us"
     if version1.is_file() and (quota := version1.read_text().strip()) != "-1":
         yield int(quota) / int((group / "cpu.cfs_period_us").read_text())
+
+
+def _bytes(group: Path) -> Iterator[int]:
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        file = group / name
+        if file.is_file() and (limit := file.read_text().strip()) != "max" and int(limit) < _NONE:
+            yield int(limit)

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune_trainer import features, tasks, threads
+from finetune_trainer import features, memory, tasks, threads
 from finetune_trainer.checkpoint import Checkpoint
 from finetune_trainer.dataset.lock import Tally, open_lock
 from finetune_trainer.dataset.read import Reader, divided
 from finetune_trainer.features import Features
 from finetune_trainer.handoff import Built, Packed
 from finetune_trainer.learner import INITIALIZERS
-from finetune_trainer.loop import train
+from finetune_trainer.loop import Trained, train
 from finetune_trainer.model import network as model_files
 from finetune_trainer.model.head import with_known_rows
 from finetune_trainer.model.network import Network
@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 EXTRACTION_BATCH = 32
 """Images at once through a trunk that does not train; speed is the same from 8 to 64."""
-CACHED_BYTES = 2**30
-"""Of activations, at most: they are held in memory."""
+CACHED_BYTES, CACHED_SHARE = 2**30, 0.25
+"""Of activations, at most, in all and of the container's memory: they are held there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +68,30 @@ class Course:
         task = dataclasses.replace(task, targets=_targets(recipe, self.packed))
         return task if recipe.trains == "head" else dataclasses.replace(task, pretrained=pretrained)
 
+    def within_memory(self, recipe: Recipe) -> Recipe:
+        """Return the recipe, with smaller batches if those would not fit into the container."""
+        if recipe.trains != "all" or self.run.devices or self.run.memory is None:
+            return recipe
+        found = memory.within(
+            recipe,
+            self._network.symbol,
+            size=self.built.input_size,
+            contexts=len(self._devices(recipe.batch_size)),
+            limit=self.run.memory,
+        )
+        if found != recipe:
+            log.info(
+                "batches of %d images, %d for each update: more do not fit into %d MiB of memory",
+                *(found.batch_size, found.accumulation, self.run.memory >> 20),
+            )
+        return found
+
+    def trained(self, recipe: Recipe) -> tuple[Task, Trained]:
+        """Return what a recipe trained from its start on, and what came of it; nothing is saved."""
+        recipe = self.within_memory(recipe)
+        task = self.task(recipe)
+        return task, train(task, recipe, start=Checkpoint(), checkpoints=None, work=self.work)
+
     def features(self, recipe: Recipe) -> Features:
         """Return what the head of a recipe trains on."""
         return self._cached(self.built.features, recipe.views, seed=recipe.seed)
@@ -82,8 +106,9 @@ class Course:
         images = recipe.views * self.packed.status.train_images
         images += self.packed.status.validation_images
         needed = 4 * math.prod(shape) * images
-        if needed > CACHED_BYTES:
-            return f"{needed >> 20} MiB of activations are more than {CACHED_BYTES >> 20} MiB"
+        room = int(min(CACHED_BYTES, CACHED_SHARE * (self.run.memory or math.inf)))
+        if needed > room:
+            return f"{needed >> 20} MiB of activations are more than {room >> 20} MiB"
         return ""
 
     def clear(self) -> None:
@@ -103,8 +128,7 @@ class Course:
         if recipe.trains == "top" and recipe.start and (why := self.without_top(recipe)):
             log.info("%s: left out, %s", recipe.name, why)
             return self._after(recipe.start)
-        task = self.task(recipe)
-        return train(task, recipe, start=Checkpoint(), checkpoints=None, work=self.work).network
+        return self.trained(recipe)[1].network
 
     def _on_features(self, network: Network, recipe: Recipe) -> Task:
         return tasks.on_features(

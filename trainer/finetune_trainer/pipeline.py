@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from finetune_trainer import threads
-from finetune_trainer.cgroup import available_cpus
+from finetune_trainer.cgroup import available_cpus, memory_limit
 from finetune_trainer.contract import ExitCode
 from finetune_trainer.failure import explain
 from finetune_trainer.gang import Gang
@@ -72,6 +72,7 @@ def run_from(environment: Mapping[str, str]) -> Run:
         reporter=Reporter.from_environment(),
         devices=int(environment.get("FINETUNE_GPUS", "0")),
         threads=available_cpus(),
+        memory=memory_limit(),
         gang=Gang.of(environment),
     )
 

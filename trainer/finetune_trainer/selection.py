@@ -13,10 +13,9 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune_trainer.checkpoint import Checkpoint
+from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.course import Course, units
 from finetune_trainer.features import Labels
-from finetune_trainer.loop import train
 from finetune_trainer.progress import OutOfTime
 from finetune_trainer.recipes import Recipe, auto
 from finetune_trainer.scoring import outputs
@@ -59,6 +58,11 @@ def choose(course: Course, recipe: Recipe, *, budget_seconds: float) -> Recipe:
             found = _hits(dataclasses.replace(course, held=held), candidate)
         except OutOfTime:
             notes.append(f"no time for {candidate.name}")
+            break
+        except TrainerError as error:
+            if error.code != ExitCode.DeviceOutOfMemory:
+                raise
+            notes.append(f"{candidate.name} left out, {error.message}")
             break
         finally:
             course.work.end = None
@@ -113,8 +117,7 @@ def _best_head(
 
 
 def _hits(course: Course, recipe: Recipe) -> Hits:
-    task = course.task(recipe)
-    trained = train(task, recipe, start=Checkpoint(), checkpoints=None, work=course.work)
+    task, trained = course.trained(recipe)
     answers = outputs(trained.of_task, task.validation(), task.devices)
     return np.concatenate([values.argmax(axis=1) == labels for values, labels in answers])
 

@@ -115,6 +115,8 @@ class Run:
     """GPUs of this pod; 0: CPU."""
     threads: int = 1
     """CPUs this container may use (cgroup quota, rounded up)."""
+    memory: int | None = None
+    """Bytes of memory this container may use (cgroup limit); None: there is no limit."""
     gang: Gang = dataclasses.field(default_factory=Gang)
     """Which pod of how many this is."""
 

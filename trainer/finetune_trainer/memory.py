@@ -1,0 +1,62 @@
+"""Whether a training fits into the container's memory: known before it starts, not when it is
+killed.
+"""
+
+import dataclasses
+import math
+
+import mxnet as mx
+
+from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.recipes import Recipe
+
+TRAINED = 2.1
+"""What a network takes while it trains, in the memory of all its layers' outputs: these, their
+gradients, and what oneDNN keeps. Measured: 1.5 (ResNet-18) to 2.1 (EfficientNet-Lite0)."""
+COPIES = 4
+"""Of the parameters on a device: weights, gradients, and up to two states of the optimizer."""
+BASE = 400 << 20
+"""MXNet itself, and the images that are read ahead."""
+USED = 0.9
+"""Of the limit, at most: the supervisor and the page cache need some."""
+
+
+def within(
+    recipe: Recipe, symbol: mx.sym.Symbol, *, size: int, contexts: int, limit: int
+) -> Recipe:
+    """Return the recipe, or the same with smaller batches whose gradients are added up for each
+    update, so that a training of all layers on images of size x size fits into `limit` bytes.
+
+    Raises DeviceOutOfMemory if no batch does.
+    """
+    image, parameters = _bytes_of(symbol, size)
+    fixed = BASE + COPIES * (contexts + 1) * parameters
+    room = int(USED * limit) - fixed
+    batch = recipe.batch_size
+    parts = next(
+        (n for n in range(1, batch + 1) if batch % n == 0 and batch // n * image <= room), 0
+    )
+    if not parts:
+        raise TrainerError(
+            ExitCode.DeviceOutOfMemory,
+            f"the recipe {recipe.name} takes {math.ceil((fixed + image) / USED) >> 20} MiB for"
+            f" a batch of one image, but the container may use {limit >> 20} MiB",
+            "raise trainer.resources.limits.memory, or set training.recipe to features",
+        )
+    return dataclasses.replace(
+        recipe, batch_size=batch // parts, accumulation=recipe.accumulation * parts
+    )
+
+
+def _bytes_of(symbol: mx.sym.Symbol, size: int) -> tuple[int, int]:
+    """Return what an image takes while the network trains on it, and the parameters, in bytes."""
+    internals = symbol.get_internals()
+    _, outputs, _ = internals.infer_shape(data=(1, 3, size, size))
+    variables = set(symbol.list_inputs())
+    sizes = {
+        name: 4 * math.prod(shape)
+        for name, shape in zip(internals.list_outputs(), outputs, strict=True)
+    }
+    layers = sum(number for name, number in sizes.items() if name not in variables)
+    parameters = sum(sizes[name] for name in variables if name in sizes) - sizes["data"]
+    return int(TRAINED * layers), parameters
