@@ -46,7 +46,7 @@ def test_memory_that_no_batch_fits_into_is_said_before_anything_starts() -> None
     with pytest.raises(TrainerError) as error:
         fitted_into(0.5)
     assert error.value.code == ExitCode.DeviceOutOfMemory
-    assert "for a batch of one image, but the container may use 44" in error.value.message
+    assert "for a batch of one image, but the container may use 7" in error.value.message
     assert "trainer.resources.limits.memory" in error.value.hint
 
 
@@ -62,7 +62,7 @@ def test_fit_in_little_memory_makes_smaller_batches_and_says_so(
         training={"recipe": "full", "epochs": 1},
         threads=2,
     )
-    fit(dataclasses.replace(run, memory=800 << 20))
-    assert "batches of 16 images, 2 for each update: more do not fit into 800 MiB" in caplog.text
+    fit(dataclasses.replace(run, memory=1100 << 20))
+    assert "batches of 16 images, 2 for each update: more do not fit into 1100 MiB" in caplog.text
     settings = files.read_json(run.paths.job / FITTED, Fitted).settings
     assert (settings["batch of a device"], settings["batches of an update"]) == ("16", "2")
