@@ -12,7 +12,8 @@ from finetune_trainer import files
 from finetune_trainer.contract import Result
 from finetune_trainer.handoff import BUILT, FITTED, PACKED, RESULT, Built, Fitted, Packed
 from finetune_trainer.model import network
-from finetune_trainer.model.network import Network
+from finetune_trainer.model.head import HEAD
+from finetune_trainer.model.network import Network, save_arrays
 from finetune_trainer.pipeline import Stage
 from finetune_trainer.pod import supervise
 from finetune_trainer.stage import Run
@@ -37,6 +38,8 @@ def lay_out(run: Run) -> None:
     if os.environ.get("PLAIN"):
         network.save(_plain_network(), Path(built.directory))
         _write_plain_images(Path(packed.directory, "train.rec"))
+    if os.environ.get("KNOWN"):
+        _write_known_rows(Path(built.directory, HEAD))
     run.hand_on(PACKED, packed)
     run.hand_on(BUILT, built)
 
@@ -57,6 +60,13 @@ def _plain_network() -> Network:
     symbol = mx.sym.SoftmaxOutput(x, name="softmax")
     args, aux = random_params(symbol, seed=3)
     return Network(symbol, {n: v for n, v in args.items() if not n.startswith("fc1")}, aux)
+
+
+def _write_known_rows(path: Path) -> None:
+    """Write the new layer's rows as an earlier model leaves them that knows half of the classes."""
+    rows = np.random.default_rng(5).normal(size=(4, 8)).astype(np.float32)
+    rows[2:] = np.nan
+    save_arrays(path, {"weight": mx.nd.array(rows), "bias": mx.nd.array(rows[:, 0])})
 
 
 def _write_plain_images(path: Path) -> None:

@@ -98,26 +98,27 @@ def message(pod: Pod) -> str:
 
 
 @pytest.mark.parametrize(
-    ("settings", "share"),
+    ("settings", "share", "known"),
     [
-        ({"optimizer": {"name": "adam"}}, {"batchSizePerDevice": 16}),
+        ({"optimizer": {"name": "adam"}}, {"batchSizePerDevice": 16}, ""),
         (
             {"optimizer": {"learningRate": "0.5"}, "gradientClipping": "0.05"},
             {"batchSizePerDevice": 8, "gradientAccumulation": 2},
+            "half of the classes",
         ),
     ],
 )
 def test_a_gang_gives_what_one_pod_gives_with_the_batch_of_all(
-    settings: dict[str, Any], share: dict[str, Any], tmp_path: Path
+    settings: dict[str, Any], share: dict[str, Any], known: str, tmp_path: Path
 ) -> None:
     whole = {"recipe": "tutorial", "epochs": 6} | settings
     job = {"training": whole | share}
-    port = str(free_port())
-    leader, follower = (
-        start_member(tmp_path, index=i, job=job, PLAIN="1", FINETUNE_GANG_PORT=port) for i in (0, 1)
-    )
+    environment = {"PLAIN": "1", "KNOWN": known}
+    gang = environment | {"FINETUNE_GANG_PORT": str(free_port())}
+    leader, follower = (start_member(tmp_path, index=i, job=job, **gang) for i in (0, 1))
     job = {"training": whole | {"batchSizePerDevice": 32}}
-    alone = start_member(tmp_path / "1", index=0, job=job, PLAIN="1", FINETUNE_NODES="1")
+    environment["FINETUNE_NODES"] = "1"
+    alone = start_member(tmp_path / "1", index=0, job=job, **environment)
     assert [pod.wait() for pod in (leader, follower, alone)] == [0] * 3, leader.log
     assert weights(leader) == weights(follower)
     found, start = (

@@ -454,6 +454,11 @@ def rename_input(model: onnx.ModelProto) -> None:
     model.graph.node[1].input[0] = "nowhere"
 
 
+def no_output(model: onnx.ModelProto) -> None:
+    model.graph.node[1].ClearField("name")
+    model.graph.node[1].ClearField("output")
+
+
 def second_input(model: onnx.ModelProto) -> None:
     model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1]))
 
@@ -507,6 +512,7 @@ def vast_constant(model: onnx.ModelProto) -> None:
     ("damage", "message"),
     [
         (rename_input, "nowhere"),
+        (no_output, "output size 0"),
         (second_input, "it must have one input, images; it has 2 (images, mask)"),
         (grey, "its input images is not of images in RGB: any x 1 x 12 x 12"),
         (oblong, "its images are not square: any x 3 x 12 x 9"),

@@ -52,17 +52,12 @@ def test_a_head_is_fitted_to_balanced_epochs() -> None:
 
 
 def test_the_setting_reaches_the_fit(tmp_path: Path) -> None:
-    training = {"recipe": "features", "epochs": 1, "sampling": "balanced"}
-    run, _ = make_run(tmp_path, train=[0] * 40 + [1] * 4, validation=[1], training=training)
+    training = {"recipe": "features", "epochs": 1, "batchSizePerDevice": 8}
+    common: dict[str, Any] = {"train": [0] * 40 + [1] * 4, "validation": [1]}
+    run, _ = make_run(tmp_path, training=training | {"sampling": "balanced"}, **common)
     fit(run)
     assert files.read_json(run.paths.job / FITTED, Fitted).settings["sampling"] == "balanced"
-    natural, _ = make_run(
-        tmp_path,
-        train=[0] * 40 + [1] * 4,
-        validation=[1],
-        training={"recipe": "features", "epochs": 1},
-        uid="uid-2",
-    )
+    natural, _ = make_run(tmp_path, training=training, uid="uid-2", **common)
     fit(natural)
     loss = [read(each.paths.job / HISTORY)[0].train_loss for each in (run, natural)]
     assert loss[0] != loss[1]

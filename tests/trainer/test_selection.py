@@ -1,5 +1,6 @@
 """What `auto` chooses by, and that it is honest. Real MXNet, a small network."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 from finetune_trainer import course as course_module
-from finetune_trainer import files, recipes
+from finetune_trainer import files, recipes, selection
 from finetune_trainer.contract import TrainerError
 from finetune_trainer.course import Course
 from finetune_trainer.fit import fit
+from finetune_trainer.gang import Gang
 from finetune_trainer.handoff import BUILT, CHOSEN, FITTED, PACKED, Built, Chosen, Fitted, Packed
 from finetune_trainer.progress import Work
 from finetune_trainer.selection import FOLDS, choose, folds, is_better
@@ -71,17 +73,35 @@ def test_auto_in_a_hurry_compares_weight_decays_alone(tmp_path: Path) -> None:
     assert "last blocks" not in found.reason
 
 
-def test_auto_that_runs_out_of_time_keeps_the_head_that_it_has(tmp_path: Path) -> None:
+def test_auto_in_a_gang_is_the_head_alone(tmp_path: Path) -> None:
+    """The other pods do not wait for a recipe that the first one has chosen."""
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
+    found = fitted(dataclasses.replace(run, gang=Gang(nodes=2)))
+    assert found.recipe == "features"
+    assert found.reason.startswith("auto: weight decay ")
+    assert "kept aside" not in found.reason
+
+
+@pytest.mark.parametrize(
+    ("share", "reason"),
+    [
+        ("HEADS_SHARE", "auto: no time to compare weight decays"),
+        ("TRIAL_SHARE", "; no time for last blocks"),
+    ],
+)
+def test_auto_that_runs_out_of_time_keeps_the_head_that_it_has(
+    share: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, share, 0)
     run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
     packed = files.read_json(run.paths.job / PACKED, Packed)
     built = files.read_json(run.paths.job / BUILT, Built)
     head = recipes.choose(run.job.training, devices=0)
     with Signals() as signals:
         course = Course(run, packed, built, Work(run.reporter, signals, total=1))
-        chosen = choose(course, head, budget_seconds=0)
+        chosen = choose(course, head, budget_seconds=3600)
     assert chosen.name == "features"
-    assert chosen.reason.endswith("; no time for last blocks")
-    assert "weight decay 0.1 of 1 " in chosen.reason
+    assert chosen.reason.endswith(reason)
 
 
 def test_auto_without_last_blocks_still_tries_all_layers(
@@ -133,7 +153,8 @@ def test_a_class_of_few_images_is_nothing_to_choose_by(tmp_path: Path) -> None:
 def test_shuffled_labels_give_no_more_than_chance_to_choose_by(tmp_path: Path) -> None:
     """What is reported as seen while choosing is as honest as the result."""
     labels = list(np.random.default_rng(0).permutation(TRAIN * 4))
-    run, _ = make_run(tmp_path, train=TRAIN * 4, validation=VALIDATION, training=HURRIED)
+    training = PATIENT | {"epochs": 40}
+    run, _ = make_run(tmp_path, train=TRAIN * 4, validation=VALIDATION, training=training)
     rewrite_labels(tmp_path / "packed" / "train.rec", labels)
     found = fitted(run)
     share = float(found.reason.split("right on ")[1].split("%")[0]) / 100

@@ -41,12 +41,17 @@ def choose(course: Course, recipe: Recipe, *, budget_seconds: float) -> Recipe:
     if np.bincount(labels).min() < FOLDS:
         return _because(recipe, [f"a class has fewer than {FOLDS} images to choose by"])
     fold = folds(labels, seed=recipe.seed)
-    best, hits, note = _best_head(
-        course, recipe, fold, end=time.monotonic() + HEADS_SHARE * budget_seconds
-    )
+    course.work.end = time.monotonic() + HEADS_SHARE * budget_seconds
+    best, hits, tried = _best_head(course, recipe, fold)
+    course.work.end = None
+    if not tried:
+        return _because(recipe, ["no time to compare weight decays"])
+    decay = best.optimizer_params.get("wd", 0.0)
+    note = f"weight decay {decay:g} of {tried} by cross-validation, right on {hits.mean():.1%}"
     notes, held = [note], fold == 0
     hits = hits[held]
-    deeper = auto.deeper(best, course.run.job.training, devices=course.run.devices)
+    run = course.run
+    deeper = auto.deeper(best, run.job.training, devices=run.devices, pods=run.gang.nodes)
     for candidate in deeper:
         if candidate.trains == "top" and (why := course.without_top(candidate)):
             notes.append(f"{candidate.name} left out, {why}")
@@ -92,28 +97,27 @@ def is_better(hits: Hits, others: Hits) -> bool:
     return gained - lost > 2 * math.sqrt(gained + lost)
 
 
-def _best_head(
-    course: Course, recipe: Recipe, fold: NDArray[np.int64], *, end: float
-) -> tuple[Recipe, Hits, str]:
-    """Return the best weight decay by cross-validation, the first unless another is better."""
+def _best_head(course: Course, recipe: Recipe, fold: NDArray[np.int64]) -> tuple[Recipe, Hits, int]:
+    """Return the best weight decay by cross-validation, the first unless another is better, and
+    how many there was time for.
+    """
     variants = auto.heads(recipe)
     cost = FOLDS * recipe.epochs * HEAD_COST * recipe.views * len(fold)
     course.work.total += cost * len(variants)
     best, hits, tried = recipe, np.zeros(len(fold), np.bool_), 0
     for variant in variants:
-        if tried and time.monotonic() > end:
-            break
         course.work.note = f"comparing weight decays, {tried + 1} of {len(variants)}"
         found = np.empty(len(fold), np.bool_)
-        for number in range(FOLDS):
-            held = fold == number
-            found[held] = _hits(dataclasses.replace(course, held=held), variant)
+        try:
+            for number in range(FOLDS):
+                held = fold == number
+                found[held] = _hits(dataclasses.replace(course, held=held), variant)
+        except OutOfTime:
+            break
         if not tried or is_better(found, hits):
             best, hits = variant, found
         tried += 1
-    decay = best.optimizer_params.get("wd", 0.0)
-    note = f"weight decay {decay:g} of {tried} by cross-validation, right on {hits.mean():.1%}"
-    return best, hits, note
+    return best, hits, tried
 
 
 def _hits(course: Course, recipe: Recipe) -> Hits:

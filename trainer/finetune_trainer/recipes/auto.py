@@ -49,9 +49,11 @@ def heads(recipe: Recipe) -> tuple[Recipe, ...]:
     )
 
 
-def deeper(head: Recipe, training: Training, *, devices: int) -> tuple[Recipe, ...]:
-    """Return what may be better than a head, the cheaper first."""
-    if not goes_deeper(training, devices=devices):
+def deeper(head: Recipe, training: Training, *, devices: int, pods: int) -> tuple[Recipe, ...]:
+    """Return what may be better than a head, the cheaper first. In a gang nothing: the other pods
+    do not wait for what the first one has chosen.
+    """
+    if pods > 1 or not goes_deeper(training, devices=devices):
         return ()
     top = _after(head, progressive.top())
     return top, _after(top, progressive.recipe(reason="", devices=devices))

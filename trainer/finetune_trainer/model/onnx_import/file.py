@@ -168,7 +168,7 @@ def _opset(model: onnx.ModelProto) -> int:
 def _nodes(file: str, graph: onnx.GraphProto) -> Iterator[Node]:
     names: set[str] = set()
     for index, node in enumerate(graph.node):
-        name = (node.name or node.output[0]).replace(":", "_")
+        name = (node.name or "".join(node.output[:1])).replace(":", "_")
         name = f"{name}_{index}" if name in names else name
         names.add(name)
         domain = "" if node.domain == "ai.onnx" else node.domain
