@@ -366,6 +366,16 @@ def test_numbers_that_are_no_parameters_do_not_learn(tmp_path: Path) -> None:
     assert slopes["Conv_x_weight"] > 0
 
 
+def assert_comes_back(before: Network, path: Path, *, size: int) -> None:
+    network = assert_alike(path, size=size)
+    bare = Network(before.symbol.get_children()[0], before.args, before.aux)
+    probabilities = mx.nd.softmax(mx.nd.array(ask(bare, images(3, size)))).asnumpy()
+    np.testing.assert_allclose(ask(network, images(3, size)), probabilities, atol=1e-6)
+    surgery = replace_head(network, 7)
+    assert_only_the_head_is_gone(network, surgery)
+    assert_head_for_classes(surgery, size=size)
+
+
 @pytest.mark.parametrize(
     ("build", "size"),
     [
@@ -384,13 +394,7 @@ def test_our_own_files_come_back_as_the_same_network(
 ) -> None:
     before = build(size)
     path = write(convert(before, preprocessing(size)), tmp_path)
-    network = assert_alike(path, size=size)
-    bare = Network(before.symbol.get_children()[0], before.args, before.aux)
-    probabilities = mx.nd.softmax(mx.nd.array(ask(bare, images(3, size)))).asnumpy()
-    np.testing.assert_allclose(ask(network, images(3, size)), probabilities, atol=1e-6)
-    surgery = replace_head(network, 7)
-    assert_only_the_head_is_gone(network, surgery)
-    assert_head_for_classes(surgery, size=size)
+    assert_comes_back(before, path, size=size)
 
 
 @pytest.mark.parametrize(
@@ -406,13 +410,7 @@ def test_networks_of_the_catalogue_come_back_as_they_were(name: str, tmp_path: P
     directory = convert_entry(name, tmp_path)
     before, given = load(directory), load_preprocessing(directory)
     path, size = write(convert(before, given), tmp_path), given.input_size
-    network = assert_alike(path, size=size)
-    bare = Network(before.symbol.get_children()[0], before.args, before.aux)
-    probabilities = mx.nd.softmax(mx.nd.array(ask(bare, images(3, size)))).asnumpy()
-    np.testing.assert_allclose(ask(network, images(3, size)), probabilities, atol=1e-6)
-    surgery = replace_head(network, 7)
-    assert_only_the_head_is_gone(network, surgery)
-    assert_head_for_classes(surgery, size=size)
+    assert_comes_back(before, path, size=size)
 
 
 UNKNOWN = Piece([node("Einsum", "x x", equation="nchw,nchw->nchw")])

@@ -48,6 +48,8 @@ class Course:
     held: NDArray[np.bool_] | None = None
     """For each training image whether it is kept aside, to be measured on instead of the
     validation images."""
+    looked: dict[tuple[int, int], Features] = dataclasses.field(default_factory=dict)
+    """What heads train on, by views and seed: read once for all folds."""
 
     def task(self, recipe: Recipe, *, is_new: bool = True) -> Task:
         """Return what the recipe trains; a new fit starts from the recipe's start."""
@@ -94,7 +96,10 @@ class Course:
 
     def features(self, recipe: Recipe) -> Features:
         """Return what the head of a recipe trains on."""
-        return self._cached(self.built.features, recipe.views, seed=recipe.seed)
+        key = recipe.views, recipe.seed
+        if key not in self.looked:
+            self.looked[key] = self._cached(self.built.features, *key)
+        return self._apart(self.looked[key])
 
     def without_top(self, recipe: Recipe) -> str:
         """Return why a recipe that trains the last blocks cannot run here, "" if it can."""
@@ -142,7 +147,7 @@ class Course:
     def _on_top(self, network: Network, recipe: Recipe) -> Task:
         cut = cut_below(network.symbol, input_size=self.built.input_size)
         assert cut is not None
-        found = self._cached(cut, recipe.views, seed=recipe.seed)
+        found = self._apart(self._cached(cut, recipe.views, recipe.seed))
         devices = self._devices(min(recipe.batch_size, len(found.train)))
         return tasks.on_top(network, cut, found, recipe, devices=devices)
 
@@ -162,7 +167,10 @@ class Course:
         plan = threads.for_training(batch_size=batch_size, cpus=self.run.threads)
         return contexts(devices=self.run.devices, cpus=plan.contexts)
 
-    def _cached(self, output: str, views: int, *, seed: int) -> Features:
+    def _apart(self, found: Features) -> Features:
+        return found if self.held is None else found.apart(self.held)
+
+    def _cached(self, output: str, views: int, seed: int) -> Features:
         """Return an output of the pretrained network for each view of each image."""
         train, validation = self._readers(EXTRACTION_BATCH, whole=True)
         network = self._network
@@ -178,8 +186,7 @@ class Course:
         self.work.note = "looking at the images"
         cpus = threads.contexts_in_use(cpus=self.run.threads)
         devices = contexts(devices=self.run.devices, cpus=cpus)
-        found = features.cached(extraction, devices, seen=self.work.advance)
-        return found if self.held is None else found.apart(self.held)
+        return features.cached(extraction, devices, seen=self.work.advance)
 
     def _readers(self, share: int, *, whole: bool = False) -> tuple[Reader, Reader]:
         directory = Path(self.packed.directory)

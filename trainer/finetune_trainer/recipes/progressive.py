@@ -3,7 +3,6 @@
 import dataclasses
 
 from finetune_trainer.recipes import Recipe, features, full
-from finetune_trainer.recipes.schedule import Schedule
 
 
 def recipe(*, reason: str, devices: int) -> Recipe:
@@ -18,20 +17,12 @@ def recipe(*, reason: str, devices: int) -> Recipe:
 
 
 def top() -> Recipe:
-    """Return the phase that fits the last blocks and the new layer."""
-    return Recipe(
+    """Return the phase that fits the last blocks and the new layer, by the numbers of `full`."""
+    return dataclasses.replace(
+        full.recipe(reason="before all layers are fitted", devices=0),
         name="last blocks",
-        reason="before all layers are fitted",
         epochs=6,
-        batch_size=32,
-        optimizer="nag",
-        optimizer_params={"learning_rate": 0.02, "momentum": 0.9, "wd": 0.0001},
-        seed=0,
         trains="top",
         start=features.recipe(reason="before the last blocks are fitted"),
-        frozen_statistics=True,
-        trunk_rate=0.1,
-        schedule=Schedule("cosine", warmup_epochs=1.0),
-        smoothing=0.1,
         views=4,
     )
