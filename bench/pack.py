@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 from finetune_trainer.dataset.pack import keep_memory
-from finetune_trainer.dataset.photo import resized
+from finetune_trainer.dataset.resize import BILINEAR, resized
 from PIL import Image
 
 from tests.trainer.datasets import prepare_photos
@@ -147,7 +147,7 @@ def _decode_one(path: str) -> int:
         size = (round(width * RESIZE / short), round(height * RESIZE / short))
         image.draft("RGB", size)
         encoded = io.BytesIO()
-        resized(image, size).save(encoded, "JPEG", quality=QUALITY)
+        resized(image, size, BILINEAR).save(encoded, "JPEG", quality=QUALITY)
     return encoded.tell()
 
 

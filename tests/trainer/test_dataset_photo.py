@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from finetune_trainer.dataset import photo
 from finetune_trainer.dataset.photo import Encoded, encode_photo
+from finetune_trainer.dataset.resize import BILINEAR, resized
 from PIL import Image
 
 from tests.trainer.datasets import Pixels, as_ordinary_user, draw
@@ -159,7 +160,7 @@ def test_resizing_is_pillows_to_one_grey_level(
 ) -> None:
     picture = Image.effect_noise(size, 90).convert("RGB")
     expected = np.asarray(picture.resize(target, Image.Resampling.BILINEAR)).astype(int)
-    shown = np.asarray(photo.resized(picture, target)).astype(int)
+    shown = np.asarray(resized(picture, target, BILINEAR)).astype(int)
     assert np.abs(shown - expected).max() <= 1
 
 

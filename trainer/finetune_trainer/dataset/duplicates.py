@@ -2,8 +2,11 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from operator import gt
 
 from PIL import Image
+
+from finetune_trainer.dataset.resize import AREA, resized
 
 BANDS, BAND_BITS = 8, 16
 LIKENESS = BANDS - 1
@@ -13,20 +16,23 @@ MOST_COMPARED = 64
 FLAT = 8
 """With less contrast than this a picture has no look that could be compared."""
 _GRID = 9
+_DIGITS = bytes.maketrans(b"\0\1", b"01")
 
 
 def look_of(picture: Image.Image) -> int | None:
-    """Return 128 bits: is each spot of a coarse grid brighter than the next, than the one below."""
-    green = picture.getchannel(min(1, len(picture.getbands()) - 1))
-    spots = green.reduce(4).resize((_GRID, _GRID), Image.Resampling.BOX).tobytes()
+    """Return 128 bits of an RGB picture: is the green of each spot of a coarse grid brighter than
+    that of the next spot, than that of the one below.
+    """
+    spots = resized(picture, (_GRID, _GRID), AREA).getchannel("G").tobytes()
     if max(spots) - min(spots) < FLAT:
         return None
-    look = 0
-    for row in range(0, _GRID * (_GRID - 1), _GRID):
-        for spot in range(row, row + _GRID - 1):
-            right, below = spots[spot] > spots[spot + 1], spots[spot] > spots[spot + _GRID]
-            look = look << 2 | right << 1 | below
-    return look
+    below = bytes(map(gt, spots, spots[_GRID:]))
+    bits = bytearray(2 * len(below))
+    bits[::2] = bytes(map(gt, spots, spots[1 : len(below) + 1]))
+    bits[1::2] = below
+    # The last spot of a row has none to its right.
+    rows = (bits[start : start + 2 * _GRID - 2] for start in range(0, len(bits), 2 * _GRID))
+    return int(b"".join(rows).translate(_DIGITS), 2)
 
 
 def alike(looks: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:

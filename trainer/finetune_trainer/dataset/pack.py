@@ -21,7 +21,7 @@ from finetune_trainer.dataset.photo import encode_photo
 from finetune_trainer.dataset.recordio import open_records
 from finetune_trainer.dataset.spool import Spooled, write_photos
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 2 << 20
 PHOTO_BYTES = 1 << 16
 """Photos go to a process in chunks: few messages for small ones, and no process is left with many
 large ones at the end. Each counts as its size and this, for what does not depend on the size."""
@@ -50,11 +50,11 @@ class Packing:
 def encode_photos(
     tasks: Iterable[Task], packing: Packing, *, spool: Path, threads: int
 ) -> Generator[Spooled, None, None]:
-    """Yield the outcome for each task, in their order, from `threads` processes that write the
-    photos to the directory `spool`.
+    """Yield the outcomes of the tasks, a few at a time, in their order, from `threads` processes
+    that write the photos to the directory `spool`.
     """
     chunks = _chunked(tasks)
-    waiting: deque[tuple[list[Task], Future[list[Spooled]]]] = deque()
+    waiting: deque[tuple[list[Task], Future[Spooled]]] = deque()
     # Not fork: threads of the caller (MXNet, OpenMP) do not survive it.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -66,7 +66,7 @@ def encode_photos(
                 if not waiting:
                     return
                 chunk, future = waiting.popleft()
-                yield from _result(chunk, future)
+                yield _result(chunk, future)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -83,7 +83,7 @@ def _chunked(tasks: Iterable[Task]) -> Iterator[list[Task]]:
         yield chunk
 
 
-def _encode_chunk(tasks: list[Task], packing: Packing, spool: Path) -> list[Spooled]:
+def _encode_chunk(tasks: list[Task], packing: Packing, spool: Path) -> Spooled:
     photos = (
         encode_photo(
             task.path,
@@ -97,7 +97,7 @@ def _encode_chunk(tasks: list[Task], packing: Packing, spool: Path) -> list[Spoo
     return write_photos(spool, photos)
 
 
-def _result(chunk: list[Task], future: Future[list[Spooled]]) -> list[Spooled]:
+def _result(chunk: list[Task], future: Future[Spooled]) -> Spooled:
     try:
         return future.result()
     except BrokenProcessPool as error:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from cykooz_resizer import FilterType, ResizeAlg, ResizeOptions, Resizer
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from finetune_trainer.dataset.duplicates import look_of
 from finetune_trainer.dataset.exact import encode_exactly
 from finetune_trainer.dataset.recordio import RecordError, read_image
+from finetune_trainer.dataset.resize import BILINEAR, resized
 
 FORMATS = (
     "JPEG",
@@ -36,8 +36,6 @@ MAX_DECODED = 50_000_000
 """Of the picture as decoded, which is all in memory; a large JPEG is decoded small."""
 MIN_SIDE = 8
 MAX_ASPECT = 50
-RESAMPLING = ResizeOptions(ResizeAlg.convolution(FilterType.bilinear))
-"""Pillow's BILINEAR, which has antialiasing, to one grey level and in a fifth of its time."""
 ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -130,17 +128,10 @@ def _shrink(
             )
         rgb = _as_rgb(image, notes)
         upright = _orientation(image, notes)
-    small = rgb if rgb.size == size else resized(rgb, size)
+    small = rgb if rgb.size == size else resized(rgb, size, BILINEAR)
     if upright is not None:
         small = small.transpose(upright)
     return small, notes, kept and not notes
-
-
-def resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return an RGB picture in another size."""
-    target = Image.new("RGB", size)
-    Resizer().resize_pil(picture, target, RESAMPLING)
-    return target
 
 
 def _as_jpeg(picture: Image.Image, quality: int) -> bytes:

@@ -166,11 +166,12 @@ def _decode(run: Run, photos: Photos, settings: Settings, spool: Spool) -> None:
     encoded = encode_photos(photos.tasks(), packing, spool=spool.directory, threads=run.threads)
     started = reported = time.monotonic()
     with contextlib.closing(encoded):  # its processes end here, not when it is collected
-        for number, outcome in enumerate(encoded):
-            if outcome.reason and policy == "Fail":
-                raise bad_photo_error(photos.path(number), outcome.reason)
-            spool.add(outcome)
-            now, done = time.monotonic(), number + 1
+        for few in encoded:
+            spool.add(few)
+            if spool.reasons and policy == "Fail":
+                number, reason = next(iter(spool.reasons.items()))
+                raise bad_photo_error(photos.path(number), reason)
+            now, done = time.monotonic(), len(spool)
             if done == len(photos) or now - reported > REPORT_SECONDS:
                 reported = now
                 note = _pace(done, len(photos), now - started)

@@ -15,41 +15,35 @@ from typing import NamedTuple, Self
 from finetune_trainer.dataset.photo import Encoded
 
 _ROW = struct.Struct("<32s16s16s?IQI")
+"""Of a photo: the digests of its file and its picture, its look, whether it has one, and its place:
+the process that has written it, whose file is named after it, and the bytes there."""
 _SHA256, _CONTENT, _LOOK = slice(0, 32), slice(32, 48), slice(48, 64)
 _HAS_LOOK, _PLACE = 64, struct.Struct("<IQI")
 
 
 class Spooled(NamedTuple):
-    """What became of a photo, and where it lies in the spool."""
+    """What became of a few photos, and where they lie in the spool."""
 
-    sha256: bytes
-    content: bytes
-    look: int | None
-    reason: str
-    note: str
-    writer: int
-    """The process that has written it; its file is named after it."""
-    offset: int
-    length: int
+    rows: bytes
+    reasons: dict[int, str]
+    """Why photos cannot be used, by their place among these."""
+    notes: dict[int, str]
 
 
-def write_photos(directory: Path, photos: Iterable[Encoded]) -> list[Spooled]:
+def write_photos(directory: Path, photos: Iterable[Encoded]) -> Spooled:
     """Append photos to this process's file of the spool."""
-    writer = os.getpid()
+    writer, rows = os.getpid(), bytearray()
+    reasons, notes = {}, {}
     with open(directory / str(writer), "ab") as file:
-        return [
-            Spooled(
-                sha256=photo.sha256,
-                content=photo.content,
-                look=photo.look,
-                reason=photo.reason,
-                note=photo.note,
-                writer=writer,
-                offset=file.tell(),
-                length=file.write(photo.jpeg),
-            )
-            for photo in photos
-        ]
+        for place, photo in enumerate(photos):
+            if photo.reason:
+                reasons[place] = photo.reason
+            if photo.note:
+                notes[place] = photo.note
+            has_look, look = photo.look is not None, (photo.look or 0).to_bytes(16, "little")
+            at = writer, file.tell(), file.write(photo.jpeg)
+            rows += _ROW.pack(photo.sha256, photo.content, look, has_look, *at)
+    return Spooled(bytes(rows), reasons, notes)
 
 
 class Spool:
@@ -72,15 +66,12 @@ class Spool:
             os.close(file)
         shutil.rmtree(self.directory)
 
-    def add(self, photo: Spooled) -> None:
-        """Remember a photo that a process has written."""
-        if photo.reason:
-            self.reasons[len(self)] = sys.intern(photo.reason)
-        if photo.note:
-            self.notes[len(self)] = sys.intern(photo.note)
-        has_look, look = photo.look is not None, (photo.look or 0).to_bytes(16, "little")
-        place = photo.writer, photo.offset, photo.length
-        self._rows += _ROW.pack(photo.sha256, photo.content, look, has_look, *place)
+    def add(self, photos: Spooled) -> None:
+        """Remember photos that a process has written."""
+        first = len(self)
+        for texts, added in ((self.reasons, photos.reasons), (self.notes, photos.notes)):
+            texts.update((first + place, sys.intern(text)) for place, text in added.items())
+        self._rows += photos.rows
 
     def __len__(self) -> int:
         return len(self._rows) // _ROW.size
