@@ -155,9 +155,12 @@ def leave_orphans(run: Run) -> None:
 
 
 def table(*stages: str) -> tuple[Stage, ...]:
-    """Return the stage table for `name=function` pairs."""
+    """Return the stage table for `name=function` pairs; +name: in the process before it."""
     pairs = [stage.split("=") for stage in stages]
-    return tuple(Stage(name, f"{__spec__.name}:{function}", 1) for name, function in pairs)
+    return tuple(
+        Stage(name.lstrip("+"), f"{__spec__.name}:{function}", 1, follows_on=name[0] == "+")
+        for name, function in pairs
+    )
 
 
 def main(arguments: list[str]) -> int:

@@ -221,5 +221,5 @@ def test_each_stage_gets_the_threads_that_suit_it(
         "training": {"recipe": recipe},
     }  # fmt: skip
     job = msgspec.convert(body, type=Job)
-    environment = threads.environment(stage, job, devices=devices, cpus=2)
+    environment = threads.environment([stage], job, devices=devices, cpus=2)
     assert environment["OMP_NUM_THREADS"] == omp_threads

@@ -121,6 +121,21 @@ def test_a_signal_is_named_with_the_stage(tmp_path: Path, stage: str, code: int,
     assert error.message == f"Stage fit was ended by {name}."
 
 
+def test_stages_of_one_process_are_told_apart(tmp_path: Path) -> None:
+    pod = start_pod(tmp_path, "fetch=succeed", "model=succeed", "+fit=crash", "evaluate=succeed")
+    assert pod.wait() == 139
+    assert pod.termination.error is not None
+    assert pod.termination.error.message == "Stage fit was ended by SIGSEGV."
+    begun = [line.split("stage ")[1] for line in pod.log.splitlines() if "stage " in line]
+    assert begun == ["fetch", "model", "fit"]
+
+
+def test_a_stage_that_fails_ends_its_process(tmp_path: Path) -> None:
+    pod = start_pod(tmp_path, "fetch=raise_bug", "+prepare=succeed")
+    assert pod.wait() == ExitCode.InternalError
+    assert "stage prepare" not in pod.log
+
+
 def test_a_crash_in_c_shows_the_python_lines_that_led_there(tmp_path: Path) -> None:
     pod = start_pod(tmp_path, "fit=crash")
     pod.wait()

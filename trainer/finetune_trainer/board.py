@@ -40,6 +40,8 @@ class ReportedError(Struct):
 class Report(Struct):
     """One line that a stage sends by its Reporter."""
 
+    stage: str = ""
+    """That begins."""
     step: int | None = None
     fraction: float | None = None
     metrics: tuple[Metric, ...] = ()

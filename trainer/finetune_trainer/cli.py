@@ -31,10 +31,9 @@ def _parser() -> argparse.ArgumentParser:
     schema.set_defaults(run=_schema)
     supervise = commands.add_parser("supervise", help="(in a pod) run the job in FINETUNE_JOB")
     supervise.set_defaults(run=_supervise)
-    stage = commands.add_parser("stage", help="(internal) run one stage in this process")
-    stage.add_argument("name")
-    stage.add_argument("function", nargs="?", help="module:function; default: the stage's own")
-    stage.set_defaults(run=_stage)
+    stages = commands.add_parser("stages", help="(internal) run stages in this process")
+    stages.add_argument("functions", nargs="+", metavar="NAME=MODULE:FUNCTION")
+    stages.set_defaults(run=_stages)
     return parser
 
 
@@ -196,10 +195,12 @@ def _supervise(options: argparse.Namespace) -> int:
     return supervise(os.environ)
 
 
-def _stage(options: argparse.Namespace) -> int:
-    from finetune_trainer.pipeline import find_stage, run_stage
+def _stages(options: argparse.Namespace) -> int:
+    from finetune_trainer.pipeline import run_stages
 
-    return run_stage(options.name, options.function or find_stage(options.name).function)
+    code = run_stages(dict(pair.split("=") for pair in options.functions))
+    sys.stdout.flush()
+    os._exit(code)  # MXNet's own end takes time, and has nothing left to do
 
 
 def _schema(options: argparse.Namespace) -> int:

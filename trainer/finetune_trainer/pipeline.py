@@ -1,4 +1,4 @@
-"""The stages in their order, and how one of them runs inside its own process.
+"""The stages in their order, and how they run inside their processes.
 
 Stages are named as `module:function` and imported only by the process that runs them, so that
 nothing here ever pulls MXNet into the supervisor.
@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from finetune_trainer import threads
@@ -34,22 +34,30 @@ class Stage:
     """`module:function`, called with a Run."""
     weight: int
     """Share of the time of a typical run, for the overall progress."""
+    follows_on: bool = False
+    """Whether it runs in the process of the stage before it: to import MXNet takes a second."""
 
 
 STAGES = (
     Stage("fetch", "finetune_trainer.preflight:check_and_fetch", 3),
     Stage("prepare", "finetune_trainer.dataset:prepare", 10),
     Stage("model", "finetune_trainer.model.build:build", 2),
-    Stage("fit", "finetune_trainer.fit:fit", 78),
+    Stage("fit", "finetune_trainer.fit:fit", 78, follows_on=True),
     Stage("evaluate", "finetune_trainer.evaluate:evaluate", 4),
-    Stage("export", "finetune_trainer.export:export", 2),
-    Stage("report", "finetune_trainer.report:report", 1),
+    Stage("export", "finetune_trainer.export:export", 2, follows_on=True),
+    Stage("report", "finetune_trainer.report:report", 1, follows_on=True),
 )
 
 
-def find_stage(name: str) -> Stage:
-    """Return the stage of that name."""
-    return next(stage for stage in STAGES if stage.name == name)
+def by_process(stages: Sequence[Stage]) -> list[list[Stage]]:
+    """Return the stages of each process, all in their order."""
+    processes: list[list[Stage]] = []
+    for stage in stages:
+        if stage.follows_on and processes:
+            processes[-1].append(stage)
+        else:
+            processes.append([stage])
+    return processes
 
 
 def paths_from(environment: Mapping[str, str], *, uid: str) -> Paths:
@@ -77,15 +85,18 @@ def run_from(environment: Mapping[str, str]) -> Run:
     )
 
 
-def run_stage(name: str, function: str) -> int:
-    """Run one stage in this process and return its exit code."""
+def run_stages(functions: Mapping[str, str]) -> int:
+    """Run stages, the functions by their names, in this process; return its exit code."""
     faulthandler.enable()
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
     run = run_from(os.environ)
     try:
-        # Before the stage's module is loaded: MXNet reads these when it is imported.
-        os.environ.update(threads.environment(name, run.job, devices=run.devices, cpus=run.threads))
-        _load(function)(run)
+        # Before a stage's module is loaded: MXNet reads these when it is imported.
+        settings = threads.environment(functions, run.job, devices=run.devices, cpus=run.threads)
+        os.environ.update(settings)
+        for name, function in functions.items():
+            run.reporter.stage(name)
+            _load(function)(run)
     except Exception as exception:
         error = explain(exception)
         if error.code is ExitCode.InternalError and error is not exception:

@@ -1,8 +1,8 @@
 """What one stage sees: the job, its directories, and the way to report.
 
-A stage runs in a child process of the supervisor (MXNet can die of a signal or block in C, and
-each stage wants its own thread settings). It gets its input from files that earlier stages left
-and leaves its output in files, so that a later attempt can go on from them.
+Stages run in child processes of the supervisor (MXNet can die of a signal or block in C, and
+training wants other thread settings than the rest). A stage gets its input from files that earlier
+ones left and leaves its output in files, so that a later attempt can go on from them.
 """
 
 import dataclasses
@@ -67,6 +67,10 @@ class Reporter:
         if descriptor := os.environ.get("FINETUNE_REPORT_FD"):
             return cls(open(int(descriptor), "wb", buffering=0).write)
         return cls(lambda line: None)
+
+    def stage(self, name: str) -> None:
+        """Report that a stage begins."""
+        self._line(stage=name)
 
     def progress(
         self,

@@ -1,4 +1,4 @@
-"""Runs the stages, each in a process of its own, and says how it ended. Never imports MXNet.
+"""Runs the stages in processes of their own, and says how it ended. Never imports MXNet.
 
 MXNet can die of a signal or block in C; what is here survives that and reports it.
 """
@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from finetune_trainer.failure import explain
 from finetune_trainer.files import clear_leftovers, read_json
 from finetune_trainer.handoff import RESULT
 from finetune_trainer.peers import Alone, Peers
-from finetune_trainer.pipeline import STAGES, Stage, paths_from
+from finetune_trainer.pipeline import STAGES, Stage, by_process, paths_from
 from finetune_trainer.process import Child, Lines, attend
 from finetune_trainer.roles import TRAIN, Role
 from finetune_trainer.signals import Signals
@@ -117,19 +117,22 @@ class Supervisor:
         if self.role.owns:
             owner.claim(self._directory, self.job.pod_uid)
             clear_leftovers(self._directory)
-        for stage in self.stages:
+        for stages in by_process(self.stages):
             if self.signals.stop:
-                raise _interrupted(stage.name)
-            self.board.start(stage)
-            self.console.say(f"stage {stage.name}")
-            self.console.update(self.board)
-            if not self._join(stage):
+                raise _interrupted(stages[0].name)
+            self.begin(stages[0])
+            if not self._join(stages[0]):
                 return
-            self._run_stage(stage)
-            self.peers.finished(stage.name)
+            self._run_process(stages)
         while not self.peers.released:
             self._come_round()
         self.board.finish()
+        self.console.update(self.board)
+
+    def begin(self, stage: Stage) -> None:
+        """Show that a stage begins."""
+        self.board.start(stage)
+        self.console.say(f"stage {stage.name}")
         self.console.update(self.board)
 
     def _join(self, stage: Stage) -> bool:
@@ -151,12 +154,13 @@ class Supervisor:
         self.board.beat = time.monotonic()
         self.signals.stop |= self.peers.poll(stopping=self.signals.stop)
 
-    def _run_stage(self, stage: Stage) -> None:
-        """Run one stage to its end; raises TrainerError or Crash if that is not a good one."""
-        watch = _Watch(self, stage)
+    def _run_process(self, stages: Sequence[Stage]) -> None:
+        """Run stages to their end; raises TrainerError or Crash if that is not a good one."""
+        watch = _Watch(self, stages)
         told = {**self.peers.environment, "PYTHONUNBUFFERED": "1"}
+        functions = [f"{stage.name}={stage.function}" for stage in stages]
         child = Child(
-            [sys.executable, "-P", "-m", "finetune_trainer", "stage", stage.name, stage.function],
+            [sys.executable, "-P", "-m", "finetune_trainer", "stages", *functions],
             environment={**os.environ, **self.environment, **told},
         )
         try:
@@ -164,14 +168,15 @@ class Supervisor:
         finally:
             child.close()
         watch.judge(child.status)
+        self.peers.finished(stages[-1].name)
 
 
 class _Watch:
-    """The supervisor's view of one running stage."""
+    """The supervisor's view of one process."""
 
-    def __init__(self, supervisor: Supervisor, stage: Stage) -> None:
+    def __init__(self, supervisor: Supervisor, stages: Sequence[Stage]) -> None:
         self._supervisor = supervisor
-        self._stage = stage
+        self._stage, *self._later = stages
         self._error: ReportedError | None = None
         self._told = 0.0
         self._stopping = False
@@ -188,7 +193,7 @@ class _Watch:
         )
 
     def judge(self, status: int) -> None:
-        """Raise unless the stage ended well."""
+        """Raise unless the last of the stages ended well."""
         if self._stalled:
             seconds = f"{self._supervisor.stall_seconds:g}"
             raise TrainerError(
@@ -222,6 +227,10 @@ class _Watch:
         except msgspec.DecodeError as error:
             self._supervisor.console.say(f"stage {self._stage.name} sent no report: {error}")
             return
+        if self._later and report.stage == self._later[0].name:
+            self._supervisor.peers.finished(self._stage.name)
+            self._stage = self._later.pop(0)
+            self._supervisor.begin(self._stage)
         if report.error:
             self._error, self._told = report.error, time.monotonic()
         self._supervisor.board.apply(report)

@@ -8,6 +8,7 @@ container may use: `environment` goes into the stage's process before anything i
 
 import dataclasses
 import os
+from collections.abc import Container
 
 from finetune_trainer import recipes
 from finetune_trainer.contract import Job
@@ -45,10 +46,10 @@ def contexts_in_use(*, cpus: int) -> int:
     return max(1, cpus // int(os.environ.get("OMP_NUM_THREADS", cpus)))
 
 
-def environment(stage: str, job: Job, *, devices: int, cpus: int) -> dict[str, str]:
-    """Return the variables that the stage's process must have before it imports MXNet."""
+def environment(stages: Container[str], job: Job, *, devices: int, cpus: int) -> dict[str, str]:
+    """Return the variables that the stages' process must have before it imports MXNet."""
     plan = for_inference(cpus=cpus)
-    if stage == "fit" and devices == 0:
+    if "fit" in stages and devices == 0:
         recipe = recipes.choose(job.training, devices=devices)
         if recipe.trains_trunk or auto.goes_deeper(job.training, devices=devices):
             plan = for_training(batch_size=recipe.batch_size, cpus=cpus)
