@@ -113,7 +113,7 @@ def pack_with_im2rec(photos: Path, work: Path) -> float:
 
 def pack_with_ours(photos: Path, work: Path) -> float:
     """Run the stages fetch and prepare; return their seconds."""
-    image = {"resizeShort": RESIZE, "jpegQuality": QUALITY}
+    image = {"framing": "Crop", "resizeShort": RESIZE, "jpegQuality": QUALITY}
     _start_forkserver()
     started = time.perf_counter()
     prepare_photos(work, photos, threads=PROCESSES, image=image)

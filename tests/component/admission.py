@@ -87,7 +87,7 @@ EVERYTHING = fine_tune_job(
         "layout": "Csv",
         "csv": {"file": "lists/labels.csv", "pathColumn": "photo", "labelColumn": "breed"},
         "split": {"trainFraction": "0.8", "seed": 7},
-        "image": {"resizeShort": 256, "jpegQuality": 95},
+        "image": {"framing": "Whole", "resizeShort": 256, "jpegQuality": 95},
         "badImages": {"policy": "Skip", "maxFraction": "0.1"},
         "prepare": "Auto",
     },

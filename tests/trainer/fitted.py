@@ -21,10 +21,13 @@ def leave_fitted(run: Run, *, seed: int = 1) -> None:
     symbol = network.load(Path(built.directory)).symbol
     network.save(Network(symbol, *random_params(symbol, seed=seed)), best)
     preprocessing = files.read_json(Path(built.directory, network.PREPROCESSING), Preprocessing)
-    short = run.job.dataset.image.resize_short
     files.write_json(
         best / network.PREPROCESSING,
-        msgspec.structs.replace(preprocessing, resize_short=short),
+        msgspec.structs.replace(
+            preprocessing,
+            framing=packed.framing,
+            resize_short=run.job.dataset.image.resize_short,
+        ),
     )
     (best / network.LABELS).write_text("".join(f"{name}\n" for name in packed.classes))
     fitted = Fitted(

@@ -120,7 +120,9 @@ def make_run(
 def make_lock(train: list[int], validation: list[int], *, classes: int) -> Lock:
     """Return the lock of records of the given labels; the photos are named in their order."""
     sides: tuple[tuple[Part, list[int]], ...] = (("train", train), ("validation", validation))
-    settings = Settings(format=FORMAT, layout="Folder", resize_short=32, jpeg_quality=95, seed=0)
+    settings = Settings(
+        format=FORMAT, layout="Folder", framing="Crop", resize_short=32, jpeg_quality=95, seed=0
+    )
     return Lock(
         settings=settings,
         classes=tuple(f"class-{number}" for number in range(classes)),
@@ -144,7 +146,9 @@ def _write_handoff(job: Path, packed: Path, *, classes: int, counts: tuple[int, 
         digest="d" * 64,
     )
     names = tuple(f"class-{number}" for number in range(classes))
-    files.write_json(job / PACKED, Packed(directory=str(packed), classes=names, status=status))
+    files.write_json(
+        job / PACKED, Packed(directory=str(packed), classes=names, framing="Crop", status=status)
+    )
     leave_built(job, classes=classes)
 
 

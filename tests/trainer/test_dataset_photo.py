@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from finetune_trainer.contract import Framing
 from finetune_trainer.dataset import photo
-from finetune_trainer.dataset.photo import Encoded, encode_photo
+from finetune_trainer.dataset.photo import Encoded, Packing, encode_photo
 from finetune_trainer.dataset.resize import BILINEAR, resized
 from PIL import Image
 
 from tests.trainer.datasets import Pixels, as_ordinary_user, draw
 
 
-def encode(path: Path, *, resize_short: int = 40) -> Encoded:
-    return encode_photo(str(path), resize_short, 95)
+def encode(path: Path, *, framing: Framing = "Crop", resize_short: int = 40) -> Encoded:
+    return encode_photo(str(path), Packing(framing, resize_short, 95))
 
 
 def pixels(encoded: Encoded) -> Pixels:
@@ -144,6 +145,42 @@ def test_decoding_a_large_jpeg_small_changes_little(tmp_path: Path) -> None:
     large.save(tmp_path / "large.jpg", quality=95)
     expected = large.resize((133, 100), Image.Resampling.BICUBIC)
     assert_looks_like(encode(tmp_path / "large.jpg", resize_short=100), expected, tolerance=3)
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "height"),
+    [
+        ((300, 300), 56, 56),
+        ((400, 300), 56, 56),
+        ((300, 400), 56, 56),
+        ((600, 300), 56, 37),
+        ((30, 120), 19, 56),
+        ((400, 8), 56, 1),
+    ],
+)
+def test_a_whole_picture_is_stretched_a_little_and_stands_on_white(
+    tmp_path: Path, size: tuple[int, int], width: int, height: int
+) -> None:
+    Image.new("RGB", size, "black").save(tmp_path / "black.png")
+    stored = pixels(encode(tmp_path / "black.png", framing="Whole", resize_short=64))
+    assert stored.shape == (64, 64, 3)
+    is_black = stored[..., 0] < 128
+    top, left = (64 - height) // 2, (64 - width) // 2
+    assert is_black[top : top + height, left : left + width].all()
+    assert is_black.sum() == width * height
+    assert (stored[~is_black] > 200).all()
+
+
+def test_a_whole_picture_is_turned_upright(tmp_path: Path) -> None:
+    picture, exif = draw(3, size=(120, 40)), Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    picture.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "upright.jpg", quality=95)
+    turned, upright = (
+        pixels(encode(tmp_path / f"{name}.jpg", framing="Whole", resize_short=64)).astype(int)
+        for name in ("turned", "upright")
+    )
+    assert np.abs(turned - upright).mean() < 2
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import msgspec
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.contract import ExitCode, TrainerError, Training
 from finetune_trainer.dataset import prepare
 from finetune_trainer.dataset.lock import open_lock
 from finetune_trainer.handoff import FETCHED, Fetched
@@ -73,7 +73,8 @@ def fail(workspace: Path, photos: Path, **settings: Any) -> TrainerError:
 def test_each_record_holds_the_photo_and_label_that_the_lock_says(
     tmp_path: Path, photos: Path
 ) -> None:
-    prepared = prepare_photos(tmp_path, photos, image={"resizeShort": 40, "jpegQuality": 95})
+    image = {"framing": "Crop", "resizeShort": 40, "jpegQuality": 95}
+    prepared = prepare_photos(tmp_path, photos, image=image)
     assert prepared.packed.classes == ("bird", "cat", "dog")
     for name, split in (("train", "train"), ("val", "validation")):
         expected = [file for file in prepared.lock.files if file.split == split]
@@ -183,7 +184,7 @@ def test_a_photo_of_a_phone_is_packed_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6
     for seed, name in enumerate(("0.jpg", "1.jpg")):
         draw(seed, size=(80, 40)).save(photos / "cat" / name, exif=exif)
-    prepared = prepare_photos(tmp_path, photos, image={"resizeShort": 40})
+    prepared = prepare_photos(tmp_path, photos, image={"framing": "Crop", "resizeShort": 40})
     cats = [record for record in read_records(prepared.directory, "train") if record.label == 0]
     assert [cat.image.size for cat in cats] == [(40, 80)]
 
@@ -222,11 +223,33 @@ def test_a_pixel_or_a_label_changes_the_digest(tmp_path: Path, photos: Path, cha
         {"split": {"trainFraction": "0.5"}},
         {"image": {"resizeShort": 64}},
         {"image": {"jpegQuality": 80}},
+        {"image": {"framing": "Crop"}},
     ],
 )
 def test_each_setting_changes_the_digest(tmp_path: Path, photos: Path, settings: Any) -> None:
     plain = prepare_photos(tmp_path, photos).status
     assert prepare_photos(tmp_path, photos, **settings).status.digest != plain.digest
+
+
+@pytest.mark.parametrize(
+    ("recipe", "asked", "framing"),
+    [
+        ("auto", None, "Whole"),
+        ("full", None, "Whole"),
+        ("tutorial", None, "Crop"),
+        ("tutorial", "Whole", "Whole"),
+        ("auto", "Crop", "Crop"),
+    ],
+)
+def test_a_network_sees_whole_photos_but_in_the_tutorial(
+    tmp_path: Path, photos: Path, recipe: Any, asked: str | None, framing: str
+) -> None:
+    prepared = make_run(tmp_path, source={"uri": f"file://{photos}"}, image={"framing": asked})
+    job = msgspec.structs.replace(prepared.run.job, training=Training(recipe=recipe))
+    prepared.run = dataclasses.replace(prepared.run, job=job)
+    fetch(prepared.run)
+    prepare(prepared.run)
+    assert prepared.packed.framing == prepared.lock.settings.framing == framing
 
 
 def test_the_default_fraction_is_written_down(tmp_path: Path, photos: Path) -> None:

@@ -125,6 +125,10 @@ def _save(run: Run, network: Network, *, packed: Packed, built: Built, directory
     preprocessing = model_files.load_preprocessing(Path(built.directory))
     files.write_json(
         directory / model_files.PREPROCESSING,
-        msgspec.structs.replace(preprocessing, resize_short=run.job.dataset.image.resize_short),
+        msgspec.structs.replace(
+            preprocessing,
+            framing=packed.framing,
+            resize_short=run.job.dataset.image.resize_short,
+        ),
     )
     (directory / model_files.LABELS).write_text("".join(f"{name}\n" for name in packed.classes))

@@ -3,6 +3,7 @@
 from finetune_trainer.contract import (
     CheckpointStatus,
     DatasetStatus,
+    Framing,
     Metric,
     ModelStatus,
     OutputStatus,
@@ -47,11 +48,12 @@ class Packed(Struct):
     """prepare -> all: a packed data set, complete and verified.
 
     `directory` holds train.rec, train.idx, val.rec, val.idx and dataset.lock.json. Records are
-    JPEG of RGB with the shorter side `Image.resize_short`; label = index into `classes`.
+    JPEG of RGB as `framing` and `Image.resize_short` say; label = index into `classes`.
     """
 
     directory: str
     classes: tuple[str, ...]
+    framing: Framing
     status: DatasetStatus
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from finetune_trainer.contract import Struct
+from finetune_trainer.contract import Framing, Struct
 
 PREPROCESSING = "preprocessing.json"
 LABELS = "labels.txt"
@@ -17,7 +17,9 @@ LABELS = "labels.txt"
 class Preprocessing(Struct):
     """What is done to an image before the network sees it; travels with the weights.
 
-    Resize the shorter side to `resizeShort`, cut the centre `inputSize` x `inputSize`, RGB,
+    Framing Crop: resize the shorter side to `resizeShort`. Whole: resize to 7/8 of `resizeShort`
+    what is longer, and the other side by at most 4/3 more than that; put it in the middle of a
+    white square of `resizeShort`. Then cut the centre `inputSize` x `inputSize`, RGB,
     (pixel - mean) / std, channels first.
     """
 
@@ -25,11 +27,12 @@ class Preprocessing(Struct):
     mean: tuple[float, float, float]
     """Of R, G, B in 0..255."""
     std: tuple[float, float, float]
+    framing: Framing = "Crop"
+    """This and `resizeShort` come with the data set that the network was fitted to."""
     resize_short: int | None = None
-    """Comes with the data set that the network was fitted to."""
 
     def centre_of(self, jpeg: bytes) -> NDArray[np.float32]:
-        """Return what the network sees [3,S,S] of a picture as it is packed, resized already."""
+        """Return what the network sees [3,S,S] of a picture as it is packed."""
         with Image.open(io.BytesIO(jpeg)) as image:
             pixels = np.asarray(image, dtype=np.float32)
         size = self.input_size

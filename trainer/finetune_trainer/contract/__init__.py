@@ -5,7 +5,7 @@ FineTuneJob CRD (bounds and rules are in the metadata). Imports no MXNet: the su
 and the CRD generator all read this module.
 """
 
-from finetune_trainer.contract.dataset import BadImages, Csv, Dataset, Image, Split
+from finetune_trainer.contract.dataset import BadImages, Csv, Dataset, Framing, Image, Split
 from finetune_trainer.contract.errors import ExitCode, TrainerError
 from finetune_trainer.contract.job import Job, JobRef, Output
 from finetune_trainer.contract.model import CatalogueName, Model, ModelSource, Normalization
@@ -45,6 +45,7 @@ __all__ = [
     "Error",
     "ExitCode",
     "Fraction",
+    "Framing",
     "Image",
     "Job",
     "JobRef",

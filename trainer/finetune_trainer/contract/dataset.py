@@ -31,11 +31,17 @@ class Split(Struct, forbid_unknown_fields=True):
     )
 
 
+Framing = Literal["Crop", "Whole"]
+
+
 class Image(Struct, forbid_unknown_fields=True):
     """How images are stored in the packed data set."""
 
+    framing: Framing | None = None
+    """What the network sees of an image: Whole, all of it, on a white square; Crop, the square in
+    its middle. Default: Whole; Crop for the recipe tutorial and for RecordIO."""
     resize_short: Annotated[int, Meta(ge=32, le=4096)] = 256
-    """Length of the shorter side after resizing, in pixels."""
+    """Length of the shorter side after resizing, or of the square, in pixels."""
     jpeg_quality: Annotated[int, Meta(ge=1, le=100)] = 90
     """Quality of the stored JPEG."""
 

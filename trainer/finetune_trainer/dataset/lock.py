@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from finetune_trainer.contract import DatasetStatus, Struct
+from finetune_trainer.contract import DatasetStatus, Framing, Struct
 
 LOCK = "dataset.lock.json"
 FORMAT = 4
@@ -34,6 +34,7 @@ class Settings(Struct, frozen=True):
     format: int
     """How photos are packed; see FORMAT."""
     layout: Layout
+    framing: Framing
     resize_short: int
     jpeg_quality: int
     seed: int

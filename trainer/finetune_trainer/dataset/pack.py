@@ -3,7 +3,6 @@ than a few photos in memory.
 """
 
 import ctypes
-import dataclasses
 import itertools
 import multiprocessing
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.dataset.photo import encode_photo
+from finetune_trainer.dataset.photo import Packing, encode_photo
 from finetune_trainer.dataset.recordio import open_records
 from finetune_trainer.dataset.spool import Spooled, write_photos
 
@@ -36,15 +35,6 @@ class Task(NamedTuple):
     size: int
     offset: int | None = None
     """Where its record begins, if the file is one of records."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Packing:
-    """How photos are encoded."""
-
-    resize_short: int
-    quality: int
-    exact: bool = False
 
 
 def encode_photos(
@@ -84,16 +74,7 @@ def _chunked(tasks: Iterable[Task]) -> Iterator[list[Task]]:
 
 
 def _encode_chunk(tasks: list[Task], packing: Packing, spool: Path) -> Spooled:
-    photos = (
-        encode_photo(
-            task.path,
-            packing.resize_short,
-            packing.quality,
-            offset=task.offset,
-            exact=packing.exact,
-        )
-        for task in tasks
-    )
+    photos = (encode_photo(task.path, packing, offset=task.offset) for task in tasks)
     return write_photos(spool, photos)
 
 

@@ -14,6 +14,7 @@ from typing import cast
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
+from finetune_trainer.contract import Framing
 from finetune_trainer.dataset.duplicates import look_of
 from finetune_trainer.dataset.exact import encode_exactly
 from finetune_trainer.dataset.recordio import RecordError, read_image
@@ -34,6 +35,12 @@ MAX_PIXELS = 100_000_000
 """Of the picture as stored: a small file can claim to be of any size."""
 MAX_DECODED = 50_000_000
 """Of the picture as decoded, which is all in memory; a large JPEG is decoded small."""
+WHOLE = 7 / 8
+"""Of the square that is stored, the part in its middle that a whole picture fills: it is what
+networks cut out of images whose shorter side is that of the square (224 of 256 pixels)."""
+STRETCH = 4 / 3
+"""How much longer the shorter side may become to fill it: networks are trained on such images
+(Szegedy et al. 2015). Without it, half of a photo's square would be empty."""
 MIN_SIDE = 8
 MAX_ASPECT = 50
 ORIENTATION = 0x0112
@@ -50,6 +57,16 @@ UPRIGHT = {
 
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is checked here, with a reason for the user
 Image.preinit()  # the usual decoders, once for all processes forked from here
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How photos are encoded."""
+
+    framing: Framing
+    resize_short: int
+    quality: int
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +87,7 @@ class BadPhotoError(Exception):
     """The file is no photo that can be used; the text says why."""
 
 
-def encode_photo(
-    path: str, resize_short: int, quality: int, *, offset: int | None = None, exact: bool = False
-) -> Encoded:
+def encode_photo(path: str, packing: Packing, *, offset: int | None = None) -> Encoded:
     """Read and encode one file, or the record at `offset` of a file.
 
     Only an OSError that is the volume's fault is raised.
@@ -85,12 +100,12 @@ def encode_photo(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
         try:
-            small, notes, kept = _shrink(data, resize_short, is_record=offset is not None)
+            small, notes, kept = _shrink(data, packing, is_record=offset is not None)
             look = look_of(small)
-            jpeg = data if kept else _as_jpeg(small, quality)
+            jpeg = data if kept else _as_jpeg(_framed(small, packing), packing.quality)
         except Exception as error:
             return Encoded(sha256=sha256, reason=_reason(error, data))
-    if exact and not (jpeg := encode_exactly(path, resize_short, quality)):
+    if packing.exact and not (jpeg := encode_exactly(path, packing.resize_short, packing.quality)):
         return Encoded(sha256=sha256, reason="OpenCV cannot read it")
     content = hashlib.blake2b(jpeg, digest_size=16).digest()
     return Encoded(sha256, jpeg, note=", ".join(notes), content=content, look=look)
@@ -106,14 +121,14 @@ def _content(path: Path) -> bytes:
 
 
 def _shrink(
-    data: bytes, resize_short: int, *, is_record: bool
+    data: bytes, packing: Packing, *, is_record: bool
 ) -> tuple[Image.Image, list[str], bool]:
     """Return the small upright picture, notes, and whether `data` can be stored as it is."""
     notes: list[str] = []
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _check_size(image.size)
-        kept = is_record and image.format == "JPEG" and min(image.size) == resize_short
-        size = _small_size(image.size, resize_short)
+        kept = is_record and image.format == "JPEG" and _fits(image.size, packing)
+        size = _small_size(image.size, packing)
         if min(size) > 2 * min(image.size):
             notes.append(f"enlarged from {image.width} x {image.height}")
         frames = getattr(image, "n_frames", 1)
@@ -152,10 +167,30 @@ def _check_size(size: tuple[int, int]) -> None:
         raise BadPhotoError(f"{width} x {height} pixels are too few to be a photo")
 
 
-def _small_size(size: tuple[int, int], resize_short: int) -> tuple[int, int]:
-    short = min(size)
-    width, height = (max(resize_short, round(side * resize_short / short)) for side in size)
+def _fits(size: tuple[int, int], packing: Packing) -> bool:
+    """Tell whether a picture of this size is stored without resizing it."""
+    side = packing.resize_short
+    return min(size) == side if packing.framing == "Crop" else size == (side, side)
+
+
+def _small_size(size: tuple[int, int], packing: Packing) -> tuple[int, int]:
+    short, long, target = min(size), max(size), packing.resize_short
+    if packing.framing == "Crop":
+        width, height = (max(target, round(side * target / short)) for side in size)
+    else:
+        most = round(WHOLE * target)
+        width, height = (min(most, round(side * STRETCH * most / long)) for side in size)
     return width, height
+
+
+def _framed(picture: Image.Image, packing: Packing) -> Image.Image:
+    """Return the picture as it is stored: a whole one on a white square."""
+    if packing.framing == "Crop":
+        return picture
+    side = packing.resize_short
+    square = Image.new("RGB", (side, side), "white")
+    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return square
 
 
 def _as_rgb(image: Image.Image, notes: list[str]) -> Image.Image:

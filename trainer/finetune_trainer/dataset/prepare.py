@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from finetune_trainer.contract import Dataset
+from finetune_trainer.contract import Job
 from finetune_trainer.dataset.check import (
     bad_photo_error,
     check_bad_images,
@@ -18,7 +18,8 @@ from finetune_trainer.dataset.compose import Photos, compose
 from finetune_trainer.dataset.found import Found
 from finetune_trainer.dataset.layout import find_photos
 from finetune_trainer.dataset.lock import FORMAT, LOCK, Part, Settings, Tally, open_lock, write_lock
-from finetune_trainer.dataset.pack import Packing, encode_photos, write_records
+from finetune_trainer.dataset.pack import encode_photos, write_records
+from finetune_trainer.dataset.photo import Packing
 from finetune_trainer.dataset.split import check_class_sizes, check_split, train_fraction
 from finetune_trainer.dataset.spool import Spool
 from finetune_trainer.files import (
@@ -46,7 +47,7 @@ def prepare(run: Run, *, exact: bool = False) -> None:
     found = find_photos(Path(fetched.train), validation, spec)
     check_split(spec.split, has_validation_source=len(found.sides) > 1)
     check_found(found, spec)
-    settings = _settings(spec, found, exact=exact)
+    settings = _settings(run.job, found, exact=exact)
     key = _key(found, settings, fetched)
     keys = run.paths.packed / "keys"
     with exclusive(keys / f"{key}.lock", waiting=run.reporter.waiting(WAITING)):
@@ -61,11 +62,13 @@ def prepare(run: Run, *, exact: bool = False) -> None:
     _hand_on(directory, run)
 
 
-def _settings(spec: Dataset, found: Found, *, exact: bool) -> Settings:
-    split, given = spec.split, len(found.sides) > 1
+def _settings(job: Job, found: Found, *, exact: bool) -> Settings:
+    spec, split, given = job.dataset, job.dataset.split, len(found.sides) > 1
+    is_cut = exact or job.training.recipe == "tutorial" or found.layout == "RecordIO"
     return Settings(
         format=FORMAT,
         layout=found.layout,
+        framing="Crop" if exact else spec.image.framing or ("Crop" if is_cut else "Whole"),
         resize_short=spec.image.resize_short,
         jpeg_quality=spec.image.jpeg_quality,
         seed=split.seed,
@@ -118,7 +121,12 @@ def _hand_on(directory: Path, run: Run) -> None:
     )
     run.reporter.dataset(status)
     run.reporter.progress(fraction=1.0)
-    packed = Packed(directory=str(directory), classes=lock.classes, status=status)
+    packed = Packed(
+        directory=str(directory),
+        classes=lock.classes,
+        framing=lock.settings.framing,
+        status=status,
+    )
     run.hand_on(PACKED, packed)
 
 
@@ -162,7 +170,9 @@ def _publish(records: Path, directory: Path) -> None:
 def _decode(run: Run, photos: Photos, settings: Settings, spool: Spool) -> None:
     """Read every photo once; the reports show that the stage is alive."""
     policy = run.job.dataset.bad_images.policy
-    packing = Packing(settings.resize_short, settings.jpeg_quality, settings.exact)
+    packing = Packing(
+        settings.framing, settings.resize_short, settings.jpeg_quality, settings.exact
+    )
     encoded = encode_photos(photos.tasks(), packing, spool=spool.directory, threads=run.threads)
     started = reported = time.monotonic()
     with contextlib.closing(encoded):  # its processes end here, not when it is collected

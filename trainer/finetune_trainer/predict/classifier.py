@@ -13,7 +13,7 @@ import numpy as np
 
 from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.dataset.photo import Encoded, encode_photo
+from finetune_trainer.dataset.photo import Encoded, Packing, encode_photo
 from finetune_trainer.evaluation import Floats
 from finetune_trainer.preprocessing import LABELS, PREPROCESSING, Preprocessing
 
@@ -54,7 +54,8 @@ class Classifier:
         """Return the picture as it would be packed, or why it cannot be."""
         path, offset = photo
         short = self.preprocessing.resize_short or self.preprocessing.input_size
-        return encode_photo(str(path), short, JPEG_QUALITY, offset=offset)
+        packing = Packing(self.preprocessing.framing, short, JPEG_QUALITY)
+        return encode_photo(str(path), packing, offset=offset)
 
 
 def open_classifier(directory: Path, *, kind: Format = "auto", threads: int) -> Classifier:
