@@ -121,6 +121,11 @@ class Spec(Object, kw_only=True):
             "training.onDivergence Retry is not for numNodes > 1: remove it",
         ),
         (
+            "!has(self.trainer) || !has(self.trainer.numNodes) || self.trainer.numNodes == 1 || "
+            "!has(self.training) || !has(self.training.earlyStopping)",
+            "training.earlyStopping is not for numNodes > 1: remove it",
+        ),
+        (
             "(has(self.model) && (has(self.model.name) || has(self.model.source))) != "
             "(has(self.training) && has(self.training.resumeFrom))",
             "set exactly one of model.name, of the model catalogue, such as efficientnet-lite0, "

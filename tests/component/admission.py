@@ -117,6 +117,7 @@ EVERYTHING = fine_tune_job(
         "gradientClipping": "1.0",
         "gradientAccumulation": 4,
         "weightAveraging": "ema",
+        "earlyStopping": {"patience": 3, "minEpochs": 5, "tolerance": "0.01"},
         "onDivergence": "Fail",
         "hyperparameters": {"num_classes": "257", "use_pretrained_model": "1"},
         "minAccuracy": "0.77",

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 from finetune_trainer import recipes
-from finetune_trainer.contract import SAGEMAKER, ExitCode, Optimizer, TrainerError, Training
+from finetune_trainer.contract import (
+    SAGEMAKER,
+    EarlyStopping,
+    ExitCode,
+    Optimizer,
+    TrainerError,
+    Training,
+)
 from finetune_trainer.recipes import sagemaker
 
 TABLE = {
@@ -53,6 +60,26 @@ def test_a_job_of_sagemakers_documentation_is_taken_over() -> None:
     )
     schedule = training.schedule
     assert (schedule.name, schedule.step_epochs, schedule.factor) == ("step", (4, 8), "0.1")
+
+
+def test_early_stopping_is_taken_over_if_it_is_on() -> None:
+    found = merged(
+        early_stopping="True", early_stopping_patience="3", early_stopping_tolerance="0.01"
+    ).early_stopping
+    assert found == EarlyStopping(patience=3, min_epochs=10, tolerance="0.01")
+    assert merged(early_stopping="True").early_stopping == EarlyStopping()
+    assert merged(early_stopping="False").early_stopping is None
+    with pytest.raises(TrainerError, match=r"early_stopping must be True"):
+        merged(early_stopping_patience="3")
+
+
+def test_early_stopping_set_twice_is_refused() -> None:
+    hyperparameters = {"early_stopping": "True", "early_stopping_patience": "3"}
+    training = Training(
+        recipe="full", early_stopping=EarlyStopping(patience=4), hyperparameters=hyperparameters
+    )
+    with pytest.raises(TrainerError, match=r"set a second time as training.earlyStopping.patience"):
+        sagemaker.merged(training, devices=0)
 
 
 def test_the_recipe_runs_with_them() -> None:

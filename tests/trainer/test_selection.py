@@ -1,6 +1,8 @@
 """What `auto` chooses by, and that it is honest. Real MXNet, a small network."""
 
 import dataclasses
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,14 @@ import numpy as np
 import pytest
 from finetune_trainer import course as course_module
 from finetune_trainer import files, recipes, selection
-from finetune_trainer.contract import TrainerError
+from finetune_trainer.contract import EarlyStopping, TrainerError
 from finetune_trainer.course import Course
 from finetune_trainer.fit import fit
 from finetune_trainer.gang import Gang
 from finetune_trainer.handoff import BUILT, CHOSEN, FITTED, PACKED, Built, Chosen, Fitted, Packed
+from finetune_trainer.history import HISTORY, read
 from finetune_trainer.progress import Work
-from finetune_trainer.selection import FOLDS, choose, folds, is_better
+from finetune_trainer.selection import FOLDS, Patience, choose, folds, is_better
 from finetune_trainer.signals import Signals
 from finetune_trainer.stage import Run
 
@@ -159,6 +162,91 @@ def test_shuffled_labels_give_no_more_than_chance_to_choose_by(tmp_path: Path) -
     found = fitted(run)
     share = float(found.reason.split("right on ")[1].split("%")[0]) / 100
     assert abs(share - 1 / 3) < 4 * (2 / 9 / len(labels)) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "limits", "epochs", "best"),
+    [
+        ((0.5, 0.6, 0.6, 0.6, 0.7), {"patience": 2, "min_epochs": 1}, 4, 2),
+        ((0.5, 0.6, 0.6, 0.7, 0.7, 0.7), {"patience": 2, "min_epochs": 5}, 6, 4),
+        ((0.5, 0.6, 0.6, 0.6, 0.7, 0.7), {"patience": 1, "min_epochs": 6}, 6, 5),
+        ((0.5, 0.51, 0.52, 0.9), {"patience": 2, "min_epochs": 1, "tolerance": "0.1"}, 3, 1),
+        ((0.0, 0.0, 0.1), {"patience": 9, "min_epochs": 1}, 3, 3),
+    ],
+)
+def test_patience_waits_for_a_better_epoch(
+    accuracies: tuple[float, ...], limits: dict[str, Any], epochs: int, best: int
+) -> None:
+    patience = Patience(EarlyStopping(**limits))
+    seen = 0
+    while not patience.is_over and seen < len(accuracies):
+        seen += 1
+        patience.ends(seen, accuracies[seen - 1])
+    assert (seen, patience.best_epoch) == (epochs, best)
+
+
+STOPPING = {
+    "recipe": "full",
+    "epochs": 8,
+    "batchSizePerDevice": 8,
+    "earlyStopping": {"patience": 2, "minEpochs": 3},
+}
+
+
+def test_when_to_stop_is_found_on_images_kept_aside_and_all_are_fitted_for_so_long(
+    tmp_path: Path,
+) -> None:
+    common: dict[str, Any] = {"train": TRAIN, "training": STOPPING}
+    run, reports = make_run(tmp_path / "right", validation=VALIDATION, **common)
+    found = fitted(run)
+    assert f"early stopping: after epoch {found.epochs} of 8, right on " in found.reason
+    assert [row.epoch for row in read(run.paths.job / HISTORY)] == [*range(1, found.epochs + 1)]
+    saved = [line["checkpoint"]["epoch"] for line in reports.lines if "checkpoint" in line]
+    assert [epoch for epoch in saved if epoch] == [*range(1, found.epochs + 1)]
+    assert not (run.paths.job / "trial").exists()
+    assert not (run.paths.job / "held").exists()
+    other, _ = make_run(tmp_path / "wrong", validation=VALIDATION, **common)
+    wrong = [(label + 1) % 3 for label in VALIDATION]
+    write_records(other.paths.workspace / "packed" / "val.rec", wrong, seed=99)
+    fit(other)
+    assert_same_bits(best_params(run), best_params(other))
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_trial_that_was_stopped_goes_on_and_finds_the_same(tmp_path: Path, epoch: int) -> None:
+    common: dict[str, Any] = {"train": TRAIN, "validation": VALIDATION, "training": STOPPING}
+    straight, _ = make_run(tmp_path / "straight", **common)
+    fit(straight)
+    interrupted, reports = make_run(tmp_path / "interrupted", **common)
+
+    def watch(line: dict[str, Any]) -> None:
+        if line.get("note") == f"epoch {epoch} of 8, to find out when to stop":
+            reports.watch = lambda line: None
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    reports.watch = watch
+    with pytest.raises(TrainerError, match="stopped"):
+        fit(interrupted)
+    assert (interrupted.paths.job / "trial" / "checkpoints").exists()
+    assert not (interrupted.paths.job / CHOSEN).exists()
+    fit(interrupted)
+    left, right = (files.read_json(r.paths.job / CHOSEN, Chosen) for r in (straight, interrupted))
+    assert left == right
+    assert_same_bits(best_params(straight), best_params(interrupted))
+
+
+def test_a_class_of_few_images_does_not_say_when_to_stop(tmp_path: Path) -> None:
+    few = [0] * 20 + [1] * 20 + [2] * 3
+    run, _ = make_run(tmp_path, train=few, validation=VALIDATION, training=STOPPING)
+    found = fitted(run)
+    assert found.epochs == 8
+    assert found.reason.endswith("stopping: not: a class has fewer than 5 images to choose by")
+
+
+def test_a_gang_does_not_stop_early(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=STOPPING)
+    with pytest.raises(TrainerError, match=r"earlyStopping is set, which is not for trainer"):
+        fit(dataclasses.replace(run, gang=Gang(nodes=2)))
 
 
 def rewrite_labels(record: Path, labels: list[int]) -> None:

@@ -18,7 +18,7 @@ import mxnet as mx
 
 from finetune_trainer import files
 from finetune_trainer.contract import CheckpointStatus, Struct
-from finetune_trainer.history import HISTORY, Row, append
+from finetune_trainer.history import HISTORY, Row, append, read
 from finetune_trainer.model.network import PARAMS, load_params, save_arrays, save_params
 
 log = logging.getLogger(__name__)
@@ -114,6 +114,10 @@ class Checkpoints:
         """Add an epoch to history.csv beside the checkpoints."""
         self.check()
         append(self.directory.parent / HISTORY, row)
+
+    def noted(self) -> tuple[Row, ...]:
+        """Return the epochs of history.csv."""
+        return read(self.directory.parent / HISTORY)
 
     def named(self, name: str) -> Checkpoint:
         """Return this very checkpoint."""

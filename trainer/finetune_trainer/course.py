@@ -14,7 +14,8 @@ from finetune_trainer import features, memory, tasks, threads
 from finetune_trainer.checkpoint import Checkpoint
 from finetune_trainer.dataset.lock import Tally, open_lock
 from finetune_trainer.dataset.read import Reader, divided
-from finetune_trainer.features import Features
+from finetune_trainer.dataset.recordio import read_heads
+from finetune_trainer.features import Features, Labels
 from finetune_trainer.handoff import Built, Packed
 from finetune_trainer.learner import INITIALIZERS
 from finetune_trainer.loop import Trained, train
@@ -50,6 +51,12 @@ class Course:
     validation images."""
     looked: dict[tuple[int, int], Features] = dataclasses.field(default_factory=dict)
     """What heads train on, by views and seed: read once for all folds."""
+
+    @property
+    def labels(self) -> Labels:
+        """The training images' labels."""
+        heads = read_heads(Path(self.packed.directory, "train.rec"))
+        return np.fromiter((head.label for head in heads), np.int64)
 
     def task(self, recipe: Recipe, *, is_new: bool = True) -> Task:
         """Return what the recipe trains; a new fit starts from the recipe's start."""
@@ -210,7 +217,7 @@ def units(recipe: Recipe, packed: Packed) -> float:
     """Return the work of a recipe and of those that it starts from, in images through the trunk."""
     train, validation = packed.status.train_images, packed.status.validation_images
     if recipe.trains == "all":
-        own = recipe.epochs * (TRAINING_COST * train + validation)
+        own = recipe.last_epoch * (TRAINING_COST * train + validation)
     else:
         cost = HEAD_COST if recipe.trains == "head" else TOP_COST
         own = recipe.views * train + validation + recipe.epochs * cost * recipe.views * train

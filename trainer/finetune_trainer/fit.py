@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -49,7 +50,7 @@ def _fit(run: Run, recipe: Recipe) -> None:
         signals = stack.enter_context(Signals())
         work = Work(run.reporter, signals, total=units(recipe, packed))
         course = Course(run, packed, built, work)
-        if run.job.training.recipe == "auto":
+        if run.job.training.recipe == "auto" or recipe.early_stopping:
             recipe = _chosen(course, recipe)
         recipe = course.within_memory(recipe)
         fingerprint = _fingerprint(run, recipe, packed, built)
@@ -70,7 +71,7 @@ def _fit(run: Run, recipe: Recipe) -> None:
         Fitted(
             directory=str(best),
             recipe=recipe.name,
-            epochs=recipe.epochs,
+            epochs=recipe.last_epoch,
             checkpoint=trained.checkpoint,
             reason=recipe.reason,
             settings=recipe.described() | _remarks(trained),
@@ -79,14 +80,22 @@ def _fit(run: Run, recipe: Recipe) -> None:
 
 
 def _chosen(course: Course, recipe: Recipe) -> Recipe:
-    """Return what `auto` has chosen: an attempt that follows goes on with the same."""
+    """Return what `auto` has chosen, or when to stop: an attempt that follows goes on with the
+    same.
+    """
     run, packed = course.run, course.packed
-    budget = auto.budget_seconds(run.job.training, devices=run.devices)
     fingerprint = _fingerprint(run, recipe, packed, course.built)
     path = run.paths.job / CHOSEN
     if path.exists() and (found := files.read_json(path, Chosen)).fingerprint == fingerprint:
         return found.recipe
-    recipe = selection.choose(course, recipe, budget_seconds=budget)
+    if recipe.early_stopping:
+        trial = run.paths.job / "trial"
+        checkpoints = Checkpoints(trial / "checkpoints", fingerprint, run.check_owner)
+        recipe = selection.stopped(course, recipe, checkpoints=checkpoints)
+        shutil.rmtree(trial, ignore_errors=True)
+    else:
+        budget = auto.budget_seconds(run.job.training, devices=run.devices)
+        recipe = selection.choose(course, recipe, budget_seconds=budget)
     course.work.total += units(recipe, packed)
     log.info("recipe %s: %s", recipe.name, recipe.reason)
     run.hand_on(CHOSEN, Chosen(fingerprint=fingerprint, recipe=recipe))

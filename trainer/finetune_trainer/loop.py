@@ -8,6 +8,7 @@ import itertools
 import logging
 import time
 import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import mxnet as mx
@@ -30,6 +31,10 @@ CHECKPOINT_SECONDS = 300.0
 """The most work that a lost node can cost, in time; epochs of large data sets are longer."""
 
 
+Ends = Callable[[int, float], bool]
+"""Told an epoch, from 1, and its accuracy on the images to measure on: whether it is the last."""
+
+
 class Trained(NamedTuple):
     """What a fit ends with."""
 
@@ -50,9 +55,10 @@ def train(
     start: Checkpoint,
     checkpoints: Checkpoints | None,
     work: Work,
+    ends: Ends | None = None,
 ) -> Trained:
     """Run what is left of the epochs. Without `checkpoints`, only train: the leader of the gang
-    does the rest.
+    does the rest. With `ends` it is a trial, whose checkpoints are not the job's.
     """
     if recipe.retries and task.pods > 1:
         # The others would go on where the leader goes back.
@@ -62,7 +68,7 @@ def train(
             "leave it out",
         )
     try:
-        return _train(task, recipe, start=start, checkpoints=checkpoints, work=work)
+        return _train(task, recipe, start=start, checkpoints=checkpoints, work=work, ends=ends)
     except TrainerError as error:
         if error.code != ExitCode.Diverged or not recipe.retries or start.slowed:
             raise
@@ -70,7 +76,7 @@ def train(
     # An attempt that is lost before its next checkpoint comes to this place again.
     last = (checkpoints and checkpoints.newest()) or start
     slowed = dataclasses.replace(last, slowed=True)
-    return _train(task, recipe, start=slowed, checkpoints=checkpoints, work=work)
+    return _train(task, recipe, start=slowed, checkpoints=checkpoints, work=work, ends=ends)
 
 
 def _train(
@@ -80,14 +86,19 @@ def _train(
     start: Checkpoint,
     checkpoints: Checkpoints | None,
     work: Work,
+    ends: Ends | None,
 ) -> Trained:
     if start.status:
         log.info("resumed at epoch %d", start.epoch)
-        work.reporter.checkpoint(start.status)
-        work.skip_to(work.total * start.epoch / recipe.epochs)
-    loop = _Loop(task, recipe, start=start, checkpoints=checkpoints, work=work)
-    for epoch in range(start.epoch, recipe.epochs):
-        loop.run_epoch(epoch)
+        if ends is None:
+            work.reporter.checkpoint(start.status)
+        work.skip_to(work.total * start.epoch / recipe.last_epoch)
+    is_trial = ends is not None
+    loop = _Loop(task, recipe, start=start, checkpoints=checkpoints, work=work, is_trial=is_trial)
+    for epoch in range(start.epoch, recipe.last_epoch):
+        accuracy = loop.run_epoch(epoch)
+        if ends and accuracy is not None and ends(epoch + 1, accuracy):
+            break
     if task.pods > 1:
         log.info("weights of this pod, the same on all: %s", _digest(loop.learner.network))
     network = loop.network
@@ -105,9 +116,10 @@ class _Loop:
         start: Checkpoint,
         checkpoints: Checkpoints | None,
         work: Work,
+        is_trial: bool,
     ) -> None:
         self._task, self._recipe, self._start = task, recipe, start
-        self._checkpoints, self._work = checkpoints, work
+        self._checkpoints, self._work, self._is_trial = checkpoints, work, is_trial
         self.learner = Learner(task, recipe, start, seed=_seed(recipe, "new layer"))
         self._average = Average(recipe.averaging, self.learner, start.average)
         self._step, self._saved = start.step, time.monotonic()
@@ -119,23 +131,25 @@ class _Loop:
         """The task's network as it would be saved now."""
         return self._average.network
 
-    def run_epoch(self, epoch: int) -> None:
-        """Train on all images, save and measure."""
+    def run_epoch(self, epoch: int) -> float | None:
+        """Train on all images, save and measure; return the accuracy."""
         task, recipe, work = self._task, self._recipe, self._work
         began = time.monotonic()
-        work.note = f"epoch {epoch + 1} of {recipe.epochs}"
+        work.note = f"epoch {epoch + 1} of {recipe.last_epoch}"
+        if self._is_trial:
+            work.note += ", to find out when to stop"
         stall = Stall()
         seen = self._train_batches(epoch, stall)
         stalled = stall.seconds / (time.monotonic() - began)
         # Each device has its own BatchNorm statistics. Their mean becomes everyone's now, so that
         # going on from the checkpoint is the same as going on.
         self.learner.share_statistics()
-        self._average.after_epoch(epoch + 1, epochs=recipe.epochs)
+        self._average.after_epoch(epoch + 1, epochs=recipe.last_epoch)
         if self._checkpoints is None:
-            return
+            return None
         self._check(is_finite(self.learner.network), epoch)
-        is_mark = (epoch + 1) % recipe.checkpoint_epochs == 0 or epoch + 1 == recipe.epochs
-        if is_mark:
+        is_mark = (epoch + 1) % recipe.checkpoint_epochs == 0 or epoch + 1 == recipe.last_epoch
+        if is_mark and not self._is_trial:
             self._save(epoch=epoch + 1, batches=0)
         seconds = time.monotonic() - began
         row = Row(epoch + 1, seen.accuracy, seen.cross_entropy, None, seconds)
@@ -147,11 +161,14 @@ class _Loop:
             log.info("Epoch[%d] Time cost=%.3f", epoch, seconds)
             log.info("Epoch[%d] Validation-accuracy=%.6f", epoch, validation.accuracy)
         self._checkpoints.note(dataclasses.replace(row, validation_accuracy=validation.accuracy))
+        if is_mark and self._is_trial:  # which needs the accuracy of every epoch
+            self._save(epoch=epoch + 1, batches=0)
         measured = {"accuracy": validation.accuracy, "loss": seen.cross_entropy}
         if recipe.trains_trunk:
             log.info("Epoch[%d] Data-stall=%.4f", epoch, stalled)
             measured["data-stall"] = stalled
         work.report(measured)
+        return validation.accuracy
 
     def _train_batches(self, epoch: int, stall: Stall) -> Score:
         task, recipe, start = self._task, self._recipe, self._start
@@ -193,10 +210,11 @@ class _Loop:
     def _check(self, is_finite: bool, epoch: int) -> None:
         if is_finite:
             return
-        rate = self._recipe.optimizer_params.get("learning_rate", "the default")
+        recipe = self._recipe
+        rate = recipe.optimizer_params.get("learning_rate", "the default")
         raise TrainerError(
             ExitCode.Diverged,
-            f"the network gives no numbers any more in epoch {epoch + 1} of {self._recipe.epochs}",
+            f"the network gives no numbers any more in epoch {epoch + 1} of {recipe.last_epoch}",
             f"lower training.optimizer.learningRate, which was {rate}"
             f"{', and then a tenth of that' if self._start.slowed else ''}; "
             "the last checkpoint is kept",
@@ -214,7 +232,8 @@ class _Loop:
             slowed=self._start.slowed,
         )
         self.status = self._checkpoints.save(self.learner.module, at)
-        self._work.reporter.checkpoint(self.status)
+        if not self._is_trial:
+            self._work.reporter.checkpoint(self.status)
         self._saved = time.monotonic()
 
     def _looked_at(self, rows: int) -> None:

@@ -1,4 +1,4 @@
-"""Chooses for `auto` on the training images alone, within a time budget.
+"""Chooses on the training images alone: for `auto`, within a time budget, and when to stop.
 
 The validation images, whose accuracy is reported, choose nothing: weight decays are compared by
 cross-validation on cached features, deeper recipes on a fifth of the training images that is kept
@@ -13,9 +13,11 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.checkpoint import Checkpoint, Checkpoints
+from finetune_trainer.contract import EarlyStopping, ExitCode, TrainerError
 from finetune_trainer.course import Course, units
 from finetune_trainer.features import Labels
+from finetune_trainer.loop import train
 from finetune_trainer.progress import OutOfTime
 from finetune_trainer.recipes import Recipe, auto
 from finetune_trainer.scoring import outputs
@@ -37,7 +39,7 @@ Hits = NDArray[np.bool_]
 def choose(course: Course, recipe: Recipe, *, budget_seconds: float) -> Recipe:
     """Return `recipe`, a variant of it or a deeper one, to be fitted to all training images."""
     end = time.monotonic() + budget_seconds
-    labels = course.features(recipe).train_labels[: course.packed.status.train_images]
+    labels = course.labels
     if np.bincount(labels).min() < FOLDS:
         return _because(recipe, [f"a class has fewer than {FOLDS} images to choose by"])
     fold = folds(labels, seed=recipe.seed)
@@ -79,6 +81,54 @@ def choose(course: Course, recipe: Recipe, *, budget_seconds: float) -> Recipe:
             best, hits = candidate, found
     course.clear()
     return _because(best, notes)
+
+
+def stopped(course: Course, recipe: Recipe, *, checkpoints: Checkpoints) -> Recipe:
+    """Return the recipe with the epoch after which a fit without a fifth of the training images is
+    best on these. An attempt that follows goes on from the checkpoints.
+    """
+    labels = course.labels
+    if np.bincount(labels).min() < FOLDS:
+        return _stopping(recipe, f"not: a class has fewer than {FOLDS} images to choose by")
+    assert recipe.early_stopping is not None
+    patience = Patience(recipe.early_stopping)
+    start = checkpoints.newest() or Checkpoint()
+    for row in checkpoints.noted()[: start.epoch]:
+        patience.ends(row.epoch, row.validation_accuracy or 0.0)
+    if not patience.is_over:
+        apart = dataclasses.replace(course, held=folds(labels, seed=recipe.seed) == 0)
+        course.work.total += units(recipe, course.packed)
+        fitting = course.within_memory(recipe)
+        task = apart.task(fitting, is_new=start.status is None)
+        train(
+            task,
+            fitting,
+            start=start,
+            checkpoints=checkpoints,
+            work=course.work,
+            ends=patience.ends,
+        )
+        course.clear()
+    found = f"after epoch {patience.best_epoch} of {recipe.epochs}"
+    found += f", right on {patience.best:.1%} of images kept aside"
+    return dataclasses.replace(_stopping(recipe, found), stop_after=patience.best_epoch)
+
+
+class Patience:
+    """Waits for a better epoch (the rule is SageMaker's)."""
+
+    def __init__(self, limits: EarlyStopping) -> None:
+        self._limits, self._tolerance = limits, 1 + float(limits.tolerance)
+        self.best, self.best_epoch = 0.0, 1
+        self.is_over = False
+
+    def ends(self, epoch: int, accuracy: float) -> bool:
+        """Take an epoch, from 1, and its accuracy; return whether to wait no longer."""
+        if accuracy > self._tolerance * self.best:
+            self.best, self.best_epoch = accuracy, epoch
+        waited = epoch - self.best_epoch
+        self.is_over = epoch >= self._limits.min_epochs and waited >= self._limits.patience
+        return self.is_over
 
 
 def folds(labels: Labels, *, seed: int) -> NDArray[np.int64]:
@@ -124,6 +174,10 @@ def _hits(course: Course, recipe: Recipe) -> Hits:
     task, trained = course.trained(recipe)
     answers = outputs(trained.of_task, task.validation(), task.devices)
     return np.concatenate([values.argmax(axis=1) == labels for values, labels in answers])
+
+
+def _stopping(recipe: Recipe, what: str) -> Recipe:
+    return dataclasses.replace(recipe, reason=f"{recipe.reason}; early stopping: {what}")
 
 
 def _because(recipe: Recipe, notes: list[str]) -> Recipe:

@@ -21,7 +21,13 @@ from finetune_trainer.contract.report import (
     Termination,
     TrainerStatus,
 )
-from finetune_trainer.contract.training import SAGEMAKER, Optimizer, Schedule, Training
+from finetune_trainer.contract.training import (
+    SAGEMAKER,
+    EarlyStopping,
+    Optimizer,
+    Schedule,
+    Training,
+)
 from finetune_trainer.contract.values import (
     Decimal,
     Fraction,
@@ -42,6 +48,7 @@ __all__ = [
     "Dataset",
     "DatasetStatus",
     "Decimal",
+    "EarlyStopping",
     "Error",
     "ExitCode",
     "Fraction",

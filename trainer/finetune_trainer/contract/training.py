@@ -86,12 +86,25 @@ class Schedule(Struct, forbid_unknown_fields=True):
     )
 
 
+class EarlyStopping(Struct, forbid_unknown_fields=True):
+    """When to stop: a fifth of the training images is kept aside until that is found out."""
+
+    patience: Annotated[int, Meta(ge=1, le=1000)] = 5
+    """Epochs in a row without a better accuracy on them after which it stops."""
+    min_epochs: Annotated[int, Meta(ge=1, le=1000)] = 10
+    """Epochs before which it does not stop."""
+    tolerance: Fraction = "0"
+    """Share of the best accuracy by which another one must exceed it to be better, such as
+    "0.01"."""
+
+
 SAGEMAKER = (
     *("epochs", "mini_batch_size", "augmentation_type", "optimizer", "learning_rate", "momentum"),
     *("weight_decay", "beta_1", "beta_2", "eps", "lr_scheduler_step", "lr_scheduler_factor"),
     *("num_classes", "num_training_samples", "checkpoint_frequency", "kv_store", "top_k"),
     *("use_pretrained_model", "multi_label", "use_weighted_loss", "precision_dtype"),
-    "early_stopping",
+    *("early_stopping", "early_stopping_min_epochs", "early_stopping_patience"),
+    "early_stopping_tolerance",
 )
 """Names of SageMaker's hyperparameters that are taken over, or needless at one value."""
 
@@ -142,6 +155,10 @@ class Training(Struct, forbid_unknown_fields=True):
     weight_averaging: Literal["none", "ema", "soup"] = "none"
     """The model is: none: the last step's; ema: a moving average over the steps; soup: the mean
     over the ends of the last quarter of the epochs. Of recipes that train on images."""
+    early_stopping: EarlyStopping | None = None
+    """Finds out after how many epochs a fifth of the training images, kept aside, gets no better,
+    and then fits to all of them for so long: at most twice the time. Of recipes that train on
+    images, and not with trainer.numNodes > 1."""
     on_divergence: Literal["Fail", "Retry"] = "Fail"
     """Retry: a fit that gives no numbers any more goes on once from its last good checkpoint at a
     tenth of the learning rate before the job fails with Diverged. Not with trainer.numNodes > 1."""
@@ -189,6 +206,11 @@ class Training(Struct, forbid_unknown_fields=True):
             "!has(self.weightAveraging) || self.weightAveraging == 'none' ||"
             " self.recipe in ['tutorial', 'progressive', 'full']",
             "weightAveraging is of recipes that train on images: remove it, or set recipe to full"
+            " or tutorial",
+        ),
+        (
+            "!has(self.earlyStopping) || self.recipe in ['tutorial', 'progressive', 'full']",
+            "earlyStopping is of recipes that train on images: remove it, or set recipe to full"
             " or tutorial",
         ),
         (

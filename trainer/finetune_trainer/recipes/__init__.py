@@ -6,7 +6,7 @@ The user's settings replace single numbers of the recipe that runs, not the reci
 import dataclasses
 from typing import Literal
 
-from finetune_trainer.contract import ExitCode, Optimizer, TrainerError, Training
+from finetune_trainer.contract import EarlyStopping, ExitCode, Optimizer, TrainerError, Training
 from finetune_trainer.recipes.augmentation import Level
 from finetune_trainer.recipes.schedule import Schedule
 
@@ -72,6 +72,15 @@ class Recipe:
     crops, mirrored or not."""
     checkpoint_epochs: int = 1
     """Epochs from one checkpoint, and its lines in the log, to the next."""
+    early_stopping: EarlyStopping | None = None
+    """How `stop_after` is found."""
+    stop_after: int | None = None
+    """The epoch after which it stops, though the schedule is that of all of them."""
+
+    @property
+    def last_epoch(self) -> int:
+        """How many epochs it takes."""
+        return self.stop_after or self.epochs
 
     @property
     def trains_trunk(self) -> bool:
@@ -105,6 +114,7 @@ class Recipe:
             "sampling": "balanced" if self.balanced_sampling else "",
             "gradient clipping": self.clipping or "",
             "batches of an update": self.accumulation if self.accumulation > 1 else "",
+            "early stopping": f"of {self.epochs} epochs" if self.stop_after else "",
             "weight averaging": self.averaging if self.averaging != "none" else "",
             "seed": self.seed,
         }
@@ -141,6 +151,12 @@ def _shared(recipe: Recipe) -> Recipe:
             "training.recipe progressive trains on one pod, but trainer.numNodes is more",
             "set training.recipe to full, or trainer.numNodes to 1",
         )
+    if recipe.early_stopping:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            "training.earlyStopping is set, which is not for trainer.numNodes > 1",
+            "leave it out",
+        )
     return dataclasses.replace(recipe, start=None)
 
 
@@ -174,6 +190,7 @@ def _with_settings(recipe: Recipe, training: Training) -> Recipe:
         accumulation=training.gradient_accumulation,
         averaging=training.weight_averaging,
         retries=training.on_divergence == "Retry",
+        early_stopping=training.early_stopping,
     )
 
 
@@ -194,6 +211,7 @@ def _check_images(recipe: Recipe, training: Training) -> None:
         "augmentation": training.augmentation is not None,
         "cutmix": bool(_decimal(training.cutmix, 0.0)),
         "weightAveraging": training.weight_averaging != "none",
+        "earlyStopping": training.early_stopping is not None,
     }
     for name, is_set in of_images.items():
         if is_set and not recipe.trains_trunk:

@@ -29,15 +29,11 @@ ONLY = {
     "multi_label": ("0", "each photo has one class here"),
     "use_weighted_loss": ("0", "training.classWeights balances classes"),
     "precision_dtype": ("float32", "float16 is not there"),
-    "early_stopping": ("False", "training.epochs says how long it trains"),
 }
 ELSEWHERE = {
     "num_layers": "model.name",
     "image_shape": "model.inputSize",
     "resize": "dataset.image.resizeShort",
-    "early_stopping_min_epochs": "training.epochs",
-    "early_stopping_patience": "training.epochs",
-    "early_stopping_tolerance": "training.epochs",
     "gamma": "training.optimizer.name: adam",
 }
 
@@ -52,6 +48,7 @@ def merged(training: Training, *, devices: int) -> Training:
         if name in PLACES:
             place, read = PLACES[name]
             _put(found, place, value=_read(read, name, value), name=name, training=training)
+    _put_early_stopping(found)
     batch = found.get("batchSizePerDevice")
     if batch and batch % max(1, devices):
         raise _refused("mini_batch_size", f"{batch} does not divide among {devices} GPUs")
@@ -60,8 +57,8 @@ def merged(training: Training, *, devices: int) -> Training:
     if "stepEpochs" in found.get("schedule", {}):
         found["schedule"]["name"] = "step"
     own = msgspec.to_builtins(training)
-    for group in ("optimizer", "schedule"):
-        found[group] = own.get(group, {}) | found.get(group, {})
+    for group in found.keys() & {"optimizer", "schedule", "earlyStopping"}:
+        found[group] = own.get(group, {}) | found[group]
     try:
         return msgspec.convert(own | found | {"hyperparameters": {}}, Training)
     except msgspec.ValidationError as error:
@@ -93,6 +90,15 @@ def _put(
     found[place[-1]] = value
 
 
+def _put_early_stopping(found: dict[str, Any]) -> None:
+    """Put what it is like there if it is on."""
+    stopping = found.pop("earlyStopping", {})
+    if stopping.pop("on", False):
+        found["earlyStopping"] = stopping
+    elif stopping:
+        raise _refused("early_stopping", "must be True for the others of its kind")
+
+
 def _read(read: Callable[[str], Any], name: str, value: str) -> Any:
     try:
         return read(value)
@@ -103,6 +109,10 @@ def _read(read: Callable[[str], Any], name: str, value: str) -> Any:
 def _decimal(text: str) -> str:
     """1e-8 -> 0.00000001, as the API has decimals."""
     return f"{Decimal(text):f}"
+
+
+def _truth(text: str) -> bool:
+    return {"True": True, "true": True, "False": False, "false": False}[text]
 
 
 def _steps(text: str) -> list[int]:
@@ -130,5 +140,9 @@ PLACES: Mapping[str, tuple[tuple[str, ...], Callable[[str], Any]]] = {
     "eps": (("optimizer", "epsilon"), _decimal),
     "lr_scheduler_step": (("schedule", "stepEpochs"), _steps),
     "lr_scheduler_factor": (("schedule", "factor"), _decimal),
+    "early_stopping": (("earlyStopping", "on"), _truth),
+    "early_stopping_min_epochs": (("earlyStopping", "minEpochs"), int),
+    "early_stopping_patience": (("earlyStopping", "patience"), int),
+    "early_stopping_tolerance": (("earlyStopping", "tolerance"), _decimal),
 }
 """Where each goes below `training`, and how its text is read."""
