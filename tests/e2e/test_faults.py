@@ -252,7 +252,7 @@ def _is_there(world: World, name: str) -> bool:
 
 def _stop_stage(pod_uid: str, stage: str) -> None:
     """Stop the process of a stage, from outside of its container."""
-    (pid,) = processes_of(pod_uid, f"finetune_trainer\0stage\0{stage}\0".encode())
+    (pid,) = processes_of(pod_uid, f"\0{stage}=finetune_trainer.".encode())
     os.kill(pid, signal.SIGSTOP)
 
 

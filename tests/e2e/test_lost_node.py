@@ -111,7 +111,7 @@ def _close(world: World, name: str, *, close: bool) -> None:
 
 def _stop_between_checkpoints(pod: Object, checkpoints: Path) -> int:
     """Stop the process that trains, but not while it saves: its successor clears that away."""
-    (fit,) = processes_of(pod["metadata"]["uid"], b"finetune_trainer\0stage\0fit\0")
+    (fit,) = processes_of(pod["metadata"]["uid"], b"\0fit=finetune_trainer.")
     while True:
         os.kill(fit, signal.SIGSTOP)
         if not any(checkpoints.glob(".*")):
