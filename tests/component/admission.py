@@ -117,7 +117,6 @@ EVERYTHING = fine_tune_job(
         "gradientClipping": "1.0",
         "gradientAccumulation": 4,
         "weightAveraging": "ema",
-        "earlyStopping": {"patience": 3, "minEpochs": 5, "tolerance": "0.01"},
         "onDivergence": "Fail",
         "hyperparameters": {"num_classes": "257", "use_pretrained_model": "1"},
         "minAccuracy": "0.77",
@@ -196,6 +195,7 @@ OTHERWISE = changed(
             "beta2": "0.999",
             "epsilon": "0.00000001",
         },
+        "spec.training.earlyStopping": {"patience": 3, "minEpochs": 5, "tolerance": "0.01"},
         "spec.workspace": {"claimName": "workspace"},
         "spec.dataset.source": {"uri": "pvc://photos/2024"},
         "spec.output": {

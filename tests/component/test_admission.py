@@ -350,6 +350,8 @@ GOOD: list[tuple[str, Object, Object]] = [
       f"{TRAINING}.cutmix": "0", f"{TRAINING}.weightAveraging": "none",
       f"{TRAINING}.classWeights": "none", f"{TRAINING}.sampling": "balanced"}),
     ("one more try", EVERYTHING, {f"{TRAINING}.onDivergence": "Retry"}),
+    ("a time to stop", EVERYTHING,
+     {f"{TRAINING}.earlyStopping": {"patience": 3, "minEpochs": 5, "tolerance": "0.01"}}),
 ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ def write_photos(root: Path) -> None:
         folder = root / "claims/photos/flowers" / label
         folder.mkdir(parents=True)
         for number in range(5):
-            Image.new("RGB", (40 + number, 40), colour).save(folder / f"{number}.png")
+            Image.new("RGB", (40 + 20 * number, 40), colour).save(folder / f"{number}.png")
 
 
 def run(root: Path, name: str, *, job: dict[str, Any] | None = None, **environment: str) -> Pod:
