@@ -88,12 +88,12 @@ def _train(
     work: Work,
     ends: Ends | None,
 ) -> Trained:
+    is_trial = ends is not None
     if start.status:
         log.info("resumed at epoch %d", start.epoch)
-        if ends is None:
+        if not is_trial:
             work.reporter.checkpoint(start.status)
         work.skip_to(work.total * start.epoch / recipe.last_epoch)
-    is_trial = ends is not None
     loop = _Loop(task, recipe, start=start, checkpoints=checkpoints, work=work, is_trial=is_trial)
     for epoch in range(start.epoch, recipe.last_epoch):
         accuracy = loop.run_epoch(epoch)

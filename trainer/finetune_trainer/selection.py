@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 FOLDS = 5
 """Of the cross-validation; deeper recipes are measured on the first."""
+TOO_FEW = f"a class has fewer than {FOLDS} images to choose by"
 HEADS_SHARE = 0.3
 """Of the budget, for comparing weight decays."""
 TRIAL_SHARE = 0.4
@@ -39,10 +40,9 @@ Hits = NDArray[np.bool_]
 def choose(course: Course, recipe: Recipe, *, budget_seconds: float) -> Recipe:
     """Return `recipe`, a variant of it or a deeper one, to be fitted to all training images."""
     end = time.monotonic() + budget_seconds
-    labels = course.labels
-    if np.bincount(labels).min() < FOLDS:
-        return _because(recipe, [f"a class has fewer than {FOLDS} images to choose by"])
-    fold = folds(labels, seed=recipe.seed)
+    fold = _folds_of(course, recipe)
+    if fold is None:
+        return _because(recipe, [TOO_FEW])
     course.work.end = time.monotonic() + HEADS_SHARE * budget_seconds
     best, hits, tried = _best_head(course, recipe, fold)
     course.work.end = None
@@ -87,16 +87,16 @@ def stopped(course: Course, recipe: Recipe, *, checkpoints: Checkpoints) -> Reci
     """Return the recipe with the epoch after which a fit without a fifth of the training images is
     best on these. An attempt that follows goes on from the checkpoints.
     """
-    labels = course.labels
-    if np.bincount(labels).min() < FOLDS:
-        return _stopping(recipe, f"not: a class has fewer than {FOLDS} images to choose by")
+    fold = _folds_of(course, recipe)
+    if fold is None:
+        return _stopping(recipe, f"not: {TOO_FEW}")
     assert recipe.early_stopping is not None
     patience = Patience(recipe.early_stopping)
     start = checkpoints.newest() or Checkpoint()
     for row in checkpoints.noted()[: start.epoch]:
         patience.ends(row.epoch, row.validation_accuracy or 0.0)
     if not patience.is_over:
-        apart = dataclasses.replace(course, held=folds(labels, seed=recipe.seed) == 0)
+        apart = dataclasses.replace(course, held=fold == 0)
         course.work.total += units(recipe, course.packed)
         fitting = course.within_memory(recipe)
         task = apart.task(fitting, is_new=start.status is None)
@@ -129,6 +129,13 @@ class Patience:
         waited = epoch - self.best_epoch
         self.is_over = epoch >= self._limits.min_epochs and waited >= self._limits.patience
         return self.is_over
+
+
+def _folds_of(course: Course, recipe: Recipe) -> NDArray[np.int64] | None:
+    """Return the fold of each training image; None: a class is not in all of them."""
+    labels = course.labels
+    too_few = np.bincount(labels).min() < FOLDS
+    return None if too_few else folds(labels, seed=recipe.seed)
 
 
 def folds(labels: Labels, *, seed: int) -> NDArray[np.int64]:

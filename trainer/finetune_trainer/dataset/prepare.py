@@ -64,7 +64,7 @@ def prepare(run: Run, *, exact: bool = False) -> None:
 
 def _settings(job: Job, found: Found, *, exact: bool) -> Settings:
     spec, split, given = job.dataset, job.dataset.split, len(found.sides) > 1
-    is_cut = exact or job.training.recipe == "tutorial" or found.layout == "RecordIO"
+    is_cut = job.training.recipe == "tutorial" or found.layout == "RecordIO"
     return Settings(
         format=FORMAT,
         layout=found.layout,
