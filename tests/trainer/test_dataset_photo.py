@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from finetune_trainer.contract import Framing
 from finetune_trainer.dataset import photo
-from finetune_trainer.dataset.photo import Encoded, Packing, encode_photo
+from finetune_trainer.dataset.photo import Encoded, Packing, decode_quickly, encode_photo
 from finetune_trainer.dataset.resize import BILINEAR, resized
 from PIL import Image
 
@@ -145,6 +145,26 @@ def test_decoding_a_large_jpeg_small_changes_little(tmp_path: Path) -> None:
     large.save(tmp_path / "large.jpg", quality=95)
     expected = large.resize((133, 100), Image.Resampling.BICUBIC)
     assert_looks_like(encode(tmp_path / "large.jpg", resize_short=100), expected, tolerance=3)
+
+
+@pytest.mark.parametrize("size", [(200, 150), (201, 149), (1601, 1199), (20, 15)])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"progressive": True}, {"subsampling": "4:4:4"}, {"subsampling": "4:2:2", "quality": 40}],
+    ids=str,
+)
+def test_a_sound_jpeg_is_decoded_to_the_pixels_of_pillow(
+    tmp_path: Path, size: tuple[int, int], settings: dict[str, Any]
+) -> None:
+    path = tmp_path / "photo.jpg"
+    noise = [Image.effect_noise(size, 90) for _ in range(3)]
+    Image.merge("RGB", noise).save(path, **settings)
+    with Image.open(path) as image:
+        image.draft("RGB", (60, 45))
+        quick = decode_quickly(image, path.read_bytes())
+        assert quick is not None
+        assert (quick.mode, quick.size) == ("RGB", image.size)
+        assert quick.tobytes() == image.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from operator import gt
 
+import numpy as np
 from PIL import Image
 
 from finetune_trainer.dataset.resize import AREA, resized
@@ -16,23 +16,18 @@ MOST_COMPARED = 64
 FLAT = 8
 """With less contrast than this a picture has no look that could be compared."""
 _GRID = 9
-_DIGITS = bytes.maketrans(b"\0\1", b"01")
 
 
 def look_of(picture: Image.Image) -> int | None:
     """Return 128 bits of an RGB picture: is the green of each spot of a coarse grid brighter than
     that of the next spot, than that of the one below.
     """
-    spots = resized(picture, (_GRID, _GRID), AREA).getchannel("G").tobytes()
-    if max(spots) - min(spots) < FLAT:
+    greens = resized(picture, (_GRID, _GRID), AREA).tobytes()[1::3]
+    if max(greens) - min(greens) < FLAT:
         return None
-    below = bytes(map(gt, spots, spots[_GRID:]))
-    bits = bytearray(2 * len(below))
-    bits[::2] = bytes(map(gt, spots, spots[1 : len(below) + 1]))
-    bits[1::2] = below
-    # The last spot of a row has none to its right.
-    rows = (bits[start : start + 2 * _GRID - 2] for start in range(0, len(bits), 2 * _GRID))
-    return int(b"".join(rows).translate(_DIGITS), 2)
+    spots = np.frombuffer(greens, np.uint8).reshape(_GRID, _GRID)
+    here, right, below = spots[:-1, :-1], spots[:-1, 1:], spots[1:, :-1]
+    return int.from_bytes(np.packbits([here > right, here > below]).tobytes())
 
 
 def alike(looks: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:

@@ -17,7 +17,7 @@ import msgspec
 from finetune_trainer.contract import DatasetStatus, Framing, Struct
 
 LOCK = "dataset.lock.json"
-FORMAT = 4
+FORMAT = 5
 """Raise it when the same photos and settings would be packed in another way."""
 
 MOST_PAIRS = 1000

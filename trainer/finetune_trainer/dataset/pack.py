@@ -20,7 +20,7 @@ from finetune_trainer.dataset.photo import Packing, encode_photo
 from finetune_trainer.dataset.recordio import open_records
 from finetune_trainer.dataset.spool import Spooled, write_photos
 
-CHUNK_BYTES = 2 << 20
+CHUNK_BYTES = 4 << 20
 PHOTO_BYTES = 1 << 16
 """Photos go to a process in chunks: few messages for small ones, and no process is left with many
 large ones at the end. Each counts as its size and this, for what does not depend on the size."""

@@ -6,6 +6,7 @@ reason, never the end of the stage.
 
 import hashlib
 import io
+import os
 import struct
 import warnings
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from simplejpeg import decode_jpeg
 
 from finetune_trainer.contract import Framing
 from finetune_trainer.dataset.duplicates import look_of
@@ -30,6 +32,7 @@ FORMATS = (
     WebPImagePlugin.WebPImageFile.format,
 )
 """Decoders that a stranger's file may reach; Pillow has dozens, some of which start programs."""
+JPEGS = ("JPEG", "MPO")
 MAX_BYTES = 256 << 20
 MAX_PIXELS = 100_000_000
 """Of the picture as stored: a small file can claim to be of any size."""
@@ -93,7 +96,7 @@ def encode_photo(path: str, packing: Packing, *, offset: int | None = None) -> E
     Only an OSError that is the volume's fault is raised.
     """
     try:
-        data = _content(Path(path)) if offset is None else read_image(Path(path), offset)
+        data = _content(path) if offset is None else read_image(Path(path), offset)
     except (PermissionError, FileNotFoundError, BadPhotoError, RecordError) as error:
         return Encoded(reason=getattr(error, "strerror", None) or str(error))
     sha256 = hashlib.sha256(data).digest()
@@ -111,13 +114,14 @@ def encode_photo(path: str, packing: Packing, *, offset: int | None = None) -> E
     return Encoded(sha256, jpeg, note=", ".join(notes), content=content, look=look)
 
 
-def _content(path: Path) -> bytes:
-    size = path.stat().st_size
-    if not size:
-        raise BadPhotoError("empty file")
-    if size > MAX_BYTES:
-        raise BadPhotoError(f"{size >> 20} MiB are more than {MAX_BYTES >> 20}")
-    return path.read_bytes()
+def _content(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            raise BadPhotoError("empty file")
+        if size > MAX_BYTES:
+            raise BadPhotoError(f"{size >> 20} MiB are more than {MAX_BYTES >> 20}")
+        return file.readall()
 
 
 def _shrink(
@@ -141,7 +145,7 @@ def _shrink(
                 f"{image.width} x {image.height} pixels are more than {MAX_DECODED // 10**6}"
                 f" million, which only a JPEG may have"
             )
-        rgb = _as_rgb(image, notes)
+        rgb = decode_quickly(image, data) or _as_rgb(image, notes)
         upright = _orientation(image, notes)
     small = rgb if rgb.size == size else resized(rgb, size, BILINEAR)
     if upright is not None:
@@ -191,6 +195,21 @@ def _framed(picture: Image.Image, packing: Packing) -> Image.Image:
     square = Image.new("RGB", (side, side), "white")
     square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
     return square
+
+
+def decode_quickly(image: Image.Image, data: bytes) -> Image.Image | None:
+    """Return what `image.load()` makes of a sound RGB JPEG, in two thirds of its time.
+
+    Pillow has each row decoded into a buffer, past the cache if it lies so, and copies it.
+    """
+    if image.format not in JPEGS or image.mode != "RGB":
+        return None
+    width, height = image.size
+    try:
+        pixels = decode_jpeg(data, "RGB", min_width=width, min_height=height)
+    except ValueError:  # a warning of the decoder is enough; Pillow is the one to judge
+        return None
+    return Image.frombuffer("RGB", image.size, pixels) if len(pixels) == height else None
 
 
 def _as_rgb(image: Image.Image, notes: list[str]) -> Image.Image:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from finetune_trainer.dataset.photo import Encoded
+from finetune_trainer.dataset.recordio import BUFFER_BYTES
 
 _ROW = struct.Struct("<32s16s16s?IQI")
 """Of a photo: the digests of its file and its picture, its look, whether it has one, and its place:
@@ -34,15 +35,17 @@ def write_photos(directory: Path, photos: Iterable[Encoded]) -> Spooled:
     """Append photos to this process's file of the spool."""
     writer, rows = os.getpid(), bytearray()
     reasons, notes = {}, {}
-    with open(directory / str(writer), "ab") as file:
+    with open(directory / str(writer), "ab", buffering=BUFFER_BYTES) as file:
+        end = file.tell()
         for place, photo in enumerate(photos):
             if photo.reason:
                 reasons[place] = photo.reason
             if photo.note:
                 notes[place] = photo.note
             has_look, look = photo.look is not None, (photo.look or 0).to_bytes(16, "little")
-            at = writer, file.tell(), file.write(photo.jpeg)
+            at = writer, end, file.write(photo.jpeg)
             rows += _ROW.pack(photo.sha256, photo.content, look, has_look, *at)
+            end += len(photo.jpeg)
     return Spooled(bytes(rows), reasons, notes)
 
 
