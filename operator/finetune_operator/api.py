@@ -126,6 +126,12 @@ class Spec(Object, kw_only=True):
             "training.earlyStopping is not for numNodes > 1: remove it",
         ),
         (
+            "!has(self.training) || !has(self.training.precision) || "
+            "self.training.precision == 'float32' || !has(self.trainer) || "
+            "!has(self.trainer.gpusPerNode) || self.trainer.gpusPerNode > 0",
+            "training.precision float16 needs GPUs: remove it, or set trainer.gpusPerNode",
+        ),
+        (
             "(has(self.model) && (has(self.model.name) || has(self.model.source))) != "
             "(has(self.training) && has(self.training.resumeFrom))",
             "set exactly one of model.name, of the model catalogue, such as efficientnet-lite0, "

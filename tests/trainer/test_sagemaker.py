@@ -93,7 +93,7 @@ def test_the_recipe_runs_with_them() -> None:
     [
         ({"num_layers": "50"}, "num_layers set model.name instead"),
         ({"gamma": "0.9"}, "gamma set training.optimizer.name"),
-        ({"precision_dtype": "float16"}, "precision_dtype can only be float32"),
+        ({"precision_dtype": "float64"}, "training.hyperparameters: .*'float64'"),
         ({"use_pretrained_model": "0"}, "from scratch"),
         ({"epoch": "3"}, "epoch is none of those that are known here: epochs"),
         ({"epochs": "many"}, "epochs cannot be 'many'"),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from finetune_trainer.checkpoint import Checkpoint, restore_states
 from finetune_trainer.dataset.read import real_rows
+from finetune_trainer.model.half import LOSS_SCALE, in_half_precision
 from finetune_trainer.model.network import Network
 from finetune_trainer.optimizers import ClippingUpdater
 from finetune_trainer.recipes import Recipe
@@ -32,7 +33,7 @@ class Learner:
 
     def __init__(self, task: Task, recipe: Recipe, start: Checkpoint, *, seed: int) -> None:
         self.symbol, self._adds_up = task.network.symbol, recipe.accumulation > 1
-        self.module = _bound(task, adds_up=self._adds_up)
+        self.module = _bound(task, recipe)
         mx.random.seed(seed)
         self.module.init_params(
             INITIALIZERS[recipe.new_layer],
@@ -45,6 +46,8 @@ class Learner:
         self._optimizer = self.module._optimizer  # MXNet has no other way to it
         slowed = SLOWED_RATE if start.slowed else 1.0
         self._rate, self._scale = slowed * self._optimizer.lr, self._optimizer.rescale_grad
+        if recipe.precision == "float16":
+            self._scale /= LOSS_SCALE
         self._batches = 0
         """Seen since the last update."""
 
@@ -97,12 +100,14 @@ def _mean(copies: list[Any]) -> Any:
     return sum(copy.as_in_context(first) for copy in copies) / len(copies)
 
 
-def _bound(task: Task, *, adds_up: bool) -> mx.mod.Module:
+def _bound(task: Task, recipe: Recipe) -> mx.mod.Module:
     symbol, labels = task.network.symbol, task.shape[:1]
     if task.targets:
         symbol, labels = with_targets(symbol), (*labels, task.targets.classes)
+    if recipe.precision == "float16":
+        symbol = in_half_precision(symbol)
     module = mx.mod.Module(symbol, context=task.devices)
-    gradients = "add" if adds_up else "write"
+    gradients = "add" if recipe.accumulation > 1 else "write"
     module.bind([("data", task.shape)], [(LABEL, labels)], grad_req=gradients)
     return module
 

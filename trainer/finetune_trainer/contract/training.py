@@ -102,7 +102,7 @@ SAGEMAKER = (
     *("epochs", "mini_batch_size", "augmentation_type", "optimizer", "learning_rate", "momentum"),
     *("weight_decay", "beta_1", "beta_2", "eps", "lr_scheduler_step", "lr_scheduler_factor"),
     *("num_classes", "num_training_samples", "checkpoint_frequency", "kv_store", "top_k"),
-    *("use_pretrained_model", "multi_label", "use_weighted_loss", "precision_dtype"),
+    *("precision_dtype", "use_pretrained_model", "multi_label", "use_weighted_loss"),
     *("early_stopping", "early_stopping_min_epochs", "early_stopping_patience"),
     "early_stopping_tolerance",
 )
@@ -141,6 +141,10 @@ class Training(Struct, forbid_unknown_fields=True):
     cutmix: Fraction | None = None
     """alpha of the Beta distribution of the share that an image keeps beside a box of another one,
     such as "1.0"; with mixup, each batch is one of the two. Of recipes that train on images."""
+    precision: Literal["float32", "float16"] = "float32"
+    """What is convolved and multiplied in while layers train: float16 is faster on GPUs with tensor
+    cores (compute capability 7.0 and later); weights and statistics stay float32. Of recipes that
+    train on images, and with GPUs."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: every class counts alike, however many images it has."""
     sampling: Literal["natural", "balanced"] = "natural"
@@ -212,6 +216,12 @@ class Training(Struct, forbid_unknown_fields=True):
             "!has(self.earlyStopping) || self.recipe in ['tutorial', 'progressive', 'full']",
             "earlyStopping is of recipes that train on images: remove it, or set recipe to full"
             " or tutorial",
+        ),
+        (
+            "!has(self.precision) || self.precision == 'float32' ||"
+            " self.recipe in ['tutorial', 'progressive', 'full']",
+            "precision is of recipes that train on images: remove it, or set recipe to full or"
+            " tutorial",
         ),
         (
             "!has(self.sampling) || self.sampling == 'natural' || self.recipe == 'features'",

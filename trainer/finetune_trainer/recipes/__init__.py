@@ -55,6 +55,8 @@ class Recipe:
     cutmix: float = 0.0
     """alpha of the Beta distribution of the share that one image keeps beside a box of another;
     0: none is cut."""
+    precision: Literal["float32", "float16"] = "float32"
+    """What is convolved and multiplied in; weights, sums and statistics are float32."""
     balanced: bool = False
     """Whether all classes count alike."""
     balanced_sampling: bool = False
@@ -107,6 +109,7 @@ class Recipe:
             "schedule": schedule.name,
             "warm-up epochs": schedule.warmup_epochs or "",
             "augmentation": self.augmentation if self.trains_trunk else f"{self.views} views",
+            "precision": self.precision if self.precision != "float32" else "",
             "label smoothing": self.smoothing or "",
             "mixup": self.mixup or "",
             "cutmix": self.cutmix or "",
@@ -126,6 +129,12 @@ def choose(training: Training, *, devices: int, pods: int = 1) -> Recipe:
     from finetune_trainer.recipes import features, full, progressive, sagemaker, tutorial
 
     training = sagemaker.merged(training, devices=devices)
+    if training.precision == "float16" and not devices:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            "training.precision is float16, which MXNet has on GPUs only",
+            "leave it out, or set trainer.gpusPerNode",
+        )
     match training.recipe:
         case "tutorial":
             recipe = tutorial.recipe(reason="asked for")
@@ -181,6 +190,7 @@ def _with_settings(recipe: Recipe, training: Training) -> Recipe:
         optimizer_params=_optimizer_params(optimizer, recipe),
         schedule=_schedule(training, recipe.schedule),
         augmentation=training.augmentation or recipe.augmentation,
+        precision=training.precision,
         smoothing=_decimal(training.label_smoothing, recipe.smoothing),
         mixup=_decimal(training.mixup, recipe.mixup),
         cutmix=_decimal(training.cutmix, recipe.cutmix),
@@ -200,6 +210,7 @@ def _started(recipe: Recipe | None, training: Training) -> Recipe | None:
     return dataclasses.replace(
         recipe,
         seed=training.seed,
+        precision="float32" if recipe.trains == "head" else training.precision,
         balanced=training.class_weights == "balanced",
         start=_started(recipe.start, training),
     )
@@ -212,6 +223,7 @@ def _check_images(recipe: Recipe, training: Training) -> None:
         "cutmix": bool(_decimal(training.cutmix, 0.0)),
         "weightAveraging": training.weight_averaging != "none",
         "earlyStopping": training.early_stopping is not None,
+        "precision": training.precision != "float32",
     }
     for name, is_set in of_images.items():
         if is_set and not recipe.trains_trunk:

@@ -28,7 +28,6 @@ ONLY = {
     "use_pretrained_model": ("1", "a network from scratch is not this trainer's work"),
     "multi_label": ("0", "each photo has one class here"),
     "use_weighted_loss": ("0", "training.classWeights balances classes"),
-    "precision_dtype": ("float32", "float16 is not there"),
 }
 ELSEWHERE = {
     "num_layers": "model.name",
@@ -140,6 +139,7 @@ PLACES: Mapping[str, tuple[tuple[str, ...], Callable[[str], Any]]] = {
     "eps": (("optimizer", "epsilon"), _decimal),
     "lr_scheduler_step": (("schedule", "stepEpochs"), _steps),
     "lr_scheduler_factor": (("schedule", "factor"), _decimal),
+    "precision_dtype": (("precision",), str),
     "early_stopping": (("earlyStopping", "on"), _truth),
     "early_stopping_min_epochs": (("earlyStopping", "minEpochs"), int),
     "early_stopping_patience": (("earlyStopping", "patience"), int),
