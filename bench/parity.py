@@ -21,7 +21,7 @@ from finetune_trainer.model.torch_file import read_tensors
 
 CONVERTED = (
     *("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "mobilenet-v2"),
-    *("resnet-18", "resnet-34", "resnet-50"),
+    *("resnet-18", "resnet-34", "resnet-50", "resnet-101", "resnet-152"),
 )
 IMPORTED = (
     *("alexnet", "densenet121", "efficientnet_b0", "googlenet", "inception_v3", "mnasnet1_0"),

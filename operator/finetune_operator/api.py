@@ -61,6 +61,9 @@ class Workspace(Strict):
     )
 
 
+_ONE_NODE = "!has(self.trainer) || !has(self.trainer.numNodes) || self.trainer.numNodes == 1"
+
+
 class Spec(Object, kw_only=True):
     """What to fine-tune, on which photos, and how."""
 
@@ -108,21 +111,20 @@ class Spec(Object, kw_only=True):
             "or choose Inline",
         ),
         (
-            "!has(self.trainer) || !has(self.trainer.numNodes) || self.trainer.numNodes == 1 || "
+            f"{_ONE_NODE} || "
             "has(self.workspace) && (has(self.workspace.claimName) || "
             "has(self.workspace.accessModes) && 'ReadWriteMany' in self.workspace.accessModes)",
             "the pods of numNodes > 1 share a workspace: set workspace.claimName to a "
             "ReadWriteMany claim, or workspace.size with accessModes [ReadWriteMany]",
         ),
         (
-            "!has(self.trainer) || !has(self.trainer.numNodes) || self.trainer.numNodes == 1 || "
+            f"{_ONE_NODE} || "
             "!has(self.training) || !has(self.training.onDivergence) || "
             "self.training.onDivergence != 'Retry'",
             "training.onDivergence Retry is not for numNodes > 1: remove it",
         ),
         (
-            "!has(self.trainer) || !has(self.trainer.numNodes) || self.trainer.numNodes == 1 || "
-            "!has(self.training) || !has(self.training.earlyStopping)",
+            f"{_ONE_NODE} || !has(self.training) || !has(self.training.earlyStopping)",
             "training.earlyStopping is not for numNodes > 1: remove it",
         ),
         (

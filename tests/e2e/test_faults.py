@@ -158,7 +158,7 @@ def test_trainer_that_hangs_is_ended_and_started_again(world: World) -> None:
     world.apply(named(long_run("hangs"), "hangs", stallDeadlineSeconds=60))
     pod = world.wait_for_pod(1, "hangs", seconds=60)
     world.wait_for_epoch(1, "hangs")
-    _stop_stage(pod["metadata"]["uid"], "fit")
+    os.kill(process_of_stage(pod["metadata"]["uid"], "fit"), signal.SIGSTOP)
     world.wait("its end", lambda: world.status("hangs").get("history"), seconds=60 + TOLD_SECONDS)
     status = world.status("hangs")
     assert [ended["reason"] for ended in status["history"]] == ["Stalled"]
@@ -250,10 +250,10 @@ def _is_there(world: World, name: str) -> bool:
     return name in [job["metadata"]["name"] for job in world.items("finetunejobs")]
 
 
-def _stop_stage(pod_uid: str, stage: str) -> None:
-    """Stop the process of a stage, from outside of its container."""
+def process_of_stage(pod_uid: str, stage: str) -> int:
+    """Return the process of a pod on this machine that runs a stage."""
     (pid,) = processes_of(pod_uid, f"\0{stage}=finetune_trainer.".encode())
-    os.kill(pid, signal.SIGSTOP)
+    return pid
 
 
 def processes_of(pod_uid: str, command: bytes) -> Iterator[int]:

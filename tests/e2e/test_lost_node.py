@@ -17,7 +17,13 @@ from tests.demo.__main__ import install_operator
 from tests.demo.clusters import Cluster
 from tests.demo.clusters import node as start_node
 from tests.e2e.conftest import GPUS, directory_of
-from tests.e2e.test_faults import TOLD_SECONDS, ends_when_deleted, long_run, processes_of
+from tests.e2e.test_faults import (
+    TOLD_SECONDS,
+    ends_when_deleted,
+    long_run,
+    process_of_stage,
+    processes_of,
+)
 from tests.images.build import build
 from tests.world import Object, World
 
@@ -111,7 +117,7 @@ def _close(world: World, name: str, *, close: bool) -> None:
 
 def _stop_between_checkpoints(pod: Object, checkpoints: Path) -> int:
     """Stop the process that trains, but not while it saves: its successor clears that away."""
-    (fit,) = processes_of(pod["metadata"]["uid"], b"\0fit=finetune_trainer.")
+    fit = process_of_stage(pod["metadata"]["uid"], "fit")
     while True:
         os.kill(fit, signal.SIGSTOP)
         if not any(checkpoints.glob(".*")):

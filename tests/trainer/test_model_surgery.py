@@ -10,6 +10,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.model.architectures import ARCHITECTURES
 from finetune_trainer.model.batch_norm import with_frozen_statistics, with_momentum
 from finetune_trainer.model.network import Network, load, save
 from finetune_trainer.model.surgery import replace_head
@@ -77,6 +78,21 @@ def test_networks_of_the_gluon_zoo_get_a_new_head(name: str, tmp_path: Path) -> 
     assert {network.args[param].shape[0] for param in surgery.dropped} == {1000}
     assert_only_the_head_is_gone(network, surgery)
     assert_head_for_classes(surgery, size=FAMILIES[name])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "mobilenet-v2" else [pytest.mark.slow])
+        for name in ARCHITECTURES
+    ],
+)
+def test_networks_of_the_catalogue_get_a_new_head(name: str) -> None:
+    network = pretrained(ARCHITECTURES[name].symbol(size=64, classes=1000), size=64)
+    surgery = replace_head(network, CLASSES)
+    assert {network.args[param].shape[0] for param in surgery.dropped} == {1000}
+    assert_only_the_head_is_gone(network, surgery)
+    assert_head_for_classes(surgery, size=64)
 
 
 def test_the_matrix_has_every_family_of_the_zoo() -> None:
