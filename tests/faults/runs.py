@@ -50,8 +50,11 @@ async def all_of(runs: Iterable[Coroutine[Any, Any, Run]]) -> list[Run]:
 class Stage:
     """Where runs take place, some `at_once`; a context manager."""
 
-    def __init__(self, plane: ControlPlane, *, token: str, at_once: int) -> None:
+    def __init__(
+        self, plane: ControlPlane, *, token: str, at_once: int, end_seconds: float = 60
+    ) -> None:
         self._plane = plane
+        self._end_seconds = end_seconds
         self._token = token
         self._slots = asyncio.Semaphore(at_once)
 
@@ -95,7 +98,7 @@ class Stage:
                     proxy.strike = Strike(kill.call, _restart(operator, proxy), kill.passed_on)
                 operator.start()
                 try:
-                    await _play(scenario, namespace, proxy)
+                    await _play(scenario, namespace, proxy, end_seconds=self._end_seconds)
                     assert operator.is_alive(), "the operator ended"
                 except (AssertionError, TimeoutError) as error:
                     calls = "\n".join(f"{c.method} {c.path}" for c in proxy.calls)
@@ -107,27 +110,29 @@ class Stage:
         return Run(calls=len(proxy.calls), killed=killed, faults=trouble.faults)
 
 
-async def _play(scenario: Scenario, namespace: Namespace, proxy: Proxy) -> None:
+async def _play(
+    scenario: Scenario, namespace: Namespace, proxy: Proxy, *, end_seconds: float
+) -> None:
     player = Kubelet(namespace, scenario.attempts, scenario.preparations)
     kubelet = asyncio.create_task(player.run())
     try:
         await apply(namespace, scenario)
         await scenario.user(namespace)
-        await _end(scenario, namespace, proxy)
+        await _end(scenario, namespace, proxy, seconds=end_seconds)
     finally:
         kubelet.cancel()
         await asyncio.gather(kubelet, return_exceptions=True)
     assert not namespace.violations, namespace.violations
 
 
-async def _end(scenario: Scenario, namespace: Namespace, proxy: Proxy) -> None:
+async def _end(scenario: Scenario, namespace: Namespace, proxy: Proxy, *, seconds: float) -> None:
     """Wait until the job is where it must come to, and the operator leaves it there."""
 
     def is_end() -> bool:
         return namespace.applied and end_of(namespace) == scenario.end
 
     try:
-        await namespace.until("the end", is_end, seconds=60)
+        await namespace.until("the end", is_end, seconds=seconds)
     except AssertionError as error:
         raise AssertionError(f"{end_of(namespace)}, not {scenario.end}; {error}") from None
     while proxy.quiet_seconds() < QUIET_SECONDS:  # noqa: ASYNC110

@@ -93,9 +93,15 @@ def test_auto_tries_more_than_the_head_if_there_is_time(
     assert tried == (["last blocks", "progressive"] if goes_deeper else [])
 
 
-def test_auto_with_the_users_own_numbers_is_about_the_head() -> None:
-    training = Training(time_budget_seconds=600, epochs=5)
+@pytest.mark.parametrize("own", [{"epochs": 5}, {"hyperparameters": {"epochs": "5"}}], ids=str)
+def test_auto_with_the_users_own_numbers_is_about_the_head(own: dict[str, Any]) -> None:
+    training = Training(time_budget_seconds=600, **own)
     assert not auto.goes_deeper(training, devices=0)
+
+
+def test_hyperparameters_that_change_nothing_keep_auto_from_nothing() -> None:
+    training = Training(time_budget_seconds=600, hyperparameters={"num_classes": "10"})
+    assert auto.goes_deeper(training, devices=0)
 
 
 def test_auto_leaves_a_weight_decay_that_the_user_has_chosen() -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import msgspec
 
 from finetune_trainer.contract import Training
-from finetune_trainer.recipes import Recipe, features, progressive
+from finetune_trainer.recipes import Recipe, features, progressive, sagemaker
 
 BUDGET_SECONDS, GPU_BUDGET_SECONDS = 30, 1800
 """What choosing and fitting may take unless timeBudgetSeconds says so: on CPUs, with GPUs."""
@@ -30,7 +30,7 @@ def goes_deeper(training: Training, *, devices: int) -> bool:
     which are for a head.
     """
     own = dict.fromkeys(OF_ALL, None)
-    settings = msgspec.to_builtins(training) | own
+    settings = msgspec.to_builtins(sagemaker.merged(training, devices=devices)) | own
     budget = budget_seconds(training, devices=devices)
     return settings == msgspec.to_builtins(Training()) | own and budget >= DEEPER_SECONDS
 
