@@ -109,7 +109,11 @@ class Cluster:
         """Connect, and watch."""
         self._session = aiohttp.ClientSession(
             headers=self._headers,
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                ssl=self._tls,
+                enable_cleanup_closed=True,  # else one that waits for its peer outlives the loop
+            ),
             timeout=aiohttp.ClientTimeout(total=None, connect=10),
             read_bufsize=2**20,
         )

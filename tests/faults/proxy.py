@@ -48,7 +48,11 @@ class Proxy:
 
     async def __aenter__(self) -> Self:
         """Start to serve."""
-        connector = aiohttp.TCPConnector(limit=0, ssl=self._tls)
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            ssl=self._tls,
+            enable_cleanup_closed=True,  # else one that waits for its peer outlives the loop
+        )
         timeout = aiohttp.ClientTimeout(total=None)
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         server = web.Server(self._handle, handler_cancellation=True)

@@ -147,6 +147,38 @@ def test_decoding_a_large_jpeg_small_changes_little(tmp_path: Path) -> None:
     assert_looks_like(encode(tmp_path / "large.jpg", resize_short=100), expected, tolerance=3)
 
 
+def noise(size: tuple[int, int]) -> Image.Image:
+    width, height = size
+    random = np.random.default_rng(1)
+    return Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("name", "convert", "cut"),
+    [
+        ("photo.png", "RGB", slice(None)),
+        ("grey.jpg", "L", slice(None)),
+        ("print.jpg", "CMYK", slice(None)),
+        ("truncated.jpg", "RGB", slice(-500)),
+        ("endless.jpg", "RGB", slice(-2)),
+    ],
+)
+def test_what_is_no_sound_rgb_jpeg_is_left_to_pillow(
+    tmp_path: Path, name: str, convert: str, cut: slice
+) -> None:
+    noise((200, 150)).convert(convert).save(tmp_path / name)
+    content = (tmp_path / name).read_bytes()[cut]
+    with Image.open(io.BytesIO(content)) as image:
+        assert decode_quickly(image, content) is None
+
+
+def test_a_huge_jpeg_is_left_to_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise((200, 150)).save(tmp_path / "photo.jpg")
+    monkeypatch.setattr(photo, "MAX_QUICK", 200 * 150 - 1)
+    with Image.open(tmp_path / "photo.jpg") as image:
+        assert decode_quickly(image, (tmp_path / "photo.jpg").read_bytes()) is None
+
+
 @pytest.mark.parametrize("size", [(200, 150), (201, 149), (1601, 1199), (20, 15)])
 @pytest.mark.parametrize(
     "settings",
@@ -157,8 +189,7 @@ def test_a_sound_jpeg_is_decoded_to_the_pixels_of_pillow(
     tmp_path: Path, size: tuple[int, int], settings: dict[str, Any]
 ) -> None:
     path = tmp_path / "photo.jpg"
-    noise = [Image.effect_noise(size, 90) for _ in range(3)]
-    Image.merge("RGB", noise).save(path, **settings)
+    noise(size).save(path, **settings)
     with Image.open(path) as image:
         image.draft("RGB", (60, 45))
         quick = decode_quickly(image, path.read_bytes())

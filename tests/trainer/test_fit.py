@@ -134,6 +134,14 @@ def test_a_stopped_and_resumed_fit_gives_the_bits_of_one_that_ran_through(
     assert epochs_of(interrupted) == expected
 
 
+def test_half_precision_without_gpus_is_refused(tmp_path: Path) -> None:
+    training = settings("full", precision="float16")
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=training)
+    with pytest.raises(TrainerError, match="float16, which MXNet has on GPUs only") as refused:
+        fit(run)
+    assert refused.value.code == ExitCode.InvalidSpec
+
+
 @pytest.mark.parametrize(
     ("threads", "others"),
     [(1, {}), (2, {}), (1, {"gradientAccumulation": 2}), (1, {"weightAveraging": "ema"})],

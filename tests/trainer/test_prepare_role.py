@@ -48,6 +48,15 @@ def test_the_role_prepare_packs_and_tells_what_it_found(tmp_path: Path) -> None:
     assert "stage model" in training.log
 
 
+def test_the_role_prepare_needs_none_of_the_gpus_of_a_training_in_half_precision(
+    tmp_path: Path,
+) -> None:
+    write_photos(tmp_path)
+    job = make_job(training={"recipe": "full", "precision": "float16"})
+    pod = run(tmp_path, "prepare", job=job, FINETUNE_ROLE="prepare", FINETUNE_GPUS="0")
+    assert pod.wait() == 0, pod.log
+
+
 def test_the_role_prepare_does_not_look_at_a_result(tmp_path: Path) -> None:
     write_photos(tmp_path)
     directory = tmp_path / "workspace/jobs" / str(make_job()["uid"])

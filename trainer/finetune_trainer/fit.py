@@ -15,6 +15,7 @@ import mxnet as mx
 
 from finetune_trainer import files, recipes, selection, together
 from finetune_trainer.checkpoint import Checkpoint, Checkpoints
+from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.course import Course, units
 from finetune_trainer.handoff import BUILT, CHOSEN, FITTED, PACKED, Built, Chosen, Fitted, Packed
 from finetune_trainer.learner import SLOWED_RATE
@@ -32,6 +33,12 @@ log = logging.getLogger(__name__)
 def fit(run: Run) -> None:
     """Fit by the job's recipe, from the newest checkpoint if there is one."""
     recipe = recipes.choose(run.job.training, devices=run.devices, pods=run.gang.nodes)
+    if recipe.precision == "float16" and not run.devices:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            "training.precision is float16, which MXNet has on GPUs only",
+            "leave it out, or set trainer.gpusPerNode",
+        )
     log.info("recipe %s: %s", recipe.name, recipe.reason)
     for note in sagemaker.needless(run.job.training):
         log.info("hyperparameter %s", note)

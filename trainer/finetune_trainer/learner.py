@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from finetune_trainer.checkpoint import Checkpoint, restore_states
 from finetune_trainer.dataset.read import real_rows
-from finetune_trainer.model.half import LOSS_SCALE, in_half_precision
+from finetune_trainer.model import half
 from finetune_trainer.model.network import Network
 from finetune_trainer.optimizers import ClippingUpdater
 from finetune_trainer.recipes import Recipe
@@ -33,7 +33,8 @@ class Learner:
 
     def __init__(self, task: Task, recipe: Recipe, start: Checkpoint, *, seed: int) -> None:
         self.symbol, self._adds_up = task.network.symbol, recipe.accumulation > 1
-        self.module = _bound(task, recipe)
+        loss_scale = _loss_scale(task, recipe)
+        self.module = _bound(task, recipe, loss_scale=loss_scale)
         mx.random.seed(seed)
         self.module.init_params(
             INITIALIZERS[recipe.new_layer],
@@ -45,9 +46,8 @@ class Learner:
         restore_states(self.module, start.states)
         self._optimizer = self.module._optimizer  # MXNet has no other way to it
         slowed = SLOWED_RATE if start.slowed else 1.0
-        self._rate, self._scale = slowed * self._optimizer.lr, self._optimizer.rescale_grad
-        if recipe.precision == "float16":
-            self._scale /= LOSS_SCALE
+        self._rate = slowed * self._optimizer.lr
+        self._scale = self._optimizer.rescale_grad / loss_scale
         self._batches = 0
         """Seen since the last update."""
 
@@ -100,12 +100,22 @@ def _mean(copies: list[Any]) -> Any:
     return sum(copy.as_in_context(first) for copy in copies) / len(copies)
 
 
-def _bound(task: Task, recipe: Recipe) -> mx.mod.Module:
+def _loss_scale(task: Task, recipe: Recipe) -> float:
+    if recipe.precision == "float32":
+        return 1.0
+    weights = task.targets.weights if task.targets else None
+    return half.loss_scale(
+        task.shape[0] // len(task.devices),
+        largest_weight=1.0 if weights is None else float(weights.max()),
+    )
+
+
+def _bound(task: Task, recipe: Recipe, *, loss_scale: float) -> mx.mod.Module:
     symbol, labels = task.network.symbol, task.shape[:1]
     if task.targets:
         symbol, labels = with_targets(symbol), (*labels, task.targets.classes)
     if recipe.precision == "float16":
-        symbol = in_half_precision(symbol)
+        symbol = half.in_half_precision(symbol, scale=loss_scale)
     module = mx.mod.Module(symbol, context=task.devices)
     gradients = "add" if recipe.accumulation > 1 else "write"
     module.bind([("data", task.shape)], [(LABEL, labels)], grad_req=gradients)

@@ -212,12 +212,12 @@ class _Loop:
             return
         recipe = self._recipe
         rate = recipe.optimizer_params.get("learning_rate", "the default")
-        wider = ", or set training.precision to float32" if recipe.precision == "float16" else ""
+        wider = "set training.precision to float32, or " if recipe.precision == "float16" else ""
         raise TrainerError(
             ExitCode.Diverged,
             f"the network gives no numbers any more in epoch {epoch + 1} of {recipe.last_epoch}",
-            f"lower training.optimizer.learningRate, which was {rate}"
-            f"{', and then a tenth of that' if self._start.slowed else ''}{wider}; "
+            f"{wider}lower training.optimizer.learningRate, which was {rate}"
+            f"{', and then a tenth of that' if self._start.slowed else ''}; "
             "the last checkpoint is kept",
         )
 

@@ -142,9 +142,9 @@ class Training(Struct, forbid_unknown_fields=True):
     """alpha of the Beta distribution of the share that an image keeps beside a box of another one,
     such as "1.0"; with mixup, each batch is one of the two. Of recipes that train on images."""
     precision: Literal["float32", "float16"] = "float32"
-    """What is convolved and multiplied in while layers train: float16 is faster on GPUs with tensor
-    cores (compute capability 7.0 and later); weights and statistics stay float32. Of recipes that
-    train on images, and with GPUs."""
+    """What is convolved and multiplied in while layers train: float16 takes less memory and can be
+    faster on GPUs with tensor cores (compute capability 7.0 and later); parameters and BatchNorm's
+    statistics stay float32. Of recipes that train on images, and with GPUs; not yet run on one."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: every class counts alike, however many images it has."""
     sampling: Literal["natural", "balanced"] = "natural"

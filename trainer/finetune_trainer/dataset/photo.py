@@ -33,6 +33,8 @@ FORMATS = (
 )
 """Decoders that a stranger's file may reach; Pillow has dozens, some of which start programs."""
 JPEGS = ("JPEG", "MPO")
+MAX_QUICK = 8_000_000
+"""Pixels that are decoded quickly, which has the picture in memory twice for a moment."""
 MAX_BYTES = 256 << 20
 MAX_PIXELS = 100_000_000
 """Of the picture as stored: a small file can claim to be of any size."""
@@ -198,13 +200,14 @@ def _framed(picture: Image.Image, packing: Packing) -> Image.Image:
 
 
 def decode_quickly(image: Image.Image, data: bytes) -> Image.Image | None:
-    """Return what `image.load()` makes of a sound RGB JPEG, in two thirds of its time.
+    """Return what `image.load()` makes of a sound RGB JPEG, in two thirds of its time; None of
+    others, which are decoded a second time then.
 
     Pillow has each row decoded into a buffer, past the cache if it lies so, and copies it.
     """
-    if image.format not in JPEGS or image.mode != "RGB":
-        return None
     width, height = image.size
+    if image.format not in JPEGS or image.mode != "RGB" or width * height > MAX_QUICK:
+        return None
     try:
         pixels = decode_jpeg(data, "RGB", min_width=width, min_height=height)
     except ValueError:  # a warning of the decoder is enough; Pillow is the one to judge

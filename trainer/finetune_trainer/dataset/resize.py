@@ -6,7 +6,7 @@ from PIL import Image
 BILINEAR = ResizeOptions(ResizeAlg.convolution(FilterType.bilinear))
 """Pillow's BILINEAR, which has antialiasing, to one grey level and in a fifth of its time."""
 AREA = ResizeOptions(ResizeAlg.super_sampling(FilterType.box, 8))
-"""Each pixel is the mean of 64 of those that it takes the place of, evenly spread."""
+"""Each pixel is the mean of up to 64 of those that it takes the place of, evenly spread."""
 
 
 def resized(picture: Image.Image, size: tuple[int, int], how: ResizeOptions) -> Image.Image:

@@ -56,7 +56,7 @@ class Recipe:
     """alpha of the Beta distribution of the share that one image keeps beside a box of another;
     0: none is cut."""
     precision: Literal["float32", "float16"] = "float32"
-    """What is convolved and multiplied in; weights, sums and statistics are float32."""
+    """What is convolved and multiplied in; parameters and statistics are float32."""
     balanced: bool = False
     """Whether all classes count alike."""
     balanced_sampling: bool = False
@@ -129,12 +129,6 @@ def choose(training: Training, *, devices: int, pods: int = 1) -> Recipe:
     from finetune_trainer.recipes import features, full, progressive, sagemaker, tutorial
 
     training = sagemaker.merged(training, devices=devices)
-    if training.precision == "float16" and not devices:
-        raise TrainerError(
-            ExitCode.InvalidSpec,
-            "training.precision is float16, which MXNet has on GPUs only",
-            "leave it out, or set trainer.gpusPerNode",
-        )
     match training.recipe:
         case "tutorial":
             recipe = tutorial.recipe(reason="asked for")
