@@ -19,8 +19,8 @@ _GRID = 9
 
 
 def look_of(picture: Image.Image) -> int | None:
-    """Return 128 bits of an RGB picture: whether the green of each spot of a coarse grid is brighter
-    than that of the next spot; then, whether it is brighter than that of the one below.
+    """Return 128 bits of an RGB picture: whether the green of each spot of a coarse grid is
+    brighter than that of the next spot; then, whether it is than that of the one below.
     """
     greens = resized(picture, (_GRID, _GRID), AREA).tobytes()[1::3]
     if max(greens) - min(greens) < FLAT:
