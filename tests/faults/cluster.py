@@ -4,7 +4,6 @@ that every run must keep, checked at each of its events.
 
 import asyncio
 import json
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -13,6 +12,7 @@ from typing import Any, Self
 import aiohttp
 
 from tests.cluster.controlplane import ControlPlane
+from tests.faults.connections import connector
 
 Object = dict[str, Any]
 PATHS = {
@@ -102,18 +102,14 @@ class Cluster:
     def __init__(self, plane: ControlPlane) -> None:
         self._url = plane.url
         self._headers = {"Authorization": f"Bearer {plane.token}"}
-        self._tls = ssl.create_default_context(cafile=str(plane.certificate_authority))
+        self._certificate_authority = plane.certificate_authority
         self._namespaces: dict[str, Namespace] = {}
 
     async def __aenter__(self) -> Self:
         """Connect, and watch."""
         self._session = aiohttp.ClientSession(
             headers=self._headers,
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                ssl=self._tls,
-                enable_cleanup_closed=True,  # else one that waits for its peer outlives the loop
-            ),
+            connector=connector(self._certificate_authority),
             timeout=aiohttp.ClientTimeout(total=None, connect=10),
             read_bufsize=2**20,
         )

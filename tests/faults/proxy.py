@@ -4,7 +4,6 @@ strikes after the n-th, and makes what trouble.py plans. It changes nothing else
 
 import asyncio
 import json
-import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
+from tests.faults.connections import connector
 from tests.faults.trouble import Call, Fate, Fault, Trouble
 
 PASSED_ON = ("Authorization", "Accept", "Content-Type")
@@ -37,7 +37,7 @@ class Proxy:
 
     def __init__(self, upstream: str, *, certificate_authority: Path, trouble: Trouble) -> None:
         self._upstream = upstream
-        self._tls = ssl.create_default_context(cafile=str(certificate_authority))
+        self._certificate_authority = certificate_authority
         self._trouble = trouble
         self.strike: Strike | None = None
         self.calls: list[Call] = []
@@ -48,13 +48,10 @@ class Proxy:
 
     async def __aenter__(self) -> Self:
         """Start to serve."""
-        connector = aiohttp.TCPConnector(
-            limit=0,
-            ssl=self._tls,
-            enable_cleanup_closed=True,  # else one that waits for its peer outlives the loop
+        self._session = aiohttp.ClientSession(
+            connector=connector(self._certificate_authority),
+            timeout=aiohttp.ClientTimeout(total=None),
         )
-        timeout = aiohttp.ClientTimeout(total=None)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         server = web.Server(self._handle, handler_cancellation=True)
         self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()

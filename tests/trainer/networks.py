@@ -18,6 +18,7 @@ from finetune_trainer.handoff import BUILT, PACKED, Built, Packed
 from finetune_trainer.model import network
 from finetune_trainer.model.network import Network, Preprocessing
 from finetune_trainer.stage import Paths, Reporter, Run
+from finetune_trainer.tasks import Task
 from PIL import Image
 
 SIZE = 16
@@ -168,3 +169,18 @@ def leave_built(job: Path, *, classes: int) -> None:
         status=ModelStatus(name="small", sha256="0" * 64, head="fc"),
     )
     files.write_json(job / BUILT, built)
+
+
+def bare_task(network: Network, shape: tuple[int, ...], devices: list[Any], **others: Any) -> Task:
+    """Return what a learner takes from a task, for batches of this shape, and nothing to read."""
+    return Task(
+        network=network,
+        batches=lambda seed: (),
+        steps=1,
+        validation=lambda: mx.io.NDArrayIter(np.zeros(shape), batch_size=shape[0]),
+        whole=lambda trained: trained,
+        shape=shape,
+        devices=devices,
+        cost=1.0,
+        **others,
+    )

@@ -22,9 +22,9 @@ from finetune_trainer.model.half import in_half_precision, loss_scale
 from finetune_trainer.model.network import Network
 from finetune_trainer.model.surgery import replace_head
 from finetune_trainer.targets import Targets, with_targets
-from finetune_trainer.tasks import Task
 
-from tests.trainer.architectures import SMALL, pretrained, zoo
+from tests.trainer.architectures import SMALL, pretrained, trunk, zoo
+from tests.trainer.networks import bare_task
 
 Symbol = Any
 ROWS, SIZE, CLASSES = 8, 16, 3
@@ -71,26 +71,13 @@ def test_so_they_are_in_the_zoo(tmp_path: Path, name: str) -> None:
 
 
 def network() -> Network:
-    x = mx.sym.Convolution(mx.sym.var("data"), name="conv0", num_filter=6, kernel=(3, 3))
-    x = mx.sym.BatchNorm(x, name="bn0", fix_gamma=False)
-    x = mx.sym.Flatten(mx.sym.Activation(x, name="relu0", act_type="relu"))
-    x = mx.sym.FullyConnected(x, name="fc1", num_hidden=CLASSES)
+    x = mx.sym.FullyConnected(mx.sym.Flatten(trunk()), name="fc1", num_hidden=CLASSES)
     return Network(mx.sym.SoftmaxOutput(x, name="softmax"), {}, {})
 
 
 def make_learner(training: Training, targets: Targets | None) -> Learner:
-    shape = (ROWS, 3, SIZE, SIZE)
-    task = Task(
-        network=network(),
-        batches=lambda seed: (),
-        steps=1,
-        validation=lambda: mx.io.NDArrayIter(np.zeros(shape), batch_size=ROWS),
-        whole=lambda trained: trained,
-        shape=shape,
-        devices=[mx.cpu(0), mx.cpu(1)],
-        cost=1.0,
-        targets=targets,
-    )
+    devices = [mx.cpu(0), mx.cpu(1)]
+    task = bare_task(network(), (ROWS, 3, SIZE, SIZE), devices, targets=targets)
     return Learner(task, recipes.choose(training, devices=1), Checkpoint(), seed=4)
 
 

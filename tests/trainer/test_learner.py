@@ -11,7 +11,8 @@ from finetune_trainer.checkpoint import Checkpoint, _states_by_name
 from finetune_trainer.contract import Optimizer, Training
 from finetune_trainer.learner import Learner
 from finetune_trainer.model.network import Network
-from finetune_trainer.tasks import Task
+
+from tests.trainer.networks import bare_task
 
 WIDTH, CLASSES = 6, 3
 DEVICES = [[mx.cpu(0)], [mx.cpu(0), mx.cpu(1)]]
@@ -28,17 +29,7 @@ def plain_network() -> Network:
 def make_learner(
     devices: list[Any], *, rows: int, start: Checkpoint | None = None, **training: Any
 ) -> Learner:
-    shape = (rows, WIDTH)
-    task = Task(
-        network=plain_network(),
-        batches=lambda seed: (),
-        steps=1,
-        validation=lambda: mx.io.NDArrayIter(np.zeros(shape), batch_size=rows),
-        whole=lambda trained: trained,
-        shape=shape,
-        devices=devices,
-        cost=1.0,
-    )
+    task = bare_task(plain_network(), (rows, WIDTH), devices)
     training = {"optimizer": Optimizer(learning_rate="1")} | training
     settings = Training(recipe="tutorial", batch_size_per_device=rows, **training)
     recipe = recipes.choose(settings, devices=0)

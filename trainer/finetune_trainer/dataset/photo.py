@@ -200,8 +200,8 @@ def _framed(picture: Image.Image, packing: Packing) -> Image.Image:
 
 
 def decode_quickly(image: Image.Image, data: bytes) -> Image.Image | None:
-    """Return what `image.load()` makes of a sound RGB JPEG, in two thirds of its time; None of
-    others, which are decoded a second time then.
+    """Return what `image.load()` makes of a sound RGB JPEG, in two thirds of its time; None if
+    Pillow is to do it, from the start.
 
     Pillow has each row decoded into a buffer, past the cache if it lies so, and copies it.
     """
