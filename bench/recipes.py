@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", choices=["demo", "fashion"], default="demo")
     parser.add_argument("--only", nargs="*", choices=[entry.name for entry in ENTRIES])
-    parser.add_argument("--seeds", type=int, help="instead of each row's own number")
+    parser.add_argument("--seeds", type=int, nargs="*", help="instead of each row's own")
     parser.add_argument("--shuffled", action="store_true")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="finetune-bench-") as name:
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
         print(f"{'recipe':12} seeds  accuracy         fit s  all s  what ran", flush=True)
         for entry in ENTRIES:
             if not options.only or entry.name in options.only:
-                seeds = range(options.seeds or entry.seeds)
+                seeds = options.seeds or range(entry.seeds)
                 _show(entry.name, [_run(Path(name), photos, entry, seed) for seed in seeds])
 
 

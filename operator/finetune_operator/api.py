@@ -62,6 +62,7 @@ class Workspace(Strict):
 
 
 _ONE_NODE = "!has(self.trainer) || !has(self.trainer.numNodes) || self.trainer.numNodes == 1"
+_HAS_GPUS = "!has(self.trainer) || !has(self.trainer.gpusPerNode) || self.trainer.gpusPerNode > 0"
 
 
 class Spec(Object, kw_only=True):
@@ -128,10 +129,16 @@ class Spec(Object, kw_only=True):
             "training.earlyStopping is not for numNodes > 1: remove it",
         ),
         (
-            "!has(self.training) || !has(self.training.precision) || "
-            "self.training.precision == 'float32' || !has(self.trainer) || "
-            "!has(self.trainer.gpusPerNode) || self.trainer.gpusPerNode > 0",
+            f"{_HAS_GPUS} || !has(self.training) || !has(self.training.precision) || "
+            "self.training.precision == 'float32'",
             "training.precision float16 needs GPUs: remove it, or set trainer.gpusPerNode",
+        ),
+        (
+            f"{_HAS_GPUS} || !has(self.training) || !has(self.training.hyperparameters) || "
+            "!('precision_dtype' in self.training.hyperparameters) || "
+            "self.training.hyperparameters['precision_dtype'] == 'float32'",
+            "training.hyperparameters.precision_dtype float16 needs GPUs: remove it, or set "
+            "trainer.gpusPerNode",
         ),
         (
             "(has(self.model) && (has(self.model.name) || has(self.model.source))) != "

@@ -10,6 +10,17 @@ from tests.world import FTJS, Object, fine_tune_job
 
 REMOVED = object()
 """In the place of a value: no such field."""
+HYPERPARAMETERS = {
+    **{"num_classes": "257", "use_pretrained_model": "1", "epochs": "10", "kv_store": "dist_sync"},
+    **{"mini_batch_size": "128", "augmentation_type": "crop_color", "optimizer": "rmsprop"},
+    **{"learning_rate": "1e-3", "momentum": ".9", "weight_decay": "0.0001", "beta_1": "0.9"},
+    **{"beta_2": "0.999", "eps": "1E-8", "lr_scheduler_step": "4, 8", "lr_scheduler_factor": "0.1"},
+    **{"precision_dtype": "float16", "early_stopping": "True", "early_stopping_min_epochs": "2"},
+    **{"early_stopping_patience": "3", "early_stopping_tolerance": "0.01", "multi_label": "0"},
+    **{"use_weighted_loss": "0", "num_training_samples": "15420", "checkpoint_frequency": "1"},
+    "top_k": "5",
+}
+"""All that are known, as SageMaker's users write them."""
 
 
 class Admission:
@@ -118,7 +129,7 @@ EVERYTHING = fine_tune_job(
         "gradientAccumulation": 4,
         "weightAveraging": "ema",
         "onDivergence": "Fail",
-        "hyperparameters": {"num_classes": "257", "use_pretrained_model": "1"},
+        "hyperparameters": {name: HYPERPARAMETERS[name] for name in ("num_classes", "top_k")},
         "minAccuracy": "0.77",
     },
     trainer={

@@ -8,9 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
-from finetune_trainer.contract import SAGEMAKER
 
-from tests.component.admission import EVERYTHING, OTHERWISE, RESUMED, VALIDATED, Admission, changed
+from tests.component.admission import (
+    EVERYTHING,
+    HYPERPARAMETERS,
+    OTHERWISE,
+    RESUMED,
+    VALIDATED,
+    Admission,
+    changed,
+)
 from tests.component.conftest import CRD
 from tests.world import Object
 
@@ -43,11 +50,9 @@ class Bound:
         if self.kind in ("minLength", "maxLength"):
             return [each for each in _texts(size) if len(each) == size]
         if self.kind == "maxProperties":
-            known = (*SAGEMAKER, *(f"other{n}" for n in range(size)))
-            return [
-                {f"example.com/a{n}": "1" for n in range(size)},
-                dict.fromkeys(known[:size], "1"),
-            ]
+            others = {f"example.com/a{n}": "1" for n in range(size)}
+            known = HYPERPARAMETERS | others
+            return [others, {name: known[name] for name in [*known][:size]}]
         return [self._items(size)]
 
     def _items(self, size: int) -> list[Any]:

@@ -396,6 +396,26 @@ def test_features_are_computed_once_for_all_jobs_of_a_workspace(
     assert_same_bits(best_params(second), best_params(third))
 
 
+def test_a_full_disk_costs_the_cached_features_but_not_the_job(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    common: dict[str, Any] = {
+        "train": TRAIN,
+        "validation": VALIDATION,
+        "training": settings("features", epochs=5),
+    }
+    first, _ = make_run(tmp_path, **common)
+    fit(first)
+    (cached,) = (tmp_path / "packed" / "features").iterdir()
+    cached.unlink()
+    cached.with_name(f".{cached.name}.{os.getpid()}.tmp").symlink_to("/dev/full")
+    second, _ = make_run(tmp_path, uid="uid-2", **common)
+    fit(second)
+    assert "features: not kept for later: [Errno 28] No space left on device" in caplog.text
+    assert list(cached.parent.iterdir()) == []
+    assert_same_bits(best_params(first), best_params(second))
+
+
 def test_the_trunk_under_a_head_fitted_on_features_is_unchanged(tmp_path: Path) -> None:
     run, _ = make_run(
         tmp_path, train=TRAIN, validation=VALIDATION, training=settings("features", epochs=5)

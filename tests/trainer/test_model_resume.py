@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ from finetune_trainer.preflight import check_and_fetch
 from finetune_trainer.sources import remote
 from finetune_trainer.stage import Run
 
-from tests.servers import web
+from tests.servers import s3, web
 from tests.trainer.networks import MEAN, SIZE, STD, make_run, random_params, small_network
 from tests.trainer.test_export import fitted_run
 
@@ -99,6 +100,35 @@ def test_known_classes_keep_their_rows_and_the_trunk_stays_as_it_is(
     assert (result.input_size, result.mean, result.std) == (SIZE, MEAN, STD)
     assert (result.status.name, result.status.head) == ("flowers", "fc1")
     assert result.status.sha256 == files.sha256_of(earlier / "model-0000.params")
+
+
+def test_all_attempts_go_on_from_what_was_the_newest_at_first(
+    earlier: Path, tmp_path: Path
+) -> None:
+    run = run_from(tmp_path, "pvc://models/flowers")
+    first = built(run)
+    other = shutil.copytree(earlier, earlier.with_name("uid-9"))
+    (other / "manifest.json").unlink()
+    latest = earlier.parent / "latest.json"
+    latest.write_text(latest.read_text().replace("uid-0", "uid-9"))
+    assert built(run) == first
+    shutil.rmtree(run.paths.job)
+    with pytest.raises(TrainerError, match="flowers/uid-9 is no model of a FineTuneJob"):
+        built(run_from(tmp_path, "pvc://models/flowers"))
+
+
+def test_of_a_bucket_only_the_newest_model_is_fetched(
+    earlier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(earlier, earlier.with_name("uid-older"))
+    with s3.serve(tmp_path / "buckets") as server:
+        server.give(monkeypatch, "RESUME_")
+        server.upload(earlier.parent, "s3://models/flowers")
+        run = run_from(tmp_path, "s3://models/flowers/")
+        result = built(run)
+    assert result.status.sha256 == files.sha256_of(earlier / "model-0000.params")
+    fetched = [path.name for path in (run.paths.workspace / "fetched").rglob("*.params")]
+    assert fetched == ["model-0000.params"]
 
 
 @pytest.mark.parametrize("recipe", ["features", "tutorial"])

@@ -6,7 +6,7 @@ import logging
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import mxnet as mx
 import numpy as np
@@ -70,7 +70,8 @@ class Extraction:
 
 
 def cached(extraction: Extraction, contexts: list[Any], *, seen: Callable[[int], None]) -> Features:
-    """Return the features from the cache, computed if they are not there.
+    """Return the features from the cache, computed if they are not there, and kept if there is
+    room.
 
     `seen` is called with the number of images of each batch; it may raise to stop.
     """
@@ -79,8 +80,11 @@ def cached(extraction: Extraction, contexts: list[Any], *, seen: Callable[[int],
         log.info("features: read from %s", path)
         return found
     features = _extract(extraction, contexts, seen)
-    with files.whole_file(path) as file:
-        np.savez(file, **vars(features))
+    try:
+        with files.whole_file(path) as file:
+            _save(features, file)
+    except OSError as error:
+        log.warning("features: not kept for later: %s", error)
     return features
 
 
@@ -93,6 +97,14 @@ def _load(path: Path) -> Features | None:
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         log.warning("features: %s is damaged (%s) and is made again", path, error)
         return None
+
+
+def _save(features: Features, file: BinaryIO) -> None:
+    """Write what np.savez writes, which leaves a broken file open where there is no room."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, rows in vars(features).items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, rows)  # type: ignore[no-untyped-call]
 
 
 def _extract(extraction: Extraction, contexts: list[Any], seen: Callable[[int], None]) -> Features:

@@ -98,15 +98,59 @@ class EarlyStopping(Struct, forbid_unknown_fields=True):
     "0.01"."""
 
 
-SAGEMAKER = (
-    *("epochs", "mini_batch_size", "augmentation_type", "optimizer", "learning_rate", "momentum"),
-    *("weight_decay", "beta_1", "beta_2", "eps", "lr_scheduler_step", "lr_scheduler_factor"),
-    *("num_classes", "num_training_samples", "checkpoint_frequency", "kv_store", "top_k"),
-    *("precision_dtype", "use_pretrained_model", "multi_label", "use_weighted_loss"),
-    *("early_stopping", "early_stopping_min_epochs", "early_stopping_patience"),
-    "early_stopping_tolerance",
-)
-"""Names of SageMaker's hyperparameters that are taken over, or needless at one value."""
+_NUMBER = "[1-9][0-9]*"
+_NUMBERS = (_NUMBER, "a whole number above 0")
+_DECIMAL = ("[0-9]*[.]?[0-9]+([eE]-?[0-9]+)?", "a decimal number, such as 0.01")
+_ANY = (".*", "anything")
+
+SAGEMAKER: dict[str, tuple[str, str]] = {
+    "epochs": _NUMBERS,
+    "mini_batch_size": _NUMBERS,
+    "augmentation_type": (
+        "none|crop|crop_color|crop_color_transform",
+        "none, crop, crop_color or crop_color_transform",
+    ),
+    "optimizer": ("sgd|nag|adam|rmsprop", "sgd, nag, adam or rmsprop"),
+    "learning_rate": _DECIMAL,
+    "momentum": _DECIMAL,
+    "weight_decay": _DECIMAL,
+    "beta_1": _DECIMAL,
+    "beta_2": _DECIMAL,
+    "eps": _DECIMAL,
+    "lr_scheduler_step": (f"{_NUMBER}(, ?{_NUMBER})*", "epochs, such as 10,20"),
+    "lr_scheduler_factor": _DECIMAL,
+    "precision_dtype": ("float(16|32)", "float32 or float16"),
+    "early_stopping": ("True|true|False|false", "True or False"),
+    "early_stopping_min_epochs": _NUMBERS,
+    "early_stopping_patience": _NUMBERS,
+    "early_stopping_tolerance": _DECIMAL,
+    "use_pretrained_model": ("1", "1: a network from scratch is not this trainer's work"),
+    "multi_label": ("0", "0: each photo has one class here"),
+    "use_weighted_loss": ("0", "0: training.classWeights balances classes"),
+    "num_classes": _ANY,
+    "num_training_samples": _ANY,
+    "checkpoint_frequency": _ANY,
+    "kv_store": _ANY,
+    "top_k": _ANY,
+}
+"""Names of SageMaker's hyperparameters that are taken over, or needless: the pattern of what each
+may be, and that in words."""
+
+
+def _sagemaker_rules() -> Rules:
+    names = (
+        f"self.all(name, name in {list(SAGEMAKER)})",
+        "names must be those of SageMaker's Image Classification that are known here: see"
+        " docs/training.md",
+    )
+    return names, *(
+        (
+            f"!('{name}' in self) || self['{name}'].matches('^({pattern})$')",
+            f"{name} must be {what}",
+        )
+        for name, (pattern, what) in SAGEMAKER.items()
+        if (pattern, what) != _ANY
+    )
 
 
 class Training(Struct, forbid_unknown_fields=True):
@@ -168,18 +212,7 @@ class Training(Struct, forbid_unknown_fields=True):
     tenth of the learning rate before the job fails with Diverged. Not with trainer.numNodes > 1."""
     hyperparameters: Annotated[
         dict[str, Annotated[str, Meta(max_length=64)]],
-        Meta(
-            max_length=len(SAGEMAKER),
-            extra={
-                "cel": (
-                    (
-                        f"self.all(name, name in {list(SAGEMAKER)})",
-                        "names must be those of SageMaker's Image Classification that are known"
-                        " here: see docs/training.md",
-                    ),
-                )
-            },
-        ),
+        Meta(max_length=len(SAGEMAKER), extra={"cel": _sagemaker_rules()}),
     ] = msgspec.field(default_factory=dict)
     """Hyperparameters of SageMaker's Image Classification (MXNet) by their names there, each in
     quotes, such as learning_rate: "0.01". Nothing may be set under both names."""
@@ -222,6 +255,17 @@ class Training(Struct, forbid_unknown_fields=True):
             " self.recipe in ['tutorial', 'progressive', 'full']",
             "precision is of recipes that train on images: remove it, or set recipe to full or"
             " tutorial",
+        ),
+        (
+            "!has(self.hyperparameters) ||"
+            " self.recipe in ['tutorial', 'progressive', 'full'] ||"
+            " !('augmentation_type' in self.hyperparameters ||"
+            " 'early_stopping' in self.hyperparameters &&"
+            " self.hyperparameters['early_stopping'].matches('^[Tt]') ||"
+            " 'precision_dtype' in self.hyperparameters &&"
+            " self.hyperparameters['precision_dtype'] == 'float16')",
+            "hyperparameters augmentation_type, early_stopping and precision_dtype float16 are of"
+            " recipes that train on images: remove them, or set recipe to full or tutorial",
         ),
         (
             "!has(self.sampling) || self.sampling == 'natural' || self.recipe == 'features'",

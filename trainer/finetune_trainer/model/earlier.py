@@ -7,13 +7,14 @@ from typing import TypeVar
 import msgspec
 
 from finetune_trainer import files, sources
-from finetune_trainer.contract import ExitCode, Source, TrainerError
+from finetune_trainer.contract import ExitCode, Source, Struct, TrainerError
 from finetune_trainer.export import LATEST, MANIFEST, NAMES, Latest, Manifest
 from finetune_trainer.preprocessing import LABELS, PREPROCESSING, Preprocessing
 from finetune_trainer.stage import Run
 
 T = TypeVar("T")
-FIELD = "training.resumeFrom"
+FIELD, SECRET = "training.resumeFrom", "RESUME_"
+RESUMED = "resumed.json"
 SYMBOL, PARAMS = NAMES["symbol.json"], NAMES["model.params"]
 
 
@@ -46,9 +47,21 @@ class Earlier:
         return tuple((self.directory / LABELS).read_text().splitlines())
 
 
+class Resumed(Struct):
+    """What all attempts of a job go on from, whatever becomes the newest meanwhile."""
+
+    uri: str
+
+
 def obtain(source: Source, run: Run) -> Earlier:
-    """Return the model that the URI names; it is fetched into the workspace once."""
-    found = sources.obtain(source, field=FIELD, secret="RESUME_", run=run).path
+    """Return the model that the URI names, or the newest in that folder when this was first asked
+    for the job; it is fetched into the workspace once.
+    """
+    pinned = run.paths.job / RESUMED
+    if not pinned.exists():
+        run.hand_on(RESUMED, Resumed(uri=_uri_of_newest(source.uri, run)))
+    source = msgspec.structs.replace(source, uri=files.read_json(pinned, Resumed).uri)
+    found = sources.obtain(source, field=FIELD, secret=SECRET, run=run).path
     directory = _newest(unwrapped(found))
     if not (directory / MANIFEST).is_file():
         raise TrainerError(
@@ -73,14 +86,24 @@ def unwrapped(found: Path) -> Path:
     return found
 
 
+def _uri_of_newest(uri: str, run: Run) -> str:
+    """Step from the folder of a job's name to its newest model, before anything is fetched."""
+    folder = uri.rstrip("/")
+    latest = sources.find_file(f"{folder}/{LATEST}", field=FIELD, secret=SECRET, run=run)
+    return f"{folder}/{_uid_of_newest(latest)}" if latest else uri
+
+
 def _newest(found: Path) -> Path:
-    """Step from the folder of a job's name to its newest model."""
-    if not (found / LATEST).is_file():
-        return found
-    uid = _read(found / LATEST, Latest).uid
+    """Do the same in an archive."""
+    latest = found / LATEST
+    return found / _uid_of_newest(latest) if latest.is_file() else found
+
+
+def _uid_of_newest(latest: Path) -> str:
+    uid = _read(latest, Latest).uid
     if PurePosixPath(uid).parts != (uid,) or uid == "..":
-        raise _damaged(found / LATEST, f"{uid!r} is no uid")
-    return found / uid
+        raise _damaged(latest, f"{uid!r} is no uid")
+    return uid
 
 
 def _check(path: Path, manifest: Manifest) -> None:

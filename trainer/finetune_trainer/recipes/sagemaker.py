@@ -3,8 +3,9 @@
 Every name of theirs is taken over, needless (and said to be so), or refused with what to do.
 """
 
+import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -24,11 +25,6 @@ NEEDLESS = {
     "kv_store": "gradients are added up in step (dist_sync) with trainer.numNodes",
     "top_k": "the report has it",
 }
-ONLY = {
-    "use_pretrained_model": ("1", "a network from scratch is not this trainer's work"),
-    "multi_label": ("0", "each photo has one class here"),
-    "use_weighted_loss": ("0", "training.classWeights balances classes"),
-}
 ELSEWHERE = {
     "num_layers": "model.name",
     "image_shape": "model.inputSize",
@@ -46,7 +42,7 @@ def merged(training: Training, *, devices: int) -> Training:
         _check(name, value)
         if name in PLACES:
             place, read = PLACES[name]
-            _put(found, place, value=_read(read, name, value), name=name, training=training)
+            _put(found, place, value=read(value), name=name, training=training)
     _put_early_stopping(found)
     batch = found.get("batchSizePerDevice")
     if batch and batch % max(1, devices):
@@ -72,10 +68,11 @@ def needless(training: Training) -> list[str]:
 def _check(name: str, value: str) -> None:
     if name in ELSEWHERE:
         raise _refused(name, f"set {ELSEWHERE[name]} instead")
-    if name in ONLY and value != ONLY[name][0]:
-        raise _refused(name, f"can only be {ONLY[name][0]}: {ONLY[name][1]}")
     if name not in SAGEMAKER:
         raise _refused(name, f"is none of those that are known here: {', '.join(SAGEMAKER)}")
+    pattern, what = SAGEMAKER[name]
+    if not re.fullmatch(pattern, value):
+        raise _refused(name, f"is {value!r}, but must be {what}")
 
 
 def _put(
@@ -98,20 +95,13 @@ def _put_early_stopping(found: dict[str, Any]) -> None:
         raise _refused("early_stopping", "must be True for the others of its kind")
 
 
-def _read(read: Callable[[str], Any], name: str, value: str) -> Any:
-    try:
-        return read(value)
-    except (ValueError, KeyError, InvalidOperation) as error:
-        raise _refused(name, f"cannot be {value!r}") from error
-
-
 def _decimal(text: str) -> str:
     """1e-8 -> 0.00000001, as the API has decimals."""
     return f"{Decimal(text):f}"
 
 
 def _truth(text: str) -> bool:
-    return {"True": True, "true": True, "False": False, "false": False}[text]
+    return text.lower() == "true"
 
 
 def _steps(text: str) -> list[int]:

@@ -4,6 +4,8 @@ Nothing here looks into an image: that is `dataset`. Room is left for more schem
 function in a module of its own.
 """
 
+from pathlib import Path
+
 from finetune_trainer.contract import ExitCode, Source, TrainerError
 from finetune_trainer.handoff import FETCHED, Fetched
 from finetune_trainer.sources.archive import Obtained, Put, is_archive, unpacked
@@ -61,3 +63,16 @@ def obtain(
         f"{field}.uri {source.uri!r} has a scheme that this trainer does not know",
         "Use pvc://CLAIM/PATH, s3://BUCKET/PREFIX, https:// of an archive, or file:// locally.",
     )
+
+
+def find_file(uri: str, *, field: str, secret: str, run: Run) -> Path | None:
+    """Return one file of a folder on a volume or in a bucket; None if it is not there."""
+    match uri.partition("://")[0]:
+        case "pvc" | "file":
+            path = run.paths.local(uri, field=f"{field}.uri")
+            return path if path.is_file() else None
+        case "s3":
+            from finetune_trainer.sources.s3 import fetch_object
+
+            return fetch_object(uri, field=field, secret=secret, run=run)
+    return None

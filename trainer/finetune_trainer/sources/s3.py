@@ -29,8 +29,7 @@ def fetch_s3(
     source: Source, *, field: str, secret: str, run: Run, put: Put | None = None
 ) -> Obtained:
     """Return the folder of a prefix, or of an archive, downloaded if it was not before."""
-    name, _, key = source.uri.removeprefix("s3://").partition("/")
-    bucket = Bucket(name, field=field, prefix=secret, environment=os.environ)
+    bucket, key = _open(source.uri, field=field, secret=secret)
     if key and not key.endswith("/") and (found := bucket.find(key)):
         return _fetch_archive(bucket, found, source=source, run=run, put=put)
     if source.sha256:
@@ -40,6 +39,21 @@ def fetch_s3(
             "Name an archive, or remove sha256: the data set's own digest is in the result.",
         )
     return _fetch_folder(bucket, key.rstrip("/"), uri=source.uri, run=run)
+
+
+def fetch_object(uri: str, *, field: str, secret: str, run: Run) -> Path | None:
+    """Return a file of the job's directory with what the object is now; None if there is none."""
+    bucket, key = _open(uri, field=field, secret=secret)
+    if not (found := bucket.find(key)):
+        return None
+    target = run.paths.job / PurePosixPath(key).name
+    _download(bucket, iter([(found, target)]), progress=Progress(run, files=1, size=found.size))
+    return target
+
+
+def _open(uri: str, *, field: str, secret: str) -> tuple[Bucket, str]:
+    name, _, key = uri.removeprefix("s3://").partition("/")
+    return Bucket(name, field=field, prefix=secret, environment=os.environ), key
 
 
 def _fetch_archive(
