@@ -1,9 +1,12 @@
-"""Batches that fit into the container's memory. Real MXNet, a small network."""
+"""Batches that fit into the container's memory, or the GPU's. Real MXNet, a small network; a GPU's
+words when it has no more memory are MXNet's, said by a CPU."""
 
 import dataclasses
 import logging
 from pathlib import Path
+from typing import Any
 
+import mxnet as mx
 import pytest
 from finetune_trainer import files, memory, recipes
 from finetune_trainer.contract import ExitCode, TrainerError, Training
@@ -13,6 +16,7 @@ from finetune_trainer.memory import BASE, TRAINED, USED, within
 from finetune_trainer.recipes import Recipe
 
 from tests.trainer.networks import SIZE, make_run, small_network
+from tests.trainer.test_fit import assert_same_bits, best_params, stop_after
 
 FULL = recipes.choose(Training(recipe="full"), devices=0)
 OUTPUTS = 4 * (3 * 8 * 14 * 14 + 8 + 8 + 8 + 3 + 3)
@@ -66,3 +70,88 @@ def test_fit_in_little_memory_makes_smaller_batches_and_says_so(
     assert "batches of 16 images, 2 for each update: more do not fit into 1100 MiB" in caplog.text
     settings = files.read_json(run.paths.job / FITTED, Fitted).settings
     assert (settings["batch of a device"], settings["batches of an update"]) == ("16", "2")
+
+
+TRAINING = {"recipe": "full", "epochs": 3, "batchSizePerDevice": 16}
+WORDS = "src/storage/./pooled_storage_manager.h:187: cudaMalloc retry failed: out of memory"
+
+
+def full_above(images: int, monkeypatch: pytest.MonkeyPatch, *, after: int = 0) -> None:
+    """Let training on more images at once fail as on a GPU that is full, after so many batches."""
+    learn, seen = mx.mod.Module.forward_backward, [0]
+
+    def forward_backward(module: Any, batch: Any) -> None:
+        seen[0] += 1
+        if batch.data[0].ndim == 4 and len(batch.data[0]) > images and seen[0] > after:
+            raise mx.MXNetError(WORDS)
+        learn(module, batch)
+
+    monkeypatch.setattr(mx.mod.Module, "forward_backward", forward_backward)
+
+
+def make_job(root: Path, **training: Any) -> tuple[Any, Any]:
+    return make_run(
+        root, train=[0, 1, 2] * 11, validation=[0, 1, 2] * 2, training=TRAINING | training
+    )
+
+
+def test_a_full_gpu_gets_smaller_batches_that_make_the_same_updates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, _ = make_job(tmp_path / "asked", batchSizePerDevice=4, gradientAccumulation=4)
+    fit(asked)
+    full_above(4, monkeypatch)
+    run, _ = make_job(tmp_path / "found")
+    fit(run)
+    assert_same_bits(best_params(run), best_params(asked))
+    assert "the GPU has too little memory: now batches of 4 images, 4 for each" in caplog.text
+    settings = files.read_json(run.paths.job / FITTED, Fitted).settings
+    assert (settings["batch of a device"], settings["batches of an update"]) == ("4", "4")
+
+
+def test_a_gpu_that_is_full_later_costs_no_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    run, _ = make_job(tmp_path)
+    head = 40  # epochs of one batch of features
+    full_above(8, monkeypatch, after=head + 3 + 1)
+    fit(run)
+    assert "now batches of 8 images, 2 for each update" in caplog.text
+    assert "resumed at epoch 1" in caplog.text
+
+
+def test_the_next_attempt_begins_with_batches_that_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    run, reports = make_job(tmp_path)
+    stop_after(reports, 2)
+    full_above(8, monkeypatch)
+    with pytest.raises(TrainerError, match="stopped on request"):
+        fit(run)
+    caplog.clear()
+    fit(run)
+    assert "resumed at epoch 2" in caplog.text
+    assert "too little memory" not in caplog.text
+
+
+def test_a_gpu_without_room_for_one_image_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = make_job(tmp_path)
+    full_above(0, monkeypatch)
+    with pytest.raises(TrainerError, match="even for one image a batch") as error:
+        fit(run)
+    assert error.value.code == ExitCode.DeviceOutOfMemory
+    assert "model.inputSize" in error.value.hint
+
+
+def test_other_errors_of_mxnet_are_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.WORDS", "an illegal memory access was encountered")
+    run, _ = make_job(tmp_path)
+    full_above(0, monkeypatch)
+    with pytest.raises(mx.MXNetError, match="illegal memory access"):
+        fit(run)

@@ -35,8 +35,8 @@ class Manifest(Struct):
     fingerprint: str
     """Of recipe, data and network: a checkpoint of others is no start for this fit."""
     status: CheckpointStatus
-    batches: int
-    """Of the next epoch, done already."""
+    rows: int
+    """Of the next epoch's batches, done already."""
     files: dict[str, str]
     slowed: bool = False
     """The fit had diverged before, and went on from there at a lower rate."""
@@ -48,8 +48,8 @@ class Checkpoint:
 
     epoch: int = 0
     """Epochs done."""
-    batches: int = 0
-    """Batches done of the next epoch."""
+    rows: int = 0
+    """Done of the next epoch's batches, whose size may be another in the next attempt."""
     step: int = 0
     """Updates of each parameter done."""
     args: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -86,7 +86,7 @@ class Checkpoints:
             manifest = Manifest(
                 fingerprint=self.fingerprint,
                 status=status,
-                batches=at.batches,
+                rows=at.rows,
                 files={path.name: files.sha256_of(path) for path in sorted(staged.iterdir())},
                 slowed=at.slowed,
             )
@@ -136,7 +136,7 @@ class Checkpoints:
         average = mx.nd.load(str(path / AVERAGE)) if AVERAGE in manifest.files else {}
         return Checkpoint(
             epoch=manifest.status.epoch,
-            batches=manifest.batches,
+            rows=manifest.rows,
             step=manifest.status.step,
             args=args,
             aux=aux,

@@ -97,9 +97,12 @@ class Course:
 
     def trained(self, recipe: Recipe) -> tuple[Task, Trained]:
         """Return what a recipe trained from its start on, and what came of it; nothing is saved."""
-        recipe = self.within_memory(recipe)
-        task = self.task(recipe)
-        return task, train(task, recipe, start=Checkpoint(), checkpoints=None, work=self.work)
+
+        def trained(part: Recipe) -> tuple[Task, Trained]:
+            task = self.task(part)
+            return task, train(task, part, start=Checkpoint(), checkpoints=None, work=self.work)
+
+        return memory.trained_by_parts(trained, self.within_memory(recipe))
 
     def features(self, recipe: Recipe) -> Features:
         """Return what the head of a recipe trains on."""

@@ -20,6 +20,7 @@ from finetune_trainer.course import Course, units
 from finetune_trainer.handoff import BUILT, CHOSEN, FITTED, PACKED, Built, Chosen, Fitted, Packed
 from finetune_trainer.learner import SLOWED_RATE
 from finetune_trainer.loop import Trained, train
+from finetune_trainer.memory import trained_by_parts
 from finetune_trainer.model import network as model_files
 from finetune_trainer.model.network import Network
 from finetune_trainer.progress import Work
@@ -53,23 +54,20 @@ def fit(run: Run) -> None:
 def _fit(run: Run, recipe: Recipe) -> None:
     packed = files.read_json(run.paths.job / PACKED, Packed)
     built = files.read_json(run.paths.job / BUILT, Built)
-    with contextlib.ExitStack() as stack:
-        signals = stack.enter_context(Signals())
+    with Signals() as signals:
         work = Work(run.reporter, signals, total=units(recipe, packed))
         course = Course(run, packed, built, work)
-        if run.job.training.recipe == "auto" or recipe.early_stopping:
-            recipe = _chosen(course, recipe)
-        recipe = course.within_memory(recipe)
-        fingerprint = _fingerprint(run, recipe, packed, built)
-        checkpoints = Checkpoints(run.paths.job / "checkpoints", fingerprint, run.check_owner)
-        start = checkpoints.newest() or Checkpoint()
-        task = course.task(recipe, is_new=start.status is None)
-        if run.gang.nodes > 1 and recipe.trains_trunk:
-            host = together.find_self(run, signals)
-            called = together.lead(run, host=host, fingerprint=fingerprint, start=start)
-            store = stack.enter_context(called)
-            task = dataclasses.replace(task, kvstore=store)
-        trained = train(task, recipe, start=start, checkpoints=checkpoints, work=work)
+        chosen = course.within_memory(_chosen(course, recipe))
+
+        def fitted(part: Recipe) -> tuple[Recipe, Trained]:
+            if part != chosen:
+                _keep(course, recipe, chosen=part)
+            return part, _trained(course, part, signals)
+
+        if run.gang.nodes > 1:  # all pods must have the same batches
+            recipe, trained = fitted(chosen)
+        else:
+            recipe, trained = trained_by_parts(fitted, chosen)
     best = run.paths.job / "best"
     with files.whole_directory(best, check=run.check_owner) as staged:
         _save(run, trained.network, packed=packed, built=built, directory=staged)
@@ -86,27 +84,51 @@ def _fit(run: Run, recipe: Recipe) -> None:
     )
 
 
+def _trained(course: Course, recipe: Recipe, signals: Signals) -> Trained:
+    """Train from the newest checkpoint, if there is one; a gang's leader, together with it."""
+    run = course.run
+    fingerprint = _fingerprint(course, recipe)
+    checkpoints = Checkpoints(run.paths.job / "checkpoints", fingerprint, run.check_owner)
+    start = checkpoints.newest() or Checkpoint()
+    task = course.task(recipe, is_new=start.status is None)
+    with contextlib.ExitStack() as stack:
+        if run.gang.nodes > 1 and recipe.trains_trunk:
+            host = together.find_self(run, signals)
+            called = together.lead(run, host=host, fingerprint=fingerprint, start=start)
+            task = dataclasses.replace(task, kvstore=stack.enter_context(called))
+        return train(task, recipe, start=start, checkpoints=checkpoints, work=course.work)
+
+
 def _chosen(course: Course, recipe: Recipe) -> Recipe:
-    """Return what `auto` has chosen, or when to stop: an attempt that follows goes on with the
-    same.
+    """Return what `auto` has chosen, when to stop, and batches that fit: an attempt that follows
+    goes on with the same.
     """
-    run, packed = course.run, course.packed
-    fingerprint = _fingerprint(run, recipe, packed, course.built)
+    run = course.run
+    fingerprint = _fingerprint(course, recipe)
     path = run.paths.job / CHOSEN
     if path.exists() and (found := files.read_json(path, Chosen)).fingerprint == fingerprint:
         return found.recipe
+    asked = recipe
     if recipe.early_stopping:
         trial = run.paths.job / "trial"
         checkpoints = Checkpoints(trial / "checkpoints", fingerprint, run.check_owner)
         recipe = selection.stopped(course, recipe, checkpoints=checkpoints)
         shutil.rmtree(trial, ignore_errors=True)
-    else:
+    elif run.job.training.recipe == "auto":
         budget = auto.budget_seconds(run.job.training, devices=run.devices)
         recipe = selection.choose(course, recipe, budget_seconds=budget)
-    course.work.total += units(recipe, packed)
+    else:
+        return recipe
+    course.work.total += units(recipe, course.packed)
     log.info("recipe %s: %s", recipe.name, recipe.reason)
-    run.hand_on(CHOSEN, Chosen(fingerprint=fingerprint, recipe=recipe))
+    _keep(course, asked, chosen=recipe)
     return recipe
+
+
+def _keep(course: Course, asked: Recipe, *, chosen: Recipe) -> None:
+    """Write down what is fitted instead of what was asked for, for the attempts that follow."""
+    kept = Chosen(fingerprint=_fingerprint(course, asked), recipe=chosen)
+    course.run.hand_on(CHOSEN, kept)
 
 
 def _follow(run: Run, recipe: Recipe) -> None:
@@ -118,7 +140,7 @@ def _follow(run: Run, recipe: Recipe) -> None:
         work = Work(run.reporter, signals, total=units(recipe, packed), follows=True)
         course = Course(run, packed, built, work)
         recipe = course.within_memory(recipe)
-        together.check_same(meeting, _fingerprint(run, recipe, packed, built))
+        together.check_same(meeting, _fingerprint(course, recipe))
         start = together.load_start(run, meeting)
         task = course.task(recipe, is_new=start.status is None)
         task = dataclasses.replace(task, kvstore=together.follow(run, meeting))
@@ -130,9 +152,13 @@ def _remarks(trained: Trained) -> dict[str, str]:
     return {"after divergence": f"learning rate x {SLOWED_RATE:g}"} if trained.slowed else {}
 
 
-def _fingerprint(run: Run, recipe: Recipe, packed: Packed, built: Built) -> str:
+def _fingerprint(course: Course, recipe: Recipe) -> str:
+    packed, nodes = course.packed, course.run.gang.nodes
     numbers = dataclasses.replace(recipe, reason="")
-    parts = (numbers, run.gang.nodes, packed.status.digest, packed.classes, built.status)
+    if nodes == 1:  # in how many parts the batch of an update is read is no other fit
+        update = recipe.batch_size * recipe.accumulation
+        numbers = dataclasses.replace(numbers, batch_size=update, accumulation=1)
+    parts = (numbers, nodes, packed.status.digest, packed.classes, course.built.status)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

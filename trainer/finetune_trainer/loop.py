@@ -150,7 +150,7 @@ class _Loop:
         self._check(is_finite(self.learner.network), epoch)
         is_mark = (epoch + 1) % recipe.checkpoint_epochs == 0 or epoch + 1 == recipe.last_epoch
         if is_mark and not self._is_trial:
-            self._save(epoch=epoch + 1, batches=0)
+            self._save(epoch=epoch + 1, rows=0)
         seconds = time.monotonic() - began
         row = Row(epoch + 1, seen.accuracy, seen.cross_entropy, None, seconds)
         if is_mark:  # who resumes here does not measure again
@@ -162,7 +162,7 @@ class _Loop:
             log.info("Epoch[%d] Validation-accuracy=%.6f", epoch, validation.accuracy)
         self._checkpoints.note(dataclasses.replace(row, validation_accuracy=validation.accuracy))
         if is_mark and self._is_trial:  # which needs the accuracy of every epoch
-            self._save(epoch=epoch + 1, batches=0)
+            self._save(epoch=epoch + 1, rows=0)
         measured = {"accuracy": validation.accuracy, "loss": seen.cross_entropy}
         if recipe.trains_trunk:
             log.info("Epoch[%d] Data-stall=%.4f", epoch, stalled)
@@ -173,7 +173,8 @@ class _Loop:
     def _train_batches(self, epoch: int, stall: Stall) -> Score:
         task, recipe, start = self._task, self._recipe, self._start
         began, seen, rows = time.monotonic(), Score(), 0
-        done = start.batches if epoch == start.epoch else 0
+        size = task.shape[0]
+        done = start.rows // size if epoch == start.epoch else 0
         # Order and crops follow from the epoch, dropout from the batch: a resumed run gets the
         # same.
         batches = task.batches(_seed(recipe, f"epoch {epoch}{task.share}"))
@@ -191,7 +192,7 @@ class _Loop:
             if self._checkpoints is not None:
                 self._check(seen.is_finite, epoch)
             if self._work.stopping or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
-                self._save(epoch=epoch, batches=number)
+                self._save(epoch=epoch, rows=number * size)
             speed = task.pods * seen.total / (time.monotonic() - began)
             units, rows = task.pods * rows * task.cost, 0
             self._work.advance(units, images_per_second=speed)
@@ -221,13 +222,13 @@ class _Loop:
             "the last checkpoint is kept",
         )
 
-    def _save(self, *, epoch: int, batches: int) -> None:
+    def _save(self, *, epoch: int, rows: int) -> None:
         if self._checkpoints is None:
             return
         self._check(is_finite(self.learner.network), epoch)
         at = Checkpoint(
             epoch=epoch,
-            batches=batches,
+            rows=rows,
             step=self._step,
             average=self._average.arrays,
             slowed=self._start.slowed,

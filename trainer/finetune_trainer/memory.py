@@ -1,14 +1,23 @@
-"""Whether a training fits into the container's memory: known before it starts, not when it is
-killed.
+"""Batches that fit into memory. Of a container's it is known before a training starts; a GPU says
+so when it has no more.
 """
 
 import dataclasses
+import gc
+import logging
 import math
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import mxnet as mx
 
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.failure import explain
 from finetune_trainer.recipes import Recipe
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 TRAINED = 2.1
 """What a network takes while it trains, in the memory of all its layers' outputs: these, their
@@ -33,20 +42,53 @@ def within(
     image, parameters = _bytes_of(symbol, size)
     fixed = BASE + COPIES * (contexts + 1) * parameters
     room = int(USED * limit) - fixed
-    batch = recipe.batch_size
-    parts = next(
-        (n for n in range(1, batch + 1) if batch % n == 0 and batch // n * image <= room), 0
-    )
-    if not parts:
+    found = next((each for each in _by_parts(recipe) if each.batch_size * image <= room), None)
+    if found is None:
         raise TrainerError(
             ExitCode.DeviceOutOfMemory,
             f"the recipe {recipe.name} takes {math.ceil((fixed + image) / USED) >> 20} MiB for"
             f" a batch of one image, but the container may use {limit >> 20} MiB",
             "raise trainer.resources.limits.memory, or set training.recipe to features",
         )
-    return dataclasses.replace(
-        recipe, batch_size=batch // parts, accumulation=recipe.accumulation * parts
+    return found
+
+
+def trained_by_parts(train: Callable[[Recipe], T], recipe: Recipe) -> T:
+    """Return what `train` does for the recipe, or for the same with smaller batches, as often as a
+    GPU has no memory for them.
+
+    Raises DeviceOutOfMemory if there is none for a single image.
+    """
+    for part in _by_parts(recipe):
+        if part != recipe:
+            # No more in the handler: its traceback holds the arrays that must go.
+            gc.collect()
+            for number in range(mx.context.num_gpus()):
+                mx.gpu(number).empty_cache()
+            log.warning(
+                "the GPU has too little memory: now batches of %d images, %d for each update",
+                *(part.batch_size, part.accumulation),
+            )
+        try:
+            return train(part)
+        except mx.MXNetError as error:
+            if explain(error).code is not ExitCode.DeviceOutOfMemory:
+                raise
+    raise TrainerError(
+        ExitCode.DeviceOutOfMemory,
+        f"the GPU has too little memory for the recipe {recipe.name}, even for one image a batch",
+        "use a GPU with more, lower model.inputSize, or set training.recipe to features",
     )
+
+
+def _by_parts(recipe: Recipe) -> Iterator[Recipe]:
+    """Yield the recipe, and the same with ever smaller batches that add up to the same update."""
+    batch = recipe.batch_size
+    for parts in range(1, batch + 1):
+        if batch % parts == 0:
+            yield dataclasses.replace(
+                recipe, batch_size=batch // parts, accumulation=recipe.accumulation * parts
+            )
 
 
 def _bytes_of(symbol: mx.sym.Symbol, size: int) -> tuple[int, int]:

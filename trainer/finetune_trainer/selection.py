@@ -18,6 +18,7 @@ from finetune_trainer.contract import EarlyStopping, ExitCode, TrainerError
 from finetune_trainer.course import Course, units
 from finetune_trainer.features import Labels
 from finetune_trainer.loop import train
+from finetune_trainer.memory import trained_by_parts
 from finetune_trainer.progress import OutOfTime
 from finetune_trainer.recipes import Recipe, auto
 from finetune_trainer.scoring import outputs
@@ -90,25 +91,30 @@ def stopped(course: Course, recipe: Recipe, *, checkpoints: Checkpoints) -> Reci
     fold = _folds_of(course, recipe)
     if fold is None:
         return _stopping(recipe, f"not: {TOO_FEW}")
-    assert recipe.early_stopping is not None
-    patience = Patience(recipe.early_stopping)
-    start = checkpoints.newest() or Checkpoint()
-    for row in checkpoints.noted()[: start.epoch]:
-        patience.ends(row.epoch, row.validation_accuracy or 0.0)
-    if not patience.is_over:
-        apart = dataclasses.replace(course, held=fold == 0)
-        course.work.total += units(recipe, course.packed)
-        fitting = course.within_memory(recipe)
-        task = apart.task(fitting, is_new=start.status is None)
-        train(
-            task,
-            fitting,
-            start=start,
-            checkpoints=checkpoints,
-            work=course.work,
-            ends=patience.ends,
-        )
-        course.clear()
+    limits = recipe.early_stopping
+    assert limits is not None
+    apart = dataclasses.replace(course, held=fold == 0)
+
+    def tried(part: Recipe) -> Patience:
+        patience = Patience(limits)
+        start = checkpoints.newest() or Checkpoint()
+        for row in checkpoints.noted()[: start.epoch]:
+            patience.ends(row.epoch, row.validation_accuracy or 0.0)
+        if not patience.is_over:
+            course.work.total += units(part, course.packed)
+            task = apart.task(part, is_new=start.status is None)
+            train(
+                task,
+                part,
+                start=start,
+                checkpoints=checkpoints,
+                work=course.work,
+                ends=patience.ends,
+            )
+        return patience
+
+    patience = trained_by_parts(tried, course.within_memory(recipe))
+    course.clear()
     found = f"after epoch {patience.best_epoch} of {recipe.epochs}"
     found += f", right on {patience.best:.1%} of images kept aside"
     return dataclasses.replace(_stopping(recipe, found), stop_after=patience.best_epoch)
