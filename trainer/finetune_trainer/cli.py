@@ -27,6 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_models(commands.add_parser("models", help="list or convert the models of the catalogue"))
     _add_predict(commands.add_parser("predict", help="name the classes of pictures"))
     _add_evaluate(commands.add_parser("evaluate", help="measure a model on labelled photos"))
+    _add_report(commands.add_parser("report", help="show what a model's folder says of it"))
     schema = commands.add_parser("schema", help="print the JSON schema of the trainer contract")
     schema.set_defaults(run=_schema)
     supervise = commands.add_parser("supervise", help="(in a pod) run the job in FINETUNE_JOB")
@@ -85,8 +86,17 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_evaluate)
 
 
-def _add_model(parser: argparse.ArgumentParser) -> None:
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    _add_directory(parser)
+    parser.set_defaults(run=_report)
+
+
+def _add_directory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="an output's directory")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    _add_directory(parser)
     parser.add_argument(
         "--format",
         choices=("auto", "mxnet", "onnx"),
@@ -175,6 +185,12 @@ def _evaluate(options: argparse.Namespace) -> int:
             report=options.report,
         )
     )
+
+
+def _report(options: argparse.Namespace) -> int:
+    from finetune_trainer.predict.reported import show
+
+    return _explained(lambda: show(options.model))
 
 
 def _explained(command: Callable[[], int]) -> int:

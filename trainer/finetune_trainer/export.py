@@ -36,6 +36,10 @@ class Manifest(Struct):
     """sha256 of the lines `SHA256  NAME` of all files, as sha256sum prints them."""
     files: dict[str, str]
 
+    def has(self, path: Path) -> bool:
+        """Whether a file is there, and is the one of its name that was written."""
+        return path.is_file() and files.sha256_of(path) == self.files[path.name]
+
 
 class Latest(Struct):
     """Which exported model is the newest, in the directory beside it."""

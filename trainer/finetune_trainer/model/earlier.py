@@ -114,7 +114,7 @@ def _check(path: Path, manifest: Manifest) -> None:
             "Only a model whose output.formats had mxnet can be gone on from; its model.onnx can "
             "be named in model.source, and then starts with an untrained last layer.",
         )
-    if not path.is_file() or files.sha256_of(path) != manifest.files[path.name]:
+    if not manifest.has(path):
         raise _damaged(path, f"it is not the file that {MANIFEST} has the sha256 of")
 
 
