@@ -129,7 +129,6 @@ EVERYTHING = fine_tune_job(
         "gradientAccumulation": 4,
         "weightAveraging": "ema",
         "onDivergence": "Fail",
-        "hyperparameters": {name: HYPERPARAMETERS[name] for name in ("num_classes", "top_k")},
         "minAccuracy": "0.77",
     },
     trainer={
@@ -226,9 +225,11 @@ RESUMED = changed(
             "sha256": "0" * 64,
             "secretRef": {"name": "models.login"},
         },
+        "spec.training.schedule": REMOVED,
+        "spec.training.hyperparameters": {"num_classes": "257", "top_k": "5"},
     },
 )
-"""From an earlier model."""
+"""From an earlier model, with SageMaker's names."""
 VALIDATED = changed(
     EVERYTHING,
     {

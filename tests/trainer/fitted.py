@@ -27,6 +27,7 @@ def leave_fitted(run: Run, *, seed: int = 1) -> None:
             preprocessing,
             framing=packed.framing,
             resize_short=run.job.dataset.image.resize_short,
+            jpeg_quality=run.job.dataset.image.jpeg_quality,
         ),
     )
     (best / network.LABELS).write_text("".join(f"{name}\n" for name in packed.classes))

@@ -1,6 +1,7 @@
 """What an output holds beside the model: complete, the same each time, and safe to open."""
 
 import csv
+import dataclasses
 import json
 import re
 import shutil
@@ -173,19 +174,23 @@ def test_formats_that_are_not_asked_for_are_left_out(finished: Run, tmp_path: Pa
     assert names >= {LABELS, "preprocessing.json", "report.html", "model.onnx"}
 
 
-def test_an_onnx_file_that_was_found_wanting_is_not_handed_out(
-    finished: Run, tmp_path: Path
+@pytest.mark.parametrize("formats", [("mxnet", "onnx"), ("onnx",)])
+def test_an_onnx_file_that_was_found_wanting_is_not_handed_out_and_the_model_stays(
+    formats: tuple[Any, ...], finished: Run, tmp_path: Path
 ) -> None:
     path = finished.paths.job / EVALUATION
     kept = path.read_bytes()
     evaluation = files.read_json(path, Evaluation)
     wanting = OnnxFile(reason="it names another class")
     files.write_json(path, msgspec.structs.replace(evaluation, onnx=wanting))
+    output = Output(uri="file:///out", formats=formats)
+    job = msgspec.structs.replace(finished.job, output=output)
     try:
-        staged = stage(finished, tmp_path / "staged")
+        staged = stage(dataclasses.replace(finished, job=job), tmp_path / "staged")
     finally:
         path.write_bytes(kept)
     assert not (staged / "model.onnx").exists()
+    assert (staged / "model-0000.params").exists()
     assert "none: it names another class" in (staged / "report.html").read_text()
 
 

@@ -122,6 +122,15 @@ def test_folders_take_the_place_of_the_clusters_volumes(manifest: Path, photos: 
     assert job.dataset.source.uri == photos.as_uri()
     assert job.output is not None
     assert job.output.uri == (photos.parent / "output").as_uri()
+    assert job.output.formats == ("mxnet", "onnx")
+
+
+def test_the_formats_of_the_output_are_the_manifests(manifest: Path, photos: Path) -> None:
+    output = "backoffLimit: 3\n  output: {uri: 's3://b/models', formats: [onnx]}"
+    manifest.write_text(MANIFEST.replace("backoffLimit: 3", output))
+    job = localize(read_manifest(manifest), choose(photos))
+    assert job.output is not None
+    assert (job.output.uri[:8], job.output.formats) == ("file:///", ("onnx",))
 
 
 OWN = "model: {source: {uri: pvc://m/r.pth, sha256: 'SHA', architecture: resnet-18}}"

@@ -163,6 +163,25 @@ def test_onnx_is_asked_about_every_validation_image_if_it_is_wanted(seven: Run) 
     assert onnx.max_difference < 1e-5
 
 
+def test_a_gpu_without_room_for_a_batch_is_asked_about_fewer_images_at_a_time(
+    seven: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(seven)
+    before = files.read_json(seven.paths.job / EVALUATION, Evaluation)
+    ask = mx.mod.Module.forward
+
+    def forward(module: Any, batch: Any, is_train: bool | None = None) -> None:
+        if len(batch.data[0]) > 8:
+            raise mx.MXNetError("cudaMalloc retry failed: out of memory")
+        ask(module, batch, is_train)
+
+    monkeypatch.setattr(mx.mod.Module, "forward", forward)
+    evaluate(seven)
+    after = files.read_json(seven.paths.job / EVALUATION, Evaluation)
+    assert after.confusion == before.confusion
+    assert after.cross_entropy == pytest.approx(before.cross_entropy, abs=1e-6)
+
+
 def test_the_stage_reports_the_recount_of_the_saved_model(fitted: Run) -> None:
     evaluate(fitted)
     correct, total, loss = recount(fitted, fitted.paths.workspace / "packed/val.rec")

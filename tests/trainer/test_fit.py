@@ -28,6 +28,7 @@ from finetune_trainer.history import HISTORY, Row, read
 from finetune_trainer.loop import train
 from finetune_trainer.model.network import load, load_preprocessing
 from finetune_trainer.progress import Work
+from finetune_trainer.recipes import progressive
 from finetune_trainer.signals import Signals
 from finetune_trainer.stage import Reporter, Run
 
@@ -80,6 +81,46 @@ OTHERS: dict[str, dict[str, Any]] = {
     "ema": {"weightAveraging": "ema"},
     "soup": {"weightAveraging": "soup"},
 }
+
+
+def test_what_a_recipe_starts_from_is_kept_for_attempts_before_the_first_checkpoint(
+    tmp_path: Path,
+) -> None:
+    common: dict[str, Any] = {"train": TRAIN, "validation": VALIDATION, "threads": 2}
+    common["training"] = settings("progressive", epochs=2)
+    straight, _ = make_run(tmp_path / "straight", **common)
+    fit(straight)
+    assert not (straight.paths.job / "starts").exists()
+    run, reports = make_run(tmp_path / "interrupted", **common)
+
+    def stop_before_the_first(line: dict[str, Any]) -> None:
+        if line.get("note") == "epoch 1 of 2":
+            reports.watch = lambda line: None
+            shutil.rmtree(run.paths.job / "checkpoints", ignore_errors=True)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    reports.watch = stop_before_the_first
+    with pytest.raises(TrainerError, match="stopped on request"):
+        fit(run)
+    shutil.rmtree(run.paths.job / "checkpoints")
+    assert len(list((run.paths.job / "starts").iterdir())) == 1
+    seen = len(reports.lines)
+    fit(run)
+    notes = {line.get("note") for line in reports.lines[seen:]}
+    assert not [note for note in notes if str(note).endswith(" of 6")]  # of the last blocks
+    assert_same_bits(best_params(straight), best_params(run))
+
+
+def test_a_start_that_diverges_is_said_before_anything_goes_on_from_it(tmp_path: Path) -> None:
+    run, _ = make_run(
+        tmp_path, train=TRAIN, validation=VALIDATION, training=settings("progressive")
+    )
+    top = progressive.top()
+    wild = dataclasses.replace(top, optimizer_params={"learning_rate": 1e30})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progressive, "top", lambda: wild)
+        with pytest.raises(TrainerError, match=r"no numbers any more in epoch 1 of 6"):
+            fit(run)
 
 
 @pytest.mark.parametrize(

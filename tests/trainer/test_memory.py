@@ -104,7 +104,7 @@ def test_a_full_gpu_gets_smaller_batches_that_make_the_same_updates(
     run, _ = make_job(tmp_path / "found")
     fit(run)
     assert_same_bits(best_params(run), best_params(asked))
-    assert "the GPU has too little memory: now batches of 4 images, 4 for each" in caplog.text
+    assert "too little memory: the recipe full now in batches of 4" in caplog.text
     settings = files.read_json(run.paths.job / FITTED, Fitted).settings
     assert (settings["batch of a device"], settings["batches of an update"]) == ("4", "4")
 
@@ -117,7 +117,7 @@ def test_a_gpu_that_is_full_later_costs_no_epoch(
     head = 40  # epochs of one batch of features
     full_above(8, monkeypatch, after=head + 3 + 1)
     fit(run)
-    assert "now batches of 8 images, 2 for each update" in caplog.text
+    assert "the recipe full now in batches of 8" in caplog.text
     assert "resumed at epoch 1" in caplog.text
 
 
@@ -155,3 +155,19 @@ def test_other_errors_of_mxnet_are_not_tried_again(
     full_above(0, monkeypatch)
     with pytest.raises(mx.MXNetError, match="illegal memory access"):
         fit(run)
+
+
+def test_a_gpu_without_room_to_look_looks_at_fewer_images_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    look = mx.mod.Module.forward
+
+    def forward(module: Any, batch: Any, is_train: bool | None = None) -> None:
+        if batch.data[0].ndim == 4 and len(batch.data[0]) > 11:
+            raise mx.MXNetError(WORDS)
+        look(module, batch, is_train)
+
+    monkeypatch.setattr(mx.mod.Module, "forward", forward)
+    run, _ = make_job(tmp_path, recipe="features", epochs=2)
+    fit(run)
+    assert "too little memory: looking at the images now in batches of 8" in caplog.text

@@ -101,6 +101,14 @@ def test_the_pair_of_mxnets_tutorial_is_found(path: str, claim: Path, tmp_path: 
     assert result.status.sha256 == files.sha256_of(claim / "resnet-50-0000.params")
 
 
+def test_a_digest_of_two_files_is_refused(claim: Path, tmp_path: Path) -> None:
+    write_pair(claim)
+    source = {"uri": "pvc://networks/imagenet/resnet-50", "sha256": "0" * 64}
+    error = fail(run_of(tmp_path, source))
+    assert error.code == ExitCode.InvalidSpec
+    assert "sha256 is of one file, but model.source.uri names two" in error.message
+
+
 def test_of_several_epochs_the_last_counts_and_of_several_networks_the_named_one(
     claim: Path, tmp_path: Path
 ) -> None:
@@ -219,6 +227,14 @@ def test_a_state_dict_becomes_the_network_that_is_named(
     assert np.array_equal(kernel, state["layer4.1.conv2.weight"])
     assert result.status.sha256 == files.sha256_of(claim / name)
     assert result.status.head == "fc"
+
+
+def test_pixels_are_scaled_as_for_the_architecture_that_is_named(
+    state: dict[str, Any], claim: Path, tmp_path: Path
+) -> None:
+    (claim / "weights.pth").write_bytes(pth(state))
+    result, _ = built(run_of(tmp_path, PTH, normalization=None))
+    assert (result.mean, result.std) == ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 
 @FORMATS
@@ -409,6 +425,7 @@ DIGEST = PTH | {"sha256": "0" * 64}
         (damage_params, PAIR, "InvalidData", "resnet-50-0000.params", "Copy it again"),
         (damage_symbol, PAIR, "InvalidData", "resnet-50-symbol.json", "Copy it again"),
         (mix_networks, PAIR, "InvalidData", "are missing, such as bn_data_gamma", "same"),
+        (mix_networks, PAIR, "InvalidData", "it does not know conv", "same"),
         (mix_widths, PAIR, "InvalidData", "conv0_weight is 16x3x3x3, not 8x3x3x3", "same"),
         (lose_symbol, PAIR, "InvalidData", "no NAME-symbol.json found", "the one model"),
     ],

@@ -118,6 +118,15 @@ def test_a_file_with_other_answers_is_not_kept(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_file_that_onnxruntime_cannot_run_costs_the_file_not_the_job(tmp_path: Path) -> None:
+    network, path = small(16), tmp_path / "model.onnx"
+    twin = Twin.of(network, path, preprocessing(16), threads=1)
+    twin.compare(images(2, 20), ask(network, images(2, 20)))  # not of the size that it declares
+    twin.compare(images(2, 16), ask(network, images(2, 16)))
+    assert twin.conclude().reason.startswith("onnxruntime cannot run it: ")
+    assert not path.exists()
+
+
 def test_a_tie_is_no_other_answer(tmp_path: Path) -> None:
     network, path = small(16), tmp_path / "model.onnx"
     tied = {name: mx.nd.zeros(value.shape) for name, value in network.args.items()}

@@ -12,12 +12,14 @@ from finetune_trainer import files
 from finetune_trainer.cli import main
 from finetune_trainer.contract import ExitCode
 from finetune_trainer.dataset.lock import read_lock
+from finetune_trainer.dataset.recordio import read_image, read_offsets
 from finetune_trainer.evaluate import evaluate
 from finetune_trainer.evaluation import Evaluation
 from finetune_trainer.export import NAMES
 from finetune_trainer.handoff import EVALUATION, PACKED, Packed
 from finetune_trainer.model.network import load, load_preprocessing
 from finetune_trainer.onnx_export import Twin
+from finetune_trainer.predict.classifier import open_classifier
 from finetune_trainer.stage import Run
 
 from tests.trainer.datasets import draw, make_photos, prepare_photos
@@ -94,6 +96,22 @@ def test_the_same_photos_give_the_evaluation_of_the_job(
     assert [m.path for m in ours.worst] == [m.path for m in theirs.worst]
     for one, other in zip(ours.worst, theirs.worst, strict=True):
         assert one.confidence == pytest.approx(other.confidence, abs=1e-4)
+
+
+def test_pictures_are_stored_as_the_job_has_stored_its_photos(photos: Path, tmp_path: Path) -> None:
+    image = {"resizeShort": 32, "jpegQuality": 30}
+    run = prepare_photos(tmp_path, photos, image=image).run
+    leave_built(run.paths.job, classes=len(CLASSES))
+    leave_fitted(run)
+    directory = tmp_path / "model"
+    directory.mkdir()
+    for source, name in NAMES.items():
+        shutil.copyfile(run.paths.job / "best" / source, directory / name)
+    packed = Path(files.read_json(run.paths.job / PACKED, Packed).directory)
+    offset = read_offsets(packed / "val.idx")[0]
+    file = next(each for each in read_lock(packed).files if each.split == "validation")
+    picture = open_classifier(directory, kind="mxnet", threads=1).read((photos / file.path, None))
+    assert picture.jpeg == read_image(packed / "val.rec", offset)
 
 
 def test_both_formats_say_the_same(

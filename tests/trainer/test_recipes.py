@@ -90,7 +90,7 @@ def test_auto_tries_more_than_the_head_if_there_is_time(
     assert auto.goes_deeper(training, devices=devices) == goes_deeper
     head = recipes.choose(training, devices=devices)
     tried = [recipe.name for recipe in auto.deeper(head, training, devices=devices, pods=1)]
-    assert tried == (["last blocks", "progressive"] if goes_deeper else [])
+    assert tried == (["last blocks", "progressive", "full"] if goes_deeper else [])
 
 
 @pytest.mark.parametrize("own", [{"epochs": 5}, {"hyperparameters": {"epochs": "5"}}], ids=str)
@@ -122,6 +122,22 @@ def test_settings_of_the_fit_replace_single_numbers() -> None:
     assert (recipe.schedule.name, recipe.schedule.step_epochs) == ("step", (3, 5))
     assert (recipe.schedule.factor, recipe.schedule.warmup_epochs) == (0.2, 1.0)
     assert (recipe.smoothing, recipe.mixup, recipe.augmentation) == (0.0, 0.2, "strong")
+
+
+def test_one_cycle_has_no_warm_up_of_the_recipes() -> None:
+    recipe = recipes.choose(Training(recipe="full", schedule=Schedule(name="onecycle")), devices=0)
+    rates = [recipe.schedule.rate(epoch / 10, epochs=15) for epoch in range(45)]
+    assert rates == sorted(rates)
+    training = Training(recipe="full", schedule=Schedule(name="onecycle", warmup_epochs="1"))
+    with pytest.raises(TrainerError, match=r"warmupEpochs is set, but onecycle rises by itself"):
+        recipes.choose(training, devices=0)
+
+
+def test_what_a_recipe_starts_from_is_tried_again_like_itself() -> None:
+    recipe = recipes.choose(Training(recipe="progressive", on_divergence="Retry"), devices=0)
+    assert recipe.start is not None
+    assert recipe.start.start is not None
+    assert recipe.retries == recipe.start.retries == recipe.start.start.retries is True
 
 
 def test_settings_of_the_updates_and_of_the_images_replace_single_numbers() -> None:

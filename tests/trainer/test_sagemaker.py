@@ -7,19 +7,18 @@ from typing import Any
 import pytest
 from finetune_trainer import recipes
 from finetune_trainer.contract import (
+    ELSEWHERE,
     SAGEMAKER,
     EarlyStopping,
     ExitCode,
     Optimizer,
+    Schedule,
     TrainerError,
     Training,
 )
 from finetune_trainer.recipes import sagemaker
 
-TABLE = {
-    *SAGEMAKER,
-    *sagemaker.ELSEWHERE,
-}
+TABLE = {*SAGEMAKER, *ELSEWHERE}
 """All that SageMaker documents."""
 
 
@@ -69,6 +68,7 @@ def test_early_stopping_is_taken_over_if_it_is_on() -> None:
     assert found == EarlyStopping(patience=3, min_epochs=10, tolerance="0.01")
     assert merged(early_stopping="True").early_stopping == EarlyStopping()
     assert merged(early_stopping="False").early_stopping is None
+    assert merged(early_stopping="False", early_stopping_patience="3").early_stopping is None
     with pytest.raises(TrainerError, match=r"early_stopping must be True"):
         merged(early_stopping_patience="3")
 
@@ -99,7 +99,11 @@ def test_the_recipe_runs_with_them() -> None:
         ({"epochs": "many"}, "epochs is 'many', but must be a whole number above 0"),
         ({"epochs": "1001"}, "training.hyperparameters: .*epochs"),
         ({"augmentation_type": "mixup"}, "is 'mixup', but must be none, crop"),
-        ({"learning_rate": "-0.1"}, "is '-0.1', but must be a decimal number, such as 0.01"),
+        ({"learning_rate": "-0.1"}, "is '-0.1', but must be a decimal number above 0"),
+        ({"learning_rate": "0.0"}, "is '0.0', but must be a decimal number above 0"),
+        ({"momentum": "9"}, "is '9', but must be a decimal number below 1, such as 0.9"),
+        ({"beta_1": "1"}, "is '1', but must be a decimal number below 1, such as 0.9"),
+        ({"eps": "1e-10"}, "is '1e-10', but must be a decimal number, such as 0.01"),
         ({"lr_scheduler_step": "4;8"}, "is '4;8', but must be epochs, such as 10,20"),
         ({"mini_batch_size": "30"}, "mini_batch_size 30 does not divide among 4 GPUs"),
     ],
@@ -123,6 +127,23 @@ def test_nothing_may_be_set_under_both_names(own: dict[str, Any], name: str, val
     training = Training(**own, hyperparameters={name: value})
     with pytest.raises(TrainerError, match=f"{name} is set a second time as training"):
         sagemaker.merged(training, devices=0)
+
+
+def test_steps_contradict_another_schedule() -> None:
+    training = Training(
+        recipe="full",
+        schedule=Schedule(name="cosine"),
+        hyperparameters={"lr_scheduler_step": "4,8"},
+    )
+    with pytest.raises(TrainerError, match=r"lr_scheduler_step contradicts training.schedule.name"):
+        sagemaker.merged(training, devices=0)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "momentum", "eps", "early_stopping_tolerance"])
+@pytest.mark.parametrize("value", ["0.5", ".5", "1e-9", "5E-1", "1.5e-8", "0.000000001"])
+def test_whatever_is_let_in_as_a_number_is_one(name: str, value: str) -> None:
+    hyperparameters = {"early_stopping": "True", name: value}
+    sagemaker.merged(Training(recipe="full", hyperparameters=hyperparameters), devices=0)
 
 
 def test_what_changes_nothing_is_said() -> None:

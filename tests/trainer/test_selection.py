@@ -1,33 +1,48 @@
 """What `auto` chooses by, and that it is honest. Real MXNet, a small network."""
 
 import dataclasses
+import errno
 import os
 import signal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import mxnet as mx
 import numpy as np
 import pytest
 from finetune_trainer import course as course_module
 from finetune_trainer import files, recipes, selection
-from finetune_trainer.contract import EarlyStopping, TrainerError
+from finetune_trainer.contract import EarlyStopping, ExitCode, TrainerError
 from finetune_trainer.course import Course
 from finetune_trainer.fit import fit
 from finetune_trainer.gang import Gang
-from finetune_trainer.handoff import BUILT, CHOSEN, FITTED, PACKED, Built, Chosen, Fitted, Packed
-from finetune_trainer.history import HISTORY, read
+from finetune_trainer.handoff import (
+    BUILT,
+    CHOSEN,
+    FITTED,
+    PACKED,
+    TRIALS,
+    Built,
+    Chosen,
+    Fitted,
+    Packed,
+    Trials,
+)
+from finetune_trainer.history import HISTORY, Row, append, read
 from finetune_trainer.progress import Work
 from finetune_trainer.selection import FOLDS, Patience, choose, folds, is_better
 from finetune_trainer.signals import Signals
 from finetune_trainer.stage import Run
 
-from tests.trainer.networks import make_run, write_records
+from tests.trainer.networks import Reports, make_run, write_records
 from tests.trainer.test_fit import assert_same_bits, best_params, stop_after
 
 TRAIN = [0, 1, 2] * 10
 VALIDATION = [0, 1, 2] * 3
+RARE = [0] * 20 + [1] * 20 + [2]
 PATIENT = {"recipe": "auto", "timeBudgetSeconds": 3600}
+COMMON: dict[str, Any] = {"train": TRAIN, "validation": VALIDATION, "training": PATIENT}
 HURRIED = {"recipe": "auto", "timeBudgetSeconds": 44}
 
 
@@ -97,12 +112,7 @@ def test_auto_that_runs_out_of_time_keeps_the_head_that_it_has(
 ) -> None:
     monkeypatch.setattr(selection, share, 0)
     run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
-    packed = files.read_json(run.paths.job / PACKED, Packed)
-    built = files.read_json(run.paths.job / BUILT, Built)
-    head = recipes.choose(run.job.training, devices=0)
-    with Signals() as signals:
-        course = Course(run, packed, built, Work(run.reporter, signals, total=1))
-        chosen = choose(course, head, budget_seconds=3600)
+    chosen = chosen_in(run)
     assert chosen.name == "features"
     assert chosen.reason.endswith(reason)
 
@@ -145,12 +155,103 @@ def test_a_resumed_fit_goes_on_with_what_was_chosen(tmp_path: Path) -> None:
     assert_same_bits(best_params(straight), best_params(interrupted))
 
 
-def test_a_class_of_few_images_is_nothing_to_choose_by(tmp_path: Path) -> None:
-    run, _ = make_run(
-        tmp_path, train=[0] * 20 + [1] * 20 + [2] * 3, validation=VALIDATION, training=PATIENT
-    )
+def test_few_images_are_nothing_to_choose_by(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, train=[0, 1, 2] * 8, validation=VALIDATION, training=PATIENT)
     found = fitted(run)
-    assert found.reason == "auto: a class has fewer than 5 images to choose by"
+    assert found.reason == "auto: 25 training images are the fewest to choose by"
+
+
+def test_a_rare_class_keeps_nobody_from_choosing(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, train=RARE, validation=VALIDATION, training=PATIENT)
+    assert "of 5 by cross-validation, right on " in fitted(run).reason
+
+
+def chosen_in(run: Run, *, seconds: float = 3600) -> Any:
+    """Return what `auto` chooses."""
+    packed = files.read_json(run.paths.job / PACKED, Packed)
+    built = files.read_json(run.paths.job / BUILT, Built)
+    head = recipes.choose(run.job.training, devices=0)
+    with Signals() as signals:
+        course = Course(run, packed, built, Work(run.reporter, signals, total=1))
+        return choose(course, head, budget_seconds=seconds)
+
+
+def test_looking_at_the_images_is_never_for_nothing(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
+    assert chosen_in(run, seconds=0).reason == "auto: no time to compare weight decays"
+    assert len(list((tmp_path / "packed" / "features").iterdir())) == 1
+
+
+def test_an_attempt_that_follows_goes_on_with_the_trials_that_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, _ = make_run(tmp_path / "straight", **COMMON)
+    wanted = chosen_in(straight)
+    run, _ = make_run(tmp_path / "interrupted", **COMMON)
+    tried = stop_in_trials(monkeypatch, "progressive", times=1)
+    with pytest.raises(TrainerError, match="stopped"):
+        chosen_in(run)
+    before = len(tried)
+    assert chosen_in(run) == wanted
+    assert chosen_in(run) == wanted
+    assert tried[before:] == ["progressive", "full"]
+
+
+def test_a_trial_that_is_lost_twice_with_its_attempt_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = make_run(tmp_path, **COMMON)
+    stop_in_trials(monkeypatch, "progressive", times=9)
+    for _ in range(2):
+        with pytest.raises(TrainerError, match="stopped"):
+            chosen_in(run)
+    assert chosen_in(run).reason.endswith("; no time for progressive")
+
+
+def test_the_budget_is_that_of_all_attempts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = make_run(tmp_path, **COMMON)
+    stop_in_trials(monkeypatch, "last blocks", times=1)
+    with pytest.raises(TrainerError, match="stopped"):
+        chosen_in(run)
+    known = files.read_json(run.paths.job / TRIALS, Trials)
+    assert 0 < known.spent < 60
+    spent = msgspec.structs.replace(known, spent=3600)
+    files.write_json(run.paths.job / TRIALS, spent)
+    assert chosen_in(run).reason.endswith("; no time for last blocks")
+
+
+@pytest.mark.parametrize(
+    ("place", "error", "reason"),
+    [
+        ("divided", OSError(errno.ENOSPC, "No space left", "held.rec"), "No space is left for"),
+        ("train", TrainerError(ExitCode.Diverged, "no numbers any more"), "no numbers any more"),
+    ],
+)
+def test_a_trial_that_cannot_be_made_is_left_out(
+    place: str, error: Exception, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = make_run(tmp_path, **COMMON)
+    go_on = getattr(course_module, place)
+
+    def fail(*arguments: Any, **others: Any) -> Any:
+        if place == "divided" or arguments[1].trains == "all":
+            raise error
+        return go_on(*arguments, **others)
+
+    monkeypatch.setattr(course_module, place, fail)
+    assert f"; progressive left out, {reason}" in chosen_in(run).reason
+
+
+def test_a_trial_that_cannot_end_in_time_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = make_run(tmp_path, **COMMON)
+    tried = stop_in_trials(monkeypatch, "", times=0)
+    monkeypatch.setattr(selection, "_look", lambda course, recipe: 0.01)  # images a second
+    assert chosen_in(run).reason.endswith("; no time for progressive")
+    assert tried == ["features"] * 25 + ["last blocks"]
 
 
 def test_shuffled_labels_give_no_more_than_chance_to_choose_by(tmp_path: Path) -> None:
@@ -183,6 +284,21 @@ def test_patience_waits_for_a_better_epoch(
         seen += 1
         patience.ends(seen, accuracies[seen - 1])
     assert (seen, patience.best_epoch) == (epochs, best)
+
+
+@pytest.mark.parametrize("before", range(8))
+def test_patience_that_reads_earlier_epochs_from_the_history_ends_the_same(
+    before: int, tmp_path: Path
+) -> None:
+    accuracies = [hits / 42 for hits in (20, 30, 35, 35, 35, 35, 35, 34)]
+    patience = Patience(EarlyStopping(patience=3, min_epochs=1))
+    for epoch, accuracy in enumerate(accuracies[:before], start=1):
+        append(tmp_path / HISTORY, Row(epoch, 0.0, 0.0, accuracy, 0.0))
+    known = [row.validation_accuracy or 0.0 for row in read(tmp_path / HISTORY)]
+    for epoch, accuracy in enumerate(known + accuracies[before:], start=1):
+        if patience.ends(epoch, accuracy):
+            break
+    assert (epoch, patience.best_epoch) == (6, 3)
 
 
 STOPPING = {
@@ -218,13 +334,7 @@ def test_a_trial_that_was_stopped_goes_on_and_finds_the_same(tmp_path: Path, epo
     straight, _ = make_run(tmp_path / "straight", **common)
     fit(straight)
     interrupted, reports = make_run(tmp_path / "interrupted", **common)
-
-    def watch(line: dict[str, Any]) -> None:
-        if line.get("note") == f"epoch {epoch} of 8, to find out when to stop":
-            reports.watch = lambda line: None
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    reports.watch = watch
+    stop_at(reports, f"epoch {epoch} of 8, to find out when to stop")
     with pytest.raises(TrainerError, match="stopped"):
         fit(interrupted)
     assert (interrupted.paths.job / "trial" / "checkpoints").exists()
@@ -235,18 +345,65 @@ def test_a_trial_that_was_stopped_goes_on_and_finds_the_same(tmp_path: Path, epo
     assert_same_bits(best_params(straight), best_params(interrupted))
 
 
-def test_a_class_of_few_images_does_not_say_when_to_stop(tmp_path: Path) -> None:
-    few = [0] * 20 + [1] * 20 + [2] * 3
-    run, _ = make_run(tmp_path, train=few, validation=VALIDATION, training=STOPPING)
+def test_few_images_do_not_say_when_to_stop(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, train=[0, 1, 2] * 8, validation=VALIDATION, training=STOPPING)
     found = fitted(run)
     assert found.epochs == 8
-    assert found.reason.endswith("stopping: not: a class has fewer than 5 images to choose by")
+    assert found.reason.endswith("stopping: not: 25 training images are the fewest to choose by")
+
+
+def test_a_fit_that_goes_on_with_what_was_chosen_knows_how_far_it_is(tmp_path: Path) -> None:
+    run, reports = make_run(tmp_path, **COMMON | {"training": STOPPING})
+    recipe = recipes.choose(run.job.training, devices=0)
+    packed = files.read_json(run.paths.job / PACKED, Packed)
+    built = files.read_json(run.paths.job / BUILT, Built)
+    with Signals() as signals:
+        course = Course(run, packed, built, Work(run.reporter, signals, total=1))
+        chosen = Chosen(
+            fingerprint=course.fingerprint(recipe), recipe=dataclasses.replace(recipe, stop_after=4)
+        )
+    files.write_json(run.paths.job / CHOSEN, chosen)
+    stop_after(reports, 2)
+    with pytest.raises(TrainerError, match="stopped"):
+        fit(run)
+    seen = len(reports.lines)
+    assert fitted(run).epochs == 4
+    fractions = [line["fraction"] for line in reports.lines[seen:] if line.get("fraction")]
+    assert 0.5 <= fractions[0] <= 0.8
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1)
 
 
 def test_a_gang_does_not_stop_early(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=STOPPING)
     with pytest.raises(TrainerError, match=r"earlyStopping is set, which is not for trainer"):
         fit(dataclasses.replace(run, gang=Gang(nodes=2)))
+
+
+def stop_in_trials(monkeypatch: pytest.MonkeyPatch, name: str, *, times: int) -> list[str]:
+    """Ask this process to stop when the recipe is tried, so often; return what was tried."""
+    tried: list[str] = []
+    find = selection._hits
+
+    def hits(course: Course, recipe: Any) -> Any:
+        tried.append(recipe.name)
+        if recipe.name == name and tried.count(name) <= times:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return find(course, recipe)
+
+    monkeypatch.setattr(selection, "_hits", hits)
+    return tried
+
+
+def stop_at(reports: Reports, note: str) -> None:
+    """Ask this process to stop, once, when it reports that it does this."""
+
+    def watch(line: dict[str, Any]) -> None:
+        if line.get("note") == note:
+            reports.watch = lambda line: None
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    reports.watch = watch
 
 
 def rewrite_labels(record: Path, labels: list[int]) -> None:

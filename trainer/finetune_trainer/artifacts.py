@@ -37,9 +37,11 @@ def add_artifacts(run: Run, staged: Path) -> None:
     _add_figures(staged, evaluation)
     if (rows := run.paths.job / history.HISTORY).exists():
         shutil.copyfile(rows, staged / history.HISTORY)
-    if evaluation.onnx and not evaluation.onnx.reason:
+    has_onnx = evaluation.onnx is not None and not evaluation.onnx.reason
+    if has_onnx:
         shutil.copyfile(run.paths.job / handoff.MODEL_ONNX, staged / handoff.MODEL_ONNX)
-    if run.job.output and "mxnet" not in run.job.output.formats:
+    # Without an ONNX file these are the model, whatever was asked for.
+    if has_onnx and run.job.output and "mxnet" not in run.job.output.formats:
         for name in MXNET:
             (staged / name).unlink()
     content = _content(run, evaluation, staged)

@@ -1,6 +1,7 @@
 """Makes what a recipe trains of what earlier stages left, after the recipes it starts from."""
 
 import dataclasses
+import hashlib
 import logging
 import math
 import shutil
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune_trainer import features, memory, tasks, threads
+from finetune_trainer import features, files, memory, tasks, threads
 from finetune_trainer.checkpoint import Checkpoint
 from finetune_trainer.dataset.lock import Tally, open_lock
 from finetune_trainer.dataset.read import Reader, divided
@@ -102,7 +103,7 @@ class Course:
             task = self.task(part)
             return task, train(task, part, start=Checkpoint(), checkpoints=None, work=self.work)
 
-        return memory.trained_by_parts(trained, self.within_memory(recipe))
+        return memory.trained_with_room(trained, self.within_memory(recipe))
 
     def features(self, recipe: Recipe) -> Features:
         """Return what the head of a recipe trains on."""
@@ -126,24 +127,61 @@ class Course:
             return f"{needed >> 20} MiB of activations are more than {room >> 20} MiB"
         return ""
 
+    def fingerprint(self, recipe: Recipe) -> str:
+        """Return what differs for whatever gives another fit."""
+        nodes = self.run.gang.nodes
+        numbers = dataclasses.replace(recipe, reason="")
+        if nodes == 1:  # in how many parts the batch of an update is read is no other fit
+            update = recipe.batch_size * recipe.accumulation
+            numbers = dataclasses.replace(numbers, batch_size=update, accumulation=1)
+        data, model = self.packed.status.digest, self.built.status
+        parts = (numbers, nodes, data, self.packed.classes, model)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def skip(self, recipe: Recipe, start: Checkpoint) -> None:
+        """Count what a checkpoint has done of a recipe already."""
+        if start.status:
+            alone = units(dataclasses.replace(recipe, start=None), self.packed)
+            left = alone * (1 - start.epoch / recipe.last_epoch)
+            self.work.skip_to(units(recipe, self.packed) - left)
+
     def clear(self) -> None:
         """Remove what was made for images that are held."""
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def forget_starts(self) -> None:
+        """Remove what recipes that are done have started from."""
+        shutil.rmtree(self._starts, ignore_errors=True)
 
     @property
     def _scratch(self) -> Path:
         return self.run.paths.job / "held"
 
     @property
+    def _starts(self) -> Path:
+        return self.run.paths.job / "starts"
+
+    @property
     def _network(self) -> Network:
         return model_files.load(Path(self.built.directory))
 
     def _after(self, recipe: Recipe) -> Network:
-        """Return the network that a recipe leaves, or its own start if it cannot run here."""
+        """Return the network that a recipe leaves, or its own start if it cannot run here. What
+        takes more than seconds is kept for attempts that come before the first checkpoint.
+        """
+        if recipe.trains == "head":
+            return self.trained(recipe)[1].network
         if recipe.trains == "top" and recipe.start and (why := self.without_top(recipe)):
             log.info("%s: left out, %s", recipe.name, why)
             return self._after(recipe.start)
-        return self.trained(recipe)[1].network
+        if self.held is not None:
+            return self.trained(recipe)[1].network
+        kept = self._starts / self.fingerprint(recipe)
+        if not kept.is_dir():
+            network = self.trained(recipe)[1].network
+            with files.whole_directory(kept, check=self.run.check_owner) as staged:
+                model_files.save(network, staged)
+        return model_files.load(kept)
 
     def _on_features(self, network: Network, recipe: Recipe) -> Task:
         return tasks.on_features(
@@ -182,21 +220,25 @@ class Course:
 
     def _cached(self, output: str, views: int, seed: int) -> Features:
         """Return an output of the pretrained network for each view of each image."""
-        train, validation = self._readers(EXTRACTION_BATCH, whole=True)
         network = self._network
         trunk = Network(network.symbol.get_internals()[output], network.args, network.aux)
-        extraction = features.Extraction(
-            model=Path(self.built.directory),
-            trunk=trunk,
-            views=views,
-            seed=seed,
-            train=train,
-            validation=validation,
-        )
         self.work.note = "looking at the images"
         cpus = threads.contexts_in_use(cpus=self.run.threads)
         devices = contexts(devices=self.run.devices, cpus=cpus)
-        return features.cached(extraction, devices, seen=self.work.advance)
+
+        def look(share: int) -> Features:
+            train, validation = self._readers(share, whole=True)
+            extraction = features.Extraction(
+                model=Path(self.built.directory),
+                trunk=trunk,
+                views=views,
+                seed=seed,
+                train=train,
+                validation=validation,
+            )
+            return features.cached(extraction, devices, seen=self.work.advance)
+
+        return memory.with_room(look, EXTRACTION_BATCH, what="looking at the images")
 
     def _readers(self, share: int, *, whole: bool = False) -> tuple[Reader, Reader]:
         directory = Path(self.packed.directory)

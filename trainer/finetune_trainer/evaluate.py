@@ -9,7 +9,7 @@ from finetune_trainer import files, threads
 from finetune_trainer.contract import ExitCode, Metric, TrainerError
 from finetune_trainer.dataset.lock import open_lock
 from finetune_trainer.dataset.read import Reader
-from finetune_trainer.evaluation import Answers, Evaluation, measure
+from finetune_trainer.evaluation import Answers, Evaluation, OnnxFile, measure
 from finetune_trainer.handoff import (
     EVALUATED,
     EVALUATION,
@@ -20,6 +20,7 @@ from finetune_trainer.handoff import (
     Fitted,
     Packed,
 )
+from finetune_trainer.memory import with_room
 from finetune_trainer.model.network import Network, load, load_preprocessing
 from finetune_trainer.onnx_export import Twin
 from finetune_trainer.preprocessing import Preprocessing
@@ -35,33 +36,25 @@ def evaluate(run: Run) -> None:
     fitted = files.read_json(run.paths.job / FITTED, Fitted)
     directory = Path(fitted.directory)
     network, preprocessing = load(directory), load_preprocessing(directory)
-    reader = Reader.of(
-        Path(packed.directory, "val.rec"),
-        preprocessing,
-        batch_size=BATCH_SIZE * max(1, run.devices),
-        threads=run.threads,
-    )
-    plan = threads.for_inference(cpus=run.threads)
-    devices = contexts(devices=run.devices, cpus=plan.contexts)
-    images = packed.status.validation_images
-    twin = _twin(run, network, preprocessing)
-    score, answers = Score(), []
-    for step, (batch, probabilities) in enumerate(forward(network, reader.centre(), devices)):
-        labels = labels_of(batch)
-        score.add(probabilities, labels)
-        answers.append(Answers.of(probabilities, labels))
-        if twin:
-            twin.compare(batch.data[0].asnumpy()[: len(labels)], probabilities)
-        run.reporter.progress(step=step + 1, fraction=score.total / images)
-    _check(score, images=images)
+
+    def ask(share: int) -> tuple[Score, Answers, OnnxFile | None]:
+        reader = Reader.of(
+            Path(packed.directory, "val.rec"),
+            preprocessing,
+            batch_size=share * max(1, run.devices),
+            threads=run.threads,
+        )
+        return _ask(run, network, reader, _twin(run, network, preprocessing))
+
+    score, answers, onnx = with_room(ask, BATCH_SIZE, what="evaluating the model")
+    _check(score, images=packed.status.validation_images)
     evaluation = measure(
-        Answers.joined(answers),
+        answers,
         classes=packed.classes,
         paths=_paths(Path(packed.directory)),
         cross_entropy=score.cross_entropy,
     )
-    if twin:
-        evaluation = msgspec.structs.replace(evaluation, onnx=twin.conclude())
+    evaluation = msgspec.structs.replace(evaluation, onnx=onnx)
     metrics = _metrics(evaluation)
     run.hand_on(EVALUATION, evaluation)
     run.hand_on(
@@ -74,6 +67,23 @@ def evaluate(run: Run) -> None:
         ),
     )
     run.reporter.progress(fraction=1.0, metrics=metrics)
+
+
+def _ask(
+    run: Run, network: Network, reader: Reader, twin: Twin | None
+) -> tuple[Score, Answers, OnnxFile | None]:
+    """Ask the network, and its twin, about every image."""
+    plan = threads.for_inference(cpus=run.threads)
+    devices = contexts(devices=run.devices, cpus=plan.contexts)
+    score, answers = Score(), []
+    for step, (batch, probabilities) in enumerate(forward(network, reader.centre(), devices)):
+        labels = labels_of(batch)
+        score.add(probabilities, labels)
+        answers.append(Answers.of(probabilities, labels))
+        if twin:
+            twin.compare(batch.data[0].asnumpy()[: len(labels)], probabilities)
+        run.reporter.progress(step=step + 1, fraction=score.total / reader.images)
+    return score, Answers.joined(answers), twin.conclude() if twin else None
 
 
 def _twin(run: Run, network: Network, preprocessing: Preprocessing) -> Twin | None:

@@ -5,7 +5,6 @@ The validation images choose nothing here: the model is that of the last epoch.
 
 import contextlib
 import dataclasses
-import hashlib
 import logging
 import shutil
 from pathlib import Path
@@ -20,7 +19,7 @@ from finetune_trainer.course import Course, units
 from finetune_trainer.handoff import BUILT, CHOSEN, FITTED, PACKED, Built, Chosen, Fitted, Packed
 from finetune_trainer.learner import SLOWED_RATE
 from finetune_trainer.loop import Trained, train
-from finetune_trainer.memory import trained_by_parts
+from finetune_trainer.memory import trained_with_room
 from finetune_trainer.model import network as model_files
 from finetune_trainer.model.network import Network
 from finetune_trainer.progress import Work
@@ -67,7 +66,8 @@ def _fit(run: Run, recipe: Recipe) -> None:
         if run.gang.nodes > 1:  # all pods must have the same batches
             recipe, trained = fitted(chosen)
         else:
-            recipe, trained = trained_by_parts(fitted, chosen)
+            recipe, trained = trained_with_room(fitted, chosen)
+        course.forget_starts()
     best = run.paths.job / "best"
     with files.whole_directory(best, check=run.check_owner) as staged:
         _save(run, trained.network, packed=packed, built=built, directory=staged)
@@ -87,9 +87,10 @@ def _fit(run: Run, recipe: Recipe) -> None:
 def _trained(course: Course, recipe: Recipe, signals: Signals) -> Trained:
     """Train from the newest checkpoint, if there is one; a gang's leader, together with it."""
     run = course.run
-    fingerprint = _fingerprint(course, recipe)
+    fingerprint = course.fingerprint(recipe)
     checkpoints = Checkpoints(run.paths.job / "checkpoints", fingerprint, run.check_owner)
     start = checkpoints.newest() or Checkpoint()
+    course.skip(recipe, start)
     task = course.task(recipe, is_new=start.status is None)
     with contextlib.ExitStack() as stack:
         if run.gang.nodes > 1 and recipe.trains_trunk:
@@ -104,9 +105,10 @@ def _chosen(course: Course, recipe: Recipe) -> Recipe:
     goes on with the same.
     """
     run = course.run
-    fingerprint = _fingerprint(course, recipe)
+    fingerprint = course.fingerprint(recipe)
     path = run.paths.job / CHOSEN
     if path.exists() and (found := files.read_json(path, Chosen)).fingerprint == fingerprint:
+        course.work.total = units(found.recipe, course.packed)
         return found.recipe
     asked = recipe
     if recipe.early_stopping:
@@ -127,7 +129,7 @@ def _chosen(course: Course, recipe: Recipe) -> Recipe:
 
 def _keep(course: Course, asked: Recipe, *, chosen: Recipe) -> None:
     """Write down what is fitted instead of what was asked for, for the attempts that follow."""
-    kept = Chosen(fingerprint=_fingerprint(course, asked), recipe=chosen)
+    kept = Chosen(fingerprint=course.fingerprint(asked), recipe=chosen)
     course.run.hand_on(CHOSEN, kept)
 
 
@@ -140,8 +142,9 @@ def _follow(run: Run, recipe: Recipe) -> None:
         work = Work(run.reporter, signals, total=units(recipe, packed), follows=True)
         course = Course(run, packed, built, work)
         recipe = course.within_memory(recipe)
-        together.check_same(meeting, _fingerprint(course, recipe))
+        together.check_same(meeting, course.fingerprint(recipe))
         start = together.load_start(run, meeting)
+        course.skip(recipe, start)
         task = course.task(recipe, is_new=start.status is None)
         task = dataclasses.replace(task, kvstore=together.follow(run, meeting))
         train(task, recipe, start=start, checkpoints=None, work=work)
@@ -150,16 +153,6 @@ def _follow(run: Run, recipe: Recipe) -> None:
 
 def _remarks(trained: Trained) -> dict[str, str]:
     return {"after divergence": f"learning rate x {SLOWED_RATE:g}"} if trained.slowed else {}
-
-
-def _fingerprint(course: Course, recipe: Recipe) -> str:
-    packed, nodes = course.packed, course.run.gang.nodes
-    numbers = dataclasses.replace(recipe, reason="")
-    if nodes == 1:  # in how many parts the batch of an update is read is no other fit
-        update = recipe.batch_size * recipe.accumulation
-        numbers = dataclasses.replace(numbers, batch_size=update, accumulation=1)
-    parts = (numbers, nodes, packed.status.digest, packed.classes, course.built.status)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _save(run: Run, network: Network, *, packed: Packed, built: Built, directory: Path) -> None:
@@ -171,6 +164,7 @@ def _save(run: Run, network: Network, *, packed: Packed, built: Built, directory
             preprocessing,
             framing=packed.framing,
             resize_short=run.job.dataset.image.resize_short,
+            jpeg_quality=run.job.dataset.image.jpeg_quality,
         ),
     )
     (directory / model_files.LABELS).write_text("".join(f"{name}\n" for name in packed.classes))

@@ -14,6 +14,7 @@ from finetune_trainer.recipes import Recipe
 FETCHED = "fetched.json"
 PACKED = "packed.json"
 BUILT = "built.json"
+TRIALS = "trials.json"
 CHOSEN = "chosen.json"
 FITTED = "fitted.json"
 EVALUATED = "evaluated.json"
@@ -74,11 +75,26 @@ class Built(Struct):
     status: ModelStatus
 
 
-class Chosen(Struct):
-    """fit -> fit of a later attempt: what `auto` has chosen."""
+class Trials(Struct):
+    """fit -> fit of a later attempt: what `auto` has found out, by recipes' fingerprints."""
 
     fingerprint: str
-    """Of what it has chosen for."""
+    """Of what it was asked for."""
+    spent: float = 0.0
+    """Seconds of its budget."""
+    begun: dict[str, int] = {}
+    """How often a trial was."""
+    hits: dict[str, str] = {}
+    """1 for each image kept aside whose class was named, 0 for the others."""
+
+
+class Chosen(Struct):
+    """fit -> fit of a later attempt: what is fitted instead of what was asked for. It is what
+    `auto` has chosen, with an end by early stopping, or in batches that fit into the GPU.
+    """
+
+    fingerprint: str
+    """Of what was asked for."""
     recipe: Recipe
 
 

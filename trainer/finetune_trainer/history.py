@@ -8,6 +8,8 @@ from pathlib import Path
 from finetune_trainer import files
 
 HISTORY = "history.csv"
+DIGITS = 6
+"""After the point, of accuracies and losses."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +52,7 @@ def read(path: Path) -> tuple[Row, ...]:
 
 def _written(row: Row) -> tuple[object, ...]:
     numbers = (row.train_accuracy, row.train_loss, row.validation_accuracy)
-    texts = ("" if number is None else f"{number:.6f}" for number in numbers)
+    texts = ("" if number is None else f"{number:.{DIGITS}f}" for number in numbers)
     return row.epoch, *texts, f"{row.seconds:.3f}"
 
 

@@ -14,6 +14,7 @@ from finetune_trainer.checkpoint import Checkpoint, restore_states
 from finetune_trainer.dataset.read import real_rows
 from finetune_trainer.model import half
 from finetune_trainer.model.network import Network
+from finetune_trainer.model.relu6 import with_relu_before_clip
 from finetune_trainer.optimizers import ClippingUpdater
 from finetune_trainer.recipes import Recipe
 from finetune_trainer.targets import LABEL, with_targets
@@ -114,6 +115,8 @@ def _bound(task: Task, recipe: Recipe, *, loss_scale: float) -> mx.mod.Module:
     symbol, labels = task.network.symbol, task.shape[:1]
     if task.targets:
         symbol, labels = with_targets(symbol), (*labels, task.targets.classes)
+    if task.devices[0].device_type == "cpu":
+        symbol = with_relu_before_clip(symbol)
     if recipe.precision == "float16":
         symbol = half.in_half_precision(symbol, scale=loss_scale)
     module = mx.mod.Module(symbol, context=task.devices)

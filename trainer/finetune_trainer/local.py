@@ -82,7 +82,9 @@ def localize(manifest: Manifest, choices: Choices) -> Job:
         model=_local_model(spec.model, choices.model),
         dataset=dataset,
         training=msgspec.structs.replace(spec.training, resume_from=resumed),
-        output=Output(uri=choices.output.absolute().as_uri()),
+        output=msgspec.structs.replace(
+            spec.output or Output(uri=""), uri=choices.output.absolute().as_uri(), secret_ref=None
+        ),
     )
     return Job(
         name=manifest.name,

@@ -93,7 +93,6 @@ def _train(
         log.info("resumed at epoch %d", start.epoch)
         if not is_trial:
             work.reporter.checkpoint(start.status)
-        work.skip_to(work.total * start.epoch / recipe.last_epoch)
     loop = _Loop(task, recipe, start=start, checkpoints=checkpoints, work=work, is_trial=is_trial)
     for epoch in range(start.epoch, recipe.last_epoch):
         accuracy = loop.run_epoch(epoch)
@@ -120,6 +119,8 @@ class _Loop:
     ) -> None:
         self._task, self._recipe, self._start = task, recipe, start
         self._checkpoints, self._work, self._is_trial = checkpoints, work, is_trial
+        self._judges = task.pods == 1 or checkpoints is not None
+        """Of a gang the leader does."""
         self.learner = Learner(task, recipe, start, seed=_seed(recipe, "new layer"))
         self._average = Average(recipe.averaging, self.learner, start.average)
         self._step, self._saved = start.step, time.monotonic()
@@ -145,9 +146,10 @@ class _Loop:
         # going on from the checkpoint is the same as going on.
         self.learner.share_statistics()
         self._average.after_epoch(epoch + 1, epochs=recipe.last_epoch)
+        if self._judges:
+            self._check(is_finite(self.learner.network), epoch)
         if self._checkpoints is None:
             return None
-        self._check(is_finite(self.learner.network), epoch)
         is_mark = (epoch + 1) % recipe.checkpoint_epochs == 0 or epoch + 1 == recipe.last_epoch
         if is_mark and not self._is_trial:
             self._save(epoch=epoch + 1, rows=0)
@@ -189,7 +191,7 @@ class _Loop:
             if number % recipe.accumulation and number < task.steps:
                 continue
             self._update(epoch, number)
-            if self._checkpoints is not None:
+            if self._judges:
                 self._check(seen.is_finite, epoch)
             if self._work.stopping or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
                 self._save(epoch=epoch, rows=number * size)

@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-TRAINED = 2.1
+TRAINED = 2.2
 """What a network takes while it trains, in the memory of all its layers' outputs: these, their
-gradients, and what oneDNN keeps. Measured: 1.5 (ResNet-18) to 2.1 (EfficientNet-Lite0)."""
+gradients, and what oneDNN keeps. Measured: 1.5 (ResNet-18) to 2.2 (EfficientNet-Lite0)."""
 COPIES = 4
 """Of the parameters on a device: weights, gradients, and up to two states of the optimizer."""
 BASE = 600 << 20
@@ -42,53 +42,60 @@ def within(
     image, parameters = _bytes_of(symbol, size)
     fixed = BASE + COPIES * (contexts + 1) * parameters
     room = int(USED * limit) - fixed
-    found = next((each for each in _by_parts(recipe) if each.batch_size * image <= room), None)
-    if found is None:
+    batch = next((each for each in _divisors(recipe.batch_size) if each * image <= room), None)
+    if batch is None:
         raise TrainerError(
             ExitCode.DeviceOutOfMemory,
             f"the recipe {recipe.name} takes {math.ceil((fixed + image) / USED) >> 20} MiB for"
             f" a batch of one image, but the container may use {limit >> 20} MiB",
             "raise trainer.resources.limits.memory, or set training.recipe to features",
         )
-    return found
+    return _in_batches_of(batch, recipe)
 
 
-def trained_by_parts(train: Callable[[Recipe], T], recipe: Recipe) -> T:
-    """Return what `train` does for the recipe, or for the same with smaller batches, as often as a
-    GPU has no memory for them.
+def with_room(do: Callable[[int], T], size: int, *, what: str) -> T:
+    """Return what `do` does with batches of `size` images, or of fewer, as often as a GPU has no
+    memory for them. `what` it is for, for people.
 
     Raises DeviceOutOfMemory if there is none for a single image.
     """
-    for part in _by_parts(recipe):
-        if part != recipe:
+    for smaller in _divisors(size):
+        if smaller < size:
             # No more in the handler: its traceback holds the arrays that must go.
             gc.collect()
             for number in range(mx.context.num_gpus()):
                 mx.gpu(number).empty_cache()
-            log.warning(
-                "the GPU has too little memory: now batches of %d images, %d for each update",
-                *(part.batch_size, part.accumulation),
-            )
+            log.warning("the GPU has too little memory: %s now in batches of %d", what, smaller)
         try:
-            return train(part)
+            return do(smaller)
         except mx.MXNetError as error:
             if explain(error).code is not ExitCode.DeviceOutOfMemory:
                 raise
     raise TrainerError(
         ExitCode.DeviceOutOfMemory,
-        f"the GPU has too little memory for the recipe {recipe.name}, even for one image a batch",
+        f"the GPU has too little memory for {what}, even for one image a batch",
         "use a GPU with more, lower model.inputSize, or set training.recipe to features",
     )
 
 
-def _by_parts(recipe: Recipe) -> Iterator[Recipe]:
-    """Yield the recipe, and the same with ever smaller batches that add up to the same update."""
-    batch = recipe.batch_size
-    for parts in range(1, batch + 1):
-        if batch % parts == 0:
-            yield dataclasses.replace(
-                recipe, batch_size=batch // parts, accumulation=recipe.accumulation * parts
-            )
+def trained_with_room(train: Callable[[Recipe], T], recipe: Recipe) -> T:
+    """Return what `train` does for the recipe, or for one of smaller batches: see `with_room`."""
+    return with_room(
+        lambda size: train(_in_batches_of(size, recipe)),
+        recipe.batch_size,
+        what=f"the recipe {recipe.name}",
+    )
+
+
+def _in_batches_of(size: int, recipe: Recipe) -> Recipe:
+    """Return the recipe with smaller batches that add up to the same update."""
+    parts = recipe.batch_size // size
+    return dataclasses.replace(recipe, batch_size=size, accumulation=recipe.accumulation * parts)
+
+
+def _divisors(number: int) -> Iterator[int]:
+    """Yield the whole numbers that divide it, the largest first."""
+    return (each for each in range(number, 0, -1) if number % each == 0)
 
 
 def _bytes_of(symbol: mx.sym.Symbol, size: int) -> tuple[int, int]:

@@ -28,8 +28,10 @@ class Preprocessing(Struct):
     """Of R, G, B in 0..255."""
     std: tuple[float, float, float]
     framing: Framing = "Crop"
-    """This and `resizeShort` come with the data set that the network was fitted to."""
+    """This and what follows come with the data set that the network was fitted to."""
     resize_short: int | None = None
+    jpeg_quality: int = 90
+    """Of the file that a picture is stored in before the network sees it."""
 
     def centre_of(self, jpeg: bytes) -> NDArray[np.float32]:
         """Return what the network sees [3,S,S] of a picture as it is packed."""

@@ -9,16 +9,22 @@ import dataclasses
 import logging
 import math
 import time
+from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune_trainer import files
 from finetune_trainer.checkpoint import Checkpoint, Checkpoints
 from finetune_trainer.contract import EarlyStopping, ExitCode, TrainerError
 from finetune_trainer.course import Course, units
+from finetune_trainer.failure import explain
 from finetune_trainer.features import Labels
+from finetune_trainer.handoff import TRIALS, Trials
+from finetune_trainer.history import DIGITS
 from finetune_trainer.loop import train
-from finetune_trainer.memory import trained_by_parts
+from finetune_trainer.memory import trained_with_room
 from finetune_trainer.progress import OutOfTime
 from finetune_trainer.recipes import Recipe, auto
 from finetune_trainer.scoring import outputs
@@ -28,7 +34,12 @@ log = logging.getLogger(__name__)
 
 FOLDS = 5
 """Of the cross-validation; deeper recipes are measured on the first."""
-TOO_FEW = f"a class has fewer than {FOLDS} images to choose by"
+FEWEST = FOLDS * FOLDS
+TOO_FEW = f"{FEWEST} training images are the fewest to choose by"
+TRIES = 2
+"""Of a trial that is lost with its attempt."""
+FAILED = frozenset({ExitCode.DeviceOutOfMemory, ExitCode.Diverged, ExitCode.InputOutputError})
+"""What ends a trial, not the job: no memory, no numbers, no room on the disk."""
 HEADS_SHARE = 0.3
 """Of the budget, for comparing weight decays."""
 TRIAL_SHARE = 0.4
@@ -39,13 +50,17 @@ Hits = NDArray[np.bool_]
 
 
 def choose(course: Course, recipe: Recipe, *, budget_seconds: float) -> Recipe:
-    """Return `recipe`, a variant of it or a deeper one, to be fitted to all training images."""
-    end = time.monotonic() + budget_seconds
+    """Return `recipe`, a variant of it or a deeper one, to be fitted to all training images. An
+    attempt that follows goes on with the trials that are done, and with what is left of the time.
+    """
     fold = _folds_of(course, recipe)
     if fold is None:
         return _because(recipe, [TOO_FEW])
-    course.work.end = time.monotonic() + HEADS_SHARE * budget_seconds
-    best, hits, tried = _best_head(course, recipe, fold)
+    trials = _Trials(course, recipe)
+    end = time.monotonic() + budget_seconds - trials.spent
+    speed = _look(course, recipe)
+    course.work.end = time.monotonic() + HEADS_SHARE * (end - time.monotonic())
+    best, hits, tried = _best_head(course, recipe, fold, trials)
     course.work.end = None
     if not tried:
         return _because(recipe, ["no time to compare weight decays"])
@@ -53,6 +68,7 @@ def choose(course: Course, recipe: Recipe, *, budget_seconds: float) -> Recipe:
     note = f"weight decay {decay:g} of {tried} by cross-validation, right on {hits.mean():.1%}"
     notes, held = [note], fold == 0
     hits = hits[held]
+    apart = dataclasses.replace(course, held=held)
     run = course.run
     deeper = auto.deeper(best, run.job.training, devices=run.devices, pods=run.gang.nodes)
     for candidate in deeper:
@@ -61,27 +77,84 @@ def choose(course: Course, recipe: Recipe, *, budget_seconds: float) -> Recipe:
             continue
         course.work.total += units(candidate, course.packed)
         course.work.note = f"trying {candidate.name}"
-        course.work.end = time.monotonic() + TRIAL_SHARE * (end - time.monotonic())
+        share = TRIAL_SHARE * (end - time.monotonic())
+        course.work.end = time.monotonic() + share
         try:
-            found = _hits(dataclasses.replace(course, held=held), candidate)
+            if _least_seconds(candidate, course, speed=speed) > share:
+                raise OutOfTime
+            found = trials.hits(candidate, apart)
         except OutOfTime:
             notes.append(f"no time for {candidate.name}")
             break
-        except TrainerError as error:
-            if error.code != ExitCode.DeviceOutOfMemory:
+        except (TrainerError, OSError) as error:
+            reason = explain(error)
+            if reason.code not in FAILED:
                 raise
-            notes.append(f"{candidate.name} left out, {error.message}")
+            notes.append(f"{candidate.name} left out, {reason.message}")
             break
         finally:
             course.work.end = None
+            course.clear()
         notes.append(
             f"{candidate.name} right on {found.sum()} of {len(found)} images kept aside, "
             f"{best.name} on {hits.sum()}"
         )
         if is_better(found, hits):
             best, hits = candidate, found
-    course.clear()
     return _because(best, notes)
+
+
+def _look(course: Course, recipe: Recipe) -> float:
+    """Look at the images, which every fit has to; return how many a second that makes."""
+    began, before = time.monotonic(), course.work.done
+    course.features(recipe)
+    looked = course.work.done - before
+    return looked / (time.monotonic() - began) if looked else math.inf
+
+
+def _least_seconds(recipe: Recipe, course: Course, *, speed: float) -> float:
+    """Return what a trial of all layers takes at least: training is no faster than looking."""
+    if recipe.trains != "all":
+        return 0.0
+    alone = dataclasses.replace(recipe, start=None)
+    return (1 - 1 / FOLDS) * units(alone, course.packed) / speed
+
+
+class _Trials:
+    """What is known of recipes: in the job's directory, for the attempts that follow."""
+
+    def __init__(self, course: Course, asked: Recipe) -> None:
+        self._course, self._began = course, time.monotonic()
+        self._kept = Trials(fingerprint=course.fingerprint(asked))
+        path = course.run.paths.job / TRIALS
+        if path.exists():
+            found = files.read_json(path, Trials)
+            if found.fingerprint == self._kept.fingerprint:
+                self._kept = found
+        self.spent = self._kept.spent
+        """Seconds of the budget, by earlier attempts."""
+
+    def hits(self, recipe: Recipe, *parts: Course) -> Hits:
+        """Return which images of the parts, kept aside one after the other, the recipe names right.
+
+        Raises OutOfTime for one that has been begun twice, and was lost each time with its attempt.
+        """
+        key = self._course.fingerprint(recipe)
+        if (known := self._kept.hits.get(key)) is not None:
+            return np.array([hit == "1" for hit in known])
+        begun = self._kept.begun.get(key, 0)
+        if begun == TRIES:
+            raise OutOfTime
+        self._keep(begun=self._kept.begun | {key: begun + 1})
+        found = np.concatenate([_hits(part, recipe) for part in parts])
+        text = "".join("01"[hit] for hit in found.tolist())
+        self._keep(hits=self._kept.hits | {key: text})
+        return found
+
+    def _keep(self, **changes: Any) -> None:
+        spent = self.spent + time.monotonic() - self._began
+        self._kept = msgspec.structs.replace(self._kept, spent=spent, **changes)
+        self._course.run.hand_on(TRIALS, self._kept)
 
 
 def stopped(course: Course, recipe: Recipe, *, checkpoints: Checkpoints) -> Recipe:
@@ -102,6 +175,7 @@ def stopped(course: Course, recipe: Recipe, *, checkpoints: Checkpoints) -> Reci
             patience.ends(row.epoch, row.validation_accuracy or 0.0)
         if not patience.is_over:
             course.work.total += units(part, course.packed)
+            course.skip(part, start)
             task = apart.task(part, is_new=start.status is None)
             train(
                 task,
@@ -113,7 +187,7 @@ def stopped(course: Course, recipe: Recipe, *, checkpoints: Checkpoints) -> Reci
             )
         return patience
 
-    patience = trained_by_parts(tried, course.within_memory(recipe))
+    patience = trained_with_room(tried, course.within_memory(recipe))
     course.clear()
     found = f"after epoch {patience.best_epoch} of {recipe.epochs}"
     found += f", right on {patience.best:.1%} of images kept aside"
@@ -130,6 +204,7 @@ class Patience:
 
     def ends(self, epoch: int, accuracy: float) -> bool:
         """Take an epoch, from 1, and its accuracy; return whether to wait no longer."""
+        accuracy = round(accuracy, DIGITS)  # as an attempt that follows will read it
         if accuracy > self._tolerance * self.best:
             self.best, self.best_epoch = accuracy, epoch
         waited = epoch - self.best_epoch
@@ -138,10 +213,9 @@ class Patience:
 
 
 def _folds_of(course: Course, recipe: Recipe) -> NDArray[np.int64] | None:
-    """Return the fold of each training image; None: a class is not in all of them."""
+    """Return the fold of each training image; None: there are too few."""
     labels = course.labels
-    too_few = np.bincount(labels).min() < FOLDS
-    return None if too_few else folds(labels, seed=recipe.seed)
+    return folds(labels, seed=recipe.seed) if len(labels) >= FEWEST else None
 
 
 def folds(labels: Labels, *, seed: int) -> NDArray[np.int64]:
@@ -160,7 +234,9 @@ def is_better(hits: Hits, others: Hits) -> bool:
     return gained - lost > 2 * math.sqrt(gained + lost)
 
 
-def _best_head(course: Course, recipe: Recipe, fold: NDArray[np.int64]) -> tuple[Recipe, Hits, int]:
+def _best_head(
+    course: Course, recipe: Recipe, fold: NDArray[np.int64], trials: _Trials
+) -> tuple[Recipe, Hits, int]:
     """Return the best weight decay by cross-validation, the first unless another is better, and
     how many there was time for.
     """
@@ -168,13 +244,12 @@ def _best_head(course: Course, recipe: Recipe, fold: NDArray[np.int64]) -> tuple
     cost = FOLDS * recipe.epochs * HEAD_COST * recipe.views * len(fold)
     course.work.total += cost * len(variants)
     best, hits, tried = recipe, np.zeros(len(fold), np.bool_), 0
+    parts = [dataclasses.replace(course, held=fold == number) for number in range(FOLDS)]
+    place = np.argsort(np.argsort(fold, kind="stable"), kind="stable")
     for variant in variants:
         course.work.note = f"comparing weight decays, {tried + 1} of {len(variants)}"
-        found = np.empty(len(fold), np.bool_)
         try:
-            for number in range(FOLDS):
-                held = fold == number
-                found[held] = _hits(dataclasses.replace(course, held=held), variant)
+            found = trials.hits(variant, *parts)[place]
         except OutOfTime:
             break
         if not tried or is_better(found, hits):

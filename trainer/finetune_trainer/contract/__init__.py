@@ -22,6 +22,7 @@ from finetune_trainer.contract.report import (
     TrainerStatus,
 )
 from finetune_trainer.contract.training import (
+    ELSEWHERE,
     SAGEMAKER,
     EarlyStopping,
     Optimizer,
@@ -40,6 +41,7 @@ from finetune_trainer.contract.values import (
 )
 
 __all__ = [
+    "ELSEWHERE",
     "SAGEMAKER",
     "BadImages",
     "CatalogueName",

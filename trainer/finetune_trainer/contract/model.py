@@ -106,7 +106,8 @@ class Model(Struct, forbid_unknown_fields=True):
     """Height and width of the images it takes, in pixels. Default: the catalogue's or the
     symbol's, else 224."""
     normalization: Normalization | None = None
-    """How pixels are scaled before the network sees them. Default: the catalogue's."""
+    """How pixels are scaled before the network sees them. Default: the catalogue's, of name or of
+    source.architecture."""
 
     cel: ClassVar[Rules] = (
         (
@@ -115,7 +116,7 @@ class Model(Struct, forbid_unknown_fields=True):
             "source, a network of your own",
         ),
         (
-            "!has(self.source) || has(self.normalization)",
+            "!has(self.source) || has(self.normalization) || has(self.source.architecture)",
             "set normalization: mean and std of R, G and B, from 0 to 255, that the network of "
             "source was trained with",
         ),

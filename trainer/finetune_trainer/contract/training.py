@@ -83,6 +83,11 @@ class Schedule(Struct, forbid_unknown_fields=True):
             "!has(self.factor) || has(self.stepEpochs)",
             "factor is of the name step: remove it, or set stepEpochs",
         ),
+        (
+            "!has(self.warmupEpochs) || !has(self.name) || self.name != 'onecycle' ||"
+            " !self.warmupEpochs.matches('[1-9]')",
+            "onecycle rises by itself: remove warmupEpochs, or set name to cosine",
+        ),
     )
 
 
@@ -100,7 +105,16 @@ class EarlyStopping(Struct, forbid_unknown_fields=True):
 
 _NUMBER = "[1-9][0-9]*"
 _NUMBERS = (_NUMBER, "a whole number above 0")
-_DECIMAL = ("[0-9]*[.]?[0-9]+([eE]-?[0-9]+)?", "a decimal number, such as 0.01")
+_SMALL = "[1-9][eE]-[1-9]|[1-9][.][0-9][eE]-[1-8]"
+_DECIMAL = (
+    f"[0-9]{{1,9}}([.][0-9]{{1,9}})?|[.][0-9]{{1,9}}|{_SMALL}",
+    "a decimal number, such as 0.01",
+)
+_ABOVE_0 = (
+    f"0*[1-9][0-9]{{0,8}}([.][0-9]{{1,9}})?|0?[.]0{{0,8}}[1-9][0-9]{{0,8}}|{_SMALL}",
+    "a decimal number above 0, such as 0.01",
+)
+_BELOW_1 = (f"0|0?[.][0-9]{{1,9}}|{_SMALL}", "a decimal number below 1, such as 0.9")
 _ANY = (".*", "anything")
 
 SAGEMAKER: dict[str, tuple[str, str]] = {
@@ -111,19 +125,19 @@ SAGEMAKER: dict[str, tuple[str, str]] = {
         "none, crop, crop_color or crop_color_transform",
     ),
     "optimizer": ("sgd|nag|adam|rmsprop", "sgd, nag, adam or rmsprop"),
-    "learning_rate": _DECIMAL,
-    "momentum": _DECIMAL,
+    "learning_rate": _ABOVE_0,
+    "momentum": _BELOW_1,
     "weight_decay": _DECIMAL,
-    "beta_1": _DECIMAL,
-    "beta_2": _DECIMAL,
+    "beta_1": _BELOW_1,
+    "beta_2": _BELOW_1,
     "eps": _DECIMAL,
     "lr_scheduler_step": (f"{_NUMBER}(, ?{_NUMBER})*", "epochs, such as 10,20"),
-    "lr_scheduler_factor": _DECIMAL,
+    "lr_scheduler_factor": _BELOW_1,
     "precision_dtype": ("float(16|32)", "float32 or float16"),
     "early_stopping": ("True|true|False|false", "True or False"),
     "early_stopping_min_epochs": _NUMBERS,
     "early_stopping_patience": _NUMBERS,
-    "early_stopping_tolerance": _DECIMAL,
+    "early_stopping_tolerance": _BELOW_1,
     "use_pretrained_model": ("1", "1: a network from scratch is not this trainer's work"),
     "multi_label": ("0", "0: each photo has one class here"),
     "use_weighted_loss": ("0", "0: training.classWeights balances classes"),
@@ -135,21 +149,36 @@ SAGEMAKER: dict[str, tuple[str, str]] = {
 }
 """Names of SageMaker's hyperparameters that are taken over, or needless: the pattern of what each
 may be, and that in words."""
+ELSEWHERE = {
+    "num_layers": "model.name",
+    "image_shape": "model.inputSize",
+    "resize": "dataset.image.resizeShort",
+    "gamma": "training.optimizer.name: adam",
+}
+"""Those that are refused: what says it here."""
 
 
 def _sagemaker_rules() -> Rules:
     names = (
-        f"self.all(name, name in {list(SAGEMAKER)})",
+        f"self.all(name, name in {[*SAGEMAKER, *ELSEWHERE]})",
         "names must be those of SageMaker's Image Classification that are known here: see"
         " docs/training.md",
     )
-    return names, *(
-        (
-            f"!('{name}' in self) || self['{name}'].matches('^({pattern})$')",
-            f"{name} must be {what}",
-        )
-        for name, (pattern, what) in SAGEMAKER.items()
-        if (pattern, what) != _ANY
+    elsewhere = (
+        (f"!('{name}' in self)", f"remove {name}, and set {place} instead")
+        for name, place in ELSEWHERE.items()
+    )
+    return (
+        names,
+        *elsewhere,
+        *(
+            (
+                f"!('{name}' in self) || self['{name}'].matches('^({pattern})$')",
+                f"{name} must be {what}",
+            )
+            for name, (pattern, what) in SAGEMAKER.items()
+            if (pattern, what) != _ANY
+        ),
     )
 
 
@@ -266,6 +295,12 @@ class Training(Struct, forbid_unknown_fields=True):
             " self.hyperparameters['precision_dtype'] == 'float16')",
             "hyperparameters augmentation_type, early_stopping and precision_dtype float16 are of"
             " recipes that train on images: remove them, or set recipe to full or tutorial",
+        ),
+        (
+            "!has(self.hyperparameters) || !('lr_scheduler_step' in self.hyperparameters) ||"
+            " !has(self.schedule) || !has(self.schedule.name)",
+            "schedule.name and hyperparameters.lr_scheduler_step both say how the rate changes:"
+            " remove one of them",
         ),
         (
             "!has(self.sampling) || self.sampling == 'natural' || self.recipe == 'features'",

@@ -124,11 +124,19 @@ def _last_step(source: Source) -> str:
 
 def _pair_by_prefix(source: Source, run: Run) -> Path | None:
     """Return the symbol that a path on a volume names without its ending, as MXNet's tools do."""
-    if not source.uri.startswith(("pvc://", "file://")) or source.sha256:
+    if not source.uri.startswith(("pvc://", "file://")):
         return None
     path = run.paths.local(source.uri, field=f"{FIELD}.uri")
     symbol = path.with_name(f"{path.name}-symbol.json")
-    return symbol if symbol.is_file() else None
+    if not symbol.is_file():
+        return None
+    if source.sha256:
+        raise _invalid(
+            f"{FIELD}.sha256 is of one file, but {FIELD}.uri names two: {path.name}-symbol.json "
+            "and its params",
+            f"Remove {FIELD}.sha256, or name an archive of both.",
+        )
+    return symbol
 
 
 def _downloaded(download: catalogue.Download, run: Run) -> Path:

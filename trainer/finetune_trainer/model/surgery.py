@@ -175,10 +175,13 @@ def _kept(network: Network, trunk: mx.sym.Symbol) -> tuple[dict[str, Any], dict[
     missing = [name for name in arguments if name not in network.args]
     missing += [name for name in states if name not in network.aux]
     if missing:
+        known = network.symbol.list_inputs()
+        unknown = [name for name in (*network.args, *network.aux) if name not in known]
+        instead = f"; of the weights it does not know {', '.join(unknown[:3])}" if unknown else ""
         raise TrainerError(
             ExitCode.InvalidData,
             f"the weights do not fit the network: {len(missing)} of its parameters are missing, "
-            f"such as {', '.join(missing[:3])}",
+            f"such as {', '.join(missing[:3])}{instead}",
             "Give the symbol and the params file of the same network.",
         )
     return (

@@ -70,7 +70,7 @@ def learning(history: tuple[Row, ...]) -> Markup:
         charts.curves("Accuracy, %", accuracy, share=True),
         charts.curves("Loss", loss, share=False),
         text=f"{len(history)} epochs in {_duration(seconds)}. Training figures are of the pictures "
-        "as they were seen: cut and mirrored at random.",
+        "as the fit saw them.",
         class_="pair",
     )
 

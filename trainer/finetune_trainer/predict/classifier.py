@@ -21,8 +21,6 @@ Format = Literal["auto", "mxnet", "onnx"]
 FORMATS: tuple[Format, ...] = ("auto", "mxnet", "onnx")
 FILES = {"onnx": "model.onnx", "mxnet": "model-symbol.json"}
 BATCH_SIZE = 32
-JPEG_QUALITY = 90
-"""That of packed data sets: a picture is stored so before a network learns from it."""
 
 Photo = tuple[Path, int | None]
 """A file, or the record at a byte of a file."""
@@ -54,7 +52,7 @@ class Classifier:
         """Return the picture as it would be packed, or why it cannot be."""
         path, offset = photo
         short = self.preprocessing.resize_short or self.preprocessing.input_size
-        packing = Packing(self.preprocessing.framing, short, JPEG_QUALITY)
+        packing = Packing(self.preprocessing.framing, short, self.preprocessing.jpeg_quality)
         return encode_photo(str(path), packing, offset=offset)
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -21,8 +22,11 @@ def show(model: Path) -> int:
             f"{model} is no model of a FineTuneJob: it has no {MANIFEST}",
             "Name the folder that status.output.uri of the job says.",
         )
-    manifest = read_json(model / MANIFEST, Manifest)
-    damaged = [name for name in manifest.files if not manifest.has(model / name)]
+    try:
+        manifest = read_json(model / MANIFEST, Manifest)
+        damaged = [name for name in manifest.files if not manifest.has(model / name)]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        damaged = [MANIFEST]
     if damaged:
         raise TrainerError(
             ExitCode.InvalidData,

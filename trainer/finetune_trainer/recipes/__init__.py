@@ -206,6 +206,7 @@ def _started(recipe: Recipe | None, training: Training) -> Recipe | None:
         seed=training.seed,
         precision="float32" if recipe.trains == "head" else training.precision,
         balanced=training.class_weights == "balanced",
+        retries=training.on_divergence == "Retry",
         start=_started(recipe.start, training),
     )
 
@@ -242,9 +243,17 @@ def _decimal(text: str | None, default: float) -> float:
 
 def _schedule(training: Training, recipes: Schedule) -> Schedule:
     given = training.schedule
+    name = given.name or recipes.name
+    warmup = _decimal(given.warmup_epochs, 0.0 if name == "onecycle" else recipes.warmup_epochs)
+    if name == "onecycle" and warmup:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            "training.schedule.warmupEpochs is set, but onecycle rises by itself",
+            "leave it out, or set training.schedule.name to cosine",
+        )
     return Schedule(
-        given.name or recipes.name,
-        warmup_epochs=_decimal(given.warmup_epochs, recipes.warmup_epochs),
+        name,
+        warmup_epochs=warmup,
         step_epochs=given.step_epochs or recipes.step_epochs,
         factor=_decimal(given.factor, recipes.factor),
     )

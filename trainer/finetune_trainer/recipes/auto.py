@@ -5,7 +5,7 @@ import dataclasses
 import msgspec
 
 from finetune_trainer.contract import Training
-from finetune_trainer.recipes import Recipe, features, progressive, sagemaker
+from finetune_trainer.recipes import Recipe, features, full, progressive, sagemaker
 
 BUDGET_SECONDS, GPU_BUDGET_SECONDS = 30, 1800
 """What choosing and fitting may take unless timeBudgetSeconds says so: on CPUs, with GPUs."""
@@ -56,7 +56,8 @@ def deeper(head: Recipe, training: Training, *, devices: int, pods: int) -> tupl
     if pods > 1 or not goes_deeper(training, devices=devices):
         return ()
     top = _after(head, progressive.top())
-    return top, _after(top, progressive.recipe(reason="", devices=devices))
+    whole = _after(top, progressive.recipe(reason="", devices=devices))
+    return top, whole, _after(head, full.recipe(reason="", devices=devices))
 
 
 def _after(start: Recipe, recipe: Recipe) -> Recipe:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from finetune_trainer.contract import SAGEMAKER, ExitCode, TrainerError, Training
+from finetune_trainer.contract import ELSEWHERE, SAGEMAKER, ExitCode, TrainerError, Training
 
 AUGMENTATIONS = {
     "none": "none",
@@ -24,12 +24,6 @@ NEEDLESS = {
     "checkpoint_frequency": "a checkpoint is saved after every epoch",
     "kv_store": "gradients are added up in step (dist_sync) with trainer.numNodes",
     "top_k": "the report has it",
-}
-ELSEWHERE = {
-    "num_layers": "model.name",
-    "image_shape": "model.inputSize",
-    "resize": "dataset.image.resizeShort",
-    "gamma": "training.optimizer.name: adam",
 }
 
 
@@ -50,6 +44,8 @@ def merged(training: Training, *, devices: int) -> Training:
     if batch:
         found["batchSizePerDevice"] = batch // max(1, devices)
     if "stepEpochs" in found.get("schedule", {}):
+        if own_name := training.schedule.name:
+            raise _refused("lr_scheduler_step", f"contradicts training.schedule.name {own_name}")
         found["schedule"]["name"] = "step"
     own = msgspec.to_builtins(training)
     for group in found.keys() & {"optimizer", "schedule", "earlyStopping"}:
@@ -87,11 +83,12 @@ def _put(
 
 
 def _put_early_stopping(found: dict[str, Any]) -> None:
-    """Put what it is like there if it is on."""
+    """Put what it is like there if it is on; leave it out if it is off."""
     stopping = found.pop("earlyStopping", {})
-    if stopping.pop("on", False):
+    on = stopping.pop("on", None)
+    if on:
         found["earlyStopping"] = stopping
-    elif stopping:
+    elif stopping and on is None:
         raise _refused("early_stopping", "must be True for the others of its kind")
 
 
