@@ -3,12 +3,14 @@ words when it has no more memory are MXNet's, said by a CPU."""
 
 import dataclasses
 import logging
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import mxnet as mx
 import pytest
-from finetune_trainer import files, memory, recipes
+from finetune_trainer import files, loop, memory, recipes
 from finetune_trainer.contract import ExitCode, TrainerError, Training
 from finetune_trainer.fit import fit
 from finetune_trainer.handoff import FITTED, Fitted
@@ -104,7 +106,7 @@ def test_a_full_gpu_gets_smaller_batches_that_make_the_same_updates(
     run, _ = make_job(tmp_path / "found")
     fit(run)
     assert_same_bits(best_params(run), best_params(asked))
-    assert "too little memory: the recipe full now in batches of 4" in caplog.text
+    assert f"the recipe full, in batches of 4 now: the GPU is full: {WORDS}" in caplog.text
     settings = files.read_json(run.paths.job / FITTED, Fitted).settings
     assert (settings["batch of a device"], settings["batches of an update"]) == ("4", "4")
 
@@ -117,8 +119,29 @@ def test_a_gpu_that_is_full_later_costs_no_epoch(
     head = 40  # epochs of one batch of features
     full_above(8, monkeypatch, after=head + 3 + 1)
     fit(run)
-    assert "the recipe full now in batches of 8" in caplog.text
+    assert "the recipe full, in batches of 8 now" in caplog.text
     assert "resumed at epoch 1" in caplog.text
+
+
+def test_a_gpu_that_is_full_within_an_epoch_costs_no_update(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, reports = make_job(tmp_path)  # 33 images: updates by 16, 16 and 1 with what fills it
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+
+    def watch(line: dict[str, Any]) -> None:
+        if line.get("checkpoint", {}).get("step") == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    reports.watch = watch
+    with pytest.raises(TrainerError, match="stopped on request"):
+        fit(run)
+    reports.watch = lambda line: None
+    full_above(8, monkeypatch)
+    fit(run)
+    checkpoint = files.read_json(run.paths.job / FITTED, Fitted).checkpoint
+    assert checkpoint is not None
+    assert (checkpoint.epoch, checkpoint.step) == (3, 9)
 
 
 def test_the_next_attempt_begins_with_batches_that_fitted(
@@ -133,7 +156,7 @@ def test_the_next_attempt_begins_with_batches_that_fitted(
     caplog.clear()
     fit(run)
     assert "resumed at epoch 2" in caplog.text
-    assert "too little memory" not in caplog.text
+    assert "the GPU is full" not in caplog.text
 
 
 def test_a_gpu_without_room_for_one_image_is_told_of(
@@ -141,7 +164,7 @@ def test_a_gpu_without_room_for_one_image_is_told_of(
 ) -> None:
     run, _ = make_job(tmp_path)
     full_above(0, monkeypatch)
-    with pytest.raises(TrainerError, match="even for one image a batch") as error:
+    with pytest.raises(TrainerError, match=r"even for one image a batch: .* out of mem") as error:
         fit(run)
     assert error.value.code == ExitCode.DeviceOutOfMemory
     assert "model.inputSize" in error.value.hint
@@ -170,4 +193,4 @@ def test_a_gpu_without_room_to_look_looks_at_fewer_images_at_a_time(
     monkeypatch.setattr(mx.mod.Module, "forward", forward)
     run, _ = make_job(tmp_path, recipe="features", epochs=2)
     fit(run)
-    assert "too little memory: looking at the images now in batches of 8" in caplog.text
+    assert "looking at the images, in batches of 8 now: the GPU is full" in caplog.text

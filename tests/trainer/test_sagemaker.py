@@ -99,8 +99,9 @@ def test_the_recipe_runs_with_them() -> None:
         ({"epochs": "many"}, "epochs is 'many', but must be a whole number above 0"),
         ({"epochs": "1001"}, "training.hyperparameters: .*epochs"),
         ({"augmentation_type": "mixup"}, "is 'mixup', but must be none, crop"),
-        ({"learning_rate": "-0.1"}, "is '-0.1', but must be a decimal number above 0"),
-        ({"learning_rate": "0.0"}, "is '0.0', but must be a decimal number above 0"),
+        ({"learning_rate": "-0.1"}, "is '-0.1', but must be a decimal number, such as 0.01"),
+        ({"learning_rate": "0.0"}, "is '0.0', but must be above 0"),
+        ({"learning_rate": "0.0123456789"}, "must be a decimal number, such as 0.01"),
         ({"momentum": "9"}, "is '9', but must be a decimal number below 1, such as 0.9"),
         ({"beta_1": "1"}, "is '1', but must be a decimal number below 1, such as 0.9"),
         ({"eps": "1e-10"}, "is '1e-10', but must be a decimal number, such as 0.01"),
@@ -140,7 +141,7 @@ def test_steps_contradict_another_schedule() -> None:
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "momentum", "eps", "early_stopping_tolerance"])
-@pytest.mark.parametrize("value", ["0.5", ".5", "1e-9", "5E-1", "1.5e-8", "0.000000001"])
+@pytest.mark.parametrize("value", ["0.50", ".5", "1e-9", "5E-1", "1.5e-8", "1e-05", "2.5e-05"])
 def test_whatever_is_let_in_as_a_number_is_one(name: str, value: str) -> None:
     hyperparameters = {"early_stopping": "True", name: value}
     sagemaker.merged(Training(recipe="full", hyperparameters=hyperparameters), devices=0)

@@ -177,7 +177,9 @@ class Course:
         if self.held is not None:
             return self.trained(recipe)[1].network
         kept = self._starts / self.fingerprint(recipe)
-        if not kept.is_dir():
+        if kept.is_dir():
+            self.work.skip_to(units(recipe, self.packed))
+        else:
             network = self.trained(recipe)[1].network
             with files.whole_directory(kept, check=self.run.check_owner) as staged:
                 model_files.save(network, staged)

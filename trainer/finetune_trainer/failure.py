@@ -4,17 +4,20 @@ import errno
 
 from finetune_trainer.contract import ExitCode, TrainerError
 
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FAILING = frozenset({errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN})
 """A disk's, and a network file system's."""
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
+_OUT_OF_MEMORY = TrainerError(
+    ExitCode.DeviceOutOfMemory,
+    "The GPU has too little memory for a batch",
+    "Lower training.batchSizePerDevice.",
+)
 _DEVICE_ERRORS = {
-    "out of memory": TrainerError(
-        ExitCode.DeviceOutOfMemory,
-        "The GPU has too little memory for a batch",
-        "Lower training.batchSizePerDevice.",
-    ),
+    "out of memory": _OUT_OF_MEMORY,
+    "STATUS_ALLOC_FAILED": _OUT_OF_MEMORY,  # cuDNN's and cuBLAS's
+    "Failed to find any": _OUT_OF_MEMORY,  # convolution algorithm, for want of a workspace
     "no kernel image": TrainerError(
         ExitCode.UnsupportedHardware,
         "This GPU is too new or too old for MXNet's CUDA kernels",
@@ -35,7 +38,7 @@ def explain(exception: Exception) -> TrainerError:
                 f"The process ran out of memory: {exception or 'allocation failed'}",
                 "Raise trainer.resources.limits.memory or lower training.batchSizePerDevice.",
             )
-        case OSError(errno=number) if number in _DISK_FULL:
+        case OSError(errno=number) if number in DISK_FULL:
             return TrainerError(
                 ExitCode.InputOutputError,
                 f"No space is left for {exception.filename or 'a file'}: {exception.strerror}",

@@ -82,8 +82,8 @@ class Trials(Struct):
     """Of what it was asked for."""
     spent: float = 0.0
     """Seconds of its budget."""
-    begun: dict[str, int] = {}
-    """How often a trial was."""
+    lost: dict[str, int] = {}
+    """How often a trial was begun and never ended."""
     hits: dict[str, str] = {}
     """1 for each image kept aside whose class was named, 0 for the others."""
 

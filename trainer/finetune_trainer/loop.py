@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 import logging
+import math
 import time
 import zlib
 from collections.abc import Callable
@@ -176,7 +177,7 @@ class _Loop:
         task, recipe, start = self._task, self._recipe, self._start
         began, seen, rows = time.monotonic(), Score(), 0
         size = task.shape[0]
-        done = start.rows // size if epoch == start.epoch else 0
+        done = math.ceil(start.rows / size) if epoch == start.epoch else 0
         # Order and crops follow from the epoch, dropout from the batch: a resumed run gets the
         # same.
         batches = task.batches(_seed(recipe, f"epoch {epoch}{task.share}"))

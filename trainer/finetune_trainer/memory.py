@@ -13,6 +13,7 @@ import mxnet as mx
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.failure import explain
+from finetune_trainer.model.network import reason_of
 from finetune_trainer.recipes import Recipe
 
 log = logging.getLogger(__name__)
@@ -59,21 +60,23 @@ def with_room(do: Callable[[int], T], size: int, *, what: str) -> T:
 
     Raises DeviceOutOfMemory if there is none for a single image.
     """
+    reason = ""
     for smaller in _divisors(size):
         if smaller < size:
             # No more in the handler: its traceback holds the arrays that must go.
             gc.collect()
             for number in range(mx.context.num_gpus()):
                 mx.gpu(number).empty_cache()
-            log.warning("the GPU has too little memory: %s now in batches of %d", what, smaller)
+            log.warning("%s, in batches of %d now: the GPU is full: %s", what, smaller, reason)
         try:
             return do(smaller)
         except mx.MXNetError as error:
             if explain(error).code is not ExitCode.DeviceOutOfMemory:
                 raise
+            reason = reason_of(error)
     raise TrainerError(
         ExitCode.DeviceOutOfMemory,
-        f"the GPU has too little memory for {what}, even for one image a batch",
+        f"the GPU has too little memory for {what}, even for one image a batch: {reason}",
         "use a GPU with more, lower model.inputSize, or set training.recipe to features",
     )
 

@@ -43,11 +43,6 @@ class Work:
         """Whether the process was asked to stop: the next `advance` raises."""
         return self._may_stop and self._signals.stop
 
-    @property
-    def done(self) -> float:
-        """Units so far."""
-        return self._done
-
     def skip_to(self, units: float) -> None:
         """Count what an earlier attempt, or a cache, has done already."""
         self._done = max(self._done, units)

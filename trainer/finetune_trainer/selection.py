@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from finetune_trainer import files
 from finetune_trainer.checkpoint import Checkpoint, Checkpoints
-from finetune_trainer.contract import EarlyStopping, ExitCode, TrainerError
+from finetune_trainer.contract import EarlyStopping, ExitCode
 from finetune_trainer.course import Course, units
-from finetune_trainer.failure import explain
+from finetune_trainer.failure import DISK_FULL, explain
 from finetune_trainer.features import Labels
 from finetune_trainer.handoff import TRIALS, Trials
 from finetune_trainer.history import DIGITS
@@ -38,8 +38,6 @@ FEWEST = FOLDS * FOLDS
 TOO_FEW = f"{FEWEST} training images are the fewest to choose by"
 TRIES = 2
 """Of a trial that is lost with its attempt."""
-FAILED = frozenset({ExitCode.DeviceOutOfMemory, ExitCode.Diverged, ExitCode.InputOutputError})
-"""What ends a trial, not the job: no memory, no numbers, no room on the disk."""
 HEADS_SHARE = 0.3
 """Of the budget, for comparing weight decays."""
 TRIAL_SHARE = 0.4
@@ -58,7 +56,7 @@ def choose(course: Course, recipe: Recipe, *, budget_seconds: float) -> Recipe:
         return _because(recipe, [TOO_FEW])
     trials = _Trials(course, recipe)
     end = time.monotonic() + budget_seconds - trials.spent
-    speed = _look(course, recipe)
+    course.features(recipe)  # which every fit needs
     course.work.end = time.monotonic() + HEADS_SHARE * (end - time.monotonic())
     best, hits, tried = _best_head(course, recipe, fold, trials)
     course.work.end = None
@@ -67,7 +65,7 @@ def choose(course: Course, recipe: Recipe, *, budget_seconds: float) -> Recipe:
     decay = best.optimizer_params.get("wd", 0.0)
     note = f"weight decay {decay:g} of {tried} by cross-validation, right on {hits.mean():.1%}"
     notes, held = [note], fold == 0
-    hits = hits[held]
+    hits, pace = hits[held], 0.0
     apart = dataclasses.replace(course, held=held)
     run = course.run
     deeper = auto.deeper(best, run.job.training, devices=run.devices, pods=run.gang.nodes)
@@ -75,22 +73,20 @@ def choose(course: Course, recipe: Recipe, *, budget_seconds: float) -> Recipe:
         if candidate.trains == "top" and (why := course.without_top(candidate)):
             notes.append(f"{candidate.name} left out, {why}")
             continue
-        course.work.total += units(candidate, course.packed)
+        work = units(candidate, course.packed)
+        course.work.total += work
         course.work.note = f"trying {candidate.name}"
-        share = TRIAL_SHARE * (end - time.monotonic())
-        course.work.end = time.monotonic() + share
+        began = time.monotonic()
+        course.work.end = began + TRIAL_SHARE * (end - began)
         try:
-            if _least_seconds(candidate, course, speed=speed) > share:
-                raise OutOfTime
-            found = trials.hits(candidate, apart)
-        except OutOfTime:
-            notes.append(f"no time for {candidate.name}")
+            found = trials.hits(candidate, apart, least_seconds=pace * work)
+        except OutOfTime as error:
+            notes.append(f"{str(error) or 'no time'} for {candidate.name}")
             break
-        except (TrainerError, OSError) as error:
-            reason = explain(error)
-            if reason.code not in FAILED:
+        except Exception as error:
+            if not _is_of_the_trial(error):
                 raise
-            notes.append(f"{candidate.name} left out, {reason.message}")
+            notes.append(f"{candidate.name} left out, {explain(error).message}")
             break
         finally:
             course.work.end = None
@@ -99,25 +95,18 @@ def choose(course: Course, recipe: Recipe, *, budget_seconds: float) -> Recipe:
             f"{candidate.name} right on {found.sum()} of {len(found)} images kept aside, "
             f"{best.name} on {hits.sum()}"
         )
+        if candidate.trains == "all":
+            pace = (time.monotonic() - began) / work
         if is_better(found, hits):
             best, hits = candidate, found
     return _because(best, notes)
 
 
-def _look(course: Course, recipe: Recipe) -> float:
-    """Look at the images, which every fit has to; return how many a second that makes."""
-    began, before = time.monotonic(), course.work.done
-    course.features(recipe)
-    looked = course.work.done - before
-    return looked / (time.monotonic() - began) if looked else math.inf
-
-
-def _least_seconds(recipe: Recipe, course: Course, *, speed: float) -> float:
-    """Return what a trial of all layers takes at least: training is no faster than looking."""
-    if recipe.trains != "all":
-        return 0.0
-    alone = dataclasses.replace(recipe, start=None)
-    return (1 - 1 / FOLDS) * units(alone, course.packed) / speed
+def _is_of_the_trial(error: Exception) -> bool:
+    """Whether there was no memory, no numbers, or no room on the disk for it: no end of the job."""
+    if isinstance(error, OSError):
+        return error.errno in DISK_FULL
+    return explain(error).code in (ExitCode.DeviceOutOfMemory, ExitCode.Diverged)
 
 
 class _Trials:
@@ -134,22 +123,27 @@ class _Trials:
         self.spent = self._kept.spent
         """Seconds of the budget, by earlier attempts."""
 
-    def hits(self, recipe: Recipe, *parts: Course) -> Hits:
+    def hits(self, recipe: Recipe, *parts: Course, least_seconds: float = 0.0) -> Hits:
         """Return which images of the parts, kept aside one after the other, the recipe names right.
 
-        Raises OutOfTime for one that has been begun twice, and was lost each time with its attempt.
+        Raises OutOfTime if it would take too long, or was lost with its attempt too often.
         """
-        key = self._course.fingerprint(recipe)
+        key, end = self._course.fingerprint(recipe), self._course.work.end
         if (known := self._kept.hits.get(key)) is not None:
             return np.array([hit == "1" for hit in known])
-        begun = self._kept.begun.get(key, 0)
-        if begun == TRIES:
+        lost = self._kept.lost.get(key, 0)
+        if lost == TRIES:
+            raise OutOfTime(f"lost {TRIES} times with its pod, no more time")
+        if end is not None and time.monotonic() + least_seconds > end:
             raise OutOfTime
-        self._keep(begun=self._kept.begun | {key: begun + 1})
-        found = np.concatenate([_hits(part, recipe) for part in parts])
-        text = "".join("01"[hit] for hit in found.tolist())
-        self._keep(hits=self._kept.hits | {key: text})
-        return found
+        try:
+            self._keep(lost=self._kept.lost | {key: lost + 1})
+            found = np.concatenate([_hits(part, recipe) for part in parts])
+            text = "".join("01"[hit] for hit in found.tolist())
+            self._keep(hits=self._kept.hits | {key: text})
+            return found
+        finally:  # whatever it was, it was not lost
+            self._keep(lost=self._kept.lost | {key: lost})
 
     def _keep(self, **changes: Any) -> None:
         spent = self.spent + time.monotonic() - self._began
@@ -167,6 +161,7 @@ def stopped(course: Course, recipe: Recipe, *, checkpoints: Checkpoints) -> Reci
     limits = recipe.early_stopping
     assert limits is not None
     apart = dataclasses.replace(course, held=fold == 0)
+    course.work.total += units(recipe, course.packed)
 
     def tried(part: Recipe) -> Patience:
         patience = Patience(limits)
@@ -174,7 +169,6 @@ def stopped(course: Course, recipe: Recipe, *, checkpoints: Checkpoints) -> Reci
         for row in checkpoints.noted()[: start.epoch]:
             patience.ends(row.epoch, row.validation_accuracy or 0.0)
         if not patience.is_over:
-            course.work.total += units(part, course.packed)
             course.skip(part, start)
             task = apart.task(part, is_new=start.status is None)
             train(

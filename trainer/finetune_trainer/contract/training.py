@@ -105,14 +105,10 @@ class EarlyStopping(Struct, forbid_unknown_fields=True):
 
 _NUMBER = "[1-9][0-9]*"
 _NUMBERS = (_NUMBER, "a whole number above 0")
-_SMALL = "[1-9][eE]-[1-9]|[1-9][.][0-9][eE]-[1-8]"
+_SMALL = "[1-9][eE]-0?[1-9]|[1-9][.][0-9][eE]-0?[1-8]"
 _DECIMAL = (
     f"[0-9]{{1,9}}([.][0-9]{{1,9}})?|[.][0-9]{{1,9}}|{_SMALL}",
     "a decimal number, such as 0.01",
-)
-_ABOVE_0 = (
-    f"0*[1-9][0-9]{{0,8}}([.][0-9]{{1,9}})?|0?[.]0{{0,8}}[1-9][0-9]{{0,8}}|{_SMALL}",
-    "a decimal number above 0, such as 0.01",
 )
 _BELOW_1 = (f"0|0?[.][0-9]{{1,9}}|{_SMALL}", "a decimal number below 1, such as 0.9")
 _ANY = (".*", "anything")
@@ -125,7 +121,7 @@ SAGEMAKER: dict[str, tuple[str, str]] = {
         "none, crop, crop_color or crop_color_transform",
     ),
     "optimizer": ("sgd|nag|adam|rmsprop", "sgd, nag, adam or rmsprop"),
-    "learning_rate": _ABOVE_0,
+    "learning_rate": _DECIMAL,
     "momentum": _BELOW_1,
     "weight_decay": _DECIMAL,
     "beta_1": _BELOW_1,
@@ -178,6 +174,10 @@ def _sagemaker_rules() -> Rules:
             )
             for name, (pattern, what) in SAGEMAKER.items()
             if (pattern, what) != _ANY
+        ),
+        (
+            "!('learning_rate' in self) || self['learning_rate'].matches('[1-9]')",
+            "learning_rate must be above 0, such as 0.01",
         ),
     )
 

@@ -193,9 +193,8 @@ def _across(near: Near, leaks: Sequence[str]) -> Iterator[str]:
         )
     if near.across_count:
         yield (
-            f"{near.across_count} pairs of photos look alike and are on different sides of the"
-            " split, so that the accuracy may be too high:"
-            f" {listed(near.across, most=3, count=near.across_count)}"
+            "photos on different sides of the split look alike, so that the accuracy may be too"
+            f" high: {listed(near.across, most=3, count=near.across_count)}"
         )
 
 

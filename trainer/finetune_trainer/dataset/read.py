@@ -5,7 +5,9 @@ first one ended, and its seeds are set only when it is made. `real_rows` says ho
 batch are images; the rest repeat earlier ones to fill the batch and must not be counted.
 """
 
+import contextlib
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune_trainer.dataset.recordio import read_offsets
 from finetune_trainer.model.network import Preprocessing
 from finetune_trainer.recipes.augmentation import SETTINGS, Level
 
@@ -85,20 +88,21 @@ class Reader:
 
 
 def divided(record: Path, held: NDArray[np.bool_], directory: Path) -> tuple[Path, Path]:
-    """Copy the records into two files: those that are not held, and those that are."""
+    """Copy the records into two files: those that are not held, and those that are.
+
+    Not by MXNet's writer, which does not notice a full disk.
+    """
     directory.mkdir(exist_ok=True)
     paths = directory / "train.rec", directory / "held.rec"
-    source = _indexed(record, "r")
-    targets = [_indexed(path, "w") for path in paths]
-    for key, is_held in zip(source.keys, held.tolist(), strict=True):
-        targets[is_held].write_idx(key, source.read_idx(key))
-    for file in (source, *targets):
-        file.close()
+    bounds = itertools.pairwise([*read_offsets(record.with_suffix(".idx")), record.stat().st_size])
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(open(record, "rb"))
+        targets = [stack.enter_context(open(path, "wb")) for path in paths]
+        indexes = [stack.enter_context(open(path.with_suffix(".idx"), "w")) for path in paths]
+        for number, ((start, end), is_held) in enumerate(zip(bounds, held.tolist(), strict=True)):
+            indexes[is_held].write(f"{number}\t{targets[is_held].tell()}\n")
+            targets[is_held].write(source.read(end - start))
     return paths
-
-
-def _indexed(record: Path, mode: str) -> Any:
-    return mx.recordio.MXIndexedRecordIO(str(record.with_suffix(".idx")), str(record), mode)
 
 
 def real_rows(batch: mx.io.DataBatch) -> int:

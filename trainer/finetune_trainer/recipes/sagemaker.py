@@ -69,6 +69,8 @@ def _check(name: str, value: str) -> None:
     pattern, what = SAGEMAKER[name]
     if not re.fullmatch(pattern, value):
         raise _refused(name, f"is {value!r}, but must be {what}")
+    if name == "learning_rate" and not re.search("[1-9]", value):
+        raise _refused(name, f"is {value!r}, but must be above 0")
 
 
 def _put(
