@@ -173,7 +173,10 @@ def _exceed_deadline(draft: Draft, seconds: int | None) -> None:
 
 def _clean_up(seen: Observed, draft: Draft, now: Time) -> Plan:
     """End whatever still runs, until it is gone; then wait for the time to live."""
-    actions = _deletions(_unended(seen, draft))
+    unended = _unended(seen, draft)
+    # What a pass deletes that starts or follows an attempt may have been cut off by a crash.
+    before = [attempt for attempt in seen.attempts[:-1] if attempt not in unended]
+    actions = [*_deletions(unended), *_outdated(before)]
     clock = deadlines.time_to_live(seen.job.spec, draft.status)
     if not clock.expired(now):
         return Plan(draft.finish(), tuple(actions), clock.remaining(now))

@@ -7,7 +7,7 @@ import pytest
 from finetune_operator import constants as c
 from finetune_operator.api import AttemptRecord, FineTuneJob, Preparation, Status
 from finetune_operator.decide import Defaults, decide
-from finetune_operator.view import Attempt, CreateAttempt, Observed, Plan
+from finetune_operator.view import Attempt, CreateAttempt, DeleteAttempt, Observed, Plan
 
 from tests.builders import (
     NOW,
@@ -158,6 +158,21 @@ def test_last_prepare_job_stays_for_its_log_until_a_second_training_attempt() ->
     failed = plan_of(written(started), prepared(), crashed)
     plan = plan_of(written(failed), prepared(), crashed, at=10)
     assert [type(action).__name__ for action in plan.actions] == ["DeleteAttempt", "CreateAttempt"]
+
+
+def test_job_that_a_killed_operator_had_no_time_to_delete_goes_when_all_has_ended() -> None:
+    failed, ready = ended(1, 75), prepared(2)
+    job = written(plan_of(make_job(**GPU)))
+    job = written(plan_of(job, failed))
+    job = written(plan_of(job, failed, at=10))
+    job = written(plan_of(job, failed, ready, at=20))  # and photos-prepare-1 was to be deleted
+    trained = make_attempt(1, make_ended_pod(0, told_result()), ended="Complete")
+    done = plan_of(job, failed, ready, trained, at=30)
+    assert done.status.phase == "Complete"
+    old = DeleteAttempt("photos-prepare-1", failed.job.metadata.uid)
+    assert done.actions == (old,)
+    assert plan_of(written(done), failed, ready, trained, at=40).actions == (old,)
+    assert plan_of(written(done), ready, trained, at=50).actions == ()
 
 
 def test_suspended_preparation_goes_on_preparing() -> None:
