@@ -169,12 +169,10 @@ class Course:
         """Return the network that a recipe leaves, or its own start if it cannot run here. What
         takes more than seconds is kept for attempts that come before the first checkpoint.
         """
-        if recipe.trains == "head":
-            return self.trained(recipe)[1].network
         if recipe.trains == "top" and recipe.start and (why := self.without_top(recipe)):
             log.info("%s: left out, %s", recipe.name, why)
             return self._after(recipe.start)
-        if self.held is not None:
+        if recipe.trains == "head" or self.held is not None:
             return self.trained(recipe)[1].network
         kept = self._starts / self.fingerprint(recipe)
         if kept.is_dir():

@@ -11,6 +11,8 @@ from typing import Any
 
 import mxnet as mx
 
+from finetune_trainer.model.graph import rebuilt
+
 _NO_LIMIT = "-3e38"
 
 
@@ -31,10 +33,4 @@ def with_relu_before_clip(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
             node["attrs"]["a_min"] = _NO_LIMIT
         place[number] = len(nodes)
         nodes.append(node)
-    changed = {
-        "nodes": nodes,
-        "arg_nodes": [number for number, node in enumerate(nodes) if node["op"] == "null"],
-        "heads": [[place[i], *rest] for i, *rest in graph["heads"]],
-        "attrs": graph.get("attrs", {}),
-    }
-    return mx.sym.load_json(json.dumps(changed))
+    return rebuilt(graph, nodes, place)

@@ -6,7 +6,7 @@ from typing import Any
 
 import mxnet as mx
 
-_VARIABLE = "null"
+from finetune_trainer.model.graph import VARIABLE, rebuilt
 
 
 def cut_below(symbol: mx.sym.Symbol, *, input_size: int) -> str | None:
@@ -33,18 +33,12 @@ def above(symbol: mx.sym.Symbol, output: str) -> mx.sym.Symbol:
     nodes = graph["nodes"]
     cut = next(node for node in nodes if f"{node['name']}_output" == output)
     cut.clear()
-    cut.update(op=_VARIABLE, name="data", inputs=[])
+    cut.update(op=VARIABLE, name="data", inputs=[])
     kept = sorted(_reached(nodes, [head[0] for head in graph["heads"]]))
     place = {old: new for new, old in enumerate(kept)}
     for number in kept:
         nodes[number]["inputs"] = [[place[i], *rest] for i, *rest in nodes[number]["inputs"]]
-    top = {
-        "nodes": [nodes[number] for number in kept],
-        "arg_nodes": [new for old, new in place.items() if nodes[old]["op"] == _VARIABLE],
-        "heads": [[place[i], *rest] for i, *rest in graph["heads"]],
-        "attrs": graph.get("attrs", {}),
-    }
-    return mx.sym.load_json(json.dumps(top))
+    return rebuilt(graph, [nodes[number] for number in kept], place)
 
 
 def _narrow(graph: dict[str, Any]) -> list[str]:
@@ -56,7 +50,7 @@ def _narrow(graph: dict[str, Any]) -> list[str]:
         if node["name"] != "data" and not any(i in from_images for i, *_ in node["inputs"]):
             continue  # a parameter
         from_images.add(number)
-        if furthest <= number and node["op"] != _VARIABLE:
+        if furthest <= number and node["op"] != VARIABLE:
             found.append(node["name"])
         furthest = max(furthest, last_use.get(number, number))
     return found
