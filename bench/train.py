@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
         ratio = statistics.median(left / right for left, right in pairs)
         print(
             f"{what} {name}: MXNet {ours:.1f}, PyTorch {others:.1f} images/s,"
-            f" {ratio:.2f} times as fast (wanted {wanted})",
+            f" {ratio:.3f} times as fast (wanted {wanted})",
             flush=True,
         )
 
