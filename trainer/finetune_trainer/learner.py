@@ -17,8 +17,9 @@ from finetune_trainer.model.network import Network
 from finetune_trainer.model.relu6 import with_relu_before_clip
 from finetune_trainer.optimizers import ClippingUpdater
 from finetune_trainer.recipes import Recipe
+from finetune_trainer.shared_memory import SharedMemory
 from finetune_trainer.targets import LABEL, with_targets
-from finetune_trainer.tasks import Task
+from finetune_trainer.tasks import DEVICE, Task
 
 UPDATE_ON_KVSTORE = "MXNET_UPDATE_ON_KVSTORE"
 SLOWED_RATE = 0.1
@@ -125,10 +126,16 @@ def _bound(task: Task, recipe: Recipe, *, loss_scale: float) -> mx.mod.Module:
     return module
 
 
+def _kvstore(task: Task) -> Any:
+    """Return the task's kvstore, or what is faster for several CPUs of one pod."""
+    cpus = len(task.devices) > 1 and task.devices[0].device_type == "cpu"
+    return SharedMemory() if cpus and task.kvstore == DEVICE else task.kvstore
+
+
 def _init_optimizer(module: mx.mod.Module, task: Task, recipe: Recipe, *, step: int) -> None:
     with _updates_on_devices() if recipe.clipping else contextlib.nullcontext():
         module.init_optimizer(
-            kvstore=task.kvstore,
+            kvstore=_kvstore(task),
             optimizer=recipe.optimizer,
             # Adam's correction of its averages depends on the number of updates.
             optimizer_params=recipe.optimizer_params | {"begin_num_update": step},
