@@ -10,7 +10,6 @@ from finetune_trainer.checkpoint import Checkpoint
 from finetune_trainer.contract import Training
 from finetune_trainer.learner import Learner
 from finetune_trainer.shared_memory import SharedMemory
-from finetune_trainer.tasks import DEVICE
 
 from tests.trainer.networks import bare_task, small_network
 
@@ -37,7 +36,7 @@ def updated(store: Any, devices: int) -> dict[str, list[Any]]:
 
 @pytest.mark.parametrize("devices", [2, 3])
 def test_updates_are_those_of_mxnets_own_store(devices: int) -> None:
-    expected = updated(mx.kvstore.create(DEVICE), devices)
+    expected = updated(mx.kvstore.create("device"), devices)
     for key, copies in updated(SharedMemory(), devices).items():
         for copy in copies:
             np.testing.assert_array_equal(copy, copies[0])

@@ -19,7 +19,7 @@ from finetune_trainer.optimizers import ClippingUpdater
 from finetune_trainer.recipes import Recipe
 from finetune_trainer.shared_memory import SharedMemory
 from finetune_trainer.targets import LABEL, with_targets
-from finetune_trainer.tasks import DEVICE, Task
+from finetune_trainer.tasks import Task
 
 UPDATE_ON_KVSTORE = "MXNET_UPDATE_ON_KVSTORE"
 SLOWED_RATE = 0.1
@@ -127,9 +127,10 @@ def _bound(task: Task, recipe: Recipe, *, loss_scale: float) -> mx.mod.Module:
 
 
 def _kvstore(task: Task) -> Any:
-    """Return the task's kvstore, or what is faster for several CPUs of one pod."""
-    cpus = len(task.devices) > 1 and task.devices[0].device_type == "cpu"
-    return SharedMemory() if cpus and task.kvstore == DEVICE else task.kvstore
+    """Return the gang's, or the name of the pod's own, which MXNet makes for several devices."""
+    if task.kvstore is not None:
+        return task.kvstore
+    return SharedMemory.__name__ if task.devices[0].device_type == "cpu" else "device"
 
 
 def _init_optimizer(module: mx.mod.Module, task: Task, recipe: Recipe, *, step: int) -> None:

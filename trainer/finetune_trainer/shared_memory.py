@@ -5,6 +5,7 @@ from typing import Any
 import mxnet as mx
 
 
+@mx.kvstore.KVStoreBase.register
 class SharedMemory(mx.kvstore.KVStoreBase):  # type: ignore[misc]  # MXNet has no types
     """Adds up the CPUs' gradients in the place of one of them, updates the weight beside it, and
     gives the others copies. MXNet's own stores copy each gradient before they add it up, and the

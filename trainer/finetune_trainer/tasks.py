@@ -26,8 +26,6 @@ TRAINING_COST = 3.0
 """Training on an image against looking at it: the way back is twice the way forward."""
 TOP_COST = 0.5
 HEAD_COST = 0.01
-DEVICE = "device"
-"""The kvstore that adds gradients up on the devices."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +78,8 @@ class Task:
     """What it trains towards, if labels alone are not that."""
     pretrained: frozenset[str] = frozenset()
     """Names of the parameters that are not the new layer's."""
-    kvstore: Any = DEVICE
+    kvstore: Any = None
+    """The gang's; a pod alone takes what suits its devices."""
     pods: int = 1
     """That train on batches of their own at the same time."""
     share: str = ""

@@ -5,6 +5,8 @@ import json
 import mxnet as mx
 from mxnet.contrib import amp
 
+from finetune_trainer.model.graph import VARIABLE
+
 LOSS_SCALE, SCALED_ROWS = 128.0, 32
 _LOSSES = {"SoftmaxOutput", "MakeLoss"}
 _CONDITIONS = [
@@ -33,7 +35,7 @@ def in_half_precision(
     graph = json.loads(converted.tojson(remove_amp_cast=False))
     for node in graph["nodes"]:
         attrs = node.setdefault("attrs", {})
-        if node["op"] == "null":
+        if node["op"] == VARIABLE:
             attrs["__dtype__"] = "0"  # float32: nothing else says what is cast to float16
         elif node["op"] in _LOSSES:
             attrs["grad_scale"] = str(scale * float(attrs.get("grad_scale", 1)))

@@ -10,6 +10,7 @@ from finetune_trainer.contract import ExitCode, Model, TrainerError
 from finetune_trainer.model import catalogue
 from finetune_trainer.model.architectures import assemble
 from finetune_trainer.model.convert import convert
+from finetune_trainer.model.graph import VARIABLE
 from finetune_trainer.model.network import Network, load, load_pair, load_preprocessing
 from finetune_trainer.model.onnx_import.file import read_graph
 from finetune_trainer.model.onnx_import.translate import to_network
@@ -103,7 +104,7 @@ def _size_of(network: Network) -> int:
     inputs = [
         node["attrs"]["__shape__"]
         for node in json.loads(network.symbol.tojson())["nodes"]
-        if node["op"] == "null"
+        if node["op"] == VARIABLE
         and "__shape__" in node.get("attrs", {})
         and node["name"] not in network.args | network.aux
     ]

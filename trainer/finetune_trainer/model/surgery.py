@@ -15,6 +15,7 @@ from typing import Any
 import mxnet as mx
 
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.model.graph import VARIABLE
 from finetune_trainer.model.network import Network
 
 # What may stand between the last layer with weights and the output.
@@ -127,7 +128,7 @@ def _is_pointwise(node: Node) -> bool:
 def _kept_layers(symbol: mx.sym.Symbol, after: str) -> mx.sym.Symbol:
     """Return the network up to the layer of this name."""
     nodes = json.loads(symbol.tojson())["nodes"]
-    layers = [node["name"] for node in nodes if node["op"] != "null"]
+    layers = [node["name"] for node in nodes if node["op"] != VARIABLE]
     name = after.removesuffix("_output")
     if layers.count(name) == 1:
         internals = symbol.get_internals()
