@@ -99,6 +99,12 @@ def raise_bug(run: Run) -> None:
     raise KeyError("no such key in here")
 
 
+def name_a_file_that_is_not_utf_8(run: Run) -> None:
+    """Fail with a name as the file system has it."""
+    name = os.fsdecode(b"caf\xe9")
+    raise TrainerError(ExitCode.InputNotFound, "no photos", f"Found there: {name}.")
+
+
 def fill_disk(run: Run) -> None:
     """Fail as a full disk does."""
     with open("/dev/full", "wb", buffering=0) as file:

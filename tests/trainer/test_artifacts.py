@@ -169,8 +169,12 @@ def test_formats_that_are_not_asked_for_are_left_out(finished: Run, tmp_path: Pa
     output = Output(uri="file:///out", formats=("onnx",))
     job = msgspec.structs.replace(finished.job, output=output)
     run = Run(job, finished.paths, finished.reporter)
-    names = {path.name for path in stage(run, tmp_path / "staged").iterdir()}
+    staged = stage(run, tmp_path / "staged")
+    names = {path.name for path in staged.iterdir()}
     assert not names & {"model-symbol.json", "model-0000.params"}
+    card = (staged / "README.md").read_text()
+    assert "`model.onnx` takes" in card
+    assert "MXNet files" not in card
     assert names >= {LABELS, "preprocessing.json", "report.html", "model.onnx"}
 
 
@@ -191,6 +195,9 @@ def test_an_onnx_file_that_was_found_wanting_is_not_handed_out_and_the_model_sta
         path.write_bytes(kept)
     assert not (staged / "model.onnx").exists()
     assert (staged / "model-0000.params").exists()
+    card = (staged / "README.md").read_text()
+    assert "model.onnx" not in card
+    assert "The MXNet files load with" in card
     assert "none: it names another class" in (staged / "report.html").read_text()
 
 

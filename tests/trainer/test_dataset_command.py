@@ -42,6 +42,18 @@ def test_prepare_prints_a_table_and_writes_a_contact_sheet(
     assert "http" not in page
 
 
+def test_prepare_makes_what_the_job_would_make(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 3, "dog": 3})
+    manifest = tmp_path / "job.yaml"
+    manifest.write_text(
+        "apiVersion: finetune-operator.dev/v1alpha1\nkind: FineTuneJob\nmetadata: {name: a}\n"
+        "spec: {dataset: {source: {uri: 'pvc://photos'}}, training: {recipe: tutorial}}\n"
+    )
+    arguments = ["--data", str(photos), "--workspace", str(tmp_path)]
+    assert main(["prepare", str(manifest), *arguments]) == 0
+    assert read_lock(packed_directory(tmp_path)).settings.framing == "Crop"
+
+
 def test_a_refusal_names_the_reason_and_the_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -144,8 +144,47 @@ def test_a_listed_path_that_is_no_photo_here_is_rejected(
     write_csv(photos)
     with open(photos / "labels.csv", "a") as file:
         file.write(f"{path},cat\n")
-    file_ = prepare_photos(tmp_path, photos).file(path)
+    prepared = prepare_photos(tmp_path, photos, badImages={"maxFraction": "0.1"})
+    file_ = prepared.file(path)
     assert (file_.fate, file_.reason) == ("rejected", reason)
+    assert f"1 photos in the list are not there: {path}" in prepared.lock.warnings
+    assert not [warning for warning in prepared.lock.warnings if "below class folders" in warning]
+
+
+@pytest.mark.parametrize("policy", ["Skip", "Fail"])
+def test_listed_photos_that_are_not_there_count_as_bad_images(
+    tmp_path: Path, photos: Path, policy: str
+) -> None:
+    write_csv(photos)
+    (photos / "cat/0.jpg").unlink()
+    error = refusal(tmp_path, photos, badImages={"policy": policy})
+    assert error.code == ExitCode.InvalidData
+    assert "cat/0.jpg" in error.message
+    assert "no such file" in error.message
+
+
+def test_a_quotation_mark_without_its_other_one_is_named_with_its_row(
+    tmp_path: Path, photos: Path
+) -> None:
+    write_csv(photos)
+    rows = (photos / "labels.csv").read_text().splitlines()
+    rows[3] = rows[3].replace(",", ',"')
+    (photos / "labels.csv").write_text("\n".join(rows))
+    error = refusal(tmp_path, photos, layout="Csv")
+    assert error.code == ExitCode.InvalidData
+    assert "labels.csv, row" in error.message
+    assert "quotation mark" in error.hint
+
+
+def test_a_table_with_fields_too_long_for_a_list_is_none(tmp_path: Path, photos: Path) -> None:
+    (photos / "outlines.csv").write_text(f"path,label\n{'1' * 200_000},cat\n")
+    assert prepare_photos(tmp_path, photos).lock.settings.layout == "Folder"
+
+
+def test_what_macos_keeps_beside_a_list_is_no_list(tmp_path: Path, photos: Path) -> None:
+    write_csv(photos)
+    (photos / "._labels.csv").write_bytes(b"\0\5\x16\7")
+    assert prepare_photos(tmp_path, photos).lock.settings.layout == "Csv"
 
 
 def test_a_photo_listed_in_two_classes_is_left_out(tmp_path: Path, photos: Path) -> None:

@@ -16,6 +16,7 @@ from finetune_trainer.dataset import prepare
 from finetune_trainer.dataset.lock import open_lock
 from finetune_trainer.handoff import FETCHED, Fetched
 from finetune_trainer.sources import fetch
+from finetune_trainer.stage import Pace
 from PIL import Image
 
 from tests.trainer.datasets import (
@@ -416,6 +417,32 @@ def test_a_photo_that_trains_and_validates_is_named(tmp_path: Path) -> None:
     train = make_photos(tmp_path / "train", {"cat": 3, "dog": 3})
     prepared = prepare_photos(tmp_path, train, validationSource={"uri": f"file://{train}"})
     assert prepared.lock.warnings[-1].startswith("6 photos that validate are copies")
+
+
+def test_the_same_picture_in_another_file_is_named_too(tmp_path: Path) -> None:
+    train = make_photos(tmp_path / "train", {"cat": 3, "dog": 3})
+    validation = make_photos(tmp_path / "validation", {"cat": 2, "dog": 2}, seed=500)
+    with open(train / "cat/0.jpg", "rb") as file:
+        jpeg = file.read()
+    (validation / "cat/comment.jpg").write_bytes(jpeg[:2] + b"\xff\xfe\x00\x04hi" + jpeg[2:])
+    prepared = prepare_photos(tmp_path, train, validationSource={"uri": f"file://{validation}"})
+    (warning,) = [w for w in prepared.lock.warnings if "copies" in w]
+    assert warning.startswith("1 photos that validate are copies")
+    assert "cat/comment.jpg" in warning
+
+
+def test_records_are_reported_while_they_are_written(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pace, "is_due", lambda pace: True)
+    prepared = make_run(tmp_path, source={"uri": f"file://{photos}"})
+    fetch(prepared.run)
+    prepare(prepared.run)
+    notes = [line["note"] for line in prepared.reports if "packed" in line.get("note", "")]
+    count = prepared.status.train_images + prepared.status.validation_images
+    assert len(notes) == count
+    steps = [line["step"] for line in prepared.reports if line.get("step")]
+    assert steps == sorted(set(steps))
 
 
 def test_a_class_that_only_validates_is_refused(tmp_path: Path) -> None:

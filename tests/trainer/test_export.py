@@ -1,5 +1,6 @@
 """The output directory: whole or absent, its digests true, its errors in words."""
 
+import errno
 import hashlib
 import json
 import os
@@ -154,6 +155,20 @@ def test_a_full_volume_is_named_as_such(tmp_path: Path) -> None:
         export(run)
     assert error.value.code == ExitCode.InputOutputError
     assert "full" in error.value.hint
+
+
+def test_a_volume_that_fails_for_the_moment_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = fitted_run(tmp_path, output=f"file://{tmp_path}/out")
+
+    def stale(*_: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle", "model.params")
+
+    monkeypatch.setattr(files, "clear_leftovers", stale)
+    with pytest.raises(TrainerError, match="Stale file handle") as error:
+        export(run)
+    assert error.value.code == ExitCode.InputOutputError
 
 
 @pytest.mark.parametrize("uri", ["gs://bucket/models", "pvc://models/../photos"])

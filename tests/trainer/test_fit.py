@@ -17,7 +17,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer import files, owner, recipes, tasks
+from finetune_trainer import files, owner, progress, recipes, tasks
 from finetune_trainer.checkpoint import Checkpoint
 from finetune_trainer.contract import ExitCode, TrainerError, Training
 from finetune_trainer.dataset.read import Reader, real_rows
@@ -119,8 +119,13 @@ def test_a_start_that_diverges_is_said_before_anything_goes_on_from_it(tmp_path:
     wild = dataclasses.replace(top, optimizer_params={"learning_rate": 1e30})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(progressive, "top", lambda: wild)
-        with pytest.raises(TrainerError, match=r"no numbers any more in epoch 1 of 6"):
+        with pytest.raises(TrainerError, match=r"no numbers any more in epoch 1 of 6") as error:
             fit(run)
+    assert error.value.message.startswith("last blocks, which the recipe starts from: ")
+    # The user's learning rate is that of the last phase: another one would mend nothing.
+    assert (
+        error.value.hint == "set training.onDivergence to Retry, or choose another training.recipe"
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,28 +189,43 @@ def test_half_precision_without_gpus_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("threads", "others"),
-    [(1, {}), (2, {}), (1, {"gradientAccumulation": 2}), (1, {"weightAveraging": "ema"})],
+    ("threads", "stopped", "others"),
+    [
+        (1, 2, {}),
+        (1, 7, {}),  # after the last step, before anything of the epoch is written down
+        (2, 2, {}),
+        (1, 2, {"gradientAccumulation": 2}),
+        (1, 2, {"weightAveraging": "ema"}),
+    ],
 )
 def test_a_fit_stopped_within_an_epoch_goes_on_from_the_very_step(
-    threads: int, others: dict[str, Any], tmp_path: Path
+    threads: int,
+    stopped: int,
+    others: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(progress, "INTERVAL_SECONDS", 0)
     training = settings("tutorial", epochs=2, optimizer={"momentum": "0.9"}, **others)
     common: dict[str, Any] = {"train": TRAIN * 2, "validation": VALIDATION, "training": training}
     straight, _ = make_run(tmp_path / "straight", threads=threads, **common)
     fit(straight)
     interrupted, reports = make_run(tmp_path / "interrupted", threads=threads, **common)
 
-    def stop_at_first_batch(line: dict[str, Any]) -> None:
-        reports.watch = lambda line: None
-        os.kill(os.getpid(), signal.SIGTERM)
+    def stop_in_the_next_step(line: dict[str, Any]) -> None:
+        if line.get("step") == stopped - 1:
+            reports.watch = lambda line: None
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    reports.watch = stop_at_first_batch
+    reports.watch = stop_in_the_next_step
     with pytest.raises(TrainerError):
         fit(interrupted)
     checkpoint = [line["checkpoint"] for line in reports.lines if "checkpoint" in line]
-    assert [(c["epoch"], c["step"]) for c in checkpoint] == [(0, 2)]
+    assert [(c["epoch"], c["step"]) for c in checkpoint] == [(0, stopped)]
     fit(interrupted)
+    first, expected_first = epochs_of(interrupted)[0], epochs_of(straight)[0]
+    assert first.train_accuracy == expected_first.train_accuracy
+    assert first.train_loss == expected_first.train_loss
     expected, found = best_params(straight), best_params(interrupted)
     if threads > 1:
         # Averaged over the devices once more than in the straight run.
@@ -279,8 +299,16 @@ def test_fewer_images_than_a_batch_are_a_smaller_batch(tmp_path: Path) -> None:
     assert files.read_json(run.paths.job / FITTED, Fitted).epochs == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "left", "words"),
+    [
+        ("model.params", -7, "model.params is damaged"),
+        ("manifest.json", -7, "Input data was truncated"),
+        ("manifest.json", 0, "Input data was truncated"),
+    ],
+)
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    name: str, left: int, words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     run, reports = make_run(
@@ -292,10 +320,10 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     checkpoints = run.paths.job / "checkpoints"
     assert sorted(path.name for path in checkpoints.iterdir()) == ["step-00000008", "step-00000012"]
     (checkpoints / ".step-00000016.killed/step-00000016").mkdir(parents=True)
-    params = checkpoints / "step-00000012" / "model.params"
-    params.write_bytes(params.read_bytes()[:-7])
+    damaged = checkpoints / "step-00000012" / name
+    damaged.write_bytes(damaged.read_bytes()[:left])
     fit(run)
-    assert "checkpoint step-00000012 is dropped: model.params is damaged" in caplog.text
+    assert f"checkpoint step-00000012 is dropped: {words}" in caplog.text
     assert "resumed at epoch 2" in caplog.text
     assert {path.name for path in checkpoints.iterdir()} == {"step-00000012", "step-00000016"}
 
@@ -455,6 +483,12 @@ def test_a_full_disk_costs_the_cached_features_but_not_the_job(
     assert "features: not kept for later: [Errno 28] No space left on device" in caplog.text
     assert list(cached.parent.iterdir()) == []
     assert_same_bits(best_params(first), best_params(second))
+
+
+def test_the_largest_seed_is_one_for_every_view(tmp_path: Path) -> None:
+    training = settings("progressive", epochs=1, seed=2**31 - 1)
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=training)
+    fit(run)
 
 
 def test_the_trunk_under_a_head_fitted_on_features_is_unchanged(tmp_path: Path) -> None:

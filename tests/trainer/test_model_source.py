@@ -137,6 +137,20 @@ def test_an_exported_model_of_an_earlier_job_says_how_pixels_are_scaled(
     assert (result.input_size, result.mean, result.std) == (48, given.mean, given.std)
 
 
+def test_a_file_that_is_no_preprocessing_of_ours_is_named(claim: Path, tmp_path: Path) -> None:
+    write_pair(claim)
+    (claim / PREPROCESSING).write_text('{"resize": 256}')
+    error = fail(run_of(tmp_path, {"uri": "pvc://networks/imagenet"}))
+    assert error.code == ExitCode.InvalidData
+    assert "preprocessing.json beside" in error.message
+
+
+def test_what_macos_keeps_beside_a_network_is_none(claim: Path, tmp_path: Path) -> None:
+    write_pair(claim)
+    (claim / "._resnet-50-symbol.json").write_bytes(b"\0\5\x16\7")
+    built(run_of(tmp_path, {"uri": "pvc://networks/imagenet"}))
+
+
 def test_parameters_that_gluon_saved_have_no_prefixes(claim: Path, tmp_path: Path) -> None:
     before = write_pair(claim)
     mx.nd.save(str(claim / "resnet-50-0000.params"), before.args | before.aux)

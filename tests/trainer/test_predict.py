@@ -1,6 +1,7 @@
 """`finetune-trainer predict` and `evaluate`: what they say is what the evaluation said."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -161,6 +162,47 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_predicted(
     assert second["image"] == good
     assert len(second["guesses"]) == 1
     assert f"{bad}: not a picture" in err
+
+
+def test_a_name_that_is_not_utf_8_loses_nothing(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data/cat"
+    folder.mkdir(parents=True)
+    shutil.copyfile(photos / "cat/0.jpg", folder / "0.jpg")
+    shutil.copyfile(photos / "cat/1.jpg", os.fsdecode(os.fsencode(folder) + b"/caf\xe9.jpg"))
+    data = str(tmp_path / "data")
+    assert main(["predict", str(model), data, "--json"]) == 0
+    named = json.loads(capsys.readouterr().out)
+    assert [Path(each["image"]).name for each in named] == ["0.jpg", "caf\\xe9.jpg"]
+    assert main(["predict", str(model), data]) == 0
+    report = tmp_path / "report.html"
+    assert main(["evaluate", str(model), "--data", data, "--json", "--report", str(report)]) == 0
+    assert report.exists()
+
+
+def test_a_folders_hidden_and_system_files_are_no_pictures(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("0.jpg", "sub/1.jpg", "._0.jpg", ".thumbnails/0.jpg", "sub/@eaDir/0.jpg"):
+        (tmp_path / ".data" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(photos / "cat/0.jpg", tmp_path / ".data" / name)
+    assert main(["predict", str(model), str(tmp_path / ".data"), "--json"]) == 0
+    named = json.loads(capsys.readouterr().out)
+    assert [Path(each["image"]).name for each in named] == ["0.jpg", "1.jpg"]
+
+
+def test_listed_photos_that_are_not_there_are_named_by_evaluate(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(photos, tmp_path / "data")
+    rows = ["path,label", "cat/0.jpg,cat", "dog/0.jpg,dog", "dog/absent.jpg,dog", "ox/0.jpg,ox"]
+    (tmp_path / "data/labels.csv").write_text("\n".join(rows) + "\n")
+    code = main(["evaluate", str(model), "--data", str(tmp_path / "data")])
+    out, err = capsys.readouterr()
+    assert code == ExitCode.InvalidData
+    assert "of 3 (" in out
+    assert "dog/absent.jpg: " in err
 
 
 @pytest.mark.parametrize(

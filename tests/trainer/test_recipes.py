@@ -179,6 +179,29 @@ def test_what_changes_images_is_refused_for_features_that_are_computed_once(
     assert error.value.code == ExitCode.InvalidSpec
 
 
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        (Training(recipe="full", time_budget_seconds=60), "timeBudgetSeconds"),
+        (Training(schedule=Schedule(name="step")), "schedule.stepEpochs"),
+        (Training(schedule=Schedule(step_epochs=(3,))), "schedule.stepEpochs"),
+        (Training(schedule=Schedule(factor="0.1")), "schedule.factor"),
+        (Training(optimizer=Optimizer(learning_rate="0.0")), "optimizer.learningRate"),
+        (Training(recipe="full", optimizer=Optimizer(momentum="1")), "optimizer.momentum"),
+        (Training(optimizer=Optimizer(beta1="1.0")), "optimizer.beta1"),
+        (Training(recipe="features", sampling="balanced", class_weights="balanced"), "sampling"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_contradicts_itself_is_refused_without_an_api_server_too(
+    training: Training, words: str
+) -> None:
+    with pytest.raises(TrainerError, match=rf"training\.{words}") as error:
+        recipes.choose(training, devices=0)
+    assert error.value.code == ExitCode.InvalidSpec
+    assert error.value.hint
+
+
 def test_no_cutmix_is_no_cutmix_of_features() -> None:
     assert recipes.choose(Training(recipe="features", cutmix="0.0"), devices=0).cutmix == 0
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from finetune_trainer import recipes
 from finetune_trainer.contract import (
@@ -80,6 +81,29 @@ def test_early_stopping_set_twice_is_refused() -> None:
     )
     with pytest.raises(TrainerError, match=r"set a second time as training.earlyStopping.patience"):
         sagemaker.merged(training, devices=0)
+
+
+@pytest.mark.parametrize("value", ["True", "False"])
+def test_early_stopping_that_is_set_already_is_neither_turned_on_nor_off(value: str) -> None:
+    training = Training(
+        recipe="full",
+        early_stopping=EarlyStopping(patience=4),
+        hyperparameters={"early_stopping": value},
+    )
+    with pytest.raises(TrainerError, match=r"early_stopping is set a second time as training"):
+        sagemaker.merged(training, devices=0)
+
+
+def test_a_factor_without_steps_changes_nothing_and_is_said_to() -> None:
+    training = Training(recipe="full", hyperparameters={"lr_scheduler_factor": "0.1"})
+    assert sagemaker.merged(training, devices=0) == Training(recipe="full")
+    assert recipes.choose(training, devices=0).schedule.name == "cosine"
+    (said,) = sagemaker.needless(training)
+    assert said == "lr_scheduler_factor: there is no lr_scheduler_step"
+    schedule = Schedule(name="step", step_epochs=(3,))
+    stepped = msgspec.structs.replace(training, schedule=schedule)
+    assert sagemaker.merged(stepped, devices=0).schedule.factor == "0.1"
+    assert sagemaker.needless(stepped) == []
 
 
 def test_the_recipe_runs_with_them() -> None:

@@ -133,8 +133,19 @@ def test_user_and_password_are_sent_for_the_validation_source(
     assert read_json(prepared.run.paths.job / FETCHED, Fetched).validation
 
 
+@pytest.mark.parametrize("token", ["first\nsecond", "caf\N{RIGHT SINGLE QUOTATION MARK}"])
+def test_what_is_no_token_is_refused_and_shown_to_nobody(
+    token: str, tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATASET_TOKEN", token)
+    error = fail(tmp_path, site)
+    assert error.code == ExitCode.InvalidSpec
+    assert "dataset.source.secretRef: TOKEN has a line break" in error.message
+    assert token[:4] not in error.message + error.hint
+
+
 def test_no_credentials_no_header() -> None:
-    assert authorization("DATASET_", {"VALIDATION_TOKEN": "x"}) is None
+    assert authorization("DATASET_", {"VALIDATION_TOKEN": "x"}, field="dataset.source") is None
 
 
 def test_a_redirect_does_not_carry_the_token_to_another_server(
@@ -275,7 +286,10 @@ def test_an_address_with_spaces_and_letters_of_any_kind_is_asked_for(
     assert error.code == ExitCode.InputNotFound
 
 
-@pytest.mark.parametrize("uri", ["https://host:port/photos.zip", "https://[host/photos.zip"])
+@pytest.mark.parametrize(
+    "uri",
+    ["https://host:port/photos.zip", "https://[host/photos.zip", "https://host..org/photos.zip"],
+)
 def test_an_address_that_cannot_be_is_the_users_to_correct(uri: str, tmp_path: Path) -> None:
     with pytest.raises(TrainerError, match=r"dataset\.source") as error:
         fetch(make_run(tmp_path, source={"uri": uri}).run)

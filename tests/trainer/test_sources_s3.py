@@ -102,10 +102,12 @@ def test_an_attempt_goes_on_after_the_files_of_the_last_one(
 ) -> None:
     whole = Path(fetched(make_run(tmp_path / "work", source={"uri": photos})).train)
     os.rename(whole, whole.with_name(f".{whole.name}.part"))
-    (whole.with_name(f".{whole.name}.part") / "rose/0.jpg").unlink()
+    partial = whole.with_name(f".{whole.name}.part")
+    (partial / "rose/0.jpg").unlink()
+    os.truncate(partial / "rose/1.jpg", 0)  # as a crash of the node may leave it
     again = make_run(tmp_path / "work", source={"uri": photos})
     assert contents(fetched(again).train) == contents(tmp_path / "photos")
-    assert "5 files are here already" in capfd.readouterr().out
+    assert "4 files are here already" in capfd.readouterr().out
 
 
 def test_an_archive_is_downloaded_checked_and_unpacked(

@@ -94,6 +94,14 @@ def test_a_bug_ends_with_its_traceback(tmp_path: Path) -> None:
     assert any("in raise_bug" in line for line in error.log_tail)
 
 
+def test_a_name_that_is_not_utf_8_takes_nothing_from_the_error(tmp_path: Path) -> None:
+    pod = start_pod(tmp_path, "fetch=name_a_file_that_is_not_utf_8")
+    assert pod.wait() == ExitCode.InputNotFound
+    assert pod.termination.error is not None
+    assert pod.termination.error.message == "no photos"
+    assert pod.termination.error.hint == "Found there: caf\\udce9."
+
+
 def test_a_full_disk_is_an_input_output_error(tmp_path: Path) -> None:
     pod = start_pod(tmp_path, "fetch=fill_disk")
     assert pod.wait() == ExitCode.InputOutputError

@@ -41,12 +41,14 @@ def add_artifacts(run: Run, staged: Path) -> None:
     if has_onnx:
         shutil.copyfile(run.paths.job / handoff.MODEL_ONNX, staged / handoff.MODEL_ONNX)
     # Without an ONNX file these are the model, whatever was asked for.
-    if has_onnx and run.job.output and "mxnet" not in run.job.output.formats:
+    has_mxnet = not (has_onnx and run.job.output and "mxnet" not in run.job.output.formats)
+    if not has_mxnet:
         for name in MXNET:
             (staged / name).unlink()
     content = _content(run, evaluation, staged)
     files.write_atomic(staged / REPORT, render(content).encode())
-    files.write_atomic(staged / CARD, model_card(content).encode())
+    card = model_card(content, has_mxnet=has_mxnet, has_onnx=has_onnx)
+    files.write_atomic(staged / CARD, card.encode())
 
 
 def _add_figures(staged: Path, evaluation: Evaluation) -> None:

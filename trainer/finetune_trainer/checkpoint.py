@@ -14,12 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import mxnet as mx
 
 from finetune_trainer import files
 from finetune_trainer.contract import CheckpointStatus, Struct
 from finetune_trainer.history import HISTORY, Row, append, read
 from finetune_trainer.model.network import PARAMS, load_params, save_arrays, save_params
+from finetune_trainer.scoring import Score
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,8 @@ class Manifest(Struct):
     files: dict[str, str]
     slowed: bool = False
     """The fit had diverged before, and went on from there at a lower rate."""
+    seen: Score = msgspec.field(default_factory=Score)
+    """Of the rows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Checkpoint:
     """Of the weights and statistics over the training so far, if one is kept."""
     slowed: bool = False
     """Whether the learning rate is lower than the recipe's, because the fit diverged."""
+    seen: Score = dataclasses.field(default_factory=Score)
+    """What the rows gave while they trained."""
     status: CheckpointStatus | None = None
     """As it was reported when it was saved."""
 
@@ -89,6 +95,7 @@ class Checkpoints:
                 rows=at.rows,
                 files={path.name: files.sha256_of(path) for path in sorted(staged.iterdir())},
                 slowed=at.slowed,
+                seen=at.seen,
             )
             files.write_json(staged / MANIFEST, manifest)
         for path in self._all()[KEPT:]:
@@ -143,6 +150,7 @@ class Checkpoints:
             states=states,
             average=average,
             slowed=manifest.slowed,
+            seen=manifest.seen,
             status=manifest.status,
         )
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from finetune_trainer import features, files, memory, tasks, threads
 from finetune_trainer.checkpoint import Checkpoint
+from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.lock import Tally, open_lock
 from finetune_trainer.dataset.read import Reader, divided
 from finetune_trainer.dataset.recordio import read_heads
@@ -173,15 +174,29 @@ class Course:
             log.info("%s: left out, %s", recipe.name, why)
             return self._after(recipe.start)
         if recipe.trains == "head" or self.held is not None:
-            return self.trained(recipe)[1].network
+            return self._trained_start(recipe)
         kept = self._starts / self.fingerprint(recipe)
         if kept.is_dir():
             self.work.skip_to(units(recipe, self.packed))
         else:
-            network = self.trained(recipe)[1].network
+            network = self._trained_start(recipe)
             with files.whole_directory(kept, check=self.run.check_owner) as staged:
                 model_files.save(network, staged)
         return model_files.load(kept)
+
+    def _trained_start(self, recipe: Recipe) -> Network:
+        """Return what a start trains. The user's numbers are not of it: they mend nothing."""
+        try:
+            return self.trained(recipe)[1].network
+        except TrainerError as error:
+            if error.code != ExitCode.Diverged:
+                raise
+            again = "" if recipe.retries else "set training.onDivergence to Retry, or "
+            raise TrainerError(
+                error.code,
+                f"{recipe.name}, which the recipe starts from: {error.message}",
+                f"{again}choose another training.recipe",
+            ) from error
 
     def _on_features(self, network: Network, recipe: Recipe) -> Task:
         return tasks.on_features(

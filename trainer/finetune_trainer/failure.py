@@ -5,7 +5,7 @@ import errno
 from finetune_trainer.contract import ExitCode, TrainerError
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_FAILING = frozenset({errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN})
+FAILING = frozenset({errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN})
 """A disk's, and a network file system's."""
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -44,7 +44,7 @@ def explain(exception: Exception) -> TrainerError:
                 f"No space is left for {exception.filename or 'a file'}: {exception.strerror}",
                 "Use a larger workspace, or delete what is not needed from it.",
             )
-        case OSError(errno=number) if number in _FAILING:
+        case OSError(errno=number) if number in FAILING:
             return TrainerError(
                 ExitCode.InputOutputError,
                 f"{exception.filename or 'A file'}: {exception.strerror}",

@@ -124,7 +124,8 @@ def _extract(extraction: Extraction, contexts: list[Any], seen: Callable[[int], 
                 seen(len(values))
         return rows, labels
 
-    crops = [train.crops(seed=extraction.seed + view) for view in range(1, extraction.views)]
+    seeds = [(extraction.seed + view) % 2**31 for view in range(1, extraction.views)]
+    crops = [train.crops(seed=seed) for seed in seeds]
     return Features(
         *look([train.centre(), *crops], train.images),
         *look([extraction.validation.centre()], extraction.validation.images),

@@ -153,7 +153,7 @@ class _Loop:
             return None
         is_mark = (epoch + 1) % recipe.checkpoint_epochs == 0 or epoch + 1 == recipe.last_epoch
         if is_mark and not self._is_trial:
-            self._save(epoch=epoch + 1, rows=0)
+            self._save(epoch=epoch + 1)
         seconds = time.monotonic() - began
         row = Row(epoch + 1, seen.accuracy, seen.cross_entropy, None, seconds)
         if is_mark:  # who resumes here does not measure again
@@ -165,7 +165,7 @@ class _Loop:
             log.info("Epoch[%d] Validation-accuracy=%.6f", epoch, validation.accuracy)
         self._checkpoints.note(dataclasses.replace(row, validation_accuracy=validation.accuracy))
         if is_mark and self._is_trial:  # which needs the accuracy of every epoch
-            self._save(epoch=epoch + 1, rows=0)
+            self._save(epoch=epoch + 1)
         measured = {"accuracy": validation.accuracy, "loss": seen.cross_entropy}
         if recipe.trains_trunk:
             log.info("Epoch[%d] Data-stall=%.4f", epoch, stalled)
@@ -175,9 +175,10 @@ class _Loop:
 
     def _train_batches(self, epoch: int, stall: Stall) -> Score:
         task, recipe, start = self._task, self._recipe, self._start
-        began, seen, rows = time.monotonic(), Score(), 0
-        size = task.shape[0]
-        done = math.ceil(start.rows / size) if epoch == start.epoch else 0
+        began, rows, seen, done, size = time.monotonic(), 0, Score(), 0, task.shape[0]
+        if epoch == start.epoch:
+            seen, done = dataclasses.replace(start.seen), math.ceil(start.rows / size)
+        before = seen.total
         # Order and crops follow from the epoch, dropout from the batch: a resumed run gets the
         # same.
         batches = task.batches(_seed(recipe, f"epoch {epoch}{task.share}"))
@@ -195,8 +196,8 @@ class _Loop:
             if self._judges:
                 self._check(seen.is_finite, epoch)
             if self._work.stopping or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
-                self._save(epoch=epoch, rows=number * size)
-            speed = task.pods * seen.total / (time.monotonic() - began)
+                self._save(epoch=epoch, rows=number * size, seen=seen)
+            speed = task.pods * (seen.total - before) / (time.monotonic() - began)
             units, rows = task.pods * rows * task.cost, 0
             self._work.advance(units, images_per_second=speed)
         return seen
@@ -225,7 +226,7 @@ class _Loop:
             "the last checkpoint is kept",
         )
 
-    def _save(self, *, epoch: int, rows: int) -> None:
+    def _save(self, *, epoch: int, rows: int = 0, seen: Score | None = None) -> None:
         if self._checkpoints is None:
             return
         self._check(is_finite(self.learner.network), epoch)
@@ -235,6 +236,7 @@ class _Loop:
             step=self._step,
             average=self._average.arrays,
             slowed=self._start.slowed,
+            seen=seen or Score(),
         )
         self.status = self._checkpoints.save(self.learner.module, at)
         if not self._is_trial:

@@ -1,4 +1,6 @@
-"""Reads a FineTuneJob manifest for a local run, as strictly as the API server would."""
+"""Reads a FineTuneJob manifest for a local run, its fields as strictly as the API server would;
+what contradicts itself is found by the stage `fetch`.
+"""
 
 import dataclasses
 from pathlib import Path

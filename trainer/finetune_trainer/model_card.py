@@ -11,12 +11,15 @@ from finetune_trainer.page.report import Content
 WEAKEST = 5
 
 
-def model_card(content: Content) -> str:
-    """Return the card; its parts are those of the report, in few words."""
-    return "\n".join(_lines(content)).replace("\N{NO-BREAK SPACE}", " ") + "\n"
+def model_card(content: Content, *, has_mxnet: bool, has_onnx: bool) -> str:
+    """Return the card of a model with these files; its parts are those of the report, in few
+    words.
+    """
+    lines = _lines(content, has_mxnet=has_mxnet, has_onnx=has_onnx)
+    return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ") + "\n"
 
 
-def _lines(content: Content) -> Iterator[str]:
+def _lines(content: Content, *, has_mxnet: bool, has_onnx: bool) -> Iterator[str]:
     evaluation = content.evaluation
     classes = evaluation.classes
     yield f"# {_text(content.title)}"
@@ -29,9 +32,12 @@ def _lines(content: Content) -> Iterator[str]:
     yield (
         "Every picture is given one of the classes, also one that shows none of them: look at the\n"
         "probability. `labels.txt` names the classes in order, `preprocessing.json` says what is\n"
-        "done to a picture first. `model.onnx` takes float32 [N,3,S,S], normalised, and gives\n"
-        "probabilities; the MXNet files load with `mx.mod.Module.load('model', 0)`."
+        "done to a picture first."
     )
+    if has_onnx:
+        yield "`model.onnx` takes float32 [N,3,S,S], normalised, and gives probabilities."
+    if has_mxnet:
+        yield "The MXNet files load with `mx.mod.Module.load('model', 0)`."
     yield from ("", "## Accuracy", "")
     yield from _accuracy(evaluation)
     if content.data:

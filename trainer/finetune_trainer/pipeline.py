@@ -101,11 +101,16 @@ def run_stages(functions: Mapping[str, str]) -> int:
         error = explain(exception)
         if error.code is ExitCode.InternalError and error is not exception:
             traceback.print_exc()
-        # More than the termination message holds would only make the line too long to be read.
-        message, hint = error.message[:_TEXT_LENGTH], error.hint[:_TEXT_LENGTH]
-        run.reporter.error(code=error.code, message=message, hint=hint)
+        run.reporter.error(code=error.code, message=_sent(error.message), hint=_sent(error.hint))
         return error.code
     return 0
+
+
+def _sent(text: str) -> str:
+    """Return a text that can be sent: more than the termination message holds would only make the
+    line too long to be read, and a name that is not UTF-8 is nothing that JSON may hold.
+    """
+    return text.encode(errors="backslashreplace").decode()[:_TEXT_LENGTH]
 
 
 def _load(function: str) -> Callable[[Run], None]:

@@ -8,6 +8,7 @@ ones left and leaves its output in files, so that a later attempt can go on from
 import dataclasses
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -53,6 +54,22 @@ class Paths:
                 ExitCode.InvalidSpec, f'{field} {uri} contains ".."', "Name the folder directly."
             )
         return (self.claims if scheme == "pvc" else Path("/")) / path
+
+
+class Pace:
+    """Says when it is time to report again, of work that goes on much faster."""
+
+    def __init__(self, seconds: float = 0.5) -> None:
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Return whether so much time has passed since it last was."""
+        now = time.monotonic()
+        if now - self._last < self._seconds:
+            return False
+        self._last = now
+        return True
 
 
 class Reporter:

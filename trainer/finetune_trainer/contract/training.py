@@ -303,6 +303,12 @@ class Training(Struct, forbid_unknown_fields=True):
             " remove one of them",
         ),
         (
+            "!has(self.hyperparameters) || !('early_stopping' in self.hyperparameters) ||"
+            " !has(self.earlyStopping)",
+            "earlyStopping and hyperparameters.early_stopping both say when to stop: remove one of"
+            " them",
+        ),
+        (
             "!has(self.sampling) || self.sampling == 'natural' || self.recipe == 'features'",
             "sampling balanced is of the recipe features: set classWeights to balanced instead, or"
             " recipe to features",

@@ -87,13 +87,21 @@ def _counted(scan: Scan) -> str:
         parts.append(f"{len(scan.empty)} without photos of their own ({listed(scan.empty)})")
     if below := _below(scan):
         parts.append(f"{len(below)} photos in folders further below ({below[0]})")
-    if beside := [left.path for left in scan.left_out if left.fate == "rejected"][len(below) :]:
-        parts.append(f"{len(beside)} photos outside class folders")
+    if absent := _absent(scan):
+        parts.append(f"{len(absent)} photos in the list that are not there ({absent[0]})")
+    rejected = sum(left.fate == "rejected" for left in scan.left_out)
+    if beside := rejected - len(below) - len(absent):
+        parts.append(f"{beside} photos outside class folders")
     return ", ".join(parts)
 
 
 def _below(scan: Scan) -> list[str]:
-    return [left.path for left in scan.left_out if left.fate == "rejected" and "/" in left.path]
+    rejected = (left for left in scan.left_out if left.fate == "rejected" and not left.listed)
+    return [left.path for left in rejected if "/" in left.path]
+
+
+def _absent(scan: Scan) -> list[str]:
+    return [left.path for left in scan.left_out if left.listed]
 
 
 def check_bad_images(tally: Tally, spec: Dataset) -> None:
@@ -161,6 +169,8 @@ def _odd_folders(found: Found) -> Iterator[str]:
         if below := _below(scan):
             folders = listed(sorted({path.rpartition("/")[0] for path in below}))
             yield f"{len(below)} photos in folders below class folders are not used: {folders}"
+        if absent := _absent(scan):
+            yield f"{len(absent)} photos in the list are not there: {listed(absent)}"
 
 
 def _odd_classes(found: Found, tally: Tally, split: Split) -> Iterator[str]:

@@ -14,7 +14,15 @@ from rich.table import Table
 
 from finetune_trainer import owner
 from finetune_trainer.cgroup import available_cpus
-from finetune_trainer.contract import Dataset, ExitCode, Job, Model, Source, TrainerError
+from finetune_trainer.contract import (
+    Dataset,
+    ExitCode,
+    Job,
+    Model,
+    Source,
+    TrainerError,
+    Training,
+)
 from finetune_trainer.dataset.exact import check_opencv
 from finetune_trainer.dataset.lock import LOCK, Lock, read_lock
 from finetune_trainer.dataset.prepare import prepare
@@ -44,7 +52,7 @@ def run_prepare(choices: Choices) -> int:
     """Pack, print a table and write the contact sheet; return the exit code of the contract."""
     if choices.exact:
         check_opencv()
-    packed = _pack(_dataset(choices), choices)
+    packed = _pack(*_spec(choices), choices)
     directory = Path(packed.directory)
     lock = read_lock(directory)
     _print_table(lock, Console())
@@ -55,19 +63,20 @@ def run_prepare(choices: Choices) -> int:
     return 0
 
 
-def _dataset(choices: Choices) -> Dataset:
+def _spec(choices: Choices) -> tuple[Dataset, Training]:
     source = Source(uri=choices.data.resolve().as_uri()) if choices.data else None
     if choices.manifest:
-        dataset = read_manifest(choices.manifest).spec.dataset
-        return msgspec.structs.replace(dataset, source=source or dataset.source)
+        spec = read_manifest(choices.manifest).spec
+        dataset = msgspec.structs.replace(spec.dataset, source=source or spec.dataset.source)
+        return dataset, spec.training
     if source:
-        return Dataset(source=source)
+        return Dataset(source=source), Training()
     raise TrainerError(
         ExitCode.InvalidSpec, "There is nothing to prepare", "Name a manifest, or --data DIR."
     )
 
 
-def _pack(dataset: Dataset, choices: Choices) -> Packed:
+def _pack(dataset: Dataset, training: Training, choices: Choices) -> Packed:
     workspace = choices.workspace.absolute()
     workspace.mkdir(parents=True, exist_ok=True)
     with (
@@ -89,6 +98,7 @@ def _pack(dataset: Dataset, choices: Choices) -> Packed:
             pod_uid="local",
             model=Model(),
             dataset=dataset,
+            training=training,
         )
         paths = Paths(workspace, workspace / "claims", workspace / "models", job=Path(directory))
         owner.claim(paths.job, job.pod_uid)

@@ -96,7 +96,13 @@ class Composition:
     def files(self) -> Iterator[File]:
         """Yield what the lock says of each file, in its order."""
         left_out = (
-            File(path=left.path, fate=left.fate, source=part, reason=left.reason)
+            File(
+                path=left.path,
+                fate=left.fate,
+                source=part,
+                reason=left.reason,
+                listed=left.listed,
+            )
             for part in SPLITS
             if part in self.photos.sides
             for left in sorted(self.photos.found.sides[part].left_out, key=lambda left: left.path)
@@ -178,11 +184,11 @@ class Composition:
             yield one, other, bits, is_across
 
     def _leaks(self) -> Iterator[str]:
-        """Yield the files on a given side that are copies of files that train."""
+        """Yield the files on a given side whose picture trains, too."""
         if "validation" in self.photos.sides:
-            trained = {self.spool.sha256(number) for number in self.packed("train")}
+            trained = {self.spool.content(number) for number in self.packed("train")}
             for number in self.packed("validation"):
-                if self.spool.sha256(number) in trained:
+                if self.spool.content(number) in trained:
                     yield self.photos.path(number)
 
 

@@ -109,7 +109,7 @@ def _class_folder(folder: os.DirEntry[str]) -> Iterator[Photo | LeftOut]:
 
 def _nested(folder: os.DirEntry[str], path: str) -> Iterator[LeftOut]:
     for directory, folders, names in os.walk(folder.path):
-        folders[:] = sorted(name for name in folders if not _is_passed_over(name))
+        folders[:] = sorted(name for name in folders if not is_passed_over(name))
         below = os.path.relpath(directory, folder.path)
         for name in sorted(names):
             nested = os.path.normpath(f"{path}/{below}/{name}")
@@ -123,11 +123,12 @@ def _stray(entry: os.DirEntry[str], path: str, reason: str) -> LeftOut:
 
 def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
-        kept = [entry for entry in entries if not _is_passed_over(entry.name)]
+        kept = [entry for entry in entries if not is_passed_over(entry.name)]
     return sorted(kept, key=lambda entry: entry.name)
 
 
-def _is_passed_over(name: str) -> bool:
+def is_passed_over(name: str) -> bool:
+    """Tell whether a file or folder of this name is nobody's photo: hidden, or of a system."""
     return name.startswith(".") or name in SYSTEM_FOLDERS
 
 

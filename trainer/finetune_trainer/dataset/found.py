@@ -38,6 +38,8 @@ class LeftOut:
     path: str
     fate: Fate
     reason: str
+    listed: bool = False
+    """A list names it: it ought to be a photo."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,9 +53,9 @@ def detect(root: Path, spec: Dataset) -> Layout:
         return spec.layout
     if spec.csv is not None:
         return "Csv"
-    if any(root.glob("*.rec")):
+    if any(root.glob("[!.]*.rec")):
         return "RecordIO"
-    if any(root.glob("*.lst")):
+    if any(root.glob("[!.]*.lst")):
         return "Lst"
     if has_only_sides(root):
         return "Split"

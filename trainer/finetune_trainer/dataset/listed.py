@@ -50,7 +50,7 @@ def scan_lst(root: Path) -> Found:
 
 def has_labels(root: Path) -> bool:
     """Tell whether there is a CSV whose header names photos and labels, and whose photos exist."""
-    for path in sorted(root.glob("*.csv")):
+    for path in sorted(root.glob("[!.]*.csv")):
         try:
             first = next(_csv_rows(path, Csv()), None)
         except TrainerError:
@@ -74,7 +74,7 @@ def _csv_rows(path: Path, spec: Csv) -> Iterator[Row]:
     lines = text.splitlines()
     header = lines[0] if lines else ""
     delimiter = max(DELIMITERS, key=header.count)
-    rows = csv.reader(lines, delimiter=delimiter)
+    rows = _split(lines, delimiter, file=path.name)
     names = [name.strip() for name in next(rows, [])]
     if len(names) == 2 and is_picture(names[0]) and not (spec.path_column or spec.label_column):
         yield names[0], names[1]  # no header: the first line names a photo already
@@ -94,6 +94,18 @@ def _csv_rows(path: Path, spec: Csv) -> Iterator[Row]:
                 "Complete the row, or remove it.",
             )
         yield row[columns[0]].strip(), row[columns[1]].strip()
+
+
+def _split(lines: list[str], delimiter: str, *, file: str) -> Iterator[list[str]]:
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"{file}, row {rows.line_num} or one before it is not CSV: {error}",
+            "Look for a quotation mark without its other one.",
+        ) from error
 
 
 def _column(
@@ -165,7 +177,7 @@ def _scan(
             )
         else:
             reason = "no such file" if _is_inside(name) else "leads out of the data set"
-            left_out.append(LeftOut(printable(name), "rejected", reason))
+            left_out.append(LeftOut(printable(name), "rejected", reason, listed=True))
     names = numbered or read_classes(root) or _in_order({name for _, name in photos})
     ordered = tuple(photos[key] for key in sorted(photos))
     return Scan(root, ordered, names, tuple(sorted(left_out, key=lambda left: left.path)))

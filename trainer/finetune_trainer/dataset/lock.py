@@ -55,6 +55,8 @@ class File(Struct, frozen=True):
     """Which source it comes from: dataset.source or dataset.validationSource."""
     reason: str = ""
     """Why it is rejected or ignored."""
+    listed: bool = False
+    """It has no label because there is no such file, but a list names it."""
     note: str = ""
     """What was done to it that one might not expect."""
     sha256: str = ""
@@ -153,7 +155,7 @@ class Tally:
         """Count files."""
         tally = cls()
         for file in files:
-            tally.photos += file.label is not None
+            tally.photos += file.label is not None or file.listed
             tally.copies += bool(file.same_as)
             tally.splits[file.label, file.split] += 1
             if file.fate == "rejected":
@@ -167,8 +169,9 @@ class Tally:
         return sum(count for (_, split), count in self.splits.items() if split == side)
 
     def unreadable(self) -> list[File]:
-        """Return the rejected files that lie in the right place but are no pictures."""
-        return [file for file in self.rejected if file.label is not None and not file.same_as]
+        """Return the rejected files that ought to be pictures: by their place, or by a list."""
+        expected = (file for file in self.rejected if file.label is not None or file.listed)
+        return [file for file in expected if not file.same_as]
 
     def conflicts(self) -> list[File]:
         """Return the files whose picture is in two classes."""

@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import itertools
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -31,10 +33,11 @@ from finetune_trainer.files import (
     write_atomic,
 )
 from finetune_trainer.handoff import FETCHED, PACKED, Fetched, Packed
-from finetune_trainer.stage import Run
+from finetune_trainer.stage import Pace, Run
 
-REPORT_SECONDS = 0.5
 SHOWN_REJECTIONS = 20
+Record = tuple[int, bytes]
+"""Label and image."""
 RECORDS: dict[str, Part] = {"train": "train", "val": "validation"}
 WAITING = "waiting for another job that packs the same photos"
 
@@ -149,8 +152,9 @@ def _pack(run: Run, *, photos: Photos, settings: Settings, key: str) -> Path:
             directory = packed / write_lock(records, head, composed.files())
             if directory.is_dir():
                 return directory
+            told = _telling(run, photos=len(photos))
             for name, split in RECORDS.items():
-                write_records(records / name, composed.records(split, seed=settings.seed))
+                write_records(records / name, told(composed.records(split, seed=settings.seed)))
         # The spool is gone: what need not be durable need not be written to the disk.
         sync_files(records)
         _publish(records, directory)
@@ -174,21 +178,35 @@ def _decode(run: Run, photos: Photos, settings: Settings, spool: Spool) -> None:
         settings.framing, settings.resize_short, settings.jpeg_quality, settings.exact
     )
     encoded = encode_photos(photos.tasks(), packing, spool=spool.directory, threads=run.threads)
-    started = reported = time.monotonic()
+    started, pace = time.monotonic(), Pace()
     with contextlib.closing(encoded):  # its processes end here, not when it is collected
         for few in encoded:
             spool.add(few)
             if spool.reasons and policy == "Fail":
                 number, reason = next(iter(spool.reasons.items()))
                 raise bad_photo_error(photos.path(number), reason)
-            now, done = time.monotonic(), len(spool)
-            if done == len(photos) or now - reported > REPORT_SECONDS:
-                reported = now
-                note = _pace(done, len(photos), now - started)
+            done = len(spool)
+            if pace.is_due() or done == len(photos):
+                note = _speed(done, len(photos), time.monotonic() - started)
                 run.reporter.progress(step=done, fraction=0.9 * done / len(photos), note=note)
 
 
-def _pace(done: int, photos: int, seconds: float) -> str:
+def _telling(run: Run, *, photos: int) -> Callable[[Iterable[Record]], Iterator[Record]]:
+    """Return what passes records on and reports how many there were, of both sides."""
+    numbers, pace = itertools.count(1), Pace()
+
+    def told(records: Iterable[Record]) -> Iterator[Record]:
+        for record, number in zip(records, numbers, strict=False):
+            yield record
+            if pace.is_due():
+                note = f"packed {number} of {photos} photos"
+                fraction = 0.9 + 0.1 * number / photos
+                run.reporter.progress(step=photos + number, fraction=fraction, note=note)
+
+    return told
+
+
+def _speed(done: int, photos: int, seconds: float) -> str:
     rate = done / max(seconds, 0.001)
     left = f", {rate:.0f}/s, {(photos - done) / rate:.0f} s left" if done < photos else ""
     return f"decoded {done} of {photos} photos{left}"

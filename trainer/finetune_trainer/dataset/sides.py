@@ -14,10 +14,10 @@ def sides_of(root: Path, suffix: str, *, layout: str, named: str | None = None) 
             raise TrainerError(
                 ExitCode.InputNotFound,
                 f"dataset.csv.file {named} is not in the source",
-                f"Found there: {_listed(root.glob(f'*{suffix}'))}.",
+                f"Found there: {_listed(root.glob(f'[!.]*{suffix}'))}.",
             )
         return {"train": root / named}
-    files = sorted(path for path in root.glob(f"*{suffix}") if path.is_file())
+    files = sorted(path for path in root.glob(f"[!.]*{suffix}") if path.is_file())
     if len(files) == 1:
         return {"train": files[0]}
     sides: dict[Part, Path] = {}

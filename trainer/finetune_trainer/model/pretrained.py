@@ -5,6 +5,8 @@ import json
 import os
 from pathlib import Path
 
+import msgspec
+
 from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, Model, TrainerError
 from finetune_trainer.model import catalogue
@@ -81,7 +83,15 @@ def _locate(name: str, bundled: Path) -> Path:
 def _given_with(file: Path) -> Preprocessing | None:
     """Return what an earlier job has exported beside its model."""
     path = file.with_name(PREPROCESSING)
-    return files.read_json(path, Preprocessing) if path.is_file() else None
+    try:
+        return files.read_json(path, Preprocessing) if path.is_file() else None
+    except msgspec.DecodeError as error:
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"model.source: the {PREPROCESSING} beside {file.name} is not one of an earlier job:"
+            f" {error}",
+            "Remove it, and set model.normalization.",
+        ) from error
 
 
 def _adapted(model: Model, given: Preprocessing | None, *, size: int) -> Preprocessing:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.failure import DISK_FULL, FAILING
 from finetune_trainer.stage import Run
 
 _HINTS = {
@@ -55,7 +56,7 @@ class Volume:
             yield
         except OSError as error:
             # What is full today may have room at the next attempt; what is closed stays closed.
-            passing = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+            passing = error.errno in DISK_FULL | FAILING
             raise TrainerError(
                 ExitCode.InputOutputError if passing else ExitCode.OutputNotWritable,
                 f"output.uri: the model could not be written to {self.model_uri}:"

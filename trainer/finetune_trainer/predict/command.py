@@ -11,7 +11,8 @@ from rich.table import Column, Table
 
 from finetune_trainer.cgroup import available_cpus
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.dataset.found import is_picture
+from finetune_trainer.dataset.folders import is_passed_over
+from finetune_trainer.dataset.found import is_picture, printable
 from finetune_trainer.page.markup import percent
 from finetune_trainer.predict.classifier import Classifier, Format, open_classifier
 
@@ -53,13 +54,17 @@ def _pictures(path: Path) -> list[Path]:
         raise TrainerError(ExitCode.InputNotFound, f"{path} does not exist", "Name pictures.")
     if not path.is_dir():
         return [path]
-    if found := sorted(
-        each for each in path.rglob("*") if each.is_file() and is_picture(each.name)
-    ):
+    if found := sorted(each for each in path.rglob("*") if _is_photo(each, path)):
         return found
     raise TrainerError(
         ExitCode.InputNotFound, f"{path} holds no picture", "Name pictures, or a folder of them."
     )
+
+
+def _is_photo(path: Path, root: Path) -> bool:
+    if any(map(is_passed_over, path.relative_to(root).parts)):
+        return False
+    return is_picture(path.name) and path.is_file()
 
 
 def _named(classifier: Classifier, paths: list[Path], top: int) -> Iterator[Named]:
@@ -67,7 +72,7 @@ def _named(classifier: Classifier, paths: list[Path], top: int) -> Iterator[Name
     for path, (picture, row) in zip(paths, looks, strict=True):
         best = np.argsort(-row, kind="stable")[:top]
         guesses = [Guess(classifier.labels[n], round(float(row[n]), 6)) for n in best]
-        yield Named(str(path), guesses, picture.reason)
+        yield Named(printable(str(path)), guesses, picture.reason)
 
 
 def _print(named: list[Named]) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from finetune_trainer.cgroup import available_cpus
 from finetune_trainer.contract import Dataset, ExitCode, Source, TrainerError
+from finetune_trainer.dataset.found import LeftOut, printable
 from finetune_trainer.dataset.layout import find_in
 from finetune_trainer.dataset.thumbnail import shrink
 from finetune_trainer.evaluation import Answers, Evaluation, measure, total_loss
@@ -35,7 +36,9 @@ def evaluate(
 ) -> int:
     """Print how good a model is on a folder of photos; return the exit code of the contract."""
     classifier = open_classifier(model, kind=kind, threads=available_cpus())
-    pictures = _pictures(data, classifier.labels)
+    pictures, rejected = _pictures(data, classifier.labels)
+    for each in rejected:
+        print(f"{each.path}: {each.reason}", file=sys.stderr)
     evaluation, good = _measure(classifier, pictures)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(evaluation)) + b"\n")
@@ -50,10 +53,12 @@ def evaluate(
             pictures={record: shrink(jpeg) for record, jpeg in worst.items()},
         )
         write_atomic(report, render(content).encode())
-    return ExitCode.Complete if len(good) == len(pictures) else ExitCode.InvalidData
+    is_whole = len(good) == len(pictures) and not rejected
+    return ExitCode.Complete if is_whole else ExitCode.InvalidData
 
 
-def _pictures(data: Path, classes: Sequence[str]) -> list[Labelled]:
+def _pictures(data: Path, classes: Sequence[str]) -> tuple[list[Labelled], list[LeftOut]]:
+    """Return the pictures with their classes, and those that have none or are not there."""
     if not data.is_dir():
         raise TrainerError(
             ExitCode.InputNotFound,
@@ -63,7 +68,7 @@ def _pictures(data: Path, classes: Sequence[str]) -> list[Labelled]:
     found = find_in(data, Dataset(source=Source(uri=data.resolve().as_uri())))
     side = found.sides.get("validation", found.sides["train"])
     pictures = [
-        Labelled(photo.path, (side.root / photo.file, photo.offset), photo.class_name)
+        Labelled(printable(photo.path), (side.root / photo.file, photo.offset), photo.class_name)
         for photo in side.photos
     ]
     unknown = sorted({picture.class_name for picture in pictures} - set(classes))
@@ -74,7 +79,7 @@ def _pictures(data: Path, classes: Sequence[str]) -> list[Labelled]:
             f"--data {data} has {wrong if unknown else 'no photos'}",
             f"The model knows: {', '.join(classes)}.",
         )
-    return pictures
+    return pictures, [each for each in side.left_out if each.fate == "rejected"]
 
 
 def _measure(classifier: Classifier, pictures: list[Labelled]) -> tuple[Evaluation, list[Labelled]]:

@@ -125,8 +125,17 @@ class Recipe:
 
 
 def choose(training: Training, *, devices: int, pods: int = 1) -> Recipe:
-    """Return the recipe that `training` asks for, with the user's numbers."""
-    from finetune_trainer.recipes import features, full, progressive, sagemaker, tutorial
+    """Return the recipe that `training` asks for, with the user's numbers. Raises InvalidSpec for
+    settings that contradict it or each other.
+    """
+    from finetune_trainer.recipes import (
+        checks,
+        features,
+        full,
+        progressive,
+        sagemaker,
+        tutorial,
+    )
 
     training = sagemaker.merged(training, devices=devices)
     match training.recipe:
@@ -140,6 +149,7 @@ def choose(training: Training, *, devices: int, pods: int = 1) -> Recipe:
             recipe = full.recipe(reason="asked for", devices=devices)
         case "auto":
             recipe = features.recipe(reason=_why_features(devices))
+    checks.check(training, recipe)
     recipe = _with_settings(recipe, training)
     return recipe if pods == 1 else _shared(recipe)
 
@@ -173,7 +183,6 @@ def _why_features(devices: int) -> str:
 
 def _with_settings(recipe: Recipe, training: Training) -> Recipe:
     optimizer = training.optimizer
-    _check_images(recipe, training)
     return dataclasses.replace(
         recipe,
         epochs=training.epochs or recipe.epochs,
@@ -211,32 +220,6 @@ def _started(recipe: Recipe | None, training: Training) -> Recipe | None:
     )
 
 
-def _check_images(recipe: Recipe, training: Training) -> None:
-    """Raise InvalidSpec if a setting is of images and the recipe not, or the other way round."""
-    of_images = {
-        "augmentation": training.augmentation is not None,
-        "cutmix": bool(_decimal(training.cutmix, 0.0)),
-        "weightAveraging": training.weight_averaging != "none",
-        "earlyStopping": training.early_stopping is not None,
-        "precision": training.precision != "float32",
-    }
-    for name, is_set in of_images.items():
-        if is_set and not recipe.trains_trunk:
-            raise TrainerError(
-                ExitCode.InvalidSpec,
-                f"training.{name} is set, but the recipe {recipe.name} trains on features that"
-                " are computed once",
-                "leave it out, or set training.recipe to full or tutorial",
-            )
-    if training.sampling == "balanced" and training.recipe != "features":
-        raise TrainerError(
-            ExitCode.InvalidSpec,
-            f"training.sampling is balanced, but the recipe {training.recipe} may read the images"
-            " in MXNet's own order",
-            "set training.classWeights to balanced instead, or training.recipe to features",
-        )
-
-
 def _decimal(text: str | None, default: float) -> float:
     return default if text is None else float(text)
 
@@ -245,12 +228,6 @@ def _schedule(training: Training, recipes: Schedule) -> Schedule:
     given = training.schedule
     name = given.name or recipes.name
     warmup = _decimal(given.warmup_epochs, 0.0 if name == "onecycle" else recipes.warmup_epochs)
-    if name == "onecycle" and warmup:
-        raise TrainerError(
-            ExitCode.InvalidSpec,
-            "training.schedule.warmupEpochs is set, but onecycle rises by itself",
-            "leave it out, or set training.schedule.name to cosine",
-        )
     return Schedule(
         name,
         warmup_epochs=warmup,
@@ -264,13 +241,6 @@ def _optimizer_params(optimizer: Optimizer, recipe: Recipe) -> dict[str, float]:
     user's on top.
     """
     name = optimizer.name or recipe.optimizer
-    for parameter, takers in TAKEN_BY.items():
-        if getattr(optimizer, parameter) is not None and name not in takers:
-            raise TrainerError(
-                ExitCode.InvalidSpec,
-                f"training.optimizer.{parameter} is set, but {name} has none",
-                f"leave it out, or set training.optimizer.name to {' or '.join(takers)}",
-            )
     params = dict(recipe.optimizer_params) if name == recipe.optimizer else {}
     given = {
         "learning_rate": optimizer.learning_rate,

@@ -37,7 +37,7 @@ def merged(training: Training, *, devices: int) -> Training:
         if name in PLACES:
             place, read = PLACES[name]
             _put(found, place, value=read(value), name=name, training=training)
-    _put_early_stopping(found)
+    _put_early_stopping(found, training)
     batch = found.get("batchSizePerDevice")
     if batch and batch % max(1, devices):
         raise _refused("mini_batch_size", f"{batch} does not divide among {devices} GPUs")
@@ -47,6 +47,8 @@ def merged(training: Training, *, devices: int) -> Training:
         if own_name := training.schedule.name:
             raise _refused("lr_scheduler_step", f"contradicts training.schedule.name {own_name}")
         found["schedule"]["name"] = "step"
+    if _has_factor_alone(training):
+        del found["schedule"]
     own = msgspec.to_builtins(training)
     for group in found.keys() & {"optimizer", "schedule", "earlyStopping"}:
         found[group] = own.get(group, {}) | found[group]
@@ -58,7 +60,10 @@ def merged(training: Training, *, devices: int) -> Training:
 
 def needless(training: Training) -> list[str]:
     """Return what to say about hyperparameters that change nothing."""
-    return [f"{n}: {NEEDLESS[n]}" for n in training.hyperparameters if n in NEEDLESS]
+    known = NEEDLESS
+    if _has_factor_alone(training):
+        known = known | {"lr_scheduler_factor": "there is no lr_scheduler_step"}
+    return [f"{n}: {known[n]}" for n in training.hyperparameters if n in known]
 
 
 def _check(name: str, value: str) -> None:
@@ -84,14 +89,25 @@ def _put(
     found[place[-1]] = value
 
 
-def _put_early_stopping(found: dict[str, Any]) -> None:
+def _put_early_stopping(found: dict[str, Any], training: Training) -> None:
     """Put what it is like there if it is on; leave it out if it is off."""
     stopping = found.pop("earlyStopping", {})
     on = stopping.pop("on", None)
+    if on is not None and training.early_stopping:
+        raise _refused(
+            "early_stopping", "is set a second time as training.earlyStopping: remove one"
+        )
     if on:
         found["earlyStopping"] = stopping
     elif stopping and on is None:
         raise _refused("early_stopping", "must be True for the others of its kind")
+
+
+def _has_factor_alone(training: Training) -> bool:
+    """Whether there is a factor for steps, but no step: SageMaker takes that, too."""
+    given = training.hyperparameters
+    has_steps = "lr_scheduler_step" in given or training.schedule.step_epochs
+    return "lr_scheduler_factor" in given and not has_steps
 
 
 def _decimal(text: str) -> str:

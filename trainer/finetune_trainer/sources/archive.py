@@ -19,7 +19,7 @@ from typing import IO
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.files import exclusive, scratch_directory, sync_filesystem
-from finetune_trainer.stage import Run
+from finetune_trainer.stage import Pace, Run
 
 MAX_MEMBERS = 5_000_000
 MAX_RATIO = 50
@@ -122,18 +122,26 @@ def _is_ignored(name: str) -> bool:
 def extract(archive: Path, directory: Path, *, field: str, run: Run) -> None:
     """Unpack a .tar, .tar.gz, .tar.zst or .zip into an empty directory, or raise InvalidData."""
     limit = min(MAX_BYTES, max(MAX_FREE_OF_RATIO, MAX_RATIO * archive.stat().st_size))
-    written = 0
+    written, pace = 0, Pace()
     with _as_invalid_data(archive, field), _members(archive, field) as members:
         for number, member in enumerate(members, start=1):
             if number > MAX_MEMBERS:
                 raise _refused(field, f"has more than {MAX_MEMBERS} members")
-            written += _extract_member(member, directory, limit=limit - written, field=field)
-            if number % 500 == 0:
-                run.reporter.progress(step=number, note=f"unpacked {number} files")
+            for size in _extract_member(member, directory, field=field):
+                written += size
+                if written > limit:
+                    raise _refused(
+                        field,
+                        f"unpacks to more than {MAX_RATIO} times its size,"
+                        f" or {MAX_BYTES >> 40} TiB",
+                    )
+                if pace.is_due():
+                    note = f"unpacked {number} files, {written >> 20} MiB"
+                    run.reporter.progress(step=number + (written >> 20), note=note)
 
 
-def _extract_member(member: Member, directory: Path, *, limit: int, field: str) -> int:
-    """Write one member; return its size."""
+def _extract_member(member: Member, directory: Path, *, field: str) -> Iterator[int]:
+    """Yield the bytes of each piece of a member before it is written."""
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or "\0" in member.name:
         raise _refused(field, f"has a member that leaves the folder: {member.name!r}")
@@ -142,19 +150,12 @@ def _extract_member(member: Member, directory: Path, *, limit: int, field: str) 
     target = directory / name
     if member.kind == "folder":
         target.mkdir(parents=True, exist_ok=True)
-        return 0
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
-    written = 0
     with member.open() as content, open(target, "wb") as file:
         while chunk := content.read(1 << 20):
-            written += len(chunk)
-            if written > limit:
-                raise _refused(
-                    field,
-                    f"unpacks to more than {MAX_RATIO} times its size, or {MAX_BYTES >> 40} TiB",
-                )
+            yield len(chunk)
             file.write(chunk)
-    return written
 
 
 def is_archive(path: Path) -> bool:

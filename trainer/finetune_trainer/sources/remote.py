@@ -37,7 +37,8 @@ def fetch_remote(
 ) -> Obtained:
     """Return the folder of an archive on a web server, downloaded if it was not before."""
     _check_uri(source, field)
-    server = Server(source.uri, field=field, authorization=authorization(secret, os.environ))
+    credentials = authorization(secret, os.environ, field=field)
+    server = Server(source.uri, field=field, authorization=credentials)
     # Without a digest the server's own mark of the version tells a replaced archive apart.
     identity = source.sha256 or server.version() or run.job.uid
 
@@ -72,10 +73,19 @@ def _check_uri(source: Source, field: str) -> None:
         )
 
 
-def authorization(prefix: str, environment: Mapping[str, str]) -> str | None:
-    """Return the Authorization header for the credentials in the environment, if there are any."""
-    if token := environment.get(f"{prefix}TOKEN"):
-        return f"Bearer {token.strip()}"
+def authorization(prefix: str, environment: Mapping[str, str], *, field: str) -> str | None:
+    """Return the Authorization header for the credentials in the environment, if there are any.
+    Raises InvalidSpec for a token that no header can hold, without showing it.
+    """
+    if token := environment.get(f"{prefix}TOKEN", "").strip():
+        if not (token.isascii() and token.isprintable()):
+            raise TrainerError(
+                ExitCode.InvalidSpec,
+                f"{field}.secretRef: TOKEN has a line break or another character that is in no"
+                " token",
+                "Put the token alone into the Secret.",
+            )
+        return f"Bearer {token}"
     if user := environment.get(f"{prefix}USERNAME"):
         pair = f"{user}:{environment.get(f'{prefix}PASSWORD', '')}"
         return "Basic " + base64.b64encode(pair.encode()).decode()
@@ -184,7 +194,7 @@ class Server:
                     "For an authority of your own, name its file in SSL_CERT_FILE in trainer.env.",
                 ) from error
             raise Cut(str(error.reason)) from error
-        except http.client.InvalidURL as error:
+        except (http.client.InvalidURL, UnicodeError) as error:
             raise self._failed(ExitCode.InvalidSpec, str(error), "Check the URI.") from error
         except (OSError, http.client.HTTPException) as error:
             raise Cut(str(error) or type(error).__name__) from error

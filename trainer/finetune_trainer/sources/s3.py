@@ -84,7 +84,7 @@ def _fetch_folder(bucket: Bucket, prefix: str, *, uri: str, run: Run) -> Obtaine
             for other in fetched.glob(f".{name}-*.part"):
                 if other != partial:
                     shutil.rmtree(other)
-            missing = {p: f for p, f in files.items() if not (partial / p).exists()}
+            missing = {p: f for p, f in files.items() if not _is_whole(partial / p, f)}
             if len(missing) < len(files):
                 print(f"{bucket.field}: {len(files) - len(missing)} files are here already")
             progress = Progress(run, files=len(missing), size=sum(f.size for f in missing.values()))
@@ -93,6 +93,11 @@ def _fetch_folder(bucket: Bucket, prefix: str, *, uri: str, run: Run) -> Obtaine
             sync_filesystem(partial)
             partial.rename(done)
     return Obtained(path=done, version=version)
+
+
+def _is_whole(path: Path, found: Found) -> bool:
+    """Tell whether a file is there and was not cut by a crash of its node."""
+    return path.exists() and path.stat().st_size == found.size
 
 
 def is_plain(path: str) -> bool:

@@ -1,0 +1,88 @@
+"""What contradicts itself in a job's settings, or the recipe: the API server's rules for a job in a
+cluster, here for local runs and for numbers that SageMaker's names or the recipe have brought.
+"""
+
+from collections.abc import Iterator
+
+from finetune_trainer.contract import ExitCode, TrainerError, Training
+from finetune_trainer.recipes import TAKEN_BY, Recipe
+
+BELOW_ONE = ("momentum", "beta1", "beta2")
+
+Mistake = tuple[str, str]
+"""What is wrong below `training`, and what to do."""
+
+
+def check(training: Training, recipe: Recipe) -> None:
+    """Raise InvalidSpec for the first mistake; `recipe` is as it is without the settings."""
+    for kind in (_of_images, _of_optimizer, _of_schedule, _of_others):
+        for wrong, remedy in kind(training, recipe):
+            raise TrainerError(ExitCode.InvalidSpec, f"training.{wrong}", remedy)
+
+
+def _of_images(training: Training, recipe: Recipe) -> Iterator[Mistake]:
+    given = {
+        "augmentation": training.augmentation is not None,
+        "cutmix": bool(float(training.cutmix or 0)),
+        "weightAveraging": training.weight_averaging != "none",
+        "earlyStopping": training.early_stopping is not None,
+        "precision": training.precision != "float32",
+    }
+    for name, is_set in given.items():
+        if is_set and not recipe.trains_trunk:
+            yield (
+                f"{name} is set, but the recipe {recipe.name} trains on features that are computed"
+                " once",
+                "leave it out, or set training.recipe to full or tutorial",
+            )
+
+
+def _of_optimizer(training: Training, recipe: Recipe) -> Iterator[Mistake]:
+    given = training.optimizer
+    name = given.name or recipe.optimizer
+    for parameter, takers in TAKEN_BY.items():
+        if getattr(given, parameter) is not None and name not in takers:
+            yield (
+                f"optimizer.{parameter} is set, but {name} has none",
+                f"leave it out, or set training.optimizer.name to {' or '.join(takers)}",
+            )
+    for parameter in BELOW_ONE:
+        if float(getattr(given, parameter) or 0) >= 1:
+            yield f"optimizer.{parameter} must be below 1", 'write a number such as "0.9"'
+    if given.learning_rate is not None and not float(given.learning_rate):
+        yield "optimizer.learningRate must be above 0", 'write a number such as "0.01"'
+
+
+def _of_schedule(training: Training, recipe: Recipe) -> Iterator[Mistake]:
+    given = training.schedule
+    if (given.name == "step") != bool(given.step_epochs):
+        yield (
+            "schedule.stepEpochs and the schedule's name step belong together",
+            "set both, or neither",
+        )
+    if given.factor is not None and not given.step_epochs:
+        yield (
+            "schedule.factor is set, which is of the schedule step",
+            "leave it out, or set training.schedule.stepEpochs",
+        )
+    if given.name == "onecycle" and float(given.warmup_epochs or 0):
+        yield (
+            "schedule.warmupEpochs is set, but onecycle rises by itself",
+            "leave it out, or set training.schedule.name to cosine",
+        )
+
+
+def _of_others(training: Training, recipe: Recipe) -> Iterator[Mistake]:
+    if training.time_budget_seconds is not None and training.recipe != "auto":
+        yield (
+            "timeBudgetSeconds is set, which is of the recipe auto",
+            "leave it out, or set training.recipe to auto",
+        )
+    if training.sampling == "balanced" and training.recipe != "features":
+        yield (
+            f"sampling is balanced, but the recipe {training.recipe} may read the images in"
+            " MXNet's own order",
+            "set training.classWeights to balanced instead, or training.recipe to features",
+        )
+    if training.sampling == "balanced" and training.class_weights == "balanced":
+        yield "sampling and training.classWeights both balance the classes", "leave one of them out"
