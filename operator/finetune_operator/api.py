@@ -228,7 +228,7 @@ class CheckpointStatus(Object):
     epoch: int = 0
     """Epochs that are complete in it."""
     step: int = 0
-    """Steps of the next epoch that are complete in it."""
+    """Updates of the weights that are complete in it, from the first epoch on."""
     time: str = ""
     """When it was written."""
 
@@ -270,6 +270,8 @@ class AttemptRecord(Object, kw_only=True):
     """When it ended."""
     checkpoint_epoch: int | None = None
     """Epochs in the newest checkpoint at its end."""
+    checkpoint_step: int | None = None
+    """Updates in it, from the first epoch on."""
     node: str = ""
     """Node of its pod, or of the pod that failed first."""
     message: str = ""

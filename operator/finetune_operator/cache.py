@@ -42,6 +42,8 @@ class Cache:
         self.jobs: dict[Key, Summary] = {}
         self.progress: dict[str, Progress] = {}
         """By pod uid."""
+        self.silent: set[str] = set()
+        """Uids of pods that do not answer."""
         self._attempts: dict[str, dict[str, Job]] = {}
         self._pods: dict[str, dict[str, Pod]] = {}
 

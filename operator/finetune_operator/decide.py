@@ -13,6 +13,7 @@ import msgspec
 from finetune_operator import constants as c
 from finetune_operator.api import Failure
 from finetune_operator.draft import Draft
+from finetune_operator.objects import Pod
 from finetune_operator.policy import deadlines, diagnosis, retry
 from finetune_operator.view import (
     Action,
@@ -46,19 +47,37 @@ def decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
     the job; then suspend; then the deadlines; then the live attempt is described, or the next one
     is started. Whatever else is done, a pod on a lost node is taken off the API server.
     """
-    clocks = {
-        pod.metadata.uid: deadlines.node_lost(pod, defaults.node_lost_seconds) for pod in seen.pods
-    }
-    lost = [pod for pod in seen.pods if clocks[pod.metadata.uid].expired(now)]
-    uids = frozenset(pod.metadata.uid for pod in lost)
+    lost = lost_pods(seen.pods, now, defaults.node_lost_seconds)
+    uids = frozenset(pod.uid for pod in lost.actions)
     plan = _decide(dataclasses.replace(seen, lost=uids), now, defaults)
-    forced = (ForceDeletePod(pod.metadata.name, pod.metadata.uid) for pod in lost)
-    wait = deadlines.first(now, *(_or_again(clock, now) for clock in clocks.values()))
     return dataclasses.replace(
         plan,
         # After the Jobs: one that is not being deleted would make a new pod.
-        actions=(*plan.actions, *forced),
-        requeue_after_seconds=deadlines.earliest(plan.requeue_after_seconds, wait),
+        actions=(*plan.actions, *lost.actions),
+        requeue_after_seconds=deadlines.earliest(
+            plan.requeue_after_seconds, lost.requeue_after_seconds
+        ),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Lost:
+    """What to do about pods on lost nodes, and when to look again."""
+
+    actions: tuple[ForceDeletePod, ...]
+    requeue_after_seconds: float | None
+
+
+def lost_pods(pods: Sequence[Pod], now: Time, seconds: float) -> Lost:
+    """Return the pods that should have ended `seconds` ago, to be taken off the API server."""
+    clocks = [deadlines.node_lost(pod, seconds) for pod in pods]
+    return Lost(
+        tuple(
+            ForceDeletePod(pod.metadata.name, pod.metadata.uid)
+            for pod, clock in zip(pods, clocks, strict=True)
+            if clock.expired(now)
+        ),
+        deadlines.first(now, *(_or_again(clock, now) for clock in clocks)),
     )
 
 
@@ -77,7 +96,7 @@ def _decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
     )
     live = _live_attempt(seen, draft)
     if live:
-        draft.activate(live.job.status.start_time)
+        draft.activate(live)
         draft.take_checkpoint(retry.termination_of(live.pod))
     draft.take_progress(seen.progress)
     if outcome := _outcome(seen, live, draft):
@@ -197,15 +216,16 @@ def _suspend(seen: Observed, draft: Draft) -> Plan:
 def _follow(seen: Observed, live: Attempt, draft: Draft, now: Time) -> Plan:
     """Describe the live attempt; end the job when it does not start in time."""
     spec = seen.job.spec
-    clock = deadlines.startup(spec, live)
-    failure = None if live.started else diagnosis.diagnose(live, seen.events)
+    started = draft.has_started(live)
+    clock = deadlines.Clock(None) if started else deadlines.startup(spec, live)
+    failure = None if started else diagnosis.diagnose(live, seen.events)
     if clock.expired(now):
         draft.fail(
             c.STARTUP_DEADLINE_EXCEEDED, _not_started(failure, spec.startup_deadline_seconds)
         )
         return _clean_up(seen, draft, now)
     queued = diagnosis.queued(seen.events)
-    draft.describe(live, failure=failure, progress=seen.progress, queued=queued)
+    draft.describe(live, failure=failure, progress=seen.progress, silent=seen.silent, queued=queued)
     stall = _or_again(deadlines.stall(spec, seen.progress), now)  # it has come by an old answer
     wait = deadlines.first(now, clock, deadlines.active(spec, draft.status), stall)
     before = seen.attempts[: seen.attempts.index(live)]

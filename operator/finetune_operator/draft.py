@@ -23,7 +23,6 @@ from finetune_operator.view import Attempt as LiveAttempt
 HISTORY = 10
 MESSAGE_LENGTH = 256
 PREPARING = ("fetch", "prepare")
-UNREACHABLE_AFTER = datetime.timedelta(seconds=60)
 
 
 class Draft:
@@ -59,9 +58,23 @@ class Draft:
             if self._job.prepares_separately:
                 self.status.preparation = Preparation(image=prepare_image)
 
-    def activate(self, start: datetime.datetime | None) -> None:
-        """Start the activeDeadlineSeconds clock with the first Job that is let run."""
-        self.status.active_since = self.status.active_since or start
+    def activate(self, live: LiveAttempt) -> None:
+        """Start the activeDeadlineSeconds clock with the first Job that is let run; it starts anew
+        after a queue has held one, as batch/v1's does.
+        """
+        held, start = live.job.spec.suspend, live.job.status.start_time
+        self.status.active_since = None if held else self.status.active_since or start
+
+    def has_started(self, live: LiveAttempt) -> bool:
+        """Whether its pods have run since the Job was last let run, also if some are gone by now:
+        a pod is taken off before the Job says that it has failed.
+        """
+        if live.started:
+            return True
+        start, ready = live.job.status.start_time, self._conditions.true(c.PODS_READY)
+        since = ready.last_transition_time if ready else None
+        had_started = start is not None and since is not None and since >= start
+        return had_started and not any(pod.status.phase == "Pending" for pod in live.pods)
 
     def begin(self, number: int, *, prepare: bool) -> None:
         """Start an attempt."""
@@ -107,6 +120,7 @@ class Draft:
             start_time=attempt.start_time,
             end_time=self._now,
             checkpoint_epoch=status.checkpoint.epoch if status.checkpoint else None,
+            checkpoint_step=status.checkpoint.step if status.checkpoint else None,
             node=outcome.node,
             message=outcome.failure.message[:MESSAGE_LENGTH] if outcome.failure else "",
         )
@@ -198,14 +212,20 @@ class Draft:
         self._set_phase("Pending")
 
     def describe(
-        self, live: LiveAttempt, *, failure: Failure | None, progress: Progress | None, queued: str
+        self,
+        live: LiveAttempt,
+        *,
+        failure: Failure | None,
+        progress: Progress | None,
+        silent: bool,
+        queued: str,
     ) -> None:
         """Say how the live attempt is getting on; `queued`: what the queue says of it."""
         if live.job.spec.suspend:
             self._queue(queued)
         elif live.pod and live.pod.ended:
             return  # the Job controller counts it in a moment; until then nothing is new
-        elif not live.started:
+        elif not self.has_started(live):
             self._set_phase("Starting")
             self.status.failure = failure
             reason, message = (failure.reason, failure.message) if failure else ("Starting", "")
@@ -213,7 +233,7 @@ class Draft:
         else:
             self.status.failure = None
             self._conditions.set(c.PODS_READY, True, "PodsReady")
-            self._describe_running(live, progress)
+            self._describe_running(progress, silent=silent)
 
     def _queue(self, message: str) -> None:
         self._set_phase("Queued")
@@ -224,12 +244,11 @@ class Draft:
         for condition in (c.RUNNING, c.METRICS_AVAILABLE):
             self._conditions.clear(condition, "Queued", "No pod runs.")
 
-    def _describe_running(self, live: LiveAttempt, progress: Progress | None) -> None:
+    def _describe_running(self, progress: Progress | None, *, silent: bool) -> None:
         if progress is None:
             if self.status.phase not in ("Preparing", "Training"):  # a new operator asks first
                 self._set_phase("Starting")
-            state = live.pod.container(c.CONTAINER).running if live.pod else None
-            if state and state.started_at and self._now - state.started_at > UNREACHABLE_AFTER:
+            if silent:
                 message = "The trainer's /progress does not answer; training goes on unseen."
                 self._conditions.set(c.METRICS_AVAILABLE, False, "Unreachable", message)
             return

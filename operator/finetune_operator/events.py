@@ -62,7 +62,7 @@ def _event(
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "type": type,
         "reason": reason,
-        "note": message[:1024],
+        "note": message.encode()[:1024].decode(errors="ignore"),  # its limit is in bytes
         "action": "Reconcile",
         "regarding": {
             "apiVersion": c.API_VERSION,

@@ -6,7 +6,7 @@ Every step may be the last one before a crash: the next pass starts from what is
 import dataclasses
 import datetime
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -14,7 +14,7 @@ from finetune_operator import freshness, manifests, paths
 from finetune_operator.api import FineTuneJob, Status
 from finetune_operator.cache import Cache, Key, summarize
 from finetune_operator.client import ApiError, Client, NotFound
-from finetune_operator.decide import Defaults, decide
+from finetune_operator.decide import Defaults, decide, lost_pods
 from finetune_operator.draft import Draft
 from finetune_operator.events import events_of, note_of
 from finetune_operator.gang import ensure_gang
@@ -25,6 +25,7 @@ from finetune_operator.owned import ensure, judge_owner
 from finetune_operator.policy import deadlines
 from finetune_operator.settings import Settings
 from finetune_operator.view import (
+    Action,
     Attempt,
     CreateAttempt,
     DeleteAttempt,
@@ -67,7 +68,7 @@ class Reconciler:
             return None
         self.cache.jobs[key] = summarize(job.metadata.uid, job.status)
         if job.metadata.deletion_timestamp:
-            return None  # the garbage collector takes the children along
+            return await self._let_go(job)
         now = self.clock()
         lost = self.settings.node_lost_seconds
         if await freshness.is_behind(self.client, self.cache, job, now=now, node_lost_seconds=lost):
@@ -81,11 +82,22 @@ class Reconciler:
         refusal = await self._create_planned(job, plan)
         status = _refused(job, plan.status, refusal, now) if refusal else plan.status
         await self._write(key, job, status, now)
-        await self._delete_planned(job, plan)
+        await self._delete_planned(job, plan.actions)
         if plan.note:
             await self._tell(job, note_of(job, plan.note, now))
         retry = refusal.retry_after_seconds if refusal else None
         return deadlines.earliest(plan.requeue_after_seconds, look_again, retry)
+
+    async def _let_go(self, job: FineTuneJob) -> float | None:
+        """Leave the children to the garbage collector, but for pods on lost nodes: with the policy
+        Foreground it would wait for them for ever.
+        """
+        uid, namespace = job.metadata.uid, job.metadata.namespace
+        attempts, strays = self.cache.attempts_of(uid), self.cache.strays_of(uid, namespace)
+        pods = Observed(job=job, attempts=attempts, strays=strays).pods
+        lost = lost_pods(pods, self.clock(), self.settings.node_lost_seconds)
+        await self._delete_planned(job, lost.actions)
+        return lost.requeue_after_seconds
 
     def _defaults(self, job: FineTuneJob) -> Defaults:
         gpu = job.spec.trainer.gpus_per_node > 0
@@ -103,9 +115,7 @@ class Reconciler:
         """Gather the children; read the Events of one that is stuck."""
         attempts = self.cache.attempts_of(job.metadata.uid)
         newest = attempts[-1] if attempts else None
-        progress = (
-            self.cache.progress.get(newest.pod.metadata.uid) if newest and newest.pod else None
-        )
+        pod_uid = newest.pod.metadata.uid if newest and newest.pod else ""
         events: tuple[Event, ...] = ()
         look_again = None
         if newest and not job.status.finished and (pause := _pause(newest)):
@@ -114,7 +124,14 @@ class Reconciler:
             if age >= self.settings.stuck_after_seconds:
                 events = await self._events_of(newest)
         strays = self.cache.strays_of(job.metadata.uid, job.metadata.namespace)
-        seen = Observed(job=job, attempts=attempts, strays=strays, progress=progress, events=events)
+        seen = Observed(
+            job=job,
+            attempts=attempts,
+            strays=strays,
+            progress=self.cache.progress.get(pod_uid),
+            silent=pod_uid in self.cache.silent,
+            events=events,
+        )
         return seen, look_again
 
     async def _events_of(self, attempt: Attempt) -> tuple[Event, ...]:
@@ -133,9 +150,9 @@ class Reconciler:
                 )
         return None
 
-    async def _delete_planned(self, job: FineTuneJob, plan: Plan) -> None:
+    async def _delete_planned(self, job: FineTuneJob, actions: Iterable[Action]) -> None:
         namespace = job.metadata.namespace
-        for action in plan.actions:
+        for action in actions:
             match action:
                 case DeleteAttempt(name, uid):
                     await self.client.delete(f"{paths.jobs(namespace)}/{name}", uid=uid)

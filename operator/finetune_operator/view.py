@@ -1,6 +1,7 @@
 """What decide is given and what it returns."""
 
 import dataclasses
+import datetime
 from typing import ClassVar
 
 from finetune_operator import constants as c
@@ -44,13 +45,7 @@ class Attempt:
         start = self.job.status.start_time
         if start is None:
             return False
-        ran = [
-            pod
-            for pod in self.pods
-            if pod.status.phase in ("Running", "Succeeded", "Failed")
-            and (pod.metadata.creation_timestamp or start) >= start
-        ]
-        return len(ran) >= self.job.spec.parallelism
+        return sum(_ran_since(start, pod) for pod in self.pods) >= self.job.spec.parallelism
 
     @property
     def finished(self) -> bool:
@@ -61,6 +56,19 @@ class Attempt:
     def holds_pods(self) -> bool:
         """Whether a pod of it may still run."""
         return any(not pod.ended for pod in self.pods)
+
+
+def _ran_since(start: datetime.datetime, pod: Pod) -> bool:
+    """Whether a pod has run for a Job that was let run then. A Job that a queue lets run gets its
+    pods first and the time afterwards; pods of before are deleted.
+    """
+    if pod.status.phase not in ("Running", "Succeeded", "Failed"):
+        return False
+    if (pod.metadata.creation_timestamp or start) >= start:
+        return True
+    ended = pod.container(c.CONTAINER).terminated
+    lasted = not pod.ended or bool(ended and ended.finished_at and ended.finished_at >= start)
+    return lasted and not pod.metadata.deletion_timestamp
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,6 +82,8 @@ class Observed:
     """Pods that may still run though their Job is gone (deleted in the background, orphaned)."""
     progress: Progress | None = None
     """Last answer of the live attempt's newest pod."""
+    silent: bool = False
+    """Whether that pod was asked many times in a row, and did not answer."""
     events: tuple[Event, ...] = ()
     """Of a child that is stuck."""
     lost: frozenset[str] = frozenset()

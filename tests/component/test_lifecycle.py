@@ -1,6 +1,7 @@
 """A FineTuneJob from apply to its end, with the real Job controller between."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,21 @@ def test_job_completes_with_the_accuracy_in_status_and_columns_and_metrics(
     assert f"finetune_job_accuracy{labels} 0.8704" in shared_operator.get("/metrics")
     events = world.wait("an Event", lambda: world.kubectl("events", "--for", "ftj/photos").stdout)
     assert "FineTuneJobComplete" in events
+
+
+def test_job_deleted_in_the_foreground_is_gone_though_the_node_of_its_pod_is_lost(
+    quiet_world: KubeletWorld, operator_kubeconfig: Path
+) -> None:
+    world = quiet_world
+    settings = {"namespaces": world.namespace, "node_lost_seconds": "1"}
+    with OperatorProcess(operator_kubeconfig, **settings):
+        world.apply(fine_tune_job(trainer={"terminationGracePeriodSeconds": 1}))
+        world.run(world.wait_for_pod())  # and nobody will ever say that it has ended
+        world.wait_for_phase("Starting")
+        world.kubectl("delete", "ftj", "photos", "--cascade=foreground", "--wait=false")
+        # The garbage collector learns of a new kind every 30 s.
+        world.wait("its pod to go", lambda: not world.pods(), seconds=60)
+        world.wait("it to go", lambda: not world.items("finetunejobs"))
 
 
 def test_job_with_gpus_asks_for_them_and_avoids_gpus_without_code(world: KubeletWorld) -> None:

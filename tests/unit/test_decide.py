@@ -565,6 +565,57 @@ class TestClocks:
         job = make_job(make_status(attempt=2), startupDeadlineSeconds=30)
         assert plan_of(job, second, at=5010).requeue_after_seconds == 20
 
+    def test_startup_clock_does_not_run_for_pods_that_have_run_and_are_gone(self) -> None:
+        """The Job controller takes a pod off before it says that its Job has failed."""
+        job = make_job(LIVE, startupDeadlineSeconds=60)
+        ready = again(job, plan_of(job, RUNNING, at=5))
+        gap = plan_of(ready, make_attempt(1), at=7200)
+        assert (gap.status.phase, gap.actions) == ("Training", ())
+        assert condition(gap.status, c.PODS_READY) == ("True", "PodsReady")
+        later_on = plan_of(again(job, gap), make_attempt(1), at=7260)
+        assert (later_on.status.phase, later_on.actions) == ("Training", ())
+
+    def test_startup_clock_does_not_run_for_a_gang_that_lost_a_pod_which_had_ended(self) -> None:
+        job = make_job(LIVE, startupDeadlineSeconds=60)
+        leader = make_pod(index=0)
+        gang = make_attempt(1, leader, make_ended_pod(0, uid="pod-2", index=1), nodes=2)
+        ready = again(job, plan_of(job, gang, at=5))
+        plan = plan_of(ready, make_attempt(1, leader, nodes=2), at=7200)
+        assert (plan.status.phase, plan.actions) == ("Training", ())
+
+    def test_startup_clock_runs_for_a_pod_in_the_place_of_one_that_has_run(self) -> None:
+        job = make_job(LIVE, startupDeadlineSeconds=60)
+        ready = again(job, plan_of(job, RUNNING, at=5))
+        plan = plan_of(ready, make_attempt(1, make_waiting_pod("ContainerCreating")), at=61)
+        assert plan.status.phase == "Failed"
+        assert condition(plan.status, c.FAILED)[1] == c.STARTUP_DEADLINE_EXCEEDED
+
+    def test_startup_clock_of_the_next_admission_is_its_own(self) -> None:
+        job = make_job(LIVE, startupDeadlineSeconds=60)
+        ready = again(job, plan_of(job, RUNNING, at=5))
+        again_admitted = make_attempt(1, started=later(600))
+        assert plan_of(ready, again_admitted, at=659).status.phase == "Starting"
+        assert plan_of(ready, again_admitted, at=660).status.phase == "Failed"
+
+    def test_pod_that_is_older_than_the_start_of_its_job_has_run_all_the_same(self) -> None:
+        """A Job that a queue lets run gets its pods first, and its startTime afterwards."""
+        job = make_job(LIVE, startupDeadlineSeconds=60)
+        plan = plan_of(job, make_attempt(1, make_pod(), started=later(1)), at=7200)
+        assert (plan.status.phase, plan.actions) == ("Training", ())
+
+    def test_pod_that_is_being_taken_back_has_not_run_for_the_next_admission(self) -> None:
+        old = make_attempt(1, make_pod(deleting=30), started=later(1))
+        assert plan_of(make_job(LIVE), old, at=2).status.phase == "Starting"
+
+    def test_active_deadline_does_not_run_while_a_queue_holds_the_job(self) -> None:
+        job = make_job(LIVE, activeDeadlineSeconds=60)
+        ran = again(job, plan_of(job, RUNNING, at=5))
+        assert ran.status.active_since == NOW
+        held = plan_of(ran, make_attempt(1, suspended=True, started=None), at=7200)
+        assert (held.status.phase, held.status.active_since) == ("Queued", None)
+        let_run = make_attempt(1, started=later(7300))
+        assert plan_of(again(job, held), let_run, at=7301).status.active_since == later(7300)
+
     def test_finished_job_is_deleted_after_its_time_to_live_and_not_before(self) -> None:
         job = make_job(COMPLETE, ttlSecondsAfterFinished=60)
         early = plan_of(job, at=59)
@@ -654,12 +705,17 @@ class TestReports:
         status = plan_of(make_job(LIVE), RUNNING, progress=progress).status
         assert (status.trainer_status, status.phase) == (None, "Training")
 
-    def test_trainer_that_does_not_answer_for_a_minute_is_told_but_not_ended(self) -> None:
-        quiet = plan_of(make_job(LIVE), RUNNING, at=60)
-        assert condition(quiet.status, c.METRICS_AVAILABLE) == ("", "")
-        plan = plan_of(make_job(LIVE), RUNNING, at=61)
+    def test_trainer_that_does_not_answer_is_told_but_not_ended(self) -> None:
+        plan = plan_of(make_job(LIVE), RUNNING, silent=True)
         assert condition(plan.status, c.METRICS_AVAILABLE) == ("False", "Unreachable")
         assert (plan.status.phase, plan.actions) == ("Training", ())
+
+    def test_a_restarted_operator_that_has_asked_nobody_yet_says_of_nobody_that_he_is_silent(
+        self,
+    ) -> None:
+        told = plan_of(make_job(LIVE), RUNNING, progress=make_progress())
+        plan = plan_of(again(make_job(LIVE), told), RUNNING, at=7200)
+        assert condition(plan.status, c.METRICS_AVAILABLE) == ("True", "Reported")
 
     def test_diagnosis_is_shown_while_it_lasts_and_then_forgotten(self) -> None:
         job = make_job(make_status(attempt=1))

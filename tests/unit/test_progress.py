@@ -242,3 +242,11 @@ async def test_pod_that_stops_answering_is_unreachable_after_a_while(polling: Po
         polling.queue.done(await polling.queue.get())
         await polling.until(lambda: "pod-1" not in polling.cache.progress)
         assert await asyncio.wait_for(polling.queue.get(), 5) == KEY
+        assert polling.cache.silent == {"pod-1"}
+
+
+async def test_pod_that_answers_again_is_silent_no_more(polling: Polling) -> None:
+    async with polling.serving(answering(body("pod-1"))) as address:
+        polling.cache.silent.add("pod-1")
+        polling.add_pod(address)
+        await polling.until(lambda: not polling.cache.silent)

@@ -268,6 +268,15 @@ class TestDisruptions:
         ended = outcome(make_ended_attempt(2, 143), status)
         assert (ended.reason, ended.counted) == (c.INTERRUPTED, counted)
 
+    @pytest.mark.parametrize(("step", "counted"), [(900, True), (901, False)])
+    def test_a_checkpoint_within_an_epoch_advances_too(self, step: int, counted: bool) -> None:
+        before = AttemptRecord(
+            number=1, reason=c.STALLED, end_time=NOW, checkpoint_epoch=2, checkpoint_step=900
+        )
+        saved = CheckpointStatus(epoch=2, step=step)
+        status = make_status(attempt=2, history=(before,), checkpoint=saved)
+        assert outcome(make_ended_attempt(2, 143), status).counted is counted
+
 
 def test_job_that_someone_deleted_is_a_disruption_and_one_that_suspend_deleted_is_none() -> None:
     deleted = lost(make_status(attempt=1), suspended=False)

@@ -2,7 +2,7 @@
 
 import datetime
 
-from finetune_operator.objects import Condition
+from finetune_operator.objects import Condition, true_condition
 
 ORDER = (
     "Suspended",
@@ -43,6 +43,10 @@ class Conditions:
         """Set to False a condition that is there; one that never was stays away."""
         if type in self._by_type:
             self.set(type, False, reason, message)
+
+    def true(self, type: str) -> Condition | None:
+        """Return a condition if it is true."""
+        return true_condition(tuple(self._by_type.values()), type)
 
     def all(self) -> tuple[Condition, ...]:
         """Return them in a fixed order."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from finetune_operator import constants as c
-from finetune_operator.api import DatasetStatus, Failure, Status
+from finetune_operator.api import AttemptRecord, DatasetStatus, Failure, Status
 from finetune_operator.objects import Job, Pod, Terminated
 from finetune_operator.report import Progress, Result, Termination, parse_termination
 from finetune_operator.view import Attempt
@@ -201,19 +201,24 @@ def _uncounted(
     reason: str, failure: Failure, status: Status, *, only_if_advanced: bool = False
 ) -> Outcome:
     """Not the user's fault: counts only when it goes on without any progress."""
-    epoch = status.checkpoint.epoch if status.checkpoint else None
-    before = status.history[-1].checkpoint_epoch if status.history else None
-    advanced = (epoch or 0) > (before or 0)
+    saved = status.checkpoint
+    now = (saved.epoch, saved.step) if saved else (0, 0)
+    advanced = now > (_saved(status.history[-1]) if status.history else (0, 0))
     in_a_row = 0
     for record in reversed(status.history):
         if record.reason not in (c.DISRUPTED, c.INTERRUPTED, c.JOB_DELETED, c.RESULT_LOST):
             break
-        if record.checkpoint_epoch != epoch:
+        if _saved(record) != now:
             break
         in_a_row += 1
     patience = 0 if only_if_advanced else MAX_DISRUPTIONS_WITHOUT_PROGRESS
     counted = not advanced and in_a_row >= patience
     return Outcome(reason=reason, counted=counted, failure=failure)
+
+
+def _saved(record: AttemptRecord) -> tuple[int, int]:
+    """Return epochs and steps of the newest checkpoint at an attempt's end."""
+    return record.checkpoint_epoch or 0, record.checkpoint_step or 0
 
 
 def _terminated(pod: Pod | None) -> Terminated | None:
