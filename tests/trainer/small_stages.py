@@ -101,7 +101,7 @@ def raise_bug(run: Run) -> None:
 
 def name_a_file_that_is_not_utf_8(run: Run) -> None:
     """Fail with a name as the file system has it."""
-    name = os.fsdecode(b"caf\xe9")
+    name = os.fsdecode(b"n\xe9")
     raise TrainerError(ExitCode.InputNotFound, "no photos", f"Found there: {name}.")
 
 

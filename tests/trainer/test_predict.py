@@ -170,11 +170,11 @@ def test_a_name_that_is_not_utf_8_loses_nothing(
     folder = tmp_path / "data/cat"
     folder.mkdir(parents=True)
     shutil.copyfile(photos / "cat/0.jpg", folder / "0.jpg")
-    shutil.copyfile(photos / "cat/1.jpg", os.fsdecode(os.fsencode(folder) + b"/caf\xe9.jpg"))
+    shutil.copyfile(photos / "cat/1.jpg", os.fsdecode(os.fsencode(folder) + b"/n\xe9.jpg"))
     data = str(tmp_path / "data")
     assert main(["predict", str(model), data, "--json"]) == 0
     named = json.loads(capsys.readouterr().out)
-    assert [Path(each["image"]).name for each in named] == ["0.jpg", "caf\\xe9.jpg"]
+    assert [Path(each["image"]).name for each in named] == ["0.jpg", "n\\xe9.jpg"]
     assert main(["predict", str(model), data]) == 0
     report = tmp_path / "report.html"
     assert main(["evaluate", str(model), "--data", data, "--json", "--report", str(report)]) == 0

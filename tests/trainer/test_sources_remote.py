@@ -133,7 +133,7 @@ def test_user_and_password_are_sent_for_the_validation_source(
     assert read_json(prepared.run.paths.job / FETCHED, Fetched).validation
 
 
-@pytest.mark.parametrize("token", ["first\nsecond", "caf\N{RIGHT SINGLE QUOTATION MARK}"])
+@pytest.mark.parametrize("token", ["first\nsecond", "first\N{RIGHT SINGLE QUOTATION MARK}second"])
 def test_what_is_no_token_is_refused_and_shown_to_nobody(
     token: str, tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +141,7 @@ def test_what_is_no_token_is_refused_and_shown_to_nobody(
     error = fail(tmp_path, site)
     assert error.code == ExitCode.InvalidSpec
     assert "dataset.source.secretRef: TOKEN has a line break" in error.message
-    assert token[:4] not in error.message + error.hint
+    assert token[-6:] not in error.message + error.hint
 
 
 def test_no_credentials_no_header() -> None:

@@ -99,7 +99,7 @@ def test_a_name_that_is_not_utf_8_takes_nothing_from_the_error(tmp_path: Path) -
     assert pod.wait() == ExitCode.InputNotFound
     assert pod.termination.error is not None
     assert pod.termination.error.message == "no photos"
-    assert pod.termination.error.hint == "Found there: caf\\udce9."
+    assert pod.termination.error.hint == "Found there: n\\udce9."
 
 
 def test_a_full_disk_is_an_input_output_error(tmp_path: Path) -> None:
