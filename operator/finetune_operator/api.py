@@ -74,7 +74,8 @@ class Spec(Object, kw_only=True):
     """Failures that are retried, each from the last checkpoint. Disruptions (eviction, preemption,
     lost node) do not count while checkpoints advance."""
     active_deadline_seconds: Seconds | None = None
-    """Time the job may be active, from the start of its first attempt."""
+    """Time the job may be active, from the start of its first attempt, without what it waits in a
+    queue."""
     startup_deadline_seconds: Seconds = 1800
     """Time until an attempt's pod must run (image, volumes, a free node)."""
     stall_deadline_seconds: Annotated[int, Meta(ge=60, le=2147483647)] = 900
@@ -327,7 +328,9 @@ class Status(Object, frozen=False):  # type: ignore[misc]  # msgspec allows it: 
     start_time: Time | None = None
     """When the operator first saw the job."""
     active_since: Time | None = None
-    """Start of the activeDeadlineSeconds clock."""
+    """Start of the activeDeadlineSeconds clock; none while a queue holds the job."""
+    active_seconds: int = 0
+    """What had passed on that clock before."""
     completion_time: Time | None = None
     """When the job completed or failed."""
     image: str = ""

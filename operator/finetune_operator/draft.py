@@ -59,11 +59,15 @@ class Draft:
                 self.status.preparation = Preparation(image=prepare_image)
 
     def activate(self, live: LiveAttempt) -> None:
-        """Start the activeDeadlineSeconds clock with the first Job that is let run; it starts anew
-        after a queue has held one, as batch/v1's does.
+        """Start the activeDeadlineSeconds clock with the first Job that is let run; stop it while a
+        queue holds one.
         """
-        held, start = live.job.spec.suspend, live.job.status.start_time
-        self.status.active_since = None if held else self.status.active_since or start
+        since = self.status.active_since
+        if not live.job.spec.suspend:
+            self.status.active_since = since or live.job.let_run_at
+        elif since:
+            self.status.active_seconds += int((self._now - since).total_seconds())
+            self.status.active_since = None
 
     def has_started(self, live: LiveAttempt) -> bool:
         """Whether its pods have run since the Job was last let run, also if some are gone by now:
@@ -71,7 +75,7 @@ class Draft:
         """
         if live.started:
             return True
-        start, ready = live.job.status.start_time, self._conditions.true(c.PODS_READY)
+        start, ready = live.job.let_run_at, self._conditions.true(c.PODS_READY)
         since = ready.last_transition_time if ready else None
         had_started = start is not None and since is not None and since >= start
         return had_started and not any(pod.status.phase == "Pending" for pod in live.pods)
@@ -198,7 +202,8 @@ class Draft:
         self.status.failure = None
         self._set_phase("Suspended")
         if done:
-            self.status.active_since = None  # the clock starts anew on resume, as batch/v1's does
+            # The clock starts anew on resume, as batch/v1's does.
+            self.status.active_since, self.status.active_seconds = None, 0
             self._conditions.set(c.SUSPENDED, True, "Suspended", "spec.suspend is true.")
         else:
             self._conditions.set(c.SUSPENDED, False, "Suspending", "The pod is saving.")

@@ -84,6 +84,13 @@ class Job(Object):
         """Return the condition of this type if it is true."""
         return true_condition(self.status.conditions, type)
 
+    @property
+    def let_run_at(self) -> Time | None:
+        """When it was last let run. One that is suspended keeps the `startTime` of before, and one
+        that is resumed both until it has pods.
+        """
+        return None if self.condition("Suspended") else self.status.start_time
+
 
 class Waiting(Object):
     reason: str = ""

@@ -42,7 +42,7 @@ class Attempt:
     @property
     def started(self) -> bool:
         """Whether all its pods have run since the Job was last let run."""
-        start = self.job.status.start_time
+        start = self.job.let_run_at
         if start is None:
             return False
         return sum(_ran_since(start, pod) for pod in self.pods) >= self.job.spec.parallelism

@@ -163,17 +163,30 @@ def test_listed_photos_that_are_not_there_count_as_bad_images(
     assert "no such file" in error.message
 
 
+@pytest.mark.parametrize("row", [2, 4, 15])
 def test_a_quotation_mark_without_its_other_one_is_named_with_its_row(
-    tmp_path: Path, photos: Path
+    tmp_path: Path, photos: Path, row: int
 ) -> None:
     write_csv(photos)
     rows = (photos / "labels.csv").read_text().splitlines()
-    rows[3] = rows[3].replace(",", ',"')
+    rows[row - 1] = rows[row - 1].replace(",", ',"')
     (photos / "labels.csv").write_text("\n".join(rows))
-    error = refusal(tmp_path, photos, layout="Csv")
+    error = refusal(tmp_path, photos)
     assert error.code == ExitCode.InvalidData
-    assert "labels.csv, row" in error.message
-    assert "quotation mark" in error.hint
+    assert f"labels.csv, row {row} has a quotation mark without its other one" in error.message
+
+
+def test_quotation_marks_that_no_rule_foresees_are_read_as_they_are_meant(
+    tmp_path: Path, photos: Path
+) -> None:
+    write_csv(photos, "path,label,caption")
+    lines = (photos / "labels.csv").read_text().splitlines()
+    path, label = lines[1].split(",")
+    lines[1] = f'"{path}" ,"{label}"  ,"The "best" one"'
+    (photos / "labels.csv").write_text("\n".join(lines))
+    prepared = prepare_photos(tmp_path, photos)
+    assert prepared.lock.settings.layout == "Csv"
+    assert labels(prepared)[path] == prepared.packed.classes.index(label)
 
 
 def test_a_table_with_fields_too_long_for_a_list_is_none(tmp_path: Path, photos: Path) -> None:

@@ -490,12 +490,13 @@ class TestSuspend:
         assert condition(plan.status, c.SUSPENDED) == ("False", "Resumed")
 
     def test_resume_starts_the_active_deadline_anew(self) -> None:
-        job = make_job(LIVE, suspend=True, activeDeadlineSeconds=60)
-        job.status.active_since = NOW
+        status = make_status(attempt=1, phase="Training", active_since=NOW, active_seconds=20)
+        job = make_job(status, suspend=True, activeDeadlineSeconds=60)
         suspended = again(make_job(activeDeadlineSeconds=60), plan_of(job, at=30))
         resumed = plan_of(suspended, at=1000)
         assert resumed.actions == (CreateAttempt(2),)
         assert resumed.status.phase == "Starting"
+        assert resumed.status.active_seconds == 0
 
 
 class TestClocks:
@@ -611,10 +612,22 @@ class TestClocks:
         job = make_job(LIVE, activeDeadlineSeconds=60)
         ran = again(job, plan_of(job, RUNNING, at=5))
         assert ran.status.active_since == NOW
-        held = plan_of(ran, make_attempt(1, suspended=True, started=None), at=7200)
+        held = plan_of(ran, make_attempt(1, suspended=True, started=None), at=40)
         assert (held.status.phase, held.status.active_since) == ("Queued", None)
-        let_run = make_attempt(1, started=later(7300))
-        assert plan_of(again(job, held), let_run, at=7301).status.active_since == later(7300)
+        waiting = again(job, held)
+        assert plan_of(waiting, make_attempt(1, suspended=True), at=7200).status == held.status
+        let_run = again(job, plan_of(waiting, make_attempt(1, started=later(7300)), at=7301))
+        assert (let_run.status.active_since, let_run.status.active_seconds) == (later(7300), 40)
+        running = make_attempt(1, make_pod(created=later(7301)), started=later(7300))
+        assert plan_of(let_run, running, at=7319).status.phase == "Starting"
+        assert plan_of(let_run, running, at=7320).status.phase == "Failed"
+
+    def test_clocks_do_not_take_the_start_of_before_a_suspension_for_the_new_one(self) -> None:
+        """A resumed Job keeps its old startTime, and its condition, until it has pods again."""
+        job = make_job(LIVE, startupDeadlineSeconds=60, activeDeadlineSeconds=60)
+        resumed = make_attempt(1, ended="Suspended")
+        plan = plan_of(job, resumed, at=7200)
+        assert (plan.status.phase, plan.status.active_since) == ("Starting", None)
 
     def test_finished_job_is_deleted_after_its_time_to_live_and_not_before(self) -> None:
         job = make_job(COMPLETE, ttlSecondsAfterFinished=60)

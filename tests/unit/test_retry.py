@@ -268,6 +268,11 @@ class TestDisruptions:
         ended = outcome(make_ended_attempt(2, 143), status)
         assert (ended.reason, ended.counted) == (c.INTERRUPTED, counted)
 
+    def test_epochs_alone_are_compared_with_what_an_older_operator_wrote_down(self) -> None:
+        saved = CheckpointStatus(epoch=2, step=900)
+        status = make_status(attempt=2, history=history(c.STALLED, epoch=2), checkpoint=saved)
+        assert outcome(make_ended_attempt(2, 143), status).counted
+
     @pytest.mark.parametrize(("step", "counted"), [(900, True), (901, False)])
     def test_a_checkpoint_within_an_epoch_advances_too(self, step: int, counted: bool) -> None:
         before = AttemptRecord(

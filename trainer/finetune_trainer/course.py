@@ -185,17 +185,20 @@ class Course:
         return model_files.load(kept)
 
     def _trained_start(self, recipe: Recipe) -> Network:
-        """Return what a start trains. The user's numbers are not of it: they mend nothing."""
+        """Return what a start trains. The user's learning rate is not of it and mends nothing."""
         try:
             return self.trained(recipe)[1].network
         except TrainerError as error:
-            if error.code != ExitCode.Diverged:
-                raise
+            if error.code != ExitCode.Diverged or isinstance(error.__cause__, TrainerError):
+                raise  # the second: it is of a start of this start
+            wider = (
+                "set training.precision to float32, or " if recipe.precision != "float32" else ""
+            )
             again = "" if recipe.retries else "set training.onDivergence to Retry, or "
             raise TrainerError(
                 error.code,
                 f"{recipe.name}, which the recipe starts from: {error.message}",
-                f"{again}choose another training.recipe",
+                f"{wider}{again}choose another training.recipe",
             ) from error
 
     def _on_features(self, network: Network, recipe: Recipe) -> Task:

@@ -27,18 +27,22 @@ class Clock:
 
 
 def active(spec: Spec, status: Status) -> Clock:
-    """Return the clock of activeDeadlineSeconds: from the first start, reset by a resume."""
-    return _clock(status.active_since, spec.active_deadline_seconds)
+    """Return the clock of activeDeadlineSeconds: from the first start, without the time in a queue;
+    reset by a resume.
+    """
+    limit = spec.active_deadline_seconds
+    left = None if limit is None else limit - status.active_seconds
+    return _clock(status.active_since, left)
 
 
 def startup(spec: Spec, attempt: Attempt) -> Clock:
     """Return the clock of startupDeadlineSeconds: from the Job's own start until a pod runs.
 
-    A Job that Kueue holds has no startTime, so the clock does not run.
+    For a Job that a queue holds the clock does not run.
     """
     if not awaits_start(attempt):
         return Clock(None)
-    return _clock(attempt.job.status.start_time, spec.startup_deadline_seconds)
+    return _clock(attempt.job.let_run_at, spec.startup_deadline_seconds)
 
 
 def stall(spec: Spec, progress: Progress | None) -> Clock:

@@ -203,12 +203,12 @@ def _uncounted(
     """Not the user's fault: counts only when it goes on without any progress."""
     saved = status.checkpoint
     now = (saved.epoch, saved.step) if saved else (0, 0)
-    advanced = now > (_saved(status.history[-1]) if status.history else (0, 0))
+    advanced = now > (_saved(status.history[-1], now) if status.history else (0, 0))
     in_a_row = 0
     for record in reversed(status.history):
         if record.reason not in (c.DISRUPTED, c.INTERRUPTED, c.JOB_DELETED, c.RESULT_LOST):
             break
-        if _saved(record) != now:
+        if _saved(record, now) != now:
             break
         in_a_row += 1
     patience = 0 if only_if_advanced else MAX_DISRUPTIONS_WITHOUT_PROGRESS
@@ -216,9 +216,12 @@ def _uncounted(
     return Outcome(reason=reason, counted=counted, failure=failure)
 
 
-def _saved(record: AttemptRecord) -> tuple[int, int]:
-    """Return epochs and steps of the newest checkpoint at an attempt's end."""
-    return record.checkpoint_epoch or 0, record.checkpoint_step or 0
+def _saved(record: AttemptRecord, now: tuple[int, int]) -> tuple[int, int]:
+    """Return epochs and steps of the newest checkpoint at an attempt's end; an older operator wrote
+    down epochs alone.
+    """
+    step = now[1] if record.checkpoint_step is None else record.checkpoint_step
+    return record.checkpoint_epoch or 0, step
 
 
 def _terminated(pod: Pod | None) -> Terminated | None:

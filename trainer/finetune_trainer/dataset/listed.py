@@ -22,6 +22,7 @@ PATH_COLUMNS = (
 LABEL_COLUMNS = ("label", "class", "class_name", "classname", "category", "target", "species")
 DELIMITERS = ",;\t|"
 
+_END = "end of the list"
 Row = tuple[str, str]
 """Path as the list has it, and class."""
 
@@ -97,15 +98,25 @@ def _csv_rows(path: Path, spec: Csv) -> Iterator[Row]:
 
 
 def _split(lines: list[str], delimiter: str, *, file: str) -> Iterator[list[str]]:
-    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    """Yield the fields of each row. Raises InvalidData after one that holds all that follows."""
+    rows, first = csv.reader([*lines, _END], delimiter=delimiter), 1
     try:
-        yield from rows
+        for row in rows:
+            if row == [_END]:
+                return
+            yield row
+            last, first = first, rows.line_num + 1
     except csv.Error as error:
         raise TrainerError(
             ExitCode.InvalidData,
-            f"{file}, row {rows.line_num} or one before it is not CSV: {error}",
-            "Look for a quotation mark without its other one.",
+            f"{file}, row {first} is not CSV: {error}",
+            "Correct the row; a list needs a path and a label in each.",
         ) from error
+    raise TrainerError(
+        ExitCode.InvalidData,
+        f"{file}, row {last} has a quotation mark without its other one: all rows below are in it",
+        "Close or remove it.",
+    )
 
 
 def _column(

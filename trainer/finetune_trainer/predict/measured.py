@@ -36,8 +36,8 @@ def evaluate(
 ) -> int:
     """Print how good a model is on a folder of photos; return the exit code of the contract."""
     classifier = open_classifier(model, kind=kind, threads=available_cpus())
-    pictures, rejected = _pictures(data, classifier.labels)
-    for each in rejected:
+    pictures, absent = _pictures(data, classifier.labels)
+    for each in absent:
         print(f"{each.path}: {each.reason}", file=sys.stderr)
     evaluation, good = _measure(classifier, pictures)
     if as_json:
@@ -53,12 +53,12 @@ def evaluate(
             pictures={record: shrink(jpeg) for record, jpeg in worst.items()},
         )
         write_atomic(report, render(content).encode())
-    is_whole = len(good) == len(pictures) and not rejected
+    is_whole = len(good) == len(pictures) and not absent
     return ExitCode.Complete if is_whole else ExitCode.InvalidData
 
 
 def _pictures(data: Path, classes: Sequence[str]) -> tuple[list[Labelled], list[LeftOut]]:
-    """Return the pictures with their classes, and those that have none or are not there."""
+    """Return the pictures with their classes, and those that are listed and not there."""
     if not data.is_dir():
         raise TrainerError(
             ExitCode.InputNotFound,
@@ -79,7 +79,7 @@ def _pictures(data: Path, classes: Sequence[str]) -> tuple[list[Labelled], list[
             f"--data {data} has {wrong if unknown else 'no photos'}",
             f"The model knows: {', '.join(classes)}.",
         )
-    return pictures, [each for each in side.left_out if each.fate == "rejected"]
+    return pictures, [each for each in side.left_out if each.listed]
 
 
 def _measure(classifier: Classifier, pictures: list[Labelled]) -> tuple[Evaluation, list[Labelled]]:
