@@ -3,11 +3,15 @@ would have, and there are never two live Jobs of one FineTuneJob.
 """
 
 import asyncio
+import socket
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.cluster.controlplane import ControlPlane
 from tests.component.release import Release
+from tests.faults.proxy import Proxy
 from tests.faults.runs import Stage, all_of
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.trouble import PLANS, Trouble
@@ -44,6 +48,23 @@ async def test_trouble_is_overcome_in_every_scenario(
         )
     with capsys.disabled():
         print(f"\n{plan}: {sum(run.faults for run in runs)} faults in {len(runs)} runs")
+
+
+@pytest.mark.parametrize("turns", range(7))
+async def test_a_connection_that_is_made_as_the_proxy_closes_is_closed_too(
+    plane: ControlPlane, turns: int
+) -> None:
+    authority = plane.certificate_authority
+    async with Proxy(plane.url, certificate_authority=authority, trouble=Trouble()) as proxy:
+        address = urlsplit(proxy.url)
+        client = socket.create_connection((address.hostname, address.port))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    with client:
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        with suppress(ConnectionResetError):
+            assert await asyncio.wait_for(loop.sock_recv(client, 1), 5) == b""
 
 
 @pytest.mark.slow
