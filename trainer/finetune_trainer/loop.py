@@ -175,10 +175,9 @@ class _Loop:
 
     def _train_batches(self, epoch: int, stall: Stall) -> Score:
         task, recipe, start = self._task, self._recipe, self._start
-        began, rows, seen, done, size = time.monotonic(), 0, Score(), 0, task.shape[0]
-        if epoch == start.epoch:
-            seen, done = dataclasses.replace(start.seen), math.ceil(start.rows / size)
-        before = seen.total
+        began, rows, size = time.monotonic(), 0, task.shape[0]
+        resumed = start if epoch == start.epoch else Checkpoint()
+        seen, done = dataclasses.replace(resumed.seen), math.ceil(resumed.rows / size)
         # Order and crops follow from the epoch, dropout from the batch: a resumed run gets the
         # same.
         batches = task.batches(_seed(recipe, f"epoch {epoch}{task.share}"))
@@ -197,7 +196,7 @@ class _Loop:
                 self._check(seen.is_finite, epoch)
             if self._work.stopping or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
                 self._save(epoch=epoch, rows=number * size, seen=seen)
-            speed = task.pods * (seen.total - before) / (time.monotonic() - began)
+            speed = task.pods * (seen.total - resumed.seen.total) / (time.monotonic() - began)
             units, rows = task.pods * rows * task.cost, 0
             self._work.advance(units, images_per_second=speed)
         return seen

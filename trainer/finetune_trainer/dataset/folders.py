@@ -20,9 +20,7 @@ from finetune_trainer.dataset.found import (
     side_of,
 )
 from finetune_trainer.dataset.lock import Part
-
-SYSTEM_FOLDERS = frozenset({"lost+found", "__MACOSX", "@eaDir"})
-"""Folders that file systems, macOS and storage boxes add; hidden ones are passed over too."""
+from finetune_trainer.names import is_passed_over
 
 
 def scan_folders(root: Path) -> Found:
@@ -125,11 +123,6 @@ def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         kept = [entry for entry in entries if not is_passed_over(entry.name)]
     return sorted(kept, key=lambda entry: entry.name)
-
-
-def is_passed_over(name: str) -> bool:
-    """Tell whether a file or folder of this name is nobody's photo: hidden, or of a system."""
-    return name.startswith(".") or name in SYSTEM_FOLDERS
 
 
 def _regular_file(entry: os.DirEntry[str]) -> os.stat_result | None:

@@ -9,6 +9,7 @@ import msgspec
 from finetune_trainer import files, sources
 from finetune_trainer.contract import ExitCode, Source, Struct, TrainerError
 from finetune_trainer.export import LATEST, MANIFEST, NAMES, Latest, Manifest
+from finetune_trainer.names import visible
 from finetune_trainer.preprocessing import LABELS, PREPROCESSING, Preprocessing
 from finetune_trainer.stage import Run
 
@@ -79,7 +80,7 @@ def obtain(source: Source, run: Run) -> Earlier:
 def unwrapped(found: Path) -> Path:
     """Step into the one folder that an archive has everything in."""
     while found.is_dir():
-        inner = [path for path in found.iterdir() if not path.name.startswith(".")]
+        inner = list(visible(found))
         if len(inner) != 1 or not inner[0].is_dir():
             break
         found = inner[0]

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -15,6 +15,7 @@ from finetune_trainer.model import catalogue, earlier, safetensors_file, torch_f
 from finetune_trainer.model.earlier import Earlier, unwrapped
 from finetune_trainer.model.onnx_import.file import read_graph
 from finetune_trainer.model.packages import find_installed
+from finetune_trainer.names import visible
 from finetune_trainer.preprocessing import PREPROCESSING
 from finetune_trainer.stage import Run
 
@@ -168,7 +169,7 @@ def check_download(file: Path, download: catalogue.Download) -> None:
 
 def _format(found: Path) -> Format:
     if found.is_dir():
-        if any(path.name.endswith(SYMBOLS) for path in _visible(found)):
+        if any(path.name.endswith(SYMBOLS) for path in visible(found)):
             return "mxnet"
         found = _single_file(found)
     with open(found, "rb") as file:
@@ -192,24 +193,19 @@ def _format(found: Path) -> Format:
 def _single_file(found: Path) -> Path:
     if found.is_file():
         return found
-    files = sorted(path for path in _visible(found) if path.suffix in WEIGHTS)
+    files = sorted(path for path in visible(found) if path.suffix in WEIGHTS)
     if not files:
-        files = sorted(path for path in _visible(found) if path.is_file())
+        files = sorted(path for path in visible(found) if path.is_file())
     if len(files) != 1:
         raise _not_one(found, "weights file", files)
     return files[0]
-
-
-def _visible(folder: Path) -> Iterator[Path]:
-    """Yield what a folder holds, but for what systems keep beside it, such as macOS's ._NAME."""
-    return (path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _pair(found: Path) -> tuple[Path, Path]:
     """Return the symbol and the parameters that belong to it: those of the last epoch, or the ones
     that were named."""
     folder = found if found.is_dir() else found.parent
-    symbols = sorted(path for path in _visible(folder) if path.name.endswith(SYMBOLS))
+    symbols = sorted(path for path in visible(folder) if path.name.endswith(SYMBOLS))
     if found.name.endswith(SYMBOLS):
         symbols = [found]
     elif found.is_file():

@@ -11,8 +11,8 @@ from rich.table import Column, Table
 
 from finetune_trainer.cgroup import available_cpus
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.dataset.folders import is_passed_over
 from finetune_trainer.dataset.found import is_picture, printable
+from finetune_trainer.names import is_passed_over
 from finetune_trainer.page.markup import percent
 from finetune_trainer.predict.classifier import Classifier, Format, open_classifier
 

@@ -19,6 +19,7 @@ from typing import IO
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.files import exclusive, scratch_directory, sync_filesystem
+from finetune_trainer.names import is_passed_over
 from finetune_trainer.stage import Pace, Run
 
 MAX_MEMBERS = 5_000_000
@@ -30,8 +31,6 @@ MAX_BYTES = 10 << 40
 """Of all members together."""
 WAITING = "waiting for another job that fetches the same archive"
 ZSTANDARD = b"\x28\xb5\x2f\xfd"
-IGNORED = frozenset({"__MACOSX", "lost+found", "@eaDir"})
-"""Folders that operating systems add."""
 
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 _UNSUPPORTED = (NotImplementedError, RuntimeError, ValueError)
@@ -105,7 +104,7 @@ def unpacked_once(
 def without_wrapping(directory: Path) -> Path:
     """Step into the one folder that holds everything, as archives have it (photos/CLASS/...)."""
     while True:
-        entries = [entry for entry in directory.iterdir() if not _is_ignored(entry.name)]
+        entries = [entry for entry in directory.iterdir() if not is_passed_over(entry.name)]
         if len(entries) != 1 or not any(e.is_dir() for e in _children(entries[0])):
             return directory
         directory = entries[0]
@@ -113,10 +112,6 @@ def without_wrapping(directory: Path) -> Path:
 
 def _children(path: Path) -> Iterator[Path]:
     return path.iterdir() if path.is_dir() else iter(())
-
-
-def _is_ignored(name: str) -> bool:
-    return name.startswith(".") or name in IGNORED
 
 
 def extract(archive: Path, directory: Path, *, field: str, run: Run) -> None:
