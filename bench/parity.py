@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from finetune_trainer.contract import TrainerError
 from finetune_trainer.model import catalogue
-from finetune_trainer.model.architectures import ARCHITECTURES, assemble
+from finetune_trainer.model.architectures.assemble import ARCHITECTURES, assemble
+from finetune_trainer.model.formats.pytorch import read_tensors
 from finetune_trainer.model.network import Network
 from finetune_trainer.model.packages import find_installed
-from finetune_trainer.model.torch_file import read_tensors
 
 CONVERTED = (
     *("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "mobilenet-v2"),
@@ -81,8 +81,8 @@ def _compare_layers(name: str, directory: Path) -> float:
 
 
 def _compare_import(name: str, directory: Path) -> float:
-    from finetune_trainer.model.onnx_import.file import read_graph
-    from finetune_trainer.model.onnx_import.translate import to_network
+    from finetune_trainer.model.formats.onnx.file import read_graph
+    from finetune_trainer.model.formats.onnx.translate import to_network
 
     image, expected = np.load(directory / "image.npy"), np.load(directory / "layers.npz")[""]
     try:

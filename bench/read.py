@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from finetune_trainer.cgroup import available_cpus
+from finetune_trainer.run.cgroup import available_cpus
 
 from bench.pack import RESIZE, make_different_photos
 from tests.trainer.datasets import Prepared, make_run, prepare_photos
@@ -28,9 +28,9 @@ READ_ALONE = 10_000
 
 def show_measured() -> None:
     """Print what was measured on the packed workspace that the command line names."""
-    from finetune_trainer.dataset.read import Reader
-    from finetune_trainer.model.build import build
+    from finetune_trainer.dataset.reader import Reader
     from finetune_trainer.model.network import load, load_preprocessing
+    from finetune_trainer.model.stage import build
     from finetune_trainer.recipes import tutorial
 
     prepared = make_run(Path(sys.argv[1]), source={"uri": "file:///"}, threads=available_cpus())
@@ -62,14 +62,15 @@ def _read(reader: Any) -> tuple[float, float]:
 
 def _train(prepared: Prepared, network: Any, reader: Any, recipe: Any) -> None:
     import mxnet as mx
-    from finetune_trainer import tasks, threads
-    from finetune_trainer.checkpoint import Checkpoint
-    from finetune_trainer.dataset.stall import Stall
-    from finetune_trainer.gang import Gang
-    from finetune_trainer.loop import train
-    from finetune_trainer.progress import Work
-    from finetune_trainer.scoring import contexts
-    from finetune_trainer.signals import Signals
+    from finetune_trainer.evaluate.scoring import contexts
+    from finetune_trainer.fit import tasks
+    from finetune_trainer.fit.checkpoint import Checkpoint
+    from finetune_trainer.fit.fit_progress import Work
+    from finetune_trainer.fit.loop import train
+    from finetune_trainer.fit.stall import Stall
+    from finetune_trainer.run import threads
+    from finetune_trainer.run.gang import Gang
+    from finetune_trainer.run.signals import Signals
 
     plan = threads.for_training(batch_size=reader.batch_size, cpus=prepared.run.threads)
     devices = contexts(devices=0, cpus=plan.contexts)

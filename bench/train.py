@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from finetune_trainer import threads
-from finetune_trainer.cgroup import available_cpus
+from finetune_trainer.run import threads
+from finetune_trainer.run.cgroup import available_cpus
 
 BATCH, STEPS, WARM, PAIRS = 32, 8, 3, 5
 SIZE, CLASSES = 224, 10
@@ -65,11 +65,11 @@ def _printed(command: list[str], environment: dict[str, str]) -> float:
 def train(name: str, contexts: int) -> float:
     """Return images a second of updates, as the loop makes them."""
     import mxnet as mx
-    from finetune_trainer.checkpoint import Checkpoint
-    from finetune_trainer.learner import Learner
+    from finetune_trainer.fit.checkpoint import Checkpoint
+    from finetune_trainer.fit.learner import Learner
+    from finetune_trainer.fit.tasks import TRAINING_COST, Task
     from finetune_trainer.model.network import Network
     from finetune_trainer.recipes import tutorial
-    from finetune_trainer.tasks import TRAINING_COST, Task
 
     batch = _batch()
     task = Task(
@@ -100,8 +100,8 @@ def train(name: str, contexts: int) -> float:
 def look(name: str, contexts: int) -> float:
     """Return images a second through the trunk, as features are computed."""
     import mxnet as mx
+    from finetune_trainer.evaluate.scoring import forward
     from finetune_trainer.model.network import Network
-    from finetune_trainer.scoring import forward
 
     symbol = _symbol(name)
     trunk = symbol.get_children()[0].get_children()[0]
@@ -133,7 +133,7 @@ class _Repeated:
 
 
 def _symbol(name: str) -> Any:
-    from finetune_trainer.model.architectures import ARCHITECTURES
+    from finetune_trainer.model.architectures.assemble import ARCHITECTURES
 
     return ARCHITECTURES[name].symbol(size=SIZE, classes=CLASSES)
 

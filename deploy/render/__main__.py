@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from finetune_trainer.schema import contract_schema
+from finetune_trainer.contract.schema import contract_schema
 
 from deploy.render import crd, dashboard, operator_yaml
 

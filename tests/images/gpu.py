@@ -22,7 +22,7 @@ assert features.is_enabled("CUDA") and features.is_enabled("CUDNN")
 assert mx.context.num_gpus() == 0
 assert mx.nd.dot(mx.nd.ones((2, 3)), mx.nd.ones((3, 2))).asnumpy().sum() == 12
 from finetune_trainer.contract import TrainerError
-from finetune_trainer.scoring import contexts
+from finetune_trainer.evaluate.scoring import contexts
 try:
     contexts(devices=1)
 except TrainerError as error:

@@ -12,7 +12,7 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 LOAD_MODEL = """
-import mxnet as mx, PIL.Image, finetune_trainer.artifacts, onnx, onnxruntime
+import mxnet as mx, PIL.Image, finetune_trainer.export.artifacts, onnx, onnxruntime
 assert mx.nd.dot(mx.nd.ones((2, 3)), mx.nd.ones((3, 2))).asnumpy().sum() == 12
 for name in ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "mobilenet-v2"):
     model = f"/models/{name}"

@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from finetune_trainer import owner
 from finetune_trainer.contract import Dataset, DatasetStatus, Job, Model
-from finetune_trainer.dataset import prepare
 from finetune_trainer.dataset.lock import File, Lock, read_lock
-from finetune_trainer.files import read_json
-from finetune_trainer.handoff import PACKED, Packed
-from finetune_trainer.sources import fetch
-from finetune_trainer.stage import Paths, Reporter, Run
+from finetune_trainer.dataset.stage import prepare
+from finetune_trainer.run import owner
+from finetune_trainer.run.context import Paths, Reporter, Run
+from finetune_trainer.run.files import read_json
+from finetune_trainer.run.handoff import PACKED, Packed
+from finetune_trainer.storage.sources import fetch
 from PIL import Image
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]

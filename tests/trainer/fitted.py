@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import msgspec
-from finetune_trainer import files
-from finetune_trainer.handoff import BUILT, FITTED, PACKED, Built, Fitted, Packed
 from finetune_trainer.model import network
 from finetune_trainer.model.network import Network, Preprocessing
-from finetune_trainer.stage import Run
+from finetune_trainer.run import files
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.handoff import BUILT, FITTED, PACKED, Built, Fitted, Packed
 
 from tests.trainer.networks import random_params
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import mxnet as mx
 import numpy as np
-from finetune_trainer import files
 from finetune_trainer.contract import Result
-from finetune_trainer.handoff import BUILT, FITTED, PACKED, RESULT, Built, Fitted, Packed
 from finetune_trainer.model import network
-from finetune_trainer.model.head import HEAD
+from finetune_trainer.model.known_rows import HEAD
 from finetune_trainer.model.network import Network, save_arrays
 from finetune_trainer.pipeline import Stage
-from finetune_trainer.pod import supervise
-from finetune_trainer.stage import Run
+from finetune_trainer.run import files
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.handoff import BUILT, FITTED, PACKED, RESULT, Built, Fitted, Packed
+from finetune_trainer.supervisor.pod import supervise
 from PIL import Image
 
 from tests.trainer.networks import SIZE, make_run, random_params
@@ -24,7 +24,7 @@ from tests.trainer.networks import SIZE, make_run, random_params
 TRAIN = [0, 1, 2, 3] * 8
 STAGES = (
     Stage("model", "tests.trainer.gang_stages:lay_out", 1),
-    Stage("fit", "finetune_trainer.fit:fit", 1),
+    Stage("fit", "finetune_trainer.fit.stage:fit", 1),
     Stage("report", "tests.trainer.gang_stages:conclude", 1),
 )
 

@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 import mxnet as mx
 import numpy as np
-from finetune_trainer import files, owner
 from finetune_trainer.contract import DatasetStatus, Job, ModelStatus
 from finetune_trainer.dataset.lock import FORMAT, LOCK, File, Lock, Part, Settings
-from finetune_trainer.handoff import BUILT, PACKED, Built, Packed
+from finetune_trainer.fit.tasks import Task
 from finetune_trainer.model import network
 from finetune_trainer.model.network import Network, Preprocessing
-from finetune_trainer.stage import Paths, Reporter, Run
-from finetune_trainer.tasks import Task
+from finetune_trainer.run import files, owner
+from finetune_trainer.run.context import Paths, Reporter, Run
+from finetune_trainer.run.handoff import BUILT, PACKED, Built, Packed
 from PIL import Image
 
 SIZE = 16

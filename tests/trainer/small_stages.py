@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from finetune_trainer import handoff
+from finetune_trainer.cli.run import Choices, run_local
 from finetune_trainer.contract import (
     CheckpointStatus,
     DatasetStatus,
@@ -23,11 +23,11 @@ from finetune_trainer.contract import (
     Result,
     TrainerError,
 )
-from finetune_trainer.files import write_json
-from finetune_trainer.local import Choices, run_local
 from finetune_trainer.pipeline import Stage
-from finetune_trainer.pod import supervise
-from finetune_trainer.stage import Run
+from finetune_trainer.run import handoff
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.files import write_json
+from finetune_trainer.supervisor.pod import supervise
 
 DATASET = DatasetStatus(
     classes=3, train_images=12, validation_images=6, rejected_images=1, digest="d" * 64

@@ -2,7 +2,7 @@
 
 import mxnet as mx
 import numpy as np
-from finetune_trainer.learner import INITIALIZERS
+from finetune_trainer.fit.learner import INITIALIZERS
 from finetune_trainer.model.network import Network
 from finetune_trainer.model.surgery import Surgery
 

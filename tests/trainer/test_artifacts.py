@@ -12,17 +12,17 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from finetune_trainer import files, history
-from finetune_trainer.artifacts import add_artifacts
 from finetune_trainer.contract import Output
 from finetune_trainer.dataset.lock import LOCK, File, Pair, read_lock
-from finetune_trainer.evaluate import evaluate
-from finetune_trainer.evaluation import Answers, Evaluation, OnnxFile, measure
-from finetune_trainer.export import NAMES
-from finetune_trainer.handoff import EVALUATION, PACKED, Packed
-from finetune_trainer.history import HISTORY, Row
+from finetune_trainer.evaluate.metrics import Answers, Evaluation, OnnxFile, measure
+from finetune_trainer.evaluate.stage import evaluate
+from finetune_trainer.export.artifacts import add_artifacts
+from finetune_trainer.export.stage import NAMES
 from finetune_trainer.model.network import LABELS
-from finetune_trainer.stage import Run
+from finetune_trainer.run import files, history
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.handoff import EVALUATION, PACKED, Packed
+from finetune_trainer.run.history import HISTORY, Row
 
 from tests.trainer.fitted import leave_fitted
 from tests.trainer.networks import make_run

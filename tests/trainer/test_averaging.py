@@ -6,11 +6,11 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer import files
-from finetune_trainer.averaging import Average, share_of_epoch, share_of_step
-from finetune_trainer.checkpoint import AVERAGE
-from finetune_trainer.fit import fit
+from finetune_trainer.fit.averaging import Average, share_of_epoch, share_of_step
+from finetune_trainer.fit.checkpoint import AVERAGE
+from finetune_trainer.fit.stage import fit
 from finetune_trainer.model.network import PARAMS, load, load_params
+from finetune_trainer.run import files
 
 from tests.trainer.networks import make_run
 from tests.trainer.test_learner import batches_of, make_learner, moved

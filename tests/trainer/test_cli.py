@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finetune_trainer.cli import main
+from finetune_trainer.cli.main import main
+from finetune_trainer.cli.manifest import read_manifest
+from finetune_trainer.cli.run import Choices, localize, run_local
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.local import Choices, localize, run_local
-from finetune_trainer.manifest import read_manifest
 from PIL import Image
 
 from tests.trainer.pods import wait_until

@@ -18,8 +18,8 @@ from finetune_trainer.contract import (
     Result,
     Termination,
 )
-from finetune_trainer.schema import contract_schema
-from finetune_trainer.termination import encode
+from finetune_trainer.contract.schema import contract_schema
+from finetune_trainer.supervisor.termination import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families

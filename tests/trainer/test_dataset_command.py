@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mxnet as mx
 import pytest
-from finetune_trainer.cli import main
+from finetune_trainer.cli.main import main
 from finetune_trainer.dataset.compose import training_order, validation_order
 from finetune_trainer.dataset.lock import read_lock
 from PIL import Image
@@ -93,7 +93,7 @@ def test_exact_records_are_those_of_im2rec_byte_for_byte(tmp_path: Path) -> None
 def test_prepare_does_not_load_mxnet(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
     program = (
-        "import sys; from finetune_trainer.cli import main;"
+        "import sys; from finetune_trainer.cli.main import main;"
         f"main(['prepare', '--data', {str(photos)!r}, '--workspace', {str(tmp_path)!r}]);"
         "sys.exit('mxnet' in sys.modules)"
     )

@@ -12,11 +12,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError, Training
-from finetune_trainer.dataset import prepare
 from finetune_trainer.dataset.lock import open_lock
-from finetune_trainer.handoff import FETCHED, Fetched
-from finetune_trainer.sources import fetch
-from finetune_trainer.stage import Pace
+from finetune_trainer.dataset.stage import prepare
+from finetune_trainer.run.context import Pace
+from finetune_trainer.run.handoff import FETCHED, Fetched
+from finetune_trainer.storage.sources import fetch
 from PIL import Image
 
 from tests.trainer.datasets import (

@@ -1,7 +1,7 @@
 import time
 from collections.abc import Iterator
 
-from finetune_trainer.dataset.stall import Stall
+from finetune_trainer.fit.stall import Stall
 
 
 def slow_batches() -> Iterator[int]:

@@ -9,13 +9,16 @@ import msgspec
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, Output, TrainerError
-from finetune_trainer.dataset.read import Reader
-from finetune_trainer.evaluate import evaluate
-from finetune_trainer.evaluation import Answers, Evaluation, measure
-from finetune_trainer.fit import fit
-from finetune_trainer.handoff import (
+from finetune_trainer.dataset.reader import Reader
+from finetune_trainer.evaluate.metrics import Answers, Evaluation, measure
+from finetune_trainer.evaluate.scoring import Score, contexts, outputs, score
+from finetune_trainer.evaluate.stage import evaluate
+from finetune_trainer.fit.stage import fit
+from finetune_trainer.model.network import Network, load, load_preprocessing, save
+from finetune_trainer.run import files
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.handoff import (
     EVALUATED,
     EVALUATION,
     FITTED,
@@ -24,9 +27,6 @@ from finetune_trainer.handoff import (
     Fitted,
     Packed,
 )
-from finetune_trainer.model.network import Network, load, load_preprocessing, save
-from finetune_trainer.scoring import Score, contexts, outputs, score
-from finetune_trainer.stage import Run
 
 from tests.trainer.networks import MEAN, SIZE, STD, make_run, write_records
 from tests.trainer.recount import recount_classes, recount_confusion, recount_figures

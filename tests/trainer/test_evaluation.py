@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from finetune_trainer.evaluation import BINS, WORST, Answers, Evaluation, measure, wilson
+from finetune_trainer.evaluate.metrics import BINS, WORST, Answers, Evaluation, measure, wilson
 
 from tests.trainer.recount import recount_figures
 

@@ -11,11 +11,13 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer import files, owner
 from finetune_trainer.contract import ExitCode, Metric, TrainerError
-from finetune_trainer.evaluation import Answers, measure
-from finetune_trainer.export import export
-from finetune_trainer.handoff import (
+from finetune_trainer.evaluate.metrics import Answers, measure
+from finetune_trainer.export.stage import export
+from finetune_trainer.model import network
+from finetune_trainer.run import files, owner
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.handoff import (
     EVALUATED,
     EVALUATION,
     EXPORTED,
@@ -24,8 +26,6 @@ from finetune_trainer.handoff import (
     Exported,
     Fitted,
 )
-from finetune_trainer.model import network
-from finetune_trainer.stage import Run
 
 from tests.trainer.networks import make_run, random_params, small_network
 

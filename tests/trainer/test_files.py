@@ -8,9 +8,9 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 from finetune_trainer.contract import ExitCode
-from finetune_trainer.failure import explain
-from finetune_trainer.files import whole_file, write_atomic
 from finetune_trainer.model.network import load_params, save_params
+from finetune_trainer.run.failure import explain
+from finetune_trainer.run.files import whole_file, write_atomic
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:

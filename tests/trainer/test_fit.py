@@ -17,20 +17,22 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer import files, owner, progress, recipes, tasks
-from finetune_trainer.checkpoint import Checkpoint
+from finetune_trainer import recipes
 from finetune_trainer.contract import ExitCode, TrainerError, Training
-from finetune_trainer.dataset.read import Reader, real_rows
-from finetune_trainer.features import Features
-from finetune_trainer.fit import fit
-from finetune_trainer.handoff import FITTED, Fitted
-from finetune_trainer.history import HISTORY, Row, read
-from finetune_trainer.loop import train
+from finetune_trainer.dataset.reader import Reader, real_rows
+from finetune_trainer.fit import fit_progress, tasks
+from finetune_trainer.fit.checkpoint import Checkpoint
+from finetune_trainer.fit.features import Features
+from finetune_trainer.fit.fit_progress import Work
+from finetune_trainer.fit.loop import train
+from finetune_trainer.fit.stage import fit
 from finetune_trainer.model.network import load, load_preprocessing
-from finetune_trainer.progress import Work
 from finetune_trainer.recipes import progressive
-from finetune_trainer.signals import Signals
-from finetune_trainer.stage import Reporter, Run
+from finetune_trainer.run import files, owner
+from finetune_trainer.run.context import Reporter, Run
+from finetune_trainer.run.handoff import FITTED, Fitted
+from finetune_trainer.run.history import HISTORY, Row, read
+from finetune_trainer.run.signals import Signals
 
 from tests.trainer.networks import Reports, make_run, small_network
 
@@ -205,7 +207,7 @@ def test_a_fit_stopped_within_an_epoch_goes_on_from_the_very_step(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(progress, "INTERVAL_SECONDS", 0)
+    monkeypatch.setattr(fit_progress, "INTERVAL_SECONDS", 0)
     training = settings("tutorial", epochs=2, optimizer={"momentum": "0.9"}, **others)
     common: dict[str, Any] = {"train": TRAIN * 2, "validation": VALIDATION, "training": training}
     straight, _ = make_run(tmp_path / "straight", threads=threads, **common)
@@ -512,8 +514,8 @@ def test_sigterm_ends_the_process_soon_with_143_after_saving(tmp_path: Path) -> 
         import sys
         from pathlib import Path
         from finetune_trainer.contract import TrainerError
-        from finetune_trainer.fit import fit
-        from finetune_trainer.stage import Reporter
+        from finetune_trainer.fit.stage import fit
+        from finetune_trainer.run.context import Reporter
         from tests.trainer.networks import make_run
         run, _ = make_run(Path(sys.argv[1]), train=[0, 1] * 40, validation=[0, 1],
                           training={"recipe": "tutorial", "epochs": 1000})

@@ -12,16 +12,16 @@ import mxnet as mx
 import numpy as np
 import pytest
 from finetune_trainer import recipes
-from finetune_trainer.checkpoint import Checkpoint
 from finetune_trainer.contract import Optimizer, TrainerError, Training
-from finetune_trainer.learner import Learner
-from finetune_trainer.model import half
-from finetune_trainer.model.architectures import ARCHITECTURES
-from finetune_trainer.model.batch_norm import with_frozen_statistics
-from finetune_trainer.model.half import in_half_precision, loss_scale
+from finetune_trainer.fit.checkpoint import Checkpoint
+from finetune_trainer.fit.learner import Learner
+from finetune_trainer.fit.targets import Targets, with_targets
+from finetune_trainer.model.architectures.assemble import ARCHITECTURES
 from finetune_trainer.model.network import Network
+from finetune_trainer.model.rewrites import half
+from finetune_trainer.model.rewrites.batch_norm import with_frozen_statistics
+from finetune_trainer.model.rewrites.half import in_half_precision, loss_scale
 from finetune_trainer.model.surgery import replace_head
-from finetune_trainer.targets import Targets, with_targets
 
 from tests.trainer.architectures import SMALL, pretrained, trunk, zoo
 from tests.trainer.networks import bare_task

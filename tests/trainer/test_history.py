@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from finetune_trainer.history import Row, append, read
+from finetune_trainer.run.history import Row, append, read
 
 ROW = Row(epoch=1, train_accuracy=0.5, train_loss=1.25, validation_accuracy=0.75, seconds=2.5)
 

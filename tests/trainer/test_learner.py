@@ -7,9 +7,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 from finetune_trainer import recipes
-from finetune_trainer.checkpoint import Checkpoint, _states_by_name
 from finetune_trainer.contract import Optimizer, Training
-from finetune_trainer.learner import Learner
+from finetune_trainer.fit.checkpoint import Checkpoint, _states_by_name
+from finetune_trainer.fit.learner import Learner
 from finetune_trainer.model.network import Network
 
 from tests.trainer.networks import bare_task

@@ -10,12 +10,14 @@ from typing import Any
 
 import mxnet as mx
 import pytest
-from finetune_trainer import files, loop, memory, recipes
+from finetune_trainer import recipes
 from finetune_trainer.contract import ExitCode, TrainerError, Training
-from finetune_trainer.fit import fit
-from finetune_trainer.handoff import FITTED, Fitted
-from finetune_trainer.memory import BASE, TRAINED, USED, within
+from finetune_trainer.fit import batch_size, loop
+from finetune_trainer.fit.batch_size import BASE, TRAINED, USED, within
+from finetune_trainer.fit.stage import fit
 from finetune_trainer.recipes import Recipe
+from finetune_trainer.run import files
+from finetune_trainer.run.handoff import FITTED, Fitted
 
 from tests.trainer.networks import SIZE, make_run, small_network
 from tests.trainer.test_fit import assert_same_bits, best_params, stop_after
@@ -28,7 +30,7 @@ OUTPUTS = 4 * (3 * 8 * 14 * 14 + 8 + 8 + 8 + 3 + 3)
 def fitted_into(images: float, recipe: Recipe = FULL) -> Recipe:
     """Return the recipe for the small network in memory for so many images."""
     parameters = 4 * (8 * 27 + 8 + 4 * 8 + 3 * 8 + 3)
-    needed = BASE + 2 * memory.COPIES * parameters + TRAINED * OUTPUTS * images
+    needed = BASE + 2 * batch_size.COPIES * parameters + TRAINED * OUTPUTS * images
     symbol = small_network(3).symbol
     return within(recipe, symbol, size=SIZE, contexts=1, limit=int(needed / USED) + 64)
 
@@ -60,7 +62,7 @@ def test_fit_in_little_memory_makes_smaller_batches_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(memory, "TRAINED", 1000.0)
+    monkeypatch.setattr(batch_size, "TRAINED", 1000.0)
     run, _ = make_run(
         tmp_path,
         train=[0, 1, 2] * 12,

@@ -7,14 +7,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, Model, TrainerError
-from finetune_trainer.handoff import BUILT, Built
 from finetune_trainer.model import catalogue
-from finetune_trainer.model.build import build
 from finetune_trainer.model.convert import convert
 from finetune_trainer.model.network import load
-from finetune_trainer.stage import Run
+from finetune_trainer.model.stage import build
+from finetune_trainer.run import files
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.handoff import BUILT, Built
 
 from tests.trainer.networks import Reports, make_run
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from finetune_trainer.cli import main
+from finetune_trainer.cli.main import main
 from finetune_trainer.contract import ExitCode
 from finetune_trainer.model.catalogue import entries
 

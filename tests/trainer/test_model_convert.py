@@ -10,12 +10,13 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.model import catalogue, torch_file
-from finetune_trainer.model.architectures import ARCHITECTURES, assemble
+from finetune_trainer.model import catalogue
+from finetune_trainer.model.architectures.assemble import ARCHITECTURES, assemble
 from finetune_trainer.model.convert import convert
+from finetune_trainer.model.formats import pytorch
 from finetune_trainer.model.network import PREPROCESSING, Network, load, load_preprocessing
+from finetune_trainer.run import files
 from PIL import Image, ImageDraw
 
 from tests.trainer import reference
@@ -35,7 +36,7 @@ def weights_of(name: str) -> Path:
 
 
 def tensors_of(name: str) -> dict[str, Any]:
-    return torch_file.read_tensors(weights_of(name))
+    return pytorch.read_tensors(weights_of(name))
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +165,7 @@ def test_a_resnet_computes_what_its_state_dict_says(depth: int, tmp_path: Path) 
     state, data = reference.resnet_state(depth, classes=9), drawing(3, 64)
     path = tmp_path / "weights.pth"
     path.write_bytes(pth(state))
-    network = assemble(f"resnet-{depth}", torch_file.read_tensors(path), size=64)
+    network = assemble(f"resnet-{depth}", pytorch.read_tensors(path), size=64)
     assert len(network.args) + len(network.aux) == sum("batches" not in name for name in state)
     output = internals(network, data, ["fc_output"])["fc_output"]
     np.testing.assert_allclose(output, reference.resnet(state, data), rtol=1e-3, atol=1e-3)

@@ -12,12 +12,12 @@ import onnx
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.model.convert import convert as convert_entry
+from finetune_trainer.model.formats.onnx.export import convert
+from finetune_trainer.model.formats.onnx.file import FOLDED, OPERATORS, read_graph
+from finetune_trainer.model.formats.onnx.operators import CONVERTERS
+from finetune_trainer.model.formats.onnx.translate import to_network
 from finetune_trainer.model.network import Network, load, load_preprocessing
-from finetune_trainer.model.onnx_import.file import FOLDED, OPERATORS, read_graph
-from finetune_trainer.model.onnx_import.operators import CONVERTERS
-from finetune_trainer.model.onnx_import.translate import to_network
 from finetune_trainer.model.surgery import replace_head
-from finetune_trainer.onnx_export import convert
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 from tests.trainer.onnx_files import (
@@ -565,7 +565,7 @@ def test_reading_needs_no_mxnet(tmp_path: Path) -> None:
 import sys
 sys.modules["mxnet"] = None  # as if it were not installed
 from pathlib import Path
-from finetune_trainer.model.onnx_import.file import read_graph
+from finetune_trainer.model.formats.onnx.file import read_graph
 print(read_graph(Path({str(path)!r})).size)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -5,11 +5,11 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 from finetune_trainer import recipes
-from finetune_trainer.checkpoint import Checkpoint
 from finetune_trainer.contract import Training
-from finetune_trainer.learner import Learner
+from finetune_trainer.fit.checkpoint import Checkpoint
+from finetune_trainer.fit.learner import Learner
 from finetune_trainer.model.network import Network
-from finetune_trainer.model.relu6 import with_relu_before_clip
+from finetune_trainer.model.rewrites.relu6 import with_relu_before_clip
 
 from tests.trainer.networks import bare_task
 

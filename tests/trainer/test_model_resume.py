@@ -13,19 +13,20 @@ import msgspec
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, Model, Source, TrainerError, Training
-from finetune_trainer.export import export
-from finetune_trainer.fit import fit
-from finetune_trainer.handoff import BUILT, FITTED, Built, Fitted
-from finetune_trainer.learner import INITIALIZERS
-from finetune_trainer.model import head, origin
-from finetune_trainer.model.build import build
+from finetune_trainer.export.stage import export
+from finetune_trainer.fetch import check_and_fetch
+from finetune_trainer.fit.learner import INITIALIZERS
+from finetune_trainer.fit.stage import fit
+from finetune_trainer.model import origin
+from finetune_trainer.model.known_rows import HEAD, save_known_rows, shifted, with_known_rows
 from finetune_trainer.model.network import Network, load, load_params
+from finetune_trainer.model.stage import build
 from finetune_trainer.model.surgery import replace_head
-from finetune_trainer.preflight import check_and_fetch
-from finetune_trainer.sources import remote
-from finetune_trainer.stage import Run
+from finetune_trainer.run import files
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.handoff import BUILT, FITTED, Built, Fitted
+from finetune_trainer.storage import web_source
 
 from tests.servers import s3, web
 from tests.trainer.networks import MEAN, SIZE, STD, make_run, random_params, small_network
@@ -38,7 +39,7 @@ TRAIN = [0, 1, 2, 3] * 4
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "PAUSES_SECONDS", (0.01,))
+    monkeypatch.setattr(web_source, "PAUSES_SECONDS", (0.01,))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
@@ -77,7 +78,7 @@ def built(run: Run) -> Built:
 
 
 def known_rows(result: Built) -> dict[str, Any]:
-    rows = mx.nd.load(str(Path(result.directory) / head.HEAD))
+    rows = mx.nd.load(str(Path(result.directory) / HEAD))
     return {name: value.asnumpy() for name, value in rows.items()}
 
 
@@ -152,8 +153,7 @@ def test_new_classes_start_as_the_recipe_has_it_the_same_each_time(
     directory = Path(result.directory)
     network = load(directory)
     first, again, other = (
-        head.with_known_rows(network, directory, INITIALIZERS["xavier"], seed=seed)
-        for seed in (1, 1, 2)
+        with_known_rows(network, directory, INITIALIZERS["xavier"], seed=seed) for seed in (1, 1, 2)
     )
     weights = [each.args["fc1_weight"].asnumpy() for each in (first, again, other)]
     assert np.array_equal(weights[0], weights[1])
@@ -168,12 +168,12 @@ def test_a_head_on_shifted_features_gives_the_same_answers() -> None:
     features = random.normal(3, 2, (5, 8)).astype(np.float32)
     mean, scale = features.mean(axis=0), 2.5
     weight, bias = (network.args[f"fc1_{leaf}"].asnumpy() for leaf in ("weight", "bias"))
-    start = head.shifted(network, mean=mean, scale=scale)
+    start = shifted(network, mean=mean, scale=scale)
     moved = (features - mean) / scale @ start["fc1_weight"].asnumpy().T
     np.testing.assert_allclose(
         moved + start["fc1_bias"].asnumpy(), features @ weight.T + bias, rtol=1e-4, atol=1e-5
     )
-    assert head.shifted(small_network(3), mean=mean, scale=scale) == {}
+    assert shifted(small_network(3), mean=mean, scale=scale) == {}
 
 
 def test_labels_and_last_layer_must_have_the_same_classes(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_labels_and_last_layer_must_have_the_same_classes(tmp_path: Path) -> Non
     before = Network(symbol, *random_params(symbol, seed=1))
     surgery = replace_head(before, 4)
     with pytest.raises(TrainerError, match=r"labels.txt names 3 classes, but the last layer is"):
-        head.save_known_rows(tmp_path, before, surgery, old=("a", "b", "c"), new=("a",))
+        save_known_rows(tmp_path, before, surgery, old=("a", "b", "c"), new=("a",))
 
 
 def packed(folder: Path) -> bytes:

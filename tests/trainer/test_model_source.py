@@ -15,16 +15,16 @@ import msgspec
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, Model, TrainerError
-from finetune_trainer.handoff import BUILT, Built
+from finetune_trainer.dataset.preprocessing import PREPROCESSING, Preprocessing
+from finetune_trainer.fetch import check_and_fetch
 from finetune_trainer.model import catalogue, origin
-from finetune_trainer.model.build import build
 from finetune_trainer.model.network import Network, load, save
-from finetune_trainer.preflight import check_and_fetch
-from finetune_trainer.preprocessing import PREPROCESSING, Preprocessing
-from finetune_trainer.sources import remote
-from finetune_trainer.stage import Run
+from finetune_trainer.model.stage import build
+from finetune_trainer.run import files
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.handoff import BUILT, Built
+from finetune_trainer.storage import web_source
 
 from tests.servers import web
 from tests.trainer import onnx_files
@@ -40,7 +40,7 @@ SIZE = 64
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "PAUSES_SECONDS", (0.01,))
+    monkeypatch.setattr(web_source, "PAUSES_SECONDS", (0.01,))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 

@@ -10,9 +10,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.model.architectures import ARCHITECTURES
-from finetune_trainer.model.batch_norm import with_frozen_statistics, with_momentum
+from finetune_trainer.model.architectures.assemble import ARCHITECTURES
 from finetune_trainer.model.network import Network, load, save
+from finetune_trainer.model.rewrites.batch_norm import with_frozen_statistics, with_momentum
 from finetune_trainer.model.surgery import replace_head
 
 from tests.trainer.architectures import (

@@ -5,8 +5,8 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 import pytest
+from finetune_trainer.model.last_blocks import above, cut_below
 from finetune_trainer.model.network import Network
-from finetune_trainer.model.top import above, cut_below
 
 from tests.trainer.architectures import mlp, pretrained, tutorial_resnet, vgg_like
 from tests.trainer.networks import SIZE

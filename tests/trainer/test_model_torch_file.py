@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.model import safetensors_file
-from finetune_trainer.model.torch_file import decode, read_tensors
+from finetune_trainer.model.formats import safetensors as safetensors_format
+from finetune_trainer.model.formats.pytorch import decode, read_tensors
 
 from tests.trainer.weight_files import FloatStorage, Tensor, bare_pth, safetensors, zipped_pth
 
@@ -154,7 +154,7 @@ def test_safetensors_come_out_as_they_were_written(tmp_path: Path) -> None:
     }
     path = tmp_path / "weights.safetensors"
     path.write_bytes(safetensors(tensors))
-    found = safetensors_file.read_tensors(path)
+    found = safetensors_format.read_tensors(path)
     assert {n: t.tolist() for n, t in found.items()} == {n: t.tolist() for n, t in tensors.items()}
 
 
@@ -184,5 +184,5 @@ def test_a_damaged_safetensors_file_is_refused_in_words(
     path = tmp_path / "weights.safetensors"
     path.write_bytes(content)
     with pytest.raises(TrainerError, match=why) as error:
-        safetensors_file.read_tensors(path)
+        safetensors_format.read_tensors(path)
     assert error.value.code == ExitCode.InvalidData

@@ -10,10 +10,10 @@ import mxnet as mx
 import numpy as np
 import onnx
 import pytest
+from finetune_trainer.model.formats.onnx.export import OPSET, Twin, convert
+from finetune_trainer.model.formats.onnx.session import Session
 from finetune_trainer.model.network import Network, Preprocessing
 from finetune_trainer.model.surgery import replace_head
-from finetune_trainer.onnx_export import OPSET, Twin, convert
-from finetune_trainer.onnx_session import Session
 from mxnet.gluon.model_zoo import vision
 
 from tests.trainer.networks import random_params, small_network
@@ -147,7 +147,7 @@ import sys
 sys.modules["mxnet"] = None  # as if it were not installed
 import numpy as np
 from pathlib import Path
-from finetune_trainer.onnx_session import Session
+from finetune_trainer.model.formats.onnx.session import Session
 print(Session(Path({str(path)!r}), threads=1).run(np.ones((2, 3, 16, 16), np.float32)).shape)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finetune_trainer import owner
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.export import check_output, export
-from finetune_trainer.files import read_json
-from finetune_trainer.handoff import EXPORTED, Exported
-from finetune_trainer.sources import remote
-from finetune_trainer.stage import Run
+from finetune_trainer.export.stage import check_output, export
+from finetune_trainer.run import owner
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.files import read_json
+from finetune_trainer.run.handoff import EXPORTED, Exported
+from finetune_trainer.storage import web_source
 
 from tests.servers import answers, s3
 from tests.servers.s3 import S3, Cutter
@@ -39,7 +39,7 @@ def server(buckets: Path) -> Iterator[S3]:
 
 @pytest.fixture(autouse=True)
 def environment(server: S3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "PAUSES_SECONDS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(web_source, "PAUSES_SECONDS", (0.01, 0.01, 0.01))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server.give(monkeypatch, "OUTPUT_")
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from finetune_trainer.board import PROGRESS_LIMIT, Board, Report
-from finetune_trainer.cgroup import available_cpus, memory_limit
 from finetune_trainer.contract import JobRef, Metric
-from finetune_trainer.estimate import Estimate
 from finetune_trainer.pipeline import STAGES, Stage
+from finetune_trainer.run.cgroup import available_cpus, memory_limit
+from finetune_trainer.supervisor.estimate import Estimate
+from finetune_trainer.supervisor.run_status import PROGRESS_LIMIT, Board, Report
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

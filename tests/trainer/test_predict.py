@@ -9,19 +9,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from finetune_trainer import files
-from finetune_trainer.cli import main
+from finetune_trainer.cli.main import main
 from finetune_trainer.contract import ExitCode
 from finetune_trainer.dataset.lock import read_lock
 from finetune_trainer.dataset.recordio import read_image, read_offsets
-from finetune_trainer.evaluate import evaluate
-from finetune_trainer.evaluation import Evaluation
-from finetune_trainer.export import NAMES
-from finetune_trainer.handoff import EVALUATION, PACKED, Packed
+from finetune_trainer.evaluate.classifier import open_classifier
+from finetune_trainer.evaluate.metrics import Evaluation
+from finetune_trainer.evaluate.stage import evaluate
+from finetune_trainer.export.stage import NAMES
+from finetune_trainer.model.formats.onnx.export import Twin
 from finetune_trainer.model.network import load, load_preprocessing
-from finetune_trainer.onnx_export import Twin
-from finetune_trainer.predict.classifier import open_classifier
-from finetune_trainer.stage import Run
+from finetune_trainer.run import files
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.handoff import EVALUATION, PACKED, Packed
 
 from tests.trainer.datasets import draw, make_photos, prepare_photos
 from tests.trainer.fitted import leave_fitted
@@ -138,7 +138,7 @@ def test_onnx_predicts_where_mxnet_is_not_installed(model: Path, photos: Path) -
     program = f"""
 import sys
 sys.modules["mxnet"] = None
-from finetune_trainer.cli import main
+from finetune_trainer.cli.main import main
 code = main(["predict", {str(model)!r}, {str(photos / "cat/0.jpg")!r}])
 sys.exit(code)
 """

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 from finetune_trainer.contract import ExitCode, Output
-from finetune_trainer.handoff import FETCHED
-from finetune_trainer.preflight import check_and_fetch
+from finetune_trainer.fetch import check_and_fetch
+from finetune_trainer.run.handoff import FETCHED
 
 from tests.trainer.datasets import make_photos, make_run
 from tests.trainer.pods import make_job, start_pod

@@ -4,7 +4,7 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
-from finetune_trainer import recipes, threads
+from finetune_trainer import recipes
 from finetune_trainer.contract import (
     ExitCode,
     Job,
@@ -14,6 +14,7 @@ from finetune_trainer.contract import (
     Training,
 )
 from finetune_trainer.recipes import auto, full
+from finetune_trainer.run import threads
 
 NAMES = get_args(get_type_hints(Training)["recipe"])
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from finetune_trainer.cli import main
+from finetune_trainer.cli.main import main
 from finetune_trainer.contract import ExitCode
-from finetune_trainer.export import export
+from finetune_trainer.export.stage import export
 
 from tests.trainer.test_export import fitted_run
 

@@ -6,13 +6,14 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer import files, tasks
-from finetune_trainer.features import Features
-from finetune_trainer.fit import fit
-from finetune_trainer.handoff import FITTED, Fitted
-from finetune_trainer.history import HISTORY, read
-from finetune_trainer.sampling import balanced_order
-from finetune_trainer.scoring import labels_of
+from finetune_trainer.evaluate.scoring import labels_of
+from finetune_trainer.fit import tasks
+from finetune_trainer.fit.features import Features
+from finetune_trainer.fit.sampling import balanced_order
+from finetune_trainer.fit.stage import fit
+from finetune_trainer.run import files
+from finetune_trainer.run.handoff import FITTED, Fitted
+from finetune_trainer.run.history import HISTORY, read
 
 from tests.trainer.networks import make_run, small_network
 

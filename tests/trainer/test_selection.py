@@ -11,14 +11,19 @@ import msgspec
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer import course as course_module
-from finetune_trainer import files, recipes, selection
+from finetune_trainer import recipes
 from finetune_trainer.contract import EarlyStopping, ExitCode, TrainerError
-from finetune_trainer.course import Course
-from finetune_trainer.dataset.read import divided
-from finetune_trainer.fit import fit
-from finetune_trainer.gang import Gang
-from finetune_trainer.handoff import (
+from finetune_trainer.dataset.reader import divided
+from finetune_trainer.fit import choose_recipe
+from finetune_trainer.fit import materials as course_module
+from finetune_trainer.fit.choose_recipe import FOLDS, Patience, choose, folds, is_better
+from finetune_trainer.fit.fit_progress import Work
+from finetune_trainer.fit.materials import Course
+from finetune_trainer.fit.stage import fit
+from finetune_trainer.run import files
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.gang import Gang
+from finetune_trainer.run.handoff import (
     BUILT,
     CHOSEN,
     FITTED,
@@ -30,11 +35,8 @@ from finetune_trainer.handoff import (
     Packed,
     Trials,
 )
-from finetune_trainer.history import HISTORY, Row, append, read
-from finetune_trainer.progress import Work
-from finetune_trainer.selection import FOLDS, Patience, choose, folds, is_better
-from finetune_trainer.signals import Signals
-from finetune_trainer.stage import Run
+from finetune_trainer.run.history import HISTORY, Row, append, read
+from finetune_trainer.run.signals import Signals
 
 from tests.trainer.networks import Reports, make_run, write_records
 from tests.trainer.test_fit import assert_same_bits, best_params, stop_after
@@ -111,7 +113,7 @@ def test_auto_in_a_gang_is_the_head_alone(tmp_path: Path) -> None:
 def test_auto_that_runs_out_of_time_keeps_the_head_that_it_has(
     share: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selection, share, 0)
+    monkeypatch.setattr(choose_recipe, share, 0)
     run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
     chosen = chosen_in(run)
     assert chosen.name == "features"
@@ -202,7 +204,7 @@ def test_a_trial_that_is_lost_twice_with_its_pod_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _ = make_run(tmp_path, **COMMON)
-    path, find = run.paths.job / TRIALS, selection._hits
+    path, find = run.paths.job / TRIALS, choose_recipe._hits
     known: list[bytes] = []
 
     def hits(course: Course, recipe: Any) -> Any:
@@ -211,7 +213,7 @@ def test_a_trial_that_is_lost_twice_with_its_pod_is_given_up(
             raise KeyboardInterrupt
         return find(course, recipe)
 
-    monkeypatch.setattr(selection, "_hits", hits)
+    monkeypatch.setattr(choose_recipe, "_hits", hits)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             chosen_in(run)
@@ -258,14 +260,14 @@ def test_a_trial_that_cannot_be_made_is_left_out(
     error: Exception, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _ = make_run(tmp_path, **COMMON)
-    find = selection._hits
+    find = choose_recipe._hits
 
     def hits(course: Course, recipe: Any) -> Any:
         if recipe.name == "progressive":
             raise error
         return find(course, recipe)
 
-    monkeypatch.setattr(selection, "_hits", hits)
+    monkeypatch.setattr(choose_recipe, "_hits", hits)
     assert f"; progressive left out, {reason}" in chosen_in(run).reason
 
 
@@ -290,7 +292,7 @@ def test_a_trial_that_cannot_end_in_time_is_not_begun(
     run, _ = make_run(tmp_path, **COMMON)
     tried = stop_in_trials(monkeypatch, "", times=0)
     longer = {"full": 1e9}
-    monkeypatch.setattr(selection, "units", lambda recipe, packed: longer.get(recipe.name, 1.0))
+    monkeypatch.setattr(choose_recipe, "units", lambda recipe, packed: longer.get(recipe.name, 1.0))
     assert chosen_in(run).reason.endswith("; no time for full")
     assert tried == ["features"] * 25 + ["last blocks", "progressive"]
 
@@ -424,7 +426,7 @@ def test_a_gang_does_not_stop_early(tmp_path: Path) -> None:
 def stop_in_trials(monkeypatch: pytest.MonkeyPatch, name: str, *, times: int) -> list[str]:
     """Ask this process to stop when the recipe is tried, so often; return what was tried."""
     tried: list[str] = []
-    find = selection._hits
+    find = choose_recipe._hits
 
     def hits(course: Course, recipe: Any) -> Any:
         tried.append(recipe.name)
@@ -432,7 +434,7 @@ def stop_in_trials(monkeypatch: pytest.MonkeyPatch, name: str, *, times: int) ->
             os.kill(os.getpid(), signal.SIGTERM)
         return find(course, recipe)
 
-    monkeypatch.setattr(selection, "_hits", hits)
+    monkeypatch.setattr(choose_recipe, "_hits", hits)
     return tried
 
 

@@ -6,10 +6,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 from finetune_trainer import recipes
-from finetune_trainer.checkpoint import Checkpoint
 from finetune_trainer.contract import Training
-from finetune_trainer.learner import Learner
-from finetune_trainer.shared_memory import SharedMemory
+from finetune_trainer.fit.checkpoint import Checkpoint
+from finetune_trainer.fit.kvstore import SharedMemory
+from finetune_trainer.fit.learner import Learner
 
 from tests.trainer.networks import bare_task, small_network
 

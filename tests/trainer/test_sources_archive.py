@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import zstandard
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.sources import archive as archive_module
-from finetune_trainer.sources.archive import extract, without_wrapping
+from finetune_trainer.storage import archive as archive_module
+from finetune_trainer.storage.archive import extract, without_wrapping
 
 from tests.trainer.datasets import make_photos, make_run
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.files import read_json
-from finetune_trainer.handoff import FETCHED, Fetched
-from finetune_trainer.sources import fetch, remote
-from finetune_trainer.sources.remote import Server, authorization
+from finetune_trainer.run.files import read_json
+from finetune_trainer.run.handoff import FETCHED, Fetched
+from finetune_trainer.storage import web_source
+from finetune_trainer.storage.sources import fetch
+from finetune_trainer.storage.web_source import Server, authorization
 
 from tests.servers import web
 from tests.servers.web import Site
@@ -44,7 +45,7 @@ def secure_site(site: Site, certificate: Path) -> Iterator[Site]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "PAUSES_SECONDS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(web_source, "PAUSES_SECONDS", (0.01, 0.01, 0.01))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 

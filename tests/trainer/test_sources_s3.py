@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.files import read_json
-from finetune_trainer.handoff import FETCHED, Fetched
-from finetune_trainer.sources import fetch, remote
-from finetune_trainer.sources.s3 import is_plain
+from finetune_trainer.run.files import read_json
+from finetune_trainer.run.handoff import FETCHED, Fetched
+from finetune_trainer.storage import web_source
+from finetune_trainer.storage.s3_source import is_plain
+from finetune_trainer.storage.sources import fetch
 
 from tests.servers import s3
 from tests.servers.s3 import S3, Cutter
@@ -37,7 +38,7 @@ def photos(tmp_path: Path, server: S3, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def environment(server: S3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "PAUSES_SECONDS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(web_source, "PAUSES_SECONDS", (0.01, 0.01, 0.01))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server.give(monkeypatch, "DATASET_")
 

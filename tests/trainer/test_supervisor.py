@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from finetune_trainer.board import Board
+from finetune_trainer.cli.display import PlainDisplay
 from finetune_trainer.contract import ExitCode
-from finetune_trainer.display import PlainDisplay
-from finetune_trainer.job import parse_job
-from finetune_trainer.signals import Signals
-from finetune_trainer.supervisor import Supervisor
-from finetune_trainer.termination import reference
+from finetune_trainer.contract.parse import parse_job
+from finetune_trainer.run.signals import Signals
+from finetune_trainer.supervisor.run_status import Board
+from finetune_trainer.supervisor.supervisor import Supervisor
+from finetune_trainer.supervisor.termination import reference
 
 from tests.trainer.pods import make_job, start_pod, wait_until
 from tests.trainer.small_stages import table

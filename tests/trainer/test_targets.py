@@ -5,7 +5,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer.targets import Targets, _outside_a_box, balanced, with_targets
+from finetune_trainer.fit.targets import Targets, _outside_a_box, balanced, with_targets
 
 LABELS = [0, 2, 1, 2]
 
@@ -138,7 +138,7 @@ def test_the_gradient_of_the_logits_is_the_weighted_softmax_without_the_target()
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_adamw_decays_the_weight_and_not_its_averages(decay: float) -> None:
-    import finetune_trainer.optimizers  # noqa: F401
+    import finetune_trainer.fit.optimizers  # noqa: F401
 
     optimizer = mx.optimizer.create("adamw", learning_rate=0.01, wd=decay)
     weight, grad = mx.nd.array([1.0, -2.0, 3.0]), mx.nd.array([0.5, 0.25, -1.0])

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from finetune_trainer.model.torch_file import MAGIC, PROTOCOL
+from finetune_trainer.model.formats.pytorch import MAGIC, PROTOCOL
 
 
 class FloatStorage:

@@ -14,13 +14,13 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from finetune_trainer import threads
-from finetune_trainer.cgroup import available_cpus, memory_limit
 from finetune_trainer.contract import ExitCode
-from finetune_trainer.failure import explain
-from finetune_trainer.gang import Gang
-from finetune_trainer.job import parse_job
-from finetune_trainer.stage import Paths, Reporter, Run
+from finetune_trainer.contract.parse import parse_job
+from finetune_trainer.run import threads
+from finetune_trainer.run.cgroup import available_cpus, memory_limit
+from finetune_trainer.run.context import Paths, Reporter, Run
+from finetune_trainer.run.failure import explain
+from finetune_trainer.run.gang import Gang
 
 _TEXT_LENGTH = 4096
 
@@ -39,13 +39,13 @@ class Stage:
 
 
 STAGES = (
-    Stage("fetch", "finetune_trainer.preflight:check_and_fetch", 3),
-    Stage("prepare", "finetune_trainer.dataset:prepare", 10),
-    Stage("model", "finetune_trainer.model.build:build", 2),
-    Stage("fit", "finetune_trainer.fit:fit", 78, follows_on=True),
-    Stage("evaluate", "finetune_trainer.evaluate:evaluate", 4),
-    Stage("export", "finetune_trainer.export:export", 2, follows_on=True),
-    Stage("report", "finetune_trainer.report:report", 1, follows_on=True),
+    Stage("fetch", "finetune_trainer.fetch:check_and_fetch", 3),
+    Stage("prepare", "finetune_trainer.dataset.stage:prepare", 10),
+    Stage("model", "finetune_trainer.model.stage:build", 2),
+    Stage("fit", "finetune_trainer.fit.stage:fit", 78, follows_on=True),
+    Stage("evaluate", "finetune_trainer.evaluate.stage:evaluate", 4),
+    Stage("export", "finetune_trainer.export.stage:export", 2, follows_on=True),
+    Stage("report", "finetune_trainer.export.result:report", 1, follows_on=True),
 )
 
 

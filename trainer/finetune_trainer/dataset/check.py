@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 from finetune_trainer.contract import Dataset, ExitCode, Split, TrainerError
-from finetune_trainer.dataset.classes import CLASSES_FILE
-from finetune_trainer.dataset.found import Found, Scan
+from finetune_trainer.dataset.layouts.classes import CLASSES_FILE
+from finetune_trainer.dataset.layouts.found import Found, Scan
 from finetune_trainer.dataset.lock import Pair, Settings, Tally
 
 REMEDY = "Put the photos of each class into a folder of its own, directly below dataset.source."

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from finetune_trainer.contract import Split
 from finetune_trainer.dataset.check import Near, warnings_of
 from finetune_trainer.dataset.duplicates import alike
-from finetune_trainer.dataset.found import Found, Photo, printable
+from finetune_trainer.dataset.layouts.found import Found, Photo, printable
 from finetune_trainer.dataset.lock import MOST_PAIRS, File, Lock, Pair, Part, Settings, Tally
 from finetune_trainer.dataset.pack import Task
 from finetune_trainer.dataset.split import Candidate, rank, training_photos

@@ -11,7 +11,7 @@ from finetune_trainer.dataset.compose import training_order, validation_order
 from finetune_trainer.dataset.lock import File, Lock
 from finetune_trainer.dataset.recordio import read_offsets
 from finetune_trainer.dataset.thumbnail import data_uri
-from finetune_trainer.files import whole_file
+from finetune_trainer.run.files import whole_file
 
 PER_CLASS, MOST_ROWS = 24, 500
 STYLE = """body{font:14px sans-serif;margin:2em}figure{display:inline-block;margin:4px;width:96px;

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.model import catalogue
-from finetune_trainer.model.architectures import assemble
+from finetune_trainer.model.architectures.assemble import assemble
+from finetune_trainer.model.formats.pytorch import read_tensors
 from finetune_trainer.model.network import PREPROCESSING, Preprocessing, save
 from finetune_trainer.model.origin import check_download
 from finetune_trainer.model.packages import find_installed
-from finetune_trainer.model.torch_file import read_tensors
+from finetune_trainer.run import files
 
 
 def convert(name: str, directory: Path, *, weights: Path | None = None) -> Path:

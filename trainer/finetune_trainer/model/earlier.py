@@ -6,12 +6,13 @@ from typing import TypeVar
 
 import msgspec
 
-from finetune_trainer import files, sources
 from finetune_trainer.contract import ExitCode, Source, Struct, TrainerError
-from finetune_trainer.export import LATEST, MANIFEST, NAMES, Latest, Manifest
-from finetune_trainer.names import visible
-from finetune_trainer.preprocessing import LABELS, PREPROCESSING, Preprocessing
-from finetune_trainer.stage import Run
+from finetune_trainer.dataset.preprocessing import LABELS, PREPROCESSING, Preprocessing
+from finetune_trainer.export.stage import LATEST, MANIFEST, NAMES, Latest, Manifest
+from finetune_trainer.run import files
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.hidden_files import visible
+from finetune_trainer.storage import sources
 
 T = TypeVar("T")
 FIELD, SECRET = "training.resumeFrom", "RESUME_"

@@ -14,11 +14,11 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.preprocessing import LABELS as LABELS
-from finetune_trainer.preprocessing import PREPROCESSING as PREPROCESSING
-from finetune_trainer.preprocessing import Preprocessing as Preprocessing
+from finetune_trainer.dataset.preprocessing import LABELS as LABELS
+from finetune_trainer.dataset.preprocessing import PREPROCESSING as PREPROCESSING
+from finetune_trainer.dataset.preprocessing import Preprocessing as Preprocessing
+from finetune_trainer.run import files
 
 SYMBOL = "symbol.json"
 PARAMS = "model.params"

@@ -8,16 +8,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from finetune_trainer import sources
 from finetune_trainer.contract import ExitCode, Job, Model, ModelSource, Source, TrainerError
-from finetune_trainer.files import sha256_of
-from finetune_trainer.model import catalogue, earlier, safetensors_file, torch_file
+from finetune_trainer.dataset.preprocessing import PREPROCESSING
+from finetune_trainer.model import catalogue, earlier
 from finetune_trainer.model.earlier import Earlier, unwrapped
-from finetune_trainer.model.onnx_import.file import read_graph
+from finetune_trainer.model.formats import pytorch, safetensors
+from finetune_trainer.model.formats.onnx.file import read_graph
 from finetune_trainer.model.packages import find_installed
-from finetune_trainer.names import visible
-from finetune_trainer.preprocessing import PREPROCESSING
-from finetune_trainer.stage import Run
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.files import sha256_of
+from finetune_trainer.run.hidden_files import visible
+from finetune_trainer.storage import sources
 
 FIELD = "model.source"
 SYMBOLS = ("symbol.json", "-symbol.json")
@@ -28,7 +29,7 @@ ONNX = re.compile(rb"\x08[\x03-\x1f][\x12\x3a\x42]")
 """The version of the format, then who made it, the graph, or the opsets."""
 
 Format = Literal["mxnet", "torch", "safetensors", "onnx"]
-READERS = {"torch": torch_file.read_tensors, "safetensors": safetensors_file.read_tensors}
+READERS = {"torch": pytorch.read_tensors, "safetensors": safetensors.read_tensors}
 """Of the formats that are weights alone."""
 CHECKS: dict[str, Callable[[Path], Any]] = {**READERS, "onnx": read_graph}
 """What reads a file without MXNet."""

@@ -4,8 +4,8 @@ import importlib.util
 from pathlib import Path
 
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.files import sha256_of
 from finetune_trainer.model.catalogue import Package
+from finetune_trainer.run.files import sha256_of
 
 
 def find_installed(weights: Package) -> Path | None:

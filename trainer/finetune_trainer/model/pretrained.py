@@ -7,17 +7,17 @@ from pathlib import Path
 
 import msgspec
 
-from finetune_trainer import files
 from finetune_trainer.contract import ExitCode, Model, TrainerError
+from finetune_trainer.dataset.preprocessing import PREPROCESSING, Preprocessing
 from finetune_trainer.model import catalogue
-from finetune_trainer.model.architectures import assemble
+from finetune_trainer.model.architectures.assemble import assemble
 from finetune_trainer.model.convert import convert
-from finetune_trainer.model.graph import VARIABLE
+from finetune_trainer.model.formats.onnx.file import read_graph
+from finetune_trainer.model.formats.onnx.translate import to_network
 from finetune_trainer.model.network import Network, load, load_pair, load_preprocessing
-from finetune_trainer.model.onnx_import.file import read_graph
-from finetune_trainer.model.onnx_import.translate import to_network
 from finetune_trainer.model.origin import FIELD, READERS, Origin
-from finetune_trainer.preprocessing import PREPROCESSING, Preprocessing
+from finetune_trainer.model.rewrites.graph import VARIABLE
+from finetune_trainer.run import files
 
 INPUT_SIZE = 224
 """Of networks that do not say theirs."""

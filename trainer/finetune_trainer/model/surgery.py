@@ -15,8 +15,8 @@ from typing import Any
 import mxnet as mx
 
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.model.graph import VARIABLE
 from finetune_trainer.model.network import Network
+from finetune_trainer.model.rewrites.graph import VARIABLE
 
 # What may stand between the last layer with weights and the output.
 _LOSSES = {

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Literal
 
 from finetune_trainer.contract import EarlyStopping, ExitCode, Optimizer, TrainerError, Training
-from finetune_trainer.recipes.augmentation import Level
+from finetune_trainer.dataset.augmentation import Level
 from finetune_trainer.recipes.schedule import Schedule
 
 ADAMS = ("adam", "adamw", "lamb")

@@ -1,0 +1,104 @@
+"""What a person sees of a local run: a progress bar in a terminal, plain lines elsewhere."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+
+from rich.console import Console as Terminal
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+from rich.text import Text
+
+from finetune_trainer.supervisor.child import Lines
+from finetune_trainer.supervisor.run_status import Board
+from finetune_trainer.supervisor.supervisor import Console
+
+_LINE_BYTES = 4096
+_SECONDS_BETWEEN_LINES = 5
+
+
+@contextlib.contextmanager
+def open_display() -> Iterator[Console]:
+    """Show the run on standard output while the context lasts."""
+    terminal = Terminal()
+    if not terminal.is_terminal:
+        yield PlainDisplay()
+        return
+    columns = (
+        SpinnerColumn(),
+        # Of fixed width, or the bar would jump with every stage and note.
+        TextColumn("{task.description:<8}"),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[details]}"),
+    )
+    with Progress(*columns, console=terminal, transient=True) as progress:
+        yield TerminalDisplay(progress)
+
+
+class PlainDisplay:
+    """Lines: the stages' own, and every few seconds how far the run is."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._next = 0.0
+
+    def output(self, data: bytes) -> None:
+        """Pass on what a stage printed."""
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        print(text, flush=True)
+
+    def update(self, board: Board) -> None:
+        """Print how far the run is, if there is something to tell."""
+        details = _describe(board)
+        if details not in ("", self._last) and time.monotonic() >= self._next:
+            self._last, self._next = details, time.monotonic() + _SECONDS_BETWEEN_LINES
+            self.say(f"{int(100 * board.fraction)} % done, {details}")
+
+
+class TerminalDisplay:
+    """A bar at the bottom; the stages' lines scroll above it."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=1.0, details="")
+        self._lines = Lines(lambda line: self.say(line.decode(errors="replace")), limit=_LINE_BYTES)
+
+    def output(self, data: bytes) -> None:
+        """Show each line that a stage printed."""
+        self._lines.feed(data)
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+        self._progress.console.print(Text(text, style="dim"), soft_wrap=True)
+
+    def update(self, board: Board) -> None:
+        """Move the bar."""
+        self._progress.update(
+            self._task,
+            completed=board.fraction,
+            description=board.snapshot().stage,
+            details=_describe(board),
+        )
+
+
+def _describe(board: Board) -> str:
+    """Return the note, the accuracy and the time left, as far as they are known."""
+    progress = board.snapshot()
+    status = progress.trainer_status
+    accuracy = [m.value for m in status.metrics if m.name == "accuracy"]
+    seconds = status.estimated_remaining_seconds
+    parts = [board.note]
+    parts += [f"accuracy {accuracy[0]}"] if accuracy else []
+    parts += [f"{_duration(seconds)} left"] if seconds is not None else []
+    return ", ".join(filter(None, parts))
+
+
+def _duration(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{rest} s"

@@ -1,0 +1,109 @@
+"""Reads a FineTuneJob manifest for a local run, its fields as strictly as the API server would;
+what contradicts itself is found by the stage `fetch`.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from finetune_trainer.contract import (
+    Dataset,
+    ExitCode,
+    Model,
+    Output,
+    Struct,
+    TrainerError,
+    Training,
+)
+from finetune_trainer.contract.parse import invalid
+
+API_VERSION = "finetune-operator.dev/v1alpha1"
+KIND = "FineTuneJob"
+OPERATOR_FIELDS = frozenset(
+    {
+        "trainer",
+        "workspace",
+        "suspend",
+        "backoffLimit",
+        "activeDeadlineSeconds",
+        "startupDeadlineSeconds",
+        "stallDeadlineSeconds",
+        "ttlSecondsAfterFinished",
+    }
+)
+"""What the operator acts on in a cluster; a local run has no use for it."""
+
+
+class Spec(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The fields of a FineTuneJob's spec that the trainer owns."""
+
+    model: Model = msgspec.field(default_factory=Model)
+    dataset: Dataset
+    training: Training = msgspec.field(default_factory=Training)
+    output: Output | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """A FineTuneJob as a file has it."""
+
+    name: str
+    namespace: str
+    spec: Spec
+    ignored: tuple[str, ...]
+    """Fields that only the operator acts on."""
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read the one FineTuneJob of a YAML file; raises InvalidSpec naming the field."""
+    document = _find_job(path)
+    metadata = document.get("metadata") or {}
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        raise TrainerError(ExitCode.InvalidSpec, "metadata.name: a name is required")
+    spec = document.get("spec") or {}
+    if not isinstance(spec, dict):
+        raise TrainerError(ExitCode.InvalidSpec, "spec: an object is required")
+    try:
+        parsed = msgspec.convert(
+            {key: value for key, value in spec.items() if key not in OPERATOR_FIELDS}, Spec
+        )
+    except msgspec.ValidationError as error:
+        raise invalid(error) from error
+    return Manifest(
+        name=metadata["name"],
+        namespace=metadata.get("namespace", "default"),
+        spec=parsed,
+        ignored=tuple(f"spec.{key}" for key in spec if key in OPERATOR_FIELDS),
+    )
+
+
+def _find_job(path: Path) -> dict[str, Any]:
+    try:
+        documents = list(yaml.safe_load_all(path.read_text()))
+    except OSError as error:
+        raise TrainerError(
+            ExitCode.InputNotFound, f"{error.strerror}.", "Name a FineTuneJob YAML file."
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TrainerError(ExitCode.InvalidSpec, f"This is not YAML: {error}") from error
+    jobs = [
+        document
+        for document in documents
+        if isinstance(document, dict) and document.get("kind") == KIND
+    ]
+    if len(jobs) != 1:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"The file has {len(jobs)} objects of kind {KIND}; one is needed.",
+            "Give each job its own file.",
+        )
+    if jobs[0].get("apiVersion") != API_VERSION:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"apiVersion: {jobs[0].get('apiVersion')} is not known to this version.",
+            f"Write {API_VERSION}.",
+        )
+    return jobs[0]

@@ -1,0 +1,132 @@
+"""`finetune-trainer prepare`: packs photos on this machine and shows what became of them."""
+
+import dataclasses
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+from rich.table import Table
+
+from finetune_trainer.cli.manifest import read_manifest
+from finetune_trainer.contract import (
+    Dataset,
+    ExitCode,
+    Job,
+    Model,
+    Source,
+    TrainerError,
+    Training,
+)
+from finetune_trainer.dataset.exact import check_opencv
+from finetune_trainer.dataset.lock import LOCK, Lock, read_lock
+from finetune_trainer.dataset.sheet import write_sheet
+from finetune_trainer.dataset.stage import prepare
+from finetune_trainer.run import owner
+from finetune_trainer.run.cgroup import available_cpus
+from finetune_trainer.run.context import Paths, Reporter, Run
+from finetune_trainer.run.files import read_json
+from finetune_trainer.run.handoff import PACKED, Packed
+from finetune_trainer.storage.sources import fetch
+
+SHOWN = 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What the command line says."""
+
+    manifest: Path | None
+    data: Path | None
+    workspace: Path
+    sheet: Path | None
+    exact: bool
+    threads: int | None
+
+
+def run_prepare(choices: Choices) -> int:
+    """Pack, print a table and write the contact sheet; return the exit code of the contract."""
+    if choices.exact:
+        check_opencv()
+    packed = _pack(*_spec(choices), choices)
+    directory = Path(packed.directory)
+    lock = read_lock(directory)
+    _print_table(lock, Console())
+    if choices.sheet:
+        write_sheet(choices.sheet, lock, directory)
+        print(f"contact sheet: {choices.sheet}")
+    print(f"packed: {directory}")
+    return 0
+
+
+def _spec(choices: Choices) -> tuple[Dataset, Training]:
+    source = Source(uri=choices.data.resolve().as_uri()) if choices.data else None
+    if choices.manifest:
+        spec = read_manifest(choices.manifest).spec
+        dataset = msgspec.structs.replace(spec.dataset, source=source or spec.dataset.source)
+        return dataset, spec.training
+    if source:
+        return Dataset(source=source), Training()
+    raise TrainerError(
+        ExitCode.InvalidSpec, "There is nothing to prepare", "Name a manifest, or --data DIR."
+    )
+
+
+def _pack(dataset: Dataset, training: Training, choices: Choices) -> Packed:
+    workspace = choices.workspace.absolute()
+    workspace.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=workspace, prefix=".prepare-") as directory,
+        Progress(TextColumn("{task.percentage:>3.0f} % {task.description}"), transient=True) as bar,
+    ):
+        task = bar.add_task("", total=1.0)
+
+        def show(line: bytes) -> None:
+            report = msgspec.json.decode(line)
+            fraction, note = report.get("fraction"), report.get("note")
+            bar.update(task, completed=fraction, description=note)
+
+        job = Job(
+            name="prepare",
+            namespace="",
+            uid=str(uuid.uuid4()),
+            attempt=1,
+            pod_uid="local",
+            model=Model(),
+            dataset=dataset,
+            training=training,
+        )
+        paths = Paths(workspace, workspace / "claims", workspace / "models", job=Path(directory))
+        owner.claim(paths.job, job.pod_uid)
+        run = Run(job, paths, Reporter(show), threads=choices.threads or available_cpus())
+        fetch(run)
+        prepare(run, exact=choices.exact)
+        return read_json(paths.job / PACKED, Packed)
+
+
+def _print_table(lock: Lock, console: Console) -> None:
+    table = Table("class", *(name for name in ("train", "validate", "rejected", "copies")))
+    for row in _rows(lock):
+        table.add_row(*map(str, row))
+    console.print(table)
+    rejected = Counter(file.reason for file in lock.rejected())
+    for reason, count in rejected.most_common(SHOWN):
+        console.print(f"rejected {count:>5}: {reason}", markup=False, highlight=False)
+    if len(rejected) > SHOWN:
+        console.print(f"... and {len(rejected) - SHOWN} more reasons: see {LOCK}")
+
+
+def _rows(lock: Lock) -> Iterator[tuple[str | int, ...]]:
+    sides = ("train", "validation", "rejected")
+    counts = Counter[tuple[int | None, str]](
+        (file.label, file.split or file.fate) for file in lock.files
+    )
+    copies = Counter(file.label for file in lock.files if file.same_as)
+    for label, name in enumerate(lock.classes):
+        yield name, *(counts[label, side] for side in sides), copies[label]
+    totals = Counter[str](file.split or file.fate for file in lock.files)
+    yield "all", *(totals[side] for side in sides), copies.total()

@@ -1,0 +1,208 @@
+"""`finetune-trainer run`: a FineTuneJob manifest on this machine, by the code that runs in pods."""
+
+import contextlib
+import dataclasses
+import hashlib
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from finetune_trainer.cli.display import open_display
+from finetune_trainer.cli.manifest import Manifest, Spec, read_manifest
+from finetune_trainer.contract import ExitCode, Job, Model, Output, Result, Source, TrainerError
+from finetune_trainer.pipeline import STAGES, Stage, paths_from
+from finetune_trainer.run.context import Paths
+from finetune_trainer.run.files import read_json
+from finetune_trainer.run.handoff import RESULT
+from finetune_trainer.run.signals import Signals
+from finetune_trainer.supervisor.run_status import Board
+from finetune_trainer.supervisor.supervisor import Console, Supervisor
+from finetune_trainer.supervisor.termination import Ending, reference
+
+_NAMESPACE = uuid.UUID("7f0d5f0e-6d0b-5b59-9a52-3f1f2ff3c1de")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What the command line says beyond the manifest."""
+
+    data: Path | None
+    validation_data: Path | None
+    workspace: Path
+    output: Path
+    model: Path | None = None
+    resume_from: Path | None = None
+    fresh: bool
+
+
+def run_local(path: Path, choices: Choices, *, stages: tuple[Stage, ...] = STAGES) -> int:
+    """Train the manifest; return the exit code of the contract."""
+    try:
+        manifest = read_manifest(path)
+        job = localize(manifest, choices)
+        _make_workspace(choices.workspace)
+    except TrainerError as error:
+        print(f"{path}: {error.message}\n{error.hint}".rstrip(), file=sys.stderr)
+        return error.code
+    with open_display() as display, Signals() as signals:
+        if manifest.ignored:
+            display.say(f"ignored without a cluster: {', '.join(manifest.ignored)}")
+        ending = _train(job, choices, display=display, signals=signals, stages=stages)
+    _say_how_it_ended(ending)
+    return ending.code
+
+
+def localize(manifest: Manifest, choices: Choices) -> Job:
+    """Return the job with this machine's folders in place of the cluster's.
+
+    The uid is the same for the same manifest, folders and photos, so that a second run goes on
+    where the first was stopped.
+    """
+    spec, given = manifest.spec, manifest.spec.dataset
+    dataset = msgspec.structs.replace(
+        given,
+        source=_local("dataset.source", given.source, choices.data, "--data") or given.source,
+        validation_source=_local(
+            "dataset.validationSource",
+            given.validation_source,
+            choices.validation_data,
+            "--validation-data",
+        ),
+        prepare="Auto",  # of a cluster; the same run whatever it says
+    )
+    resumed = _local(
+        "training.resumeFrom", spec.training.resume_from, choices.resume_from, "--resume-from"
+    )
+    spec = msgspec.structs.replace(
+        spec,
+        model=_local_model(spec.model, choices.model),
+        dataset=dataset,
+        training=msgspec.structs.replace(spec.training, resume_from=resumed),
+        output=msgspec.structs.replace(
+            spec.output or Output(uri=""), uri=choices.output.absolute().as_uri(), secret_ref=None
+        ),
+    )
+    return Job(
+        name=manifest.name,
+        namespace=manifest.namespace,
+        uid=str(uuid.uuid5(_NAMESPACE, _fingerprint(manifest.name, spec))),
+        attempt=1,
+        pod_uid=str(uuid.uuid4()),
+        model=spec.model,
+        dataset=spec.dataset,
+        training=spec.training,
+        output=spec.output,
+    )
+
+
+def _local_model(model: Model, path: Path | None) -> Model:
+    """Return the model with its file on this machine; what kind of file it is stays said."""
+    if model.source is None and path is None:
+        return model
+    if model.source is None:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"--model {path}: spec.model.source is not set.",
+            "Write model.source in place of model.name, with any uri: --model takes its place.",
+        )
+    found = _local("model.source", model.source, path, "--model")
+    assert found
+    if found is model.source:
+        return model
+    source = msgspec.structs.replace(model.source, uri=found.uri, secret_ref=None)
+    return msgspec.structs.replace(model, source=source)
+
+
+def _local(field: str, source: Source | None, path: Path | None, flag: str) -> Source | None:
+    if path is None:
+        if source and source.uri.startswith("pvc://"):
+            raise TrainerError(
+                ExitCode.InvalidSpec,
+                f"spec.{field}: {source.uri} is a volume of a cluster.",
+                f"Name what it holds on this machine: {flag} PATH.",
+            )
+        return source
+    if not path.exists():
+        raise TrainerError(
+            ExitCode.InputNotFound,
+            f"{flag} {path} does not exist.",
+            f"Name what is to take the place of spec.{field}.",
+        )
+    return Source(uri=path.resolve().as_uri())
+
+
+def _fingerprint(name: str, spec: Spec) -> str:
+    digest = hashlib.sha256(name.encode() + msgspec.json.encode(spec))
+    given = (spec.dataset.source, spec.dataset.validation_source)
+    for source in filter(None, (*given, spec.model.source, spec.training.resume_from)):
+        if source.uri.startswith("file://"):
+            for line in _states(paths_from({}, uid="").local(source.uri, field="spec")):
+                digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _states(root: Path) -> Iterator[str]:
+    for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
+        with contextlib.suppress(OSError):  # the stages say what cannot be read, and why
+            state = path.stat()
+            yield f"{path} {state.st_size} {state.st_mtime_ns}\n"
+
+
+def _train(
+    job: Job, choices: Choices, *, display: Console, signals: Signals, stages: tuple[Stage, ...]
+) -> Ending:
+    environment = {
+        "FINETUNE_JOB": msgspec.json.encode(job).decode(),
+        "FINETUNE_WORKSPACE": str(choices.workspace.absolute()),
+    }
+    paths = paths_from(environment, uid=job.uid)
+    directory = paths.job
+    if choices.fresh:
+        shutil.rmtree(directory, ignore_errors=True)
+    _drop_result_without_model(paths)
+    if directory.is_dir():
+        display.say(f"going on from an earlier run in {directory} (--fresh starts over)")
+    board = Board(reference(job), stages=stages)
+    return Supervisor(
+        job=job,
+        environment=environment,
+        board=board,
+        console=display,
+        signals=signals,
+        stages=stages,
+    ).run()
+
+
+def _drop_result_without_model(paths: Paths) -> None:
+    """A result whose model was deleted since would name a place where nothing is."""
+    with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
+        output = read_json(paths.job / RESULT, Result).output
+        if output and not paths.local(output.uri, field="output.uri").exists():
+            (paths.job / RESULT).unlink()
+
+
+def _make_workspace(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainerError(
+            ExitCode.OutputNotWritable,
+            f"--workspace {path}: {error.strerror}.",
+            "Name a folder that can be written: --workspace DIR.",
+        ) from error
+
+
+def _say_how_it_ended(ending: Ending) -> None:
+    result, error = ending.termination.result, ending.termination.error
+    if result:
+        print(f"accuracy {result.accuracy}")
+        if result.output:
+            print(f"model    {result.output.uri.removeprefix('file://')}")
+    if error:
+        goes_on = ending.code == ExitCode.Interrupted
+        hint = "Run the same command again to go on." if goes_on else error.hint
+        print(f"{error.reason}: {error.message}\n{hint}".rstrip(), file=sys.stderr)

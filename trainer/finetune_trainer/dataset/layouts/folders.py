@@ -1,0 +1,133 @@
+"""The layouts Folder and Split: finds the photos of class folders and names everything that is
+left out; opens no file.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.dataset.layouts.classes import CLASSES_FILE, read_classes
+from finetune_trainer.dataset.layouts.found import (
+    Found,
+    LeftOut,
+    Photo,
+    Scan,
+    fate_of,
+    is_picture,
+    printable,
+    side_of,
+)
+from finetune_trainer.dataset.lock import Part
+from finetune_trainer.run.hidden_files import is_passed_over
+
+
+def scan_folders(root: Path) -> Found:
+    """List the photos of each class folder; folders further below are named, never a class."""
+    return Found("Folder", {"train": _scan(root, names=read_classes(root))}, "class folders")
+
+
+def scan_sides(root: Path) -> Found:
+    """List the class folders below train/ and val/; of several to validate val/ is used."""
+    folders = side_folders(root)
+    if len(folders) < 2:
+        raise TrainerError(
+            ExitCode.InvalidData,
+            "dataset.layout is Split, but class folders were found below"
+            f" {folders[next(iter(folders))].name if folders else 'none'} of train, val,"
+            " validation and test only",
+            "Add the other side, or remove dataset.layout.",
+        )
+    names = read_classes(root)
+    sides = {part: _scan(folder, names=names) for part, folder in folders.items()}
+    others = [path.name for path in _folders(root) if path not in folders.values()]
+    described = f"class folders in {folders['train'].name} and {folders['validation'].name}"
+    if others:
+        described += f"; not used: {', '.join(others)}"
+    return Found("Split", sides, described)
+
+
+def side_folders(root: Path) -> dict[Part, Path]:
+    """Return the folders named like a side, those with class folders in them."""
+    sides: dict[Part, Path] = {}
+    order = ("train", "training", "val", "valid", "validation", "test")
+    for name in order:
+        path = root / name
+        part = side_of(name)
+        if part and part not in sides and path.is_dir() and _folders(path):
+            sides[part] = path
+    return sides
+
+
+def has_only_sides(root: Path) -> bool:
+    """Tell whether every folder is a side, and both are there: no classes of such names."""
+    return len(side_folders(root)) == 2 and all(side_of(path.name) for path in _folders(root))
+
+
+def _folders(root: Path) -> list[Path]:
+    return [Path(entry.path) for entry in _entries(root) if entry.is_dir()]
+
+
+def _scan(root: Path, *, names: tuple[str, ...] | None) -> Scan:
+    photos: list[Photo] = []
+    left_out: list[LeftOut] = []
+    empty = []
+    for entry in _entries(root):
+        if entry.name == CLASSES_FILE:
+            continue
+        if not entry.is_dir():
+            left_out.append(_stray(entry, entry.name, "not in a class folder"))
+            continue
+        before = len(photos)
+        for found in _class_folder(entry):
+            (photos if isinstance(found, Photo) else left_out).append(found)  # type: ignore[arg-type]
+        if len(photos) == before:
+            empty.append(entry.name)
+    classes = names or tuple(dict.fromkeys(photo.class_name for photo in photos))
+    return Scan(root, tuple(photos), classes, tuple(left_out), tuple(empty))
+
+
+def _class_folder(folder: os.DirEntry[str]) -> Iterator[Photo | LeftOut]:
+    if not folder.name.isprintable():
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"The class folder {folder.name!r} has a name that cannot be printed",
+            "Rename it: the name becomes the class's.",
+        )
+    for entry in _entries(folder.path):
+        path = f"{folder.name}/{entry.name}"
+        if entry.is_dir():
+            yield from _nested(entry, path)
+        elif is_picture(entry.name) and (state := _regular_file(entry)):
+            yield Photo(path, folder.name, state.st_size, state.st_mtime_ns)
+        else:
+            yield _stray(entry, path, "neither a file nor a link to one")
+
+
+def _nested(folder: os.DirEntry[str], path: str) -> Iterator[LeftOut]:
+    for directory, folders, names in os.walk(folder.path):
+        folders[:] = sorted(name for name in folders if not is_passed_over(name))
+        below = os.path.relpath(directory, folder.path)
+        for name in sorted(names):
+            nested = os.path.normpath(f"{path}/{below}/{name}")
+            reason = "in a folder below its class folder"
+            yield LeftOut(printable(nested), *fate_of(name, reason))
+
+
+def _stray(entry: os.DirEntry[str], path: str, reason: str) -> LeftOut:
+    return LeftOut(printable(path), *fate_of(entry.name, reason))
+
+
+def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        kept = [entry for entry in entries if not is_passed_over(entry.name)]
+    return sorted(kept, key=lambda entry: entry.name)
+
+
+def _regular_file(entry: os.DirEntry[str]) -> os.stat_result | None:
+    try:
+        state = os.stat(entry.path)  # the entry would keep it, and a folder may be large
+    except FileNotFoundError:  # a link to nowhere
+        return None
+    return state if stat.S_ISREG(state.st_mode) else None

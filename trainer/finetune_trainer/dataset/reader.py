@@ -1,0 +1,110 @@
+"""Packed records as MXNet batches, the same pixels on every machine and in every attempt.
+
+A fresh iterator for each pass: ImageRecordIter starts its second pass where the padding of the
+first one ended, and its seeds are set only when it is made. `real_rows` says how many rows of a
+batch are images; the rest repeat earlier ones to fill the batch and must not be counted.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune_trainer.dataset.augmentation import SETTINGS, Level
+from finetune_trainer.dataset.recordio import read_offsets
+from finetune_trainer.model.network import Preprocessing
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """Reads one record file for one network."""
+
+    record: Path
+    """A .rec file with its .idx beside it."""
+    input_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    images: int
+    batch_size: int
+    threads: int
+
+    @classmethod
+    def of(
+        cls, record: Path, preprocessing: Preprocessing, *, batch_size: int, threads: int
+    ) -> "Reader":
+        """Return a reader with the normalisation of a network. The batch is no larger than the
+        file, which ImageRecordIter refuses.
+        """
+        images = len(record.with_suffix(".idx").read_text().splitlines())
+        return cls(
+            record,
+            preprocessing.input_size,
+            preprocessing.mean,
+            preprocessing.std,
+            images,
+            min(batch_size, images),
+            threads,
+        )
+
+    def centre(self) -> mx.io.DataIter:
+        """Every image once, in the order of the file: its centre."""
+        return self._iterator()
+
+    def crops(self, *, seed: int) -> mx.io.DataIter:
+        """Every image once, in the order of the file: a random crop, mirrored or not."""
+        return self._iterator(seed=seed, seed_aug=seed, **SETTINGS["crop"])
+
+    def shuffled(
+        self, augmentation: Level, *, seed: int, part: int = 0, parts: int = 1
+    ) -> mx.io.DataIter:
+        """Every image of a part once, in an order and changed in ways that depend on the seed."""
+        return self._iterator(
+            shuffle=True,
+            seed=seed,
+            seed_aug=seed,
+            part_index=part,
+            num_parts=parts,
+            **SETTINGS[augmentation],
+        )
+
+    def _iterator(self, **settings: Any) -> mx.io.DataIter:
+        names = ("mean_r", "mean_g", "mean_b", "std_r", "std_g", "std_b")
+        return mx.io.ImageRecordIter(
+            path_imgrec=str(self.record),
+            path_imgidx=str(self.record.with_suffix(".idx")),
+            data_shape=(3, self.input_size, self.input_size),
+            batch_size=self.batch_size,
+            preprocess_threads=self.threads,
+            round_batch=True,
+            verbose=False,
+            **dict(zip(names, (*self.mean, *self.std), strict=True)),
+            **settings,
+        )
+
+
+def divided(record: Path, held: NDArray[np.bool_], directory: Path) -> tuple[Path, Path]:
+    """Copy the records into two files: those that are not held, and those that are.
+
+    Not by MXNet's writer, which does not notice a full disk.
+    """
+    directory.mkdir(exist_ok=True)
+    paths = directory / "train.rec", directory / "held.rec"
+    bounds = itertools.pairwise([*read_offsets(record.with_suffix(".idx")), record.stat().st_size])
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(open(record, "rb"))
+        targets = [stack.enter_context(open(path, "wb")) for path in paths]
+        indexes = [stack.enter_context(open(path.with_suffix(".idx"), "w")) for path in paths]
+        for number, ((start, end), is_held) in enumerate(zip(bounds, held.tolist(), strict=True)):
+            indexes[is_held].write(f"{number}\t{targets[is_held].tell()}\n")
+            targets[is_held].write(source.read(end - start))
+    return paths
+
+
+def real_rows(batch: mx.io.DataBatch) -> int:
+    """Return how many rows of the batch are images of this pass."""
+    return int(batch.data[0].shape[0]) - int(batch.pad or 0)

@@ -1,0 +1,212 @@
+"""The stage `prepare`: scan, decode, split, pack, and find all of it again the next time."""
+
+import contextlib
+import hashlib
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from finetune_trainer.contract import Job
+from finetune_trainer.dataset.check import (
+    bad_photo_error,
+    check_bad_images,
+    check_found,
+    check_validation,
+)
+from finetune_trainer.dataset.compose import Photos, compose
+from finetune_trainer.dataset.layouts.detect import find_photos
+from finetune_trainer.dataset.layouts.found import Found
+from finetune_trainer.dataset.lock import FORMAT, LOCK, Part, Settings, Tally, open_lock, write_lock
+from finetune_trainer.dataset.pack import encode_photos, write_records
+from finetune_trainer.dataset.photo import Packing
+from finetune_trainer.dataset.split import check_class_sizes, check_split, train_fraction
+from finetune_trainer.dataset.spool import Spool
+from finetune_trainer.run.context import Pace, Run
+from finetune_trainer.run.files import (
+    exclusive,
+    read_json,
+    scratch_directory,
+    sync_directory,
+    sync_files,
+    write_atomic,
+)
+from finetune_trainer.run.handoff import FETCHED, PACKED, Fetched, Packed
+
+SHOWN_REJECTIONS = 20
+Record = tuple[int, bytes]
+"""Label and image."""
+RECORDS: dict[str, Part] = {"train": "train", "val": "validation"}
+WAITING = "waiting for another job that packs the same photos"
+
+
+def prepare(run: Run, *, exact: bool = False) -> None:
+    """Pack the photos, unless the workspace has them packed already."""
+    spec = run.job.dataset
+    fetched = read_json(run.paths.job / FETCHED, Fetched)
+    validation = None if fetched.validation is None else Path(fetched.validation)
+    found = find_photos(Path(fetched.train), validation, spec)
+    check_split(spec.split, has_validation_source=len(found.sides) > 1)
+    check_found(found, spec)
+    settings = _settings(run.job, found, exact=exact)
+    key = _key(found, settings, fetched)
+    keys = run.paths.packed / "keys"
+    with exclusive(keys / f"{key}.lock", waiting=run.reporter.waiting(WAITING)):
+        directory = _find(run.paths.packed, keys / key)
+        if directory is None:
+            photos = Photos(found)
+            del found  # it takes much more memory
+            directory = _pack(run, photos=photos, settings=settings, key=key)
+            write_atomic(keys / key, directory.name.encode())
+        else:
+            print(f"Data set: found packed in the workspace: {directory.name}", flush=True)
+    _hand_on(directory, run)
+
+
+def _settings(job: Job, found: Found, *, exact: bool) -> Settings:
+    spec, split, given = job.dataset, job.dataset.split, len(found.sides) > 1
+    is_cut = job.training.recipe == "tutorial" or found.layout == "RecordIO"
+    return Settings(
+        format=FORMAT,
+        layout=found.layout,
+        framing="Crop" if exact else spec.image.framing or ("Crop" if is_cut else "Whole"),
+        resize_short=spec.image.resize_short,
+        jpeg_quality=spec.image.jpeg_quality,
+        seed=split.seed,
+        train_per_class=split.train_per_class,
+        train_fraction=None if given else train_fraction(split),
+        validation_given=given,
+        exact=exact,
+    )
+
+
+def _key(found: Found, settings: Settings, fetched: Fetched) -> str:
+    """Return a name for these files as they are now, without opening one.
+
+    A version of the source stands for the contents; times are of the download then.
+    """
+    key = hashlib.sha256(msgspec.json.encode(settings))
+    versions = {"train": fetched.train_version, "validation": fetched.validation_version}
+    for part, scan in found.sides.items():
+        version = versions[part] or (fetched.train_version if not fetched.validation else None)
+        key.update(f"{part} {version} {scan.classes} {scan.empty} {scan.left_out}\n".encode())
+        for photo in scan.photos:
+            line = f"{photo.path}\0{photo.class_name}\0{photo.size}"
+            time_of = "" if version else f"\0{photo.mtime_ns}"
+            key.update(f"{line}{time_of}\n".encode(errors="surrogateescape"))
+    return key.hexdigest()[:24]
+
+
+def _find(packed: Path, key_file: Path) -> Path | None:
+    if not key_file.exists():
+        return None
+    directory = packed / key_file.read_text()
+    return directory if directory.is_dir() else None
+
+
+def _hand_on(directory: Path, run: Run) -> None:
+    with open_lock(directory) as (lock, files):
+        tally = Tally.of(files)
+    check_bad_images(tally, run.job.dataset)
+    status = tally.status(lock, directory.name)
+    for warning in lock.warnings:
+        print(f"Data set: {warning}", flush=True)
+    for file in tally.rejected[:SHOWN_REJECTIONS]:
+        print(f"Data set: rejected {file.path}: {file.reason}", flush=True)
+    if (count := len(tally.rejected)) > SHOWN_REJECTIONS:
+        print(f"Data set: all {count} rejected files are in {directory / LOCK}", flush=True)
+    print(
+        f"Data set: {status.classes} classes, {status.train_images} training and"
+        f" {status.validation_images} validation images, {status.rejected_images} rejected",
+        flush=True,
+    )
+    run.reporter.dataset(status)
+    run.reporter.progress(fraction=1.0)
+    packed = Packed(
+        directory=str(directory),
+        classes=lock.classes,
+        framing=lock.settings.framing,
+        status=status,
+    )
+    run.hand_on(PACKED, packed)
+
+
+def _pack(run: Run, *, photos: Photos, settings: Settings, key: str) -> Path:
+    """Make the packed directory; it appears whole, under its digest."""
+    print(f"Data set: reading {photos.found.described}", flush=True)
+    spec, packed = run.job.dataset, run.paths.packed
+    with scratch_directory(packed / f".{key}.tmp") as temporary:
+        records = temporary / "records"
+        records.mkdir()
+        with Spool(temporary / "spool") as spool:
+            _decode(run, photos, settings, spool)
+            composed = compose(photos, spool, spec.split)
+            tally = Tally.of(composed.files())
+            check_bad_images(tally, spec)
+            classes = enumerate(photos.found.sides["train"].classes)
+            check_class_sizes({name: tally.readable[n] for n, name in classes}, spec.split)
+            check_validation(tally, settings)
+            head = composed.head(tally, settings=settings, split=spec.split)
+            directory = packed / write_lock(records, head, composed.files())
+            if directory.is_dir():
+                return directory
+            told = _telling(run, photos=len(photos))
+            for name, split in RECORDS.items():
+                write_records(records / name, told(composed.records(split, seed=settings.seed)))
+        # The spool is gone: what need not be durable need not be written to the disk.
+        sync_files(records)
+        _publish(records, directory)
+    return directory
+
+
+def _publish(records: Path, directory: Path) -> None:
+    try:
+        records.rename(directory)
+    except OSError:
+        # Another job may have packed a copy of the same photos meanwhile, under another key.
+        if not directory.is_dir():
+            raise
+    sync_directory(directory.parent)
+
+
+def _decode(run: Run, photos: Photos, settings: Settings, spool: Spool) -> None:
+    """Read every photo once; the reports show that the stage is alive."""
+    policy = run.job.dataset.bad_images.policy
+    packing = Packing(
+        settings.framing, settings.resize_short, settings.jpeg_quality, settings.exact
+    )
+    encoded = encode_photos(photos.tasks(), packing, spool=spool.directory, threads=run.threads)
+    started, pace = time.monotonic(), Pace()
+    with contextlib.closing(encoded):  # its processes end here, not when it is collected
+        for few in encoded:
+            spool.add(few)
+            if spool.reasons and policy == "Fail":
+                number, reason = next(iter(spool.reasons.items()))
+                raise bad_photo_error(photos.path(number), reason)
+            done = len(spool)
+            if pace.is_due() or done == len(photos):
+                note = _speed(done, len(photos), time.monotonic() - started)
+                run.reporter.progress(step=done, fraction=0.9 * done / len(photos), note=note)
+
+
+def _telling(run: Run, *, photos: int) -> Callable[[Iterable[Record]], Iterator[Record]]:
+    """Return what passes records on and reports how many there were, of both sides."""
+    numbers, pace = itertools.count(1), Pace()
+
+    def told(records: Iterable[Record]) -> Iterator[Record]:
+        for record, number in zip(records, numbers, strict=False):
+            yield record
+            if pace.is_due():
+                note = f"packed {number} of {photos} photos"
+                fraction = 0.9 + 0.1 * number / photos
+                run.reporter.progress(step=photos + number, fraction=fraction, note=note)
+
+    return told
+
+
+def _speed(done: int, photos: int, seconds: float) -> str:
+    rate = done / max(seconds, 0.001)
+    left = f", {rate:.0f}/s, {(photos - done) / rate:.0f} s left" if done < photos else ""
+    return f"decoded {done} of {photos} photos{left}"

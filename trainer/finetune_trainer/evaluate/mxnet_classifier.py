@@ -1,0 +1,39 @@
+"""The MXNet files of a model as a function."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+
+from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.dataset.preprocessing import Preprocessing
+from finetune_trainer.evaluate.metrics import Floats
+from finetune_trainer.model.network import reason_of
+
+
+def load(
+    directory: Path, preprocessing: Preprocessing, *, batch_size: int
+) -> Callable[[Floats], Floats]:
+    """Load model-symbol.json and model-0000.params; fewer images than a batch are filled up."""
+    size = preprocessing.input_size
+    try:
+        module = mx.mod.Module.load(str(directory / "model"), 0, label_names=["softmax_label"])
+        shapes = [("data", (batch_size, 3, size, size))]
+        module.bind(shapes, [("softmax_label", (batch_size,))], for_training=False)
+    except mx.MXNetError as error:
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"the model in {directory} cannot be read: {reason_of(error)}",
+            "Copy the directory of the model again; manifest.json has the digests.",
+        ) from error
+
+    def probabilities(data: Floats) -> Floats:
+        filled = np.zeros((batch_size, *data.shape[1:]), np.float32)
+        filled[: len(data)] = data
+        labels = [mx.nd.zeros(batch_size)]
+        module.forward(mx.io.DataBatch([mx.nd.array(filled)], labels), is_train=False)
+        result: Floats = module.get_outputs()[0].asnumpy()[: len(data)]
+        return result
+
+    return probabilities

@@ -1,0 +1,134 @@
+"""Measures the saved model on the validation images (the stage `evaluate`)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from finetune_trainer.contract import ExitCode, Metric, TrainerError
+from finetune_trainer.dataset.lock import open_lock
+from finetune_trainer.dataset.preprocessing import Preprocessing
+from finetune_trainer.dataset.reader import Reader
+from finetune_trainer.evaluate.metrics import Answers, Evaluation, OnnxFile, measure
+from finetune_trainer.evaluate.scoring import Score, contexts, forward, labels_of
+from finetune_trainer.fit.batch_size import with_room
+from finetune_trainer.model.formats.onnx.export import Twin
+from finetune_trainer.model.network import Network, load, load_preprocessing
+from finetune_trainer.run import files, threads
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.handoff import (
+    EVALUATED,
+    EVALUATION,
+    FITTED,
+    MODEL_ONNX,
+    PACKED,
+    Evaluated,
+    Fitted,
+    Packed,
+)
+
+BATCH_SIZE = 32
+
+
+def evaluate(run: Run) -> None:
+    """Load the model from disk, as a user will, and ask it about every image."""
+    packed = files.read_json(run.paths.job / PACKED, Packed)
+    fitted = files.read_json(run.paths.job / FITTED, Fitted)
+    directory = Path(fitted.directory)
+    network, preprocessing = load(directory), load_preprocessing(directory)
+
+    def ask(share: int) -> tuple[Score, Answers, OnnxFile | None]:
+        reader = Reader.of(
+            Path(packed.directory, "val.rec"),
+            preprocessing,
+            batch_size=share * max(1, run.devices),
+            threads=run.threads,
+        )
+        return _ask(run, network, reader, _twin(run, network, preprocessing))
+
+    score, answers, onnx = with_room(ask, BATCH_SIZE, what="evaluating the model")
+    _check(score, images=packed.status.validation_images)
+    evaluation = measure(
+        answers,
+        classes=packed.classes,
+        paths=_paths(Path(packed.directory)),
+        cross_entropy=score.cross_entropy,
+    )
+    evaluation = msgspec.structs.replace(evaluation, onnx=onnx)
+    metrics = _metrics(evaluation)
+    run.hand_on(EVALUATION, evaluation)
+    run.hand_on(
+        EVALUATED,
+        Evaluated(
+            correct=score.correct,
+            total=score.total,
+            accuracy=f"{score.accuracy:.4f}",
+            metrics=metrics,
+        ),
+    )
+    run.reporter.progress(fraction=1.0, metrics=metrics)
+
+
+def _ask(
+    run: Run, network: Network, reader: Reader, twin: Twin | None
+) -> tuple[Score, Answers, OnnxFile | None]:
+    """Ask the network, and its twin, about every image."""
+    plan = threads.for_inference(cpus=run.threads)
+    devices = contexts(devices=run.devices, cpus=plan.contexts)
+    score, answers = Score(), []
+    for step, (batch, probabilities) in enumerate(forward(network, reader.centre(), devices)):
+        labels = labels_of(batch)
+        score.add(probabilities, labels)
+        answers.append(Answers.of(probabilities, labels))
+        if twin:
+            twin.compare(batch.data[0].asnumpy()[: len(labels)], probabilities)
+        run.reporter.progress(step=step + 1, fraction=score.total / reader.images)
+    return score, Answers.joined(answers), twin.conclude() if twin else None
+
+
+def _twin(run: Run, network: Network, preprocessing: Preprocessing) -> Twin | None:
+    if run.job.output is None or "onnx" not in run.job.output.formats:
+        return None
+    run.check_owner()
+    path = run.paths.job / MODEL_ONNX
+    return Twin.of(network, path, preprocessing, threads=run.threads)
+
+
+def _paths(packed: Path) -> Sequence[str]:
+    with open_lock(packed) as (_, photos):  # in the order of val.rec
+        return [photo.path for photo in photos if photo.split == "validation"]
+
+
+def _check(score: Score, *, images: int) -> None:
+    """Raise if the count is no accuracy of the model."""
+    if score.total != images:
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"{score.total} of {images} validation images are left in the packed data",
+            "Delete the packed data from the workspace, so that it is made again.",
+        )
+    if not score.is_finite:
+        raise TrainerError(
+            ExitCode.Diverged,
+            "The fitted network gives no numbers for the validation images",
+            "Lower training.optimizer.learningRate.",
+        )
+
+
+def _metrics(evaluation: Evaluation) -> tuple[Metric, ...]:
+    """Return the few figures that the job's status has; evaluation.json has all."""
+    figures = {
+        "accuracy": evaluation.accuracy,
+        "accuracy-low": evaluation.interval[0],
+        "accuracy-high": evaluation.interval[1],
+        "top5-accuracy": evaluation.top5,
+        "mean-per-class": evaluation.mean_per_class,
+        "cross-entropy": evaluation.cross_entropy,
+        "calibration-error": evaluation.calibration_error,
+        "majority-class": evaluation.majority,
+    }
+    return tuple(
+        Metric(name=name, value=f"{value:.4f}")
+        for name, value in figures.items()
+        if value is not None
+    )

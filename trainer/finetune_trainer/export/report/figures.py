@@ -1,0 +1,176 @@
+"""The sections about the figures: how good the model is, and where it fails."""
+
+from collections.abc import Mapping, Sequence
+
+from finetune_trainer.evaluate.metrics import TOP, ClassFigures, Evaluation, Mistake
+from finetune_trainer.export.report import charts
+from finetune_trainer.export.report.charts import Line
+from finetune_trainer.export.report.markup import Markup, join, percent, section, table, tag
+from finetune_trainer.run.history import Row
+
+SHOWN = 12
+"""Rows of a table of examples."""
+MOST_CLASSES = 30
+"""That are all shown at once."""
+
+
+def summary(evaluation: Evaluation) -> Markup:
+    """Say the accuracy, how sure that is, and the other figures."""
+    low, high = evaluation.interval
+    number, _, unit = percent(evaluation.accuracy).partition("\N{NO-BREAK SPACE}")
+    headline = tag("p", number, tag("small", unit), class_="headline")
+    words = (
+        f"{evaluation.correct} of {evaluation.images} validation images are named rightly. With "
+        f"95 % confidence the accuracy on such photos lies between {percent(low)} and "
+        f"{percent(high)}."
+    )
+    text = tag("div", tag("h2", "Accuracy"), headline, tag("p", words))
+    figures = [
+        ("mean per class", percent(evaluation.mean_per_class), "each class counts the same"),
+        (f"top {TOP}", percent(evaluation.top5), "the right class is among the first five"),
+        ("commonest class", percent(evaluation.majority), "what always naming it would score"),
+        (
+            "calibration error",
+            percent(evaluation.calibration_error),
+            "how far confidence is from accuracy",
+        ),
+        ("cross-entropy", f"{evaluation.cross_entropy:.3f}", "nats; lower is better"),
+    ]
+    if evaluation.top5 is None:
+        del figures[1]
+    cards = (
+        tag("div", tag("b", value), tag("span", name), tag("small", says), class_="card")
+        for name, value, says in figures
+    )
+    notes = (tag("p", note, class_="note") for note in evaluation.notes)
+    bar = tag("div", charts.accuracy_bar(evaluation))
+    return join(
+        tag("section", text, bar, class_="hero"),
+        *notes,
+        tag("div", *cards, class_="cards"),
+    )
+
+
+def learning(history: tuple[Row, ...]) -> Markup:
+    """Draw the epochs; nothing if they were not kept."""
+    if not history:
+        return Markup()
+    measured = tuple(
+        (row.epoch, row.validation_accuracy)
+        for row in history
+        if row.validation_accuracy is not None
+    )
+    accuracy = [Line("training", tuple((r.epoch, r.train_accuracy) for r in history), "first")]
+    if measured:
+        accuracy.append(Line("validation", measured, "second"))
+    loss = [Line("training", tuple((r.epoch, r.train_loss) for r in history), "first")]
+    seconds = sum(row.seconds for row in history)
+    return section(
+        "Learning",
+        charts.curves("Accuracy, %", accuracy, share=True),
+        charts.curves("Loss", loss, share=False),
+        text=f"{len(history)} epochs in {_duration(seconds)}. Training figures are of the pictures "
+        "as the fit saw them.",
+        class_="pair",
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def confusion(evaluation: Evaluation) -> Markup:
+    """Show what is taken for what."""
+    classes = evaluation.classes
+    wrong = [each for each in evaluation.confusion if each[0] != each[1]]
+    wrong.sort(key=lambda each: -each[2])
+    rows = [
+        (classes[row].name, classes[column].name, f"{images} of {classes[row].images}")
+        for row, column, images in wrong[:SHOWN]
+    ]
+    taken = tag("div", tag("h3", "Most often taken for another"), _pairs(rows, len(wrong)))
+    order = "" if len(classes) <= charts.LABELLED else ", in the order of labels.txt"
+    return section(
+        "Confusion",
+        charts.matrix(evaluation),
+        taken if rows else tag("p", "No image is taken for another class."),
+        text=f"Rows are the classes, columns what their images were taken for{order}. The stronger "
+        "the colour, the larger the share of the row; the diagonal is right.",
+        class_="confusion",
+    )
+
+
+def _pairs(rows: Sequence[tuple[str, ...]], total: int) -> Markup:
+    more = f"and {total - len(rows)} more pairs, in confusion.csv" if total > len(rows) else ""
+    return join(
+        table(("class", "taken for", "images"), rows), tag("p", more, class_="more") if more else ""
+    )
+
+
+def classes(evaluation: Evaluation) -> Markup:
+    """List the figures of each class."""
+    ranked = sorted(evaluation.classes, key=lambda each: (each.f1 is None, each.f1, each.name))
+    rows = [_row(each) for each in ranked]
+    head = ("class", "images", "recall, %", "precision, %", "F1, %")
+    shown = len(rows) if len(rows) <= MOST_CLASSES else SHOWN
+    rest = (
+        tag("summary", f"and {len(rows) - shown} more"),
+        table(head, rows[shown:], class_="classes"),
+    )
+    return section(
+        "Classes",
+        table(head, rows[:shown], class_="classes"),
+        tag("details", *rest) if shown < len(rows) else "",
+        text="The weakest first. Recall: the share of a class that is found. Precision: the share "
+        "of what is named so that is right. F1: both in one.",
+    )
+
+
+def _row(figures: ClassFigures) -> tuple[str, ...]:
+    bar = tag("i", style=f"width:{100 * (figures.recall or 0):.0f}%")
+    recall, precision, f1 = (
+        percent(share).split("\N{NO-BREAK SPACE}")[0]
+        for share in (figures.recall, figures.precision, figures.f1)
+    )
+    meter = join(tag("span", bar, class_="meter"), recall)
+    return figures.name, str(figures.images), meter, precision, f1
+
+
+def mistakes(evaluation: Evaluation, pictures: Mapping[int, str]) -> Markup:
+    """Show the worst errors; `pictures` are data URIs by record."""
+    if not evaluation.worst:
+        return Markup()
+    return section(
+        "Worst errors",
+        tag("div", *(_mistake(each, pictures) for each in evaluation.worst), class_="gallery"),
+        text="The wrong answers that were given with the most confidence: look here first for "
+        "wrong labels, and for what the photos do not show.",
+    )
+
+
+def _mistake(mistake: Mistake, pictures: Mapping[int, str]) -> Markup:
+    picture = pictures.get(mistake.record)
+    image = [tag("img", alt="", src=picture, loading="lazy")] if picture else []
+    caption = tag(
+        "figcaption",
+        tag("b", mistake.label),
+        tag("span", "taken for ", tag("em", mistake.predicted), f" {percent(mistake.confidence)}"),
+        tag("small", mistake.path, title=mistake.path),
+    )
+    return tag("figure", tag("div", *image, class_="photo"), caption)
+
+
+def calibration(evaluation: Evaluation) -> Markup:
+    """Show how far the probabilities can be trusted."""
+    return section(
+        "Calibration",
+        charts.calibration(evaluation.calibration),
+        text="Each disc is a group of images, larger with more of them. On the line the network is "
+        "as often right as it is sure; below it, it is too sure of itself. On average its "
+        f"confidence is {percent(evaluation.calibration_error)} away from its accuracy.",
+        class_="calibration",
+    )

@@ -1,0 +1,93 @@
+"""Writes the model to the job's output, whole or not at all (the stage `export`).
+
+`URI/NAME/UID/` is this job's alone; `URI/NAME/latest.json` names the newest. Imports no MXNet.
+"""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from finetune_trainer.contract import OutputStatus, Struct
+from finetune_trainer.export.artifacts import add_artifacts
+from finetune_trainer.run import files
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.handoff import EVALUATED, EXPORTED, FITTED, Evaluated, Exported, Fitted
+from finetune_trainer.storage.outputs import find_place
+
+NAMES = {
+    # As mx.mod.Module.load("model", 0) wants them.
+    "symbol.json": "model-symbol.json",
+    "model.params": "model-0000.params",
+    "labels.txt": "labels.txt",
+    "preprocessing.json": "preprocessing.json",
+}
+METRICS = "metrics.json"
+MANIFEST = "manifest.json"
+LATEST = "latest.json"
+
+
+class Manifest(Struct):
+    """The files of one exported model, by name with their sha256."""
+
+    name: str
+    namespace: str
+    uid: str
+    digest: str
+    """sha256 of the lines `SHA256  NAME` of all files, as sha256sum prints them."""
+    files: dict[str, str]
+
+    def has(self, path: Path) -> bool:
+        """Whether a file is there, and is the one of its name that was written."""
+        return path.is_file() and files.sha256_of(path) == self.files[path.name]
+
+
+class Latest(Struct):
+    """Which exported model is the newest, in the directory beside it."""
+
+    uid: str
+    digest: str
+    accuracy: float
+
+
+def export(run: Run) -> None:
+    """Copy the fitted model, with its metrics and digests, to the output."""
+    place = find_place(run)
+    if place is None:
+        run.hand_on(EXPORTED, Exported())
+        return
+    best = Path(files.read_json(run.paths.job / FITTED, Fitted).directory)
+    metrics = _metrics(files.read_json(run.paths.job / EVALUATED, Evaluated))
+    with place.whole_model(last=MANIFEST) as staged:
+        for source, name in NAMES.items():
+            shutil.copyfile(best / source, staged / name)
+        files.write_json(staged / METRICS, metrics)
+        add_artifacts(run, staged)
+        manifest = _manifest(run, staged)
+        files.write_json(staged / MANIFEST, manifest)
+    latest = Latest(uid=run.job.uid, digest=manifest.digest, accuracy=metrics["accuracy"])
+    place.write_json(LATEST, latest)
+    status = OutputStatus(uri=place.model_uri, digest=manifest.digest)
+    run.hand_on(EXPORTED, Exported(status=status))
+
+
+def check_output(run: Run) -> None:
+    """Raise if the output cannot be written to; leaves nothing there."""
+    if place := find_place(run):
+        place.check()
+
+
+def _metrics(evaluated: Evaluated) -> dict[str, float]:
+    metrics = {metric.name: float(metric.value) for metric in evaluated.metrics}
+    return metrics | {"accuracy": float(evaluated.accuracy)}
+
+
+def _manifest(run: Run, directory: Path) -> Manifest:
+    digests = {path.name: files.sha256_of(path) for path in sorted(directory.iterdir())}
+    lines = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+    return Manifest(
+        name=run.job.name,
+        namespace=run.job.namespace,
+        uid=run.job.uid,
+        digest=hashlib.sha256(lines.encode()).hexdigest(),
+        files=digests,
+    )

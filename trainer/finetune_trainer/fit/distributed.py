@@ -1,0 +1,187 @@
+"""The fit of a gang: MXNet's workers, one in each pod, and what adds up their gradients.
+
+Scheduler and parameter server run beside the leader's fit and die with it. The server only adds:
+each pod updates its own copy of the weights, all in the same way, so that the optimizer's states
+can be saved and no code is ever sent to the server.
+"""
+
+import contextlib
+import ctypes
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import msgspec
+import mxnet as mx
+from mxnet.base import _LIB, check_call
+
+from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.fit.checkpoint import Checkpoint, Checkpoints, name_of
+from finetune_trainer.run import files
+from finetune_trainer.run.context import Reporter, Run
+from finetune_trainer.run.handoff import MEETING, Meeting
+from finetune_trainer.run.signals import Signals
+
+T = TypeVar("T")
+_POLL_SECONDS = 0.5
+_HELPERS = ("scheduler", "server")
+
+
+def find_self(run: Run, signals: Signals) -> str:
+    """Return the leader's address once its name is known: DNS learns of a pod some time after it
+    has started.
+    """
+    over = time.monotonic() + run.gang.join_seconds
+
+    def address() -> str | None:
+        try:
+            return socket.gethostbyname(run.gang.coordinator)
+        except OSError as error:
+            if time.monotonic() > over:
+                raise TrainerError(
+                    ExitCode.TemporaryFailure,
+                    f"this pod's own name, {run.gang.coordinator}, is still not known: {error}",
+                    "look after the cluster's DNS",
+                ) from error
+            return None
+
+    note, stopped = "waiting until DNS knows this pod", "before the gang had met"
+    return _wait_for(address, run, signals, note=note, stopped=stopped)
+
+
+@contextlib.contextmanager
+def lead(run: Run, *, host: str, fingerprint: str, start: Checkpoint) -> Iterator[mx.kv.KVStore]:
+    """Call the gang together and give what shares its gradients, when all are there."""
+    meeting = Meeting(
+        leader=run.job.pod_uid,
+        host=host,
+        port=_free_port(host),
+        fingerprint=fingerprint,
+        checkpoint=name_of(start.step) if start.status else None,
+    )
+    environment = _environment(run, meeting)
+    over = threading.Event()
+    helpers = [_start(role, environment) for role in _HELPERS]
+    for role, helper in zip(_HELPERS, helpers, strict=True):
+        watch = (role, helper, over, run.reporter)
+        threading.Thread(target=_watch, args=watch, daemon=True).start()
+    try:
+        run.hand_on(MEETING, meeting)
+        yield _store(run, environment | {"DMLC_NODE_HOST": host})
+        mx.nd.waitall()
+    finally:
+        over.set()
+        for helper in helpers:
+            helper.kill()
+
+
+def wait_for_leader(run: Run, signals: Signals) -> Meeting:
+    """Wait until the leader of this attempt is ready to fit. The supervisor sees if it dies."""
+
+    def called() -> Meeting | None:
+        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
+            meeting = files.read_json(run.paths.job / MEETING, Meeting)
+            if meeting.leader == run.gang.leader:
+                return meeting
+        return None
+
+    note, stopped = "waiting until pod 0 of the gang is ready to fit", "while waiting for pod 0"
+    return _wait_for(called, run, signals, note=note, stopped=stopped)
+
+
+def _wait_for(
+    look: Callable[[], T | None], run: Run, signals: Signals, *, note: str, stopped: str
+) -> T:
+    began, waiting = time.monotonic(), run.reporter.waiting(note)
+    while (found := look()) is None:
+        if signals.stop:
+            raise TrainerError(ExitCode.Interrupted, f"stopped on request {stopped}")
+        waiting(int(time.monotonic() - began))
+        signals.wait(seconds=_POLL_SECONDS)
+    return found
+
+
+def follow(run: Run, meeting: Meeting) -> mx.kv.KVStore:
+    """Return what shares the gang's gradients, when all are there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((meeting.host, meeting.port))  # sends nothing: only asks for the route
+        own = probe.getsockname()[0]
+    return _store(run, _environment(run, meeting) | {"DMLC_NODE_HOST": own})
+
+
+def check_same(meeting: Meeting, fingerprint: str) -> None:
+    """Raise unless this pod is about to fit what its leader fits."""
+    if meeting.fingerprint != fingerprint:
+        raise TrainerError(
+            ExitCode.InputOutputError,
+            "this pod sees another data set, network or recipe in the workspace than pod 0",
+            "the workspace must be one volume for all pods: ReadWriteMany",
+        )
+
+
+def load_start(run: Run, meeting: Meeting) -> Checkpoint:
+    """Return the checkpoint that the leader starts from."""
+    if meeting.checkpoint is None:
+        return Checkpoint()
+    directory = run.paths.job / "checkpoints"
+    try:
+        return Checkpoints(directory, meeting.fingerprint, lambda: None).named(meeting.checkpoint)
+    except (OSError, ValueError) as error:
+        raise TrainerError(
+            ExitCode.InputOutputError,
+            f"this pod cannot read the checkpoint that pod 0 starts from: {error}",
+            "the workspace must be one volume for all pods: ReadWriteMany",
+        ) from error
+
+
+def _environment(run: Run, meeting: Meeting) -> dict[str, str]:
+    return {
+        "DMLC_PS_ROOT_URI": meeting.host,
+        "DMLC_PS_ROOT_PORT": str(meeting.port),
+        "DMLC_NUM_WORKER": str(run.gang.nodes),
+        "DMLC_NUM_SERVER": "1",
+        "MXNET_UPDATE_ON_KVSTORE": "0",
+    }
+
+
+def _store(run: Run, environment: dict[str, str]) -> mx.kv.KVStore:
+    os.environ.update(environment, DMLC_ROLE="worker")
+    store = mx.kv.create("dist_device_sync" if run.devices else "dist_sync")
+    # A pod that is done ends, whatever becomes of the others.
+    check_call(_LIB.MXKVStoreSetBarrierBeforeExit(store.handle, ctypes.c_int(0)))
+    return store
+
+
+def _start(role: str, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    own = {"CUDA_VISIBLE_DEVICES": "", "DMLC_NODE_HOST": environment["DMLC_PS_ROOT_URI"]}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "finetune_trainer.fit.parameter_server", role],
+        env=os.environ | environment | own,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def _watch(
+    role: str, helper: "subprocess.Popen[bytes]", over: threading.Event, reporter: Reporter
+) -> None:
+    """End this process with its helper: MXNet would wait for it for ever."""
+    status = helper.wait()
+    if not over.is_set():
+        reporter.error(
+            code=ExitCode.InternalError,
+            message=f"The gang's parameter {role} ended with status {status}",
+            hint="-9: most likely for want of memory: raise trainer.resources.limits.memory.",
+        )
+        os._exit(ExitCode.InternalError)
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port

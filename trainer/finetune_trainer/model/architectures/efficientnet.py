@@ -1,0 +1,136 @@
+"""EfficientNet-Lite as an MXNet symbol, and which of its layers a PyTorch module is.
+
+TensorFlow's SAME padding is asymmetric where a layer of stride 2 sees an even size (nothing before,
+one more after), MXNet's is not. The kernel gets a first row and column of zeros and one pixel of
+padding instead: the same numbers, and unlike a Pad operator it lets oneDNN fuse convolution,
+BatchNorm and ReLU6 (1.6 times the speed).
+"""
+
+import dataclasses
+import math
+
+import mxnet as mx
+
+from finetune_trainer.model.architectures.layers import classifier, conv_bn, relu6
+
+EPSILON = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """Blocks of one resolution: the first has the stride, all the same kernel and width."""
+
+    blocks: int
+    kernel: int
+    stride: int
+    expand: int
+    channels: int
+
+
+STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
+    Stage(1, 3, 1, 6, 320),
+)
+"""Of Lite0. Larger ones have wider stages, and more blocks in all but the first and the last."""
+STEM = 32
+TOP = 1280
+
+
+def build(*, width: float, depth: float, size: int, classes: int) -> mx.sym.Symbol:
+    """Return the classifier of images of size x size: data -> ... -> flatten -> fc -> softmax."""
+    x, size = _conv(mx.sym.var("data"), "stem", STEM, kernel=3, stride=2, size=size)
+    x, channels, index = relu6(x, "stem"), STEM, 0
+    for stage in _scaled(width, depth):
+        for position in range(stage.blocks):
+            stride = stage.stride if position == 0 else 1
+            name = f"block{index}"
+            x, size = _block(x, name, channels=channels, stride=stride, stage=stage, size=size)
+            channels, index = stage.channels, index + 1
+    x, _ = _conv(x, "top", TOP, size=size)
+    return classifier(relu6(x, "top"), "fc", classes)
+
+
+def _scaled(width: float, depth: float) -> list[Stage]:
+    fixed = (STAGES[0], STAGES[-1])
+    return [
+        dataclasses.replace(
+            stage,
+            blocks=stage.blocks if stage in fixed else math.ceil(depth * stage.blocks),
+            channels=_multiple_of_8(width * stage.channels),
+        )
+        for stage in STAGES
+    ]
+
+
+def _multiple_of_8(channels: float) -> int:
+    """Return the nearest one that is not more than a tenth below."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+def _block(
+    data: mx.sym.Symbol, name: str, *, channels: int, stride: int, stage: Stage, size: int
+) -> tuple[mx.sym.Symbol, int]:
+    """Inverted residual: expand, depthwise, project; a shortcut where the shape stays."""
+    x, inner = data, channels * stage.expand
+    if stage.expand > 1:
+        x, _ = _conv(x, f"{name}_expand", inner, size=size)
+        x = relu6(x, f"{name}_expand")
+    depthwise = {"kernel": stage.kernel, "stride": stride, "groups": inner}
+    x, size = _conv(x, f"{name}_depthwise", inner, size=size, **depthwise)
+    x, _ = _conv(relu6(x, f"{name}_depthwise"), f"{name}_project", stage.channels, size=size)
+    if stride > 1 or channels != stage.channels:
+        return x, size
+    return mx.sym.elemwise_add(x, data, name=f"{name}_add"), size
+
+
+def _conv(
+    data: mx.sym.Symbol,
+    name: str,
+    channels: int,
+    *,
+    size: int,
+    kernel: int = 1,
+    stride: int = 1,
+    groups: int = 1,
+) -> tuple[mx.sym.Symbol, int]:
+    """Return the layer, and the size of its output."""
+    pad = kernel // 2
+    if stride == 2 and size % 2 == 0:
+        kernel += 1  # room for the zeros
+    names = (name, f"{name}_bn")
+    x = conv_bn(
+        data, names, channels,
+        kernel=kernel, stride=stride, pad=pad, groups=groups, eps=EPSILON,
+    )  # fmt: skip
+    return x, math.ceil(size / stride)
+
+
+_LAYERS = {
+    "_conv_stem": "stem",
+    "_bn0": "stem_bn",
+    "_conv_head": "top",
+    "_bn1": "top_bn",
+    "_fc": "fc",
+}
+_BLOCK_LAYERS = {
+    "_expand_conv": "expand",
+    "_bn0": "expand_bn",
+    "_depthwise_conv": "depthwise",
+    "_bn1": "depthwise_bn",
+    "_project_conv": "project",
+    "_bn2": "project_bn",
+}
+
+
+def layer_of(module: str) -> str:
+    """`_blocks.3._bn1` -> `block3_depthwise_bn`."""
+    match module.split("."):
+        case ["_blocks", index, layer] if layer in _BLOCK_LAYERS:
+            return f"block{index}_{_BLOCK_LAYERS[layer]}"
+    return _LAYERS.get(module, module)

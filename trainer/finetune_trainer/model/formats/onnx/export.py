@@ -1,0 +1,181 @@
+"""A fitted network as an ONNX file, and the proof that it says the same.
+
+MXNet's own converter does the work, for the opset that it was written for. What it gets wrong, and
+what onnx has changed since, is put right here.
+"""
+
+import contextlib
+import json
+import logging
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from finetune_trainer.evaluate.metrics import Floats, OnnxFile
+from finetune_trainer.model.formats.onnx.session import Session
+from finetune_trainer.model.network import Network, Preprocessing
+from finetune_trainer.run import files
+
+log = logging.getLogger(__name__)
+
+OPSET = 13
+"""What the converter's operators are of; every onnxruntime of the last years runs it."""
+IR_VERSION = 8
+TIE = 1e-4
+"""Difference of two probabilities that float arithmetic in another order can make."""
+
+
+_DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool")
+
+
+class Twin:
+    """The ONNX file of a network, asked the same questions."""
+
+    def __init__(self, path: Path, session: Session | None, result: OnnxFile) -> None:
+        self._path, self._session = path, session
+        self.result = result
+        """So far."""
+
+    @classmethod
+    def of(
+        cls, network: Network, path: Path, preprocessing: Preprocessing, *, threads: int
+    ) -> "Twin":
+        """Write the file. What the converter cannot take costs the file, never the model."""
+        path.unlink(missing_ok=True)
+        try:
+            model = convert(network, preprocessing)
+            files.write_atomic(path, model.SerializeToString())
+            return cls(path, Session(path, threads=threads), OnnxFile(opset=OPSET))
+        except OSError:
+            raise
+        except Exception as error:
+            log.warning("no ONNX file: the network cannot be converted: %s", error)
+            return cls(
+                path, None, OnnxFile(reason=f"the network cannot be converted: {error}"[:500])
+            )
+
+    def compare(self, data: Floats, expected: Floats) -> None:
+        """Ask about the rows of a batch that MXNet gave `expected` for."""
+        if self._session is None:
+            return
+        try:
+            given = self._session.run(data).reshape(expected.shape)
+        except Exception as error:  # of onnxruntime, or another number of answers
+            self._session = None
+            self._path.unlink()
+            reason = f"onnxruntime cannot run it: {error}"[:500]
+            log.warning("no ONNX file: %s", reason)
+            self.result = OnnxFile(reason=reason)
+            return
+        rows = np.arange(len(given))
+        ours, theirs = expected.argmax(axis=1), given.argmax(axis=1)
+        gap = expected[rows, ours] - expected[rows, theirs]
+        before = self.result
+        self.result = OnnxFile(
+            opset=OPSET,
+            images=before.images + len(given),
+            differing=before.differing + int((ours != theirs).sum()),
+            ties=before.ties + int(((ours != theirs) & (gap < TIE)).sum()),
+            max_difference=max(before.max_difference, float(np.abs(given - expected).max())),
+        )
+
+    def conclude(self) -> OnnxFile:
+        """Return the comparison; a file that says something else than the network is removed."""
+        result = self.result
+        if result.differing > result.ties:
+            self._path.unlink()
+            reason = f"it names another class for {result.differing} of {result.images} images"
+            log.warning("no ONNX file: %s", reason)
+            return OnnxFile(reason=reason)
+        return result
+
+
+def convert(network: Network, preprocessing: Preprocessing) -> Any:
+    """Return the ModelProto: `data` [N,3,S,S] float32 -> `probabilities` [N,classes]."""
+    logits = network.symbol.get_children()[0]
+    symbol = _explicit(mx.sym.softmax(logits, name="probabilities"))
+    size = preprocessing.input_size
+    with _converter() as converter:
+        graph = converter.create_onnx_graph_proto(
+            symbol,
+            {
+                name: value.asnumpy().view(_Weights)
+                for name, value in (network.args | network.aux).items()
+            },
+            [(1, 3, size, size)],
+            [TensorProto.FLOAT],
+            opset_version=OPSET,
+            dynamic=True,
+            dynamic_input_shapes=[("N", 3, size, size)],
+        )
+    _tidy(graph)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
+    onnx.checker.check_model(model)
+    return model
+
+
+def _explicit(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
+    """Write out the default that the converter takes for the opposite."""
+    graph = json.loads(symbol.tojson())
+    for node in graph["nodes"]:
+        if node["op"] == "FullyConnected":
+            node["attrs"].setdefault("flatten", "True")
+    return mx.sym.load_json(json.dumps(graph))
+
+
+@contextlib.contextmanager
+def _converter() -> Iterator[Any]:
+    """Give MXNet's converter, with an onnx as it knows it."""
+    mapping: Any = types.ModuleType("onnx.mapping")  # dropped in onnx 1.19
+    mapping.NP_TYPE_TO_TENSOR_TYPE = {
+        np.dtype(name): helper.np_dtype_to_tensor_dtype(np.dtype(name)) for name in _DTYPES
+    }
+    mapping.TENSOR_TYPE_TO_NP_TYPE = {n: d for d, n in mapping.NP_TYPE_TO_TENSOR_TYPE.items()}
+    sys.modules[mapping.__name__] = vars(onnx)["mapping"] = mapping
+    make_tensor, helper.make_tensor = helper.make_tensor, _make_tensor
+    try:
+        from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
+
+        yield MXNetGraph()
+    finally:
+        helper.make_tensor = make_tensor
+
+
+class _Weights(np.ndarray[Any, Any]):
+    """Weights that stay an array: the converter would make a list of a hundred million numbers."""
+
+    def asnumpy(self) -> "_Weights":
+        """Be what MXNet's arrays are to the converter."""
+        return self
+
+    def tolist(self) -> Any:
+        """Be what it hands to make_tensor."""
+        return self
+
+
+def _make_tensor(
+    name: str, data_type: int, dims: Sequence[int], vals: Any, raw: bool = False
+) -> Any:
+    """Do as onnx does, but take an array as it is."""
+    values = np.asarray(vals, helper.tensor_dtype_to_np_dtype(data_type)).reshape(dims)
+    return numpy_helper.from_array(values, name)
+
+
+def _tidy(graph: Any) -> None:
+    """Take the weights from the inputs, and what no operator reads from the weights."""
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in weights]
+    read = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    for field, values in ((graph.input, inputs), (graph.initializer, kept)):
+        del field[:]
+        field.extend(values)

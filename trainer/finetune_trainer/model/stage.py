@@ -1,0 +1,53 @@
+"""Puts a new last layer on the pretrained network (the stage `model`)."""
+
+import logging
+
+from finetune_trainer.contract import ModelStatus
+from finetune_trainer.dataset.preprocessing import PREPROCESSING
+from finetune_trainer.model import origin
+from finetune_trainer.model.known_rows import save_known_rows
+from finetune_trainer.model.network import Network, save
+from finetune_trainer.model.pretrained import load_pretrained
+from finetune_trainer.model.rewrites.batch_norm import with_momentum
+from finetune_trainer.model.shapes import check_shapes
+from finetune_trainer.model.surgery import replace_head
+from finetune_trainer.run import files
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.handoff import BUILT, PACKED, Built, Packed
+
+log = logging.getLogger(__name__)
+
+MOMENTUM = 0.9
+"""BatchNorm's, for the few hundred steps of a fine-tuning."""
+
+
+def build(run: Run) -> None:
+    """Put a new last layer for the data set's classes on the pretrained network."""
+    packed = files.read_json(run.paths.job / PACKED, Packed)
+    found = origin.obtain(run)
+    pretrained = load_pretrained(run.job.model, found, bundled=run.paths.models)
+    preprocessing = pretrained.preprocessing
+    surgery = replace_head(
+        pretrained.network, len(packed.classes), after=run.job.model.replace_after
+    )
+    network = surgery.network
+    check_shapes(network.symbol, network.args | network.aux, size=preprocessing.input_size)
+    status = ModelStatus(name=found.name, sha256=pretrained.sha256, head=surgery.replaced)
+    target = run.paths.job / "model"
+    with files.whole_directory(target, check=run.check_owner) as staged:
+        save(Network(with_momentum(network.symbol, MOMENTUM), network.args, network.aux), staged)
+        files.write_json(staged / PREPROCESSING, preprocessing)
+        if earlier := found.earlier:
+            old, new = earlier.classes, packed.classes
+            known = save_known_rows(staged, pretrained.network, surgery, old=old, new=new)
+            log.info("the model of %s knows %d of the %d classes", earlier.name, known, len(new))
+    built = Built(
+        directory=str(target),
+        features=surgery.features,
+        input_size=preprocessing.input_size,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        status=status,
+    )
+    run.hand_on(BUILT, built)
+    run.reporter.model(status)

@@ -1,0 +1,24 @@
+"""The fence around a job's directory: a pod on a lost node must not write into the run of its
+successor.
+"""
+
+from pathlib import Path
+
+from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.run.files import write_atomic
+from finetune_trainer.run.handoff import OWNER
+
+
+def claim(directory: Path, pod_uid: str) -> None:
+    """Make the directory this pod's; whoever had it before finds out at its next check."""
+    write_atomic(directory / OWNER, pod_uid.encode())
+
+
+def check(directory: Path, pod_uid: str) -> None:
+    """Raise if another pod has taken over; to be called right before a rename."""
+    owner = (directory / OWNER).read_text()
+    if owner != pod_uid:
+        raise TrainerError(
+            ExitCode.TemporaryFailure,
+            f"Pod {owner} has taken over this run from pod {pod_uid}, which stops here.",
+        )

@@ -1,0 +1,113 @@
+"""HTTP of the contract: /progress, /metrics, /healthz. Reads the board, changes nothing."""
+
+import contextlib
+import http.server
+import socket
+import socketserver
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from finetune_trainer.pipeline import Stage
+from finetune_trainer.supervisor.run_status import Board
+
+_LATE_SECONDS = 60
+
+
+@contextlib.contextmanager
+def serve(board: Board, *, stages: tuple[Stage, ...], port: int) -> Iterator[int]:
+    """Serve the board on all addresses while the context lasts; yields the port."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(board, stages))
+    with _Server(("", port), _handler(board, registry)) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """IPv6 and IPv4 where the machine has both: pods may have either address."""
+
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        # Not HTTPServer's: it asks the DNS for a name that nobody needs, and may wait for it.
+        socketserver.TCPServer.server_bind(self)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a reader that went away: it is no event of the training."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+def _handler(board: Board, registry: CollectorRegistry) -> type[http.server.BaseHTTPRequestHandler]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        timeout = 5
+
+        def do_GET(self) -> None:
+            match self.path.partition("?")[0]:
+                case "/progress":
+                    self._send(200, "application/json", board.encoded())
+                case "/metrics":
+                    self._send(200, CONTENT_TYPE_LATEST, generate_latest(registry))
+                case "/healthz" if time.monotonic() - board.beat > _LATE_SECONDS:
+                    self._send(503, "text/plain", b"the supervisor does not come round\n")
+                case "/healthz":
+                    self._send(200, "text/plain", b"ok\n")
+                case _:
+                    self._send(404, "text/plain", b"/progress, /metrics, /healthz\n")
+
+        def _send(self, status: int, content_type: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing: a poll every few seconds would drown the training log."""
+
+    return Handler
+
+
+class _Collector:
+    """The board as Prometheus metrics; at most as many series as the board has metrics."""
+
+    def __init__(self, board: Board, stages: tuple[Stage, ...]) -> None:
+        self._board = board
+        self._stages = stages
+
+    def collect(self) -> Iterator[Metric]:
+        progress = self._board.snapshot()
+        yield GaugeMetricFamily(
+            "finetune_trainer_progress_ratio", "Part of the run that is done.", self._board.fraction
+        )
+        remaining = progress.trainer_status.estimated_remaining_seconds
+        if remaining is not None:
+            yield GaugeMetricFamily(
+                "finetune_trainer_estimated_remaining_seconds", "Estimated time left.", remaining
+            )
+        stage = GaugeMetricFamily(
+            "finetune_trainer_stage", "1 for the current stage.", labels=["stage"]
+        )
+        for known in self._stages:
+            stage.add_metric([known.name], known.name == progress.stage)
+        yield stage
+        values = GaugeMetricFamily(
+            "finetune_trainer_metric", "What the stages measured, newest value.", labels=["name"]
+        )
+        for metric in progress.trainer_status.metrics:
+            with contextlib.suppress(ValueError):
+                values.add_metric([metric.name], float(metric.value))
+        yield values

@@ -1,0 +1,160 @@
+"""What is known of the run right now: written by the supervisor, read by the HTTP server, the
+display and the watchdog. Bounded, whatever a stage sends.
+"""
+
+import datetime
+import threading
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from finetune_trainer.contract import (
+    CheckpointStatus,
+    DatasetStatus,
+    JobRef,
+    Metric,
+    ModelStatus,
+    Progress,
+    Struct,
+    TrainerStatus,
+)
+from finetune_trainer.pipeline import Stage
+from finetune_trainer.supervisor.estimate import Estimate
+
+LOG_LINES = 20
+LOG_LINE_LENGTH = 500
+_LOG_BYTES = 16 * 1024
+MAX_METRICS = 64
+PROGRESS_LIMIT = 64 * 1024
+
+
+class ReportedError(Struct):
+    """The end that a stage asks for."""
+
+    code: int
+    message: str
+    hint: str = ""
+
+
+class Report(Struct):
+    """One line that a stage sends by its Reporter."""
+
+    stage: str = ""
+    """That begins."""
+    step: int | None = None
+    fraction: float | None = None
+    metrics: tuple[Metric, ...] = ()
+    note: str = ""
+    dataset: DatasetStatus | None = None
+    model: ModelStatus | None = None
+    checkpoint: CheckpointStatus | None = None
+    error: ReportedError | None = None
+
+
+class Board:
+    """The state of the run. Safe to read from other threads."""
+
+    def __init__(self, job: JobRef, *, stages: Sequence[Stage]) -> None:
+        self._lock = threading.Lock()
+        self._estimate = Estimate(stages)
+        self._metrics: dict[str, Metric] = {}
+        self._log = b""
+        self._work: tuple[int | None, float | None] = (None, None)
+        self._progress = Progress(job=job, stage="fetch", step=0)
+        self._updated = datetime.datetime.now(datetime.UTC)
+        self.note = ""
+        """For people: "epoch 3 of 8"."""
+        self.moved = time.monotonic()
+        """When work was last seen, for the watchdog."""
+        self.beat = time.monotonic()
+        """When the supervisor's loop last came round, for /healthz."""
+
+    def start(self, stage: Stage) -> None:
+        """Note that a stage begins."""
+        with self._lock:
+            self._estimate.start(stage.name)
+            self.note = ""
+            self._work = (None, None)
+            self._move(stage=stage.name)
+
+    def finish(self) -> None:
+        """Note that all stages are done."""
+        with self._lock:
+            self._estimate.finish()
+            self._move(stage="done")
+
+    def apply(self, report: Report) -> None:
+        """Take over what a stage reported."""
+        with self._lock:
+            work = (report.step, report.fraction)
+            if report.fraction is not None:
+                self._estimate.advance(report.fraction, now=time.monotonic())
+            if work not in ((None, None), self._work):
+                self._work = work
+                self._move()
+            self.note = report.note or self.note
+            self._measure(report.metrics)
+            self._progress = msgspec.structs.replace(
+                self._progress,
+                dataset=report.dataset or self._progress.dataset,
+                model=report.model or self._progress.model,
+                checkpoint=report.checkpoint or self._progress.checkpoint,
+            )
+
+    def log(self, data: bytes) -> None:
+        """Keep the end of the output: as bytes, for there may be much of it."""
+        self._log = (self._log + data)[-_LOG_BYTES:]
+
+    @property
+    def log_tail(self) -> tuple[str, ...]:
+        """The last lines of output, without what terminals would act on."""
+        text = self._log.decode(errors="replace")
+        lines = [line for line in text.splitlines() if line.strip()]
+        return tuple(_printable(line[-LOG_LINE_LENGTH:]) for line in lines[-LOG_LINES:])
+
+    @property
+    def fraction(self) -> float:
+        """The part of the whole run that is done."""
+        return self._estimate.fraction
+
+    def snapshot(self) -> Progress:
+        """Return the body of /progress."""
+        with self._lock:
+            return msgspec.structs.replace(
+                self._progress,
+                trainer_status=TrainerStatus(
+                    progress_percentage=int(100 * self._estimate.fraction),
+                    estimated_remaining_seconds=self._estimate.remaining_seconds(
+                        now=time.monotonic()
+                    ),
+                    metrics=tuple(self._metrics.values()),
+                    last_updated_time=self._updated.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                ),
+                log_tail=self.log_tail,
+            )
+
+    def encoded(self) -> bytes:
+        """Return the body of /progress as JSON within its limit: old log lines go first."""
+        progress = self.snapshot()
+        body = msgspec.json.encode(progress)
+        while len(body) > PROGRESS_LIMIT and progress.log_tail:
+            progress = msgspec.structs.replace(progress, log_tail=progress.log_tail[1:])
+            body = msgspec.json.encode(progress)
+        return body
+
+    def _move(self, **changes: object) -> None:
+        self._progress = msgspec.structs.replace(
+            self._progress, step=self._progress.step + 1, **changes
+        )
+        self._updated = datetime.datetime.now(datetime.UTC)
+        self.moved = time.monotonic()
+
+    def _measure(self, metrics: Sequence[Metric]) -> None:
+        for metric in metrics:
+            if metric.name in self._metrics or len(self._metrics) < MAX_METRICS:
+                self._metrics[metric.name] = metric
+
+
+def _printable(line: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in line)

@@ -1,0 +1,258 @@
+"""Runs the stages in processes of their own, and says how it ended. Never imports MXNet.
+
+MXNet can die of a signal or block in C; what is here survives that and reports it.
+"""
+
+import dataclasses
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from finetune_trainer.contract import Error, ExitCode, Job, Result, Termination, TrainerError
+from finetune_trainer.pipeline import STAGES, Stage, by_process, paths_from
+from finetune_trainer.run import owner
+from finetune_trainer.run.failure import explain
+from finetune_trainer.run.files import clear_leftovers, read_json
+from finetune_trainer.run.handoff import RESULT
+from finetune_trainer.run.signals import Signals
+from finetune_trainer.supervisor.child import Child, Lines, attend
+from finetune_trainer.supervisor.gang import Alone, Peers
+from finetune_trainer.supervisor.roles import TRAIN, Role
+from finetune_trainer.supervisor.run_status import Board, Report, ReportedError
+from finetune_trainer.supervisor.termination import Ending, fail, reference, with_checkpoint
+
+_REPORT_BYTES = 64 * 1024
+_LAST_SECONDS = 10.0
+"""For a stage that has said why it ends to do so: MXNet may wait for others even then."""
+
+
+class Console(Protocol):
+    """Where people see the run."""
+
+    def output(self, data: bytes) -> None:
+        """Show what a stage printed."""
+
+    def say(self, text: str) -> None:
+        """Show a line of the supervisor's own."""
+
+    def update(self, board: Board) -> None:
+        """Show how far the run is."""
+
+
+class Crash(Exception):
+    """A stage's process died of a signal."""
+
+    def __init__(self, stage: str, number: int) -> None:
+        super().__init__(stage)
+        self.code = 128 + number
+        name = signal.Signals(number).name
+        self.message = f"Stage {stage} was ended by {name}."
+        self.hint = "See logTail for what the process printed last."
+        if number == signal.SIGKILL:
+            self.hint = (
+                "Most likely the kernel ended it for want of memory: raise "
+                "trainer.resources.limits.memory or lower training.batchSizePerDevice."
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Supervisor:
+    """One attempt of one job."""
+
+    job: Job
+    environment: Mapping[str, str]
+    """Of the stages' processes; the directories are read from it."""
+    board: Board
+    console: Console
+    signals: Signals
+    stages: tuple[Stage, ...] = STAGES
+    stall_seconds: float = 0
+    """A stage that shows no work for so long is ended; 0: never."""
+    role: Role = TRAIN
+    peers: Peers = dataclasses.field(default_factory=Alone)
+
+    def run(self) -> Ending:
+        """Run what is left to do; return how it ended, in every case."""
+        try:
+            if not self._has_result():
+                self._run_stages()
+            return self.role.conclude(self.job, self._directory)
+        except Crash as crash:
+            error = Error(
+                reason="Crashed",
+                message=crash.message,
+                hint=crash.hint,
+                log_tail=self.board.log_tail,
+            )
+            ending = Ending(crash.code, Termination(job=reference(self.job), error=error))
+        except Exception as exception:
+            ending = fail(reference(self.job), explain(exception), log_tail=self.board.log_tail)
+        return with_checkpoint(ending, self.board.snapshot().checkpoint)
+
+    @property
+    def _directory(self) -> Path:
+        return paths_from(self.environment, uid=self.job.uid).job
+
+    def _has_result(self) -> bool:
+        path = self._directory / RESULT
+        if not self.role.repeats:
+            return False
+        try:
+            read_json(path, Result)
+        except FileNotFoundError:
+            return False
+        except msgspec.DecodeError as error:
+            self.console.say(f"{path} is passed over: {error}")
+            return False
+        self.console.say(f"{path} has the result of an earlier attempt")
+        return True
+
+    def _run_stages(self) -> None:
+        if self.role.owns:
+            owner.claim(self._directory, self.job.pod_uid)
+            clear_leftovers(self._directory)
+        for stages in by_process(self.stages):
+            if self.signals.stop:
+                raise _interrupted(stages[0].name)
+            self.begin(stages[0])
+            if not self._join(stages[0]):
+                return
+            self._run_process(stages)
+        while not self.peers.released:
+            self._come_round()
+        self.board.finish()
+        self.console.update(self.board)
+
+    def begin(self, stage: Stage) -> None:
+        """Show that a stage begins."""
+        self.board.start(stage)
+        self.console.say(f"stage {stage.name}")
+        self.console.update(self.board)
+
+    def _join(self, stage: Stage) -> bool:
+        """Wait for the gang's leader; return False if it was done before this pod came."""
+        while not self.peers.joined:
+            if self._has_result():
+                return False
+            if self.signals.stop:
+                raise _interrupted(stage.name)
+            self._come_round()
+        return True
+
+    def _come_round(self) -> None:
+        self.signals.wait(seconds=0.5)
+        self.poll()
+
+    def poll(self) -> None:
+        """Show that the loop comes round, to /healthz and to the rest of the gang."""
+        self.board.beat = time.monotonic()
+        self.signals.stop |= self.peers.poll(stopping=self.signals.stop)
+
+    def _run_process(self, stages: Sequence[Stage]) -> None:
+        """Run stages to their end; raises TrainerError or Crash if that is not a good one."""
+        watch = _Watch(self, stages)
+        told = {**self.peers.environment, "PYTHONUNBUFFERED": "1"}
+        functions = [f"{stage.name}={stage.function}" for stage in stages]
+        child = Child(
+            [sys.executable, "-P", "-m", "finetune_trainer", "stages", *functions],
+            environment={**os.environ, **self.environment, **told},
+        )
+        try:
+            watch.attend(child)
+        finally:
+            child.close()
+        watch.judge(child.status)
+        self.peers.finished(stages[-1].name)
+
+
+class _Watch:
+    """The supervisor's view of one process."""
+
+    def __init__(self, supervisor: Supervisor, stages: Sequence[Stage]) -> None:
+        self._supervisor = supervisor
+        self._stage, *self._later = stages
+        self._error: ReportedError | None = None
+        self._told = 0.0
+        self._stopping = False
+        self._stalled = False
+        self._reports = Lines(self._take_report, limit=_REPORT_BYTES)
+
+    def attend(self, child: Child) -> None:
+        attend(
+            child,
+            output=self._take_output,
+            reports=self._reports.feed,
+            wakeup=self._supervisor.signals.wakeup,
+            tick=lambda: self._tick(child),
+        )
+
+    def judge(self, status: int) -> None:
+        """Raise unless the last of the stages ended well."""
+        if self._stalled:
+            seconds = f"{self._supervisor.stall_seconds:g}"
+            raise TrainerError(
+                ExitCode.Stalled,
+                f"Stage {self._stage.name} showed no progress for {seconds} s and was ended.",
+                "See logTail for where it stood.",
+            )
+        if status == 0 and not self._error:
+            return
+        if self._stopping or status == -signal.SIGTERM:
+            raise _interrupted(self._stage.name)
+        if self._error:
+            code, message, hint = self._error.code, self._error.message, self._error.hint
+            raise TrainerError(ExitCode(code), message, hint)
+        if status < 0:
+            raise Crash(self._stage.name, -status)
+        last = next(reversed(self._supervisor.board.log_tail), "it printed nothing")
+        raise TrainerError(
+            ExitCode.InternalError,
+            f"Stage {self._stage.name} ended with exit code {status}: {last}",
+            "This is a bug in the trainer: please report it with logTail.",
+        )
+
+    def _take_output(self, data: bytes) -> None:
+        self._supervisor.console.output(data)
+        self._supervisor.board.log(data)
+
+    def _take_report(self, line: bytes) -> None:
+        try:
+            report = msgspec.json.decode(line, type=Report)
+        except msgspec.DecodeError as error:
+            self._supervisor.console.say(f"stage {self._stage.name} sent no report: {error}")
+            return
+        if self._later and report.stage == self._later[0].name:
+            self._supervisor.peers.finished(self._stage.name)
+            self._stage = self._later.pop(0)
+            self._supervisor.begin(self._stage)
+        if report.error:
+            self._error, self._told = report.error, time.monotonic()
+        self._supervisor.board.apply(report)
+        self._supervisor.console.update(self._supervisor.board)
+
+    def _tick(self, child: Child) -> None:
+        board, signals = self._supervisor.board, self._supervisor.signals
+        self._supervisor.poll()
+        if signals.stop and not self._stopping:
+            self._stopping = True
+            child.signal(signal.SIGTERM)
+        if signals.hurry or (self._error and board.beat - self._told > _LAST_SECONDS):
+            child.signal(signal.SIGKILL)
+        limit = self._supervisor.stall_seconds
+        if limit and not self._stopping and board.beat - board.moved > limit:
+            self._stalled = True
+            child.signal(signal.SIGKILL)
+
+
+def _interrupted(stage: str) -> TrainerError:
+    return TrainerError(
+        ExitCode.Interrupted,
+        f"Stopped on request during stage {stage}.",
+        "The next attempt goes on from the last checkpoint in the workspace.",
+    )
