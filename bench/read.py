@@ -28,8 +28,8 @@ READ_ALONE = 10_000
 
 def show_measured() -> None:
     """Print what was measured on the packed workspace that the command line names."""
-    from finetune_trainer.dataset.reader import Reader
     from finetune_trainer.model.network import load, load_preprocessing
+    from finetune_trainer.model.reader import Reader
     from finetune_trainer.model.stage import build
     from finetune_trainer.recipes import tutorial
 
@@ -62,12 +62,12 @@ def _read(reader: Any) -> tuple[float, float]:
 
 def _train(prepared: Prepared, network: Any, reader: Any, recipe: Any) -> None:
     import mxnet as mx
-    from finetune_trainer.evaluate.scoring import contexts
     from finetune_trainer.fit import tasks
     from finetune_trainer.fit.checkpoint import Checkpoint
     from finetune_trainer.fit.fit_progress import Work
     from finetune_trainer.fit.loop import train
     from finetune_trainer.fit.stall import Stall
+    from finetune_trainer.model.inference import contexts
     from finetune_trainer.run import threads
     from finetune_trainer.run.gang import Gang
     from finetune_trainer.run.signals import Signals

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from finetune_trainer import pipeline
 from finetune_trainer.run import threads
 from finetune_trainer.run.cgroup import available_cpus
 
@@ -49,7 +50,7 @@ def _measure_pair(python: str, what: str, name: str) -> tuple[float, float]:
     plan = threads.for_inference(cpus=cpus)
     if what == "training":
         plan = threads.for_training(batch_size=BATCH, cpus=cpus)
-    environment = os.environ | threads.QUIET | {"OMP_NUM_THREADS": str(plan.omp_threads)}
+    environment = os.environ | pipeline.QUIET | {"OMP_NUM_THREADS": str(plan.omp_threads)}
     ours = [sys.executable, "-m", "bench.train", f"--{what}", name, str(plan.contexts)]
     reference = Path(__file__).with_name("train_reference.py")
     numbers = (BATCH, STEPS if what == "training" else 4 * STEPS, cpus)
@@ -100,7 +101,7 @@ def train(name: str, contexts: int) -> float:
 def look(name: str, contexts: int) -> float:
     """Return images a second through the trunk, as features are computed."""
     import mxnet as mx
-    from finetune_trainer.evaluate.scoring import forward
+    from finetune_trainer.model.inference import forward
     from finetune_trainer.model.network import Network
 
     symbol = _symbol(name)

@@ -2,7 +2,7 @@
 
 import os
 
-from finetune_trainer.run import threads
+from finetune_trainer import pipeline
 
-os.environ.update(threads.QUIET)
+os.environ.update(pipeline.QUIET)
 os.environ["OMP_NUM_THREADS"] = "1"  # small networks: more threads only wait for each other

@@ -15,11 +15,12 @@ import numpy as np
 from finetune_trainer.contract import Dataset, DatasetStatus, Job, Model
 from finetune_trainer.dataset.lock import File, Lock, read_lock
 from finetune_trainer.dataset.stage import prepare
+from finetune_trainer.fetch import fetch
 from finetune_trainer.run import owner
-from finetune_trainer.run.context import Paths, Reporter, Run
+from finetune_trainer.run.context import Paths, Run
 from finetune_trainer.run.files import read_json
 from finetune_trainer.run.handoff import PACKED, Packed
-from finetune_trainer.storage.sources import fetch
+from finetune_trainer.run.reporter import Reporter
 from PIL import Image
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]

@@ -17,8 +17,9 @@ from finetune_trainer.fit.tasks import Task
 from finetune_trainer.model import network
 from finetune_trainer.model.network import Network, Preprocessing
 from finetune_trainer.run import files, owner
-from finetune_trainer.run.context import Paths, Reporter, Run
+from finetune_trainer.run.context import Paths, Run
 from finetune_trainer.run.handoff import BUILT, PACKED, Built, Packed
+from finetune_trainer.run.reporter import Reporter
 from PIL import Image
 
 SIZE = 16

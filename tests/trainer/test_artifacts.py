@@ -17,7 +17,7 @@ from finetune_trainer.dataset.lock import LOCK, File, Pair, read_lock
 from finetune_trainer.evaluate.metrics import Answers, Evaluation, OnnxFile, measure
 from finetune_trainer.evaluate.stage import evaluate
 from finetune_trainer.export.artifacts import add_artifacts
-from finetune_trainer.export.stage import NAMES
+from finetune_trainer.model.exported import NAMES
 from finetune_trainer.model.network import LABELS
 from finetune_trainer.run import files, history
 from finetune_trainer.run.context import Run

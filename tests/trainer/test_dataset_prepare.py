@@ -14,9 +14,9 @@ import pytest
 from finetune_trainer.contract import ExitCode, TrainerError, Training
 from finetune_trainer.dataset.lock import open_lock
 from finetune_trainer.dataset.stage import prepare
-from finetune_trainer.run.context import Pace
+from finetune_trainer.fetch import fetch
 from finetune_trainer.run.handoff import FETCHED, Fetched
-from finetune_trainer.storage.sources import fetch
+from finetune_trainer.run.reporter import Pace
 from PIL import Image
 
 from tests.trainer.datasets import (

@@ -10,12 +10,13 @@ import mxnet as mx
 import numpy as np
 import pytest
 from finetune_trainer.contract import ExitCode, Output, TrainerError
-from finetune_trainer.dataset.reader import Reader
 from finetune_trainer.evaluate.metrics import Answers, Evaluation, measure
-from finetune_trainer.evaluate.scoring import Score, contexts, outputs, score
+from finetune_trainer.evaluate.scoring import Score, score
 from finetune_trainer.evaluate.stage import evaluate
 from finetune_trainer.fit.stage import fit
+from finetune_trainer.model.inference import contexts, outputs
 from finetune_trainer.model.network import Network, load, load_preprocessing, save
+from finetune_trainer.model.reader import Reader
 from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.handoff import (

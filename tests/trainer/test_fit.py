@@ -19,19 +19,21 @@ import numpy as np
 import pytest
 from finetune_trainer import recipes
 from finetune_trainer.contract import ExitCode, TrainerError, Training
-from finetune_trainer.dataset.reader import Reader, real_rows
 from finetune_trainer.fit import fit_progress, tasks
 from finetune_trainer.fit.checkpoint import Checkpoint
 from finetune_trainer.fit.features import Features
 from finetune_trainer.fit.fit_progress import Work
 from finetune_trainer.fit.loop import train
 from finetune_trainer.fit.stage import fit
+from finetune_trainer.model.inference import real_rows
 from finetune_trainer.model.network import load, load_preprocessing
+from finetune_trainer.model.reader import Reader
 from finetune_trainer.recipes import progressive
 from finetune_trainer.run import files, owner
-from finetune_trainer.run.context import Reporter, Run
+from finetune_trainer.run.context import Run
 from finetune_trainer.run.handoff import FITTED, Fitted
 from finetune_trainer.run.history import HISTORY, Row, read
+from finetune_trainer.run.reporter import Reporter
 from finetune_trainer.run.signals import Signals
 
 from tests.trainer.networks import Reports, make_run, small_network

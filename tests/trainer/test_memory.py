@@ -15,7 +15,7 @@ from finetune_trainer.contract import ExitCode, TrainerError, Training
 from finetune_trainer.fit import batch_size, loop
 from finetune_trainer.fit.batch_size import BASE, TRAINED, USED, within
 from finetune_trainer.fit.stage import fit
-from finetune_trainer.recipes import Recipe
+from finetune_trainer.recipes.recipe import Recipe
 from finetune_trainer.run import files
 from finetune_trainer.run.handoff import FITTED, Fitted
 

@@ -10,7 +10,8 @@ import mxnet as mx
 import numpy as np
 import onnx
 import pytest
-from finetune_trainer.model.formats.onnx.export import OPSET, Twin, convert
+from finetune_trainer.evaluate.onnx_twin import Twin
+from finetune_trainer.model.formats.onnx.export import OPSET, convert
 from finetune_trainer.model.formats.onnx.session import Session
 from finetune_trainer.model.network import Network, Preprocessing
 from finetune_trainer.model.surgery import replace_head

@@ -15,9 +15,9 @@ from finetune_trainer.dataset.lock import read_lock
 from finetune_trainer.dataset.recordio import read_image, read_offsets
 from finetune_trainer.evaluate.classifier import open_classifier
 from finetune_trainer.evaluate.metrics import Evaluation
+from finetune_trainer.evaluate.onnx_twin import Twin
 from finetune_trainer.evaluate.stage import evaluate
-from finetune_trainer.export.stage import NAMES
-from finetune_trainer.model.formats.onnx.export import Twin
+from finetune_trainer.model.exported import NAMES
 from finetune_trainer.model.network import load, load_preprocessing
 from finetune_trainer.run import files
 from finetune_trainer.run.context import Run

@@ -4,7 +4,7 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
-from finetune_trainer import recipes
+from finetune_trainer import pipeline, recipes
 from finetune_trainer.contract import (
     ExitCode,
     Job,
@@ -267,5 +267,5 @@ def test_each_stage_gets_the_threads_that_suit_it(
         "training": {"recipe": recipe},
     }  # fmt: skip
     job = msgspec.convert(body, type=Job)
-    environment = threads.environment([stage], job, devices=devices, cpus=2)
+    environment = pipeline.environment([stage], job, devices=devices, cpus=2)
     assert environment["OMP_NUM_THREADS"] == omp_threads

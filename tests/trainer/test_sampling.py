@@ -6,11 +6,11 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer.evaluate.scoring import labels_of
 from finetune_trainer.fit import tasks
 from finetune_trainer.fit.features import Features
 from finetune_trainer.fit.sampling import balanced_order
 from finetune_trainer.fit.stage import fit
+from finetune_trainer.model.inference import labels_of
 from finetune_trainer.run import files
 from finetune_trainer.run.handoff import FITTED, Fitted
 from finetune_trainer.run.history import HISTORY, read

@@ -13,28 +13,18 @@ import numpy as np
 import pytest
 from finetune_trainer import recipes
 from finetune_trainer.contract import EarlyStopping, ExitCode, TrainerError
-from finetune_trainer.dataset.reader import divided
 from finetune_trainer.fit import choose_recipe
 from finetune_trainer.fit import materials as course_module
 from finetune_trainer.fit.choose_recipe import FOLDS, Patience, choose, folds, is_better
 from finetune_trainer.fit.fit_progress import Work
 from finetune_trainer.fit.materials import Course
+from finetune_trainer.fit.records import CHOSEN, TRIALS, Chosen, Trials
 from finetune_trainer.fit.stage import fit
+from finetune_trainer.model.reader import divided
 from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.gang import Gang
-from finetune_trainer.run.handoff import (
-    BUILT,
-    CHOSEN,
-    FITTED,
-    PACKED,
-    TRIALS,
-    Built,
-    Chosen,
-    Fitted,
-    Packed,
-    Trials,
-)
+from finetune_trainer.run.handoff import BUILT, FITTED, PACKED, Built, Fitted, Packed
 from finetune_trainer.run.history import HISTORY, Row, append, read
 from finetune_trainer.run.signals import Signals
 

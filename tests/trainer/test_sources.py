@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.fetch import fetch
 from finetune_trainer.run.files import read_json, sha256_of
 from finetune_trainer.run.handoff import FETCHED, Fetched
-from finetune_trainer.storage.sources import fetch
 
 from tests.trainer.datasets import Prepared, as_ordinary_user, make_photos, make_run, make_tar
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.fetch import fetch
 from finetune_trainer.run.files import read_json
 from finetune_trainer.run.handoff import FETCHED, Fetched
 from finetune_trainer.storage import web_source
-from finetune_trainer.storage.sources import fetch
 from finetune_trainer.storage.web_source import Server, authorization
 
 from tests.servers import web

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.fetch import fetch
 from finetune_trainer.run.files import read_json
 from finetune_trainer.run.handoff import FETCHED, Fetched
 from finetune_trainer.storage import web_source
 from finetune_trainer.storage.s3_source import is_plain
-from finetune_trainer.storage.sources import fetch
 
 from tests.servers import s3
 from tests.servers.s3 import S3, Cutter

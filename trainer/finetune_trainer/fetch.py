@@ -7,6 +7,7 @@ from finetune_trainer.dataset.split import check_split
 from finetune_trainer.export.stage import check_output
 from finetune_trainer.model import origin
 from finetune_trainer.run.context import Run
+from finetune_trainer.run.handoff import FETCHED, Fetched
 from finetune_trainer.storage import sources
 
 
@@ -18,4 +19,27 @@ def check_and_fetch(run: Run) -> None:
     check_split(dataset.split, has_validation_source=dataset.validation_source is not None)
     check_output(run)
     origin.fetch(run)
-    sources.fetch(run)
+    fetch(run)
+
+
+def fetch(run: Run) -> None:
+    """Make the images available as folders and say where they are."""
+    dataset = run.job.dataset
+    train = sources.obtain(dataset.source, field="dataset.source", secret="DATASET_", run=run)
+    validation = None
+    if dataset.validation_source:
+        validation = sources.obtain(
+            dataset.validation_source,
+            field="dataset.validationSource",
+            secret="VALIDATION_",
+            run=run,
+        )
+    run.hand_on(
+        FETCHED,
+        Fetched(
+            train=str(train.path),
+            validation=str(validation.path) if validation else None,
+            train_version=train.version,
+            validation_version=validation.version if validation else None,
+        ),
+    )

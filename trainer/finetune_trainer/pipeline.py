@@ -11,18 +11,24 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 
-from finetune_trainer.contract import ExitCode
+from finetune_trainer import recipes
+from finetune_trainer.contract import ExitCode, Job
 from finetune_trainer.contract.parse import parse_job
+from finetune_trainer.recipes import auto
 from finetune_trainer.run import threads
 from finetune_trainer.run.cgroup import available_cpus, memory_limit
-from finetune_trainer.run.context import Paths, Reporter, Run
+from finetune_trainer.run.context import Paths, Run
 from finetune_trainer.run.failure import explain
 from finetune_trainer.run.gang import Gang
+from finetune_trainer.run.reporter import Reporter
 
 _TEXT_LENGTH = 4096
+
+QUIET = {"MXNET_SUBGRAPH_VERBOSE": "0"}
+"""Without it, MXNet prints a line for each network that is bound for inference."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +91,16 @@ def run_from(environment: Mapping[str, str]) -> Run:
     )
 
 
+def environment(stages: Container[str], job: Job, *, devices: int, cpus: int) -> dict[str, str]:
+    """Return the variables that the stages' process must have before it imports MXNet."""
+    plan = threads.for_inference(cpus=cpus)
+    if "fit" in stages and devices == 0:
+        recipe = recipes.choose(job.training, devices=devices)
+        if recipe.trains_trunk or auto.goes_deeper(job.training, devices=devices):
+            plan = threads.for_training(batch_size=recipe.batch_size, cpus=cpus)
+    return QUIET | {"OMP_NUM_THREADS": str(plan.omp_threads)}
+
+
 def run_stages(functions: Mapping[str, str]) -> int:
     """Run stages, the functions by their names, in this process; return its exit code."""
     faulthandler.enable()
@@ -92,7 +108,7 @@ def run_stages(functions: Mapping[str, str]) -> int:
     run = run_from(os.environ)
     try:
         # Before a stage's module is loaded: MXNet reads these when it is imported.
-        settings = threads.environment(functions, run.job, devices=run.devices, cpus=run.threads)
+        settings = environment(functions, run.job, devices=run.devices, cpus=run.threads)
         os.environ.update(settings)
         for name, function in functions.items():
             run.reporter.stage(name)

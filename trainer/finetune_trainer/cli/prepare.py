@@ -26,12 +26,13 @@ from finetune_trainer.dataset.exact import check_opencv
 from finetune_trainer.dataset.lock import LOCK, Lock, read_lock
 from finetune_trainer.dataset.sheet import write_sheet
 from finetune_trainer.dataset.stage import prepare
+from finetune_trainer.fetch import fetch
 from finetune_trainer.run import owner
 from finetune_trainer.run.cgroup import available_cpus
-from finetune_trainer.run.context import Paths, Reporter, Run
+from finetune_trainer.run.context import Paths, Run
 from finetune_trainer.run.files import read_json
 from finetune_trainer.run.handoff import PACKED, Packed
-from finetune_trainer.storage.sources import fetch
+from finetune_trainer.run.reporter import Reporter
 
 SHOWN = 20
 

@@ -8,7 +8,7 @@ from rich.markdown import Markdown
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.export.artifacts import CARD, REPORT
-from finetune_trainer.export.stage import MANIFEST, Manifest
+from finetune_trainer.model.exported import MANIFEST, Manifest
 from finetune_trainer.run.files import read_json
 
 

@@ -21,9 +21,9 @@ from finetune_trainer.contract.report import (
     Termination,
     TrainerStatus,
 )
+from finetune_trainer.contract.sagemaker import ELSEWHERE, SAGEMAKER
 from finetune_trainer.contract.training import (
-    ELSEWHERE,
-    SAGEMAKER,
+    Augmentation,
     EarlyStopping,
     Optimizer,
     Schedule,
@@ -43,6 +43,7 @@ from finetune_trainer.contract.values import (
 __all__ = [
     "ELSEWHERE",
     "SAGEMAKER",
+    "Augmentation",
     "BadImages",
     "CatalogueName",
     "CheckpointStatus",

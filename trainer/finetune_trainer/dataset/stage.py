@@ -24,7 +24,7 @@ from finetune_trainer.dataset.pack import encode_photos, write_records
 from finetune_trainer.dataset.photo import Packing
 from finetune_trainer.dataset.split import check_class_sizes, check_split, train_fraction
 from finetune_trainer.dataset.spool import Spool
-from finetune_trainer.run.context import Pace, Run
+from finetune_trainer.run.context import Run
 from finetune_trainer.run.files import (
     exclusive,
     read_json,
@@ -34,6 +34,7 @@ from finetune_trainer.run.files import (
     write_atomic,
 )
 from finetune_trainer.run.handoff import FETCHED, PACKED, Fetched, Packed
+from finetune_trainer.run.reporter import Pace
 
 SHOWN_REJECTIONS = 20
 Record = tuple[int, bytes]

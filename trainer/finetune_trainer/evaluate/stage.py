@@ -8,12 +8,13 @@ import msgspec
 from finetune_trainer.contract import ExitCode, Metric, TrainerError
 from finetune_trainer.dataset.lock import open_lock
 from finetune_trainer.dataset.preprocessing import Preprocessing
-from finetune_trainer.dataset.reader import Reader
 from finetune_trainer.evaluate.metrics import Answers, Evaluation, OnnxFile, measure
-from finetune_trainer.evaluate.scoring import Score, contexts, forward, labels_of
-from finetune_trainer.fit.batch_size import with_room
-from finetune_trainer.model.formats.onnx.export import Twin
+from finetune_trainer.evaluate.onnx_twin import Twin
+from finetune_trainer.evaluate.scoring import Score
+from finetune_trainer.model.inference import contexts, forward, labels_of
+from finetune_trainer.model.memory import with_room
 from finetune_trainer.model.network import Network, load, load_preprocessing
+from finetune_trainer.model.reader import Reader
 from finetune_trainer.run import files, threads
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.handoff import (

@@ -3,18 +3,16 @@ so when it has no more.
 """
 
 import dataclasses
-import gc
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 import mxnet as mx
 
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.model.network import reason_of
-from finetune_trainer.recipes import Recipe
-from finetune_trainer.run.failure import explain
+from finetune_trainer.model.memory import divisors, with_room
+from finetune_trainer.recipes.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +41,7 @@ def within(
     image, parameters = _bytes_of(symbol, size)
     fixed = BASE + COPIES * (contexts + 1) * parameters
     room = int(USED * limit) - fixed
-    batch = next((each for each in _divisors(recipe.batch_size) if each * image <= room), None)
+    batch = next((each for each in divisors(recipe.batch_size) if each * image <= room), None)
     if batch is None:
         raise TrainerError(
             ExitCode.DeviceOutOfMemory,
@@ -52,33 +50,6 @@ def within(
             "raise trainer.resources.limits.memory, or set training.recipe to features",
         )
     return _in_batches_of(batch, recipe)
-
-
-def with_room(do: Callable[[int], T], size: int, *, what: str) -> T:
-    """Return what `do` does with batches of `size` images, or of fewer, as often as a GPU has no
-    memory for them. `what` it is for, for people.
-
-    Raises DeviceOutOfMemory if there is none for a single image.
-    """
-    reason = ""
-    for smaller in _divisors(size):
-        if smaller < size:
-            # No more in the handler: its traceback holds the arrays that must go.
-            gc.collect()
-            for number in range(mx.context.num_gpus()):
-                mx.gpu(number).empty_cache()
-            log.warning("%s, in batches of %d now: the GPU is full: %s", what, smaller, reason)
-        try:
-            return do(smaller)
-        except mx.MXNetError as error:
-            if explain(error).code is not ExitCode.DeviceOutOfMemory:
-                raise
-            reason = reason_of(error)
-    raise TrainerError(
-        ExitCode.DeviceOutOfMemory,
-        f"the GPU has too little memory for {what}, even for one image a batch: {reason}",
-        "use a GPU with more, lower model.inputSize, or set training.recipe to features",
-    )
 
 
 def trained_with_room(train: Callable[[Recipe], T], recipe: Recipe) -> T:
@@ -94,11 +65,6 @@ def _in_batches_of(size: int, recipe: Recipe) -> Recipe:
     """Return the recipe with smaller batches that add up to the same update."""
     parts = recipe.batch_size // size
     return dataclasses.replace(recipe, batch_size=size, accumulation=recipe.accumulation * parts)
-
-
-def _divisors(number: int) -> Iterator[int]:
-    """Yield the whole numbers that divide it, the largest first."""
-    return (each for each in range(number, 0, -1) if number % each == 0)
 
 
 def _bytes_of(symbol: mx.sym.Symbol, size: int) -> tuple[int, int]:

@@ -16,18 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune_trainer.contract import EarlyStopping, ExitCode
-from finetune_trainer.evaluate.scoring import outputs
 from finetune_trainer.fit.batch_size import trained_with_room
 from finetune_trainer.fit.checkpoint import Checkpoint, Checkpoints
 from finetune_trainer.fit.features import Labels
 from finetune_trainer.fit.fit_progress import OutOfTime
 from finetune_trainer.fit.loop import train
 from finetune_trainer.fit.materials import Course, units
+from finetune_trainer.fit.records import TRIALS, Trials
 from finetune_trainer.fit.tasks import HEAD_COST
-from finetune_trainer.recipes import Recipe, auto
+from finetune_trainer.model.inference import outputs
+from finetune_trainer.recipes import auto
+from finetune_trainer.recipes.recipe import Recipe
 from finetune_trainer.run import files
 from finetune_trainer.run.failure import DISK_FULL, explain
-from finetune_trainer.run.handoff import TRIALS, Trials
 from finetune_trainer.run.history import DIGITS
 
 log = logging.getLogger(__name__)

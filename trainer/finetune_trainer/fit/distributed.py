@@ -22,9 +22,10 @@ from mxnet.base import _LIB, check_call
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.fit.checkpoint import Checkpoint, Checkpoints, name_of
+from finetune_trainer.fit.records import MEETING, Meeting
 from finetune_trainer.run import files
-from finetune_trainer.run.context import Reporter, Run
-from finetune_trainer.run.handoff import MEETING, Meeting
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.reporter import Reporter
 from finetune_trainer.run.signals import Signals
 
 T = TypeVar("T")

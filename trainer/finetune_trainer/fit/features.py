@@ -12,9 +12,9 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune_trainer.dataset.reader import Reader
-from finetune_trainer.evaluate.scoring import outputs
+from finetune_trainer.model.inference import outputs
 from finetune_trainer.model.network import PARAMS, SYMBOL, Network
+from finetune_trainer.model.reader import Reader
 from finetune_trainer.run import files
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 
 from finetune_trainer.contract import ExitCode, Metric, TrainerError
-from finetune_trainer.run.context import Reporter
+from finetune_trainer.run.reporter import Reporter
 from finetune_trainer.run.signals import Signals
 
 INTERVAL_SECONDS = 0.5

@@ -10,16 +10,16 @@ from typing import Any
 import mxnet as mx
 from numpy.typing import NDArray
 
-from finetune_trainer.dataset.reader import real_rows
 from finetune_trainer.fit.checkpoint import Checkpoint, restore_states
 from finetune_trainer.fit.kvstore import SharedMemory
 from finetune_trainer.fit.optimizers import ClippingUpdater
 from finetune_trainer.fit.targets import LABEL, with_targets
 from finetune_trainer.fit.tasks import Task
+from finetune_trainer.model.inference import real_rows
 from finetune_trainer.model.network import Network
 from finetune_trainer.model.rewrites import half
 from finetune_trainer.model.rewrites.relu6 import with_relu_before_clip
-from finetune_trainer.recipes import Recipe
+from finetune_trainer.recipes.recipe import Recipe
 
 UPDATE_ON_KVSTORE = "MXNET_UPDATE_ON_KVSTORE"
 SLOWED_RATE = 0.1

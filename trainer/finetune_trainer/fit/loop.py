@@ -15,15 +15,16 @@ from typing import NamedTuple
 import mxnet as mx
 
 from finetune_trainer.contract import CheckpointStatus, ExitCode, TrainerError
-from finetune_trainer.evaluate.scoring import Score, labels_of, score
+from finetune_trainer.evaluate.scoring import Score, score
 from finetune_trainer.fit.averaging import Average
 from finetune_trainer.fit.checkpoint import Checkpoint, Checkpoints
 from finetune_trainer.fit.fit_progress import Work
 from finetune_trainer.fit.learner import Learner
 from finetune_trainer.fit.stall import Stall
 from finetune_trainer.fit.tasks import TRAINING_COST, Task
+from finetune_trainer.model.inference import labels_of
 from finetune_trainer.model.network import Network, is_finite
-from finetune_trainer.recipes import Recipe
+from finetune_trainer.recipes.recipe import Recipe
 from finetune_trainer.run.history import Row
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.lock import Tally, open_lock
-from finetune_trainer.dataset.reader import Reader, divided
 from finetune_trainer.dataset.recordio import read_heads
-from finetune_trainer.evaluate.scoring import contexts
 from finetune_trainer.fit import batch_size, features, tasks
 from finetune_trainer.fit.checkpoint import Checkpoint
 from finetune_trainer.fit.features import Features, Labels
@@ -25,10 +23,13 @@ from finetune_trainer.fit.loop import Trained, train
 from finetune_trainer.fit.targets import Targets, balanced
 from finetune_trainer.fit.tasks import HEAD_COST, TOP_COST, TRAINING_COST, Task
 from finetune_trainer.model import network as model_files
+from finetune_trainer.model.inference import contexts
 from finetune_trainer.model.known_rows import with_known_rows
 from finetune_trainer.model.last_blocks import cut_below
+from finetune_trainer.model.memory import with_room
 from finetune_trainer.model.network import Network
-from finetune_trainer.recipes import Recipe
+from finetune_trainer.model.reader import Reader, divided
+from finetune_trainer.recipes.recipe import Recipe
 from finetune_trainer.run import files, threads
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.handoff import Built, Packed
@@ -257,7 +258,7 @@ class Course:
             )
             return features.cached(extraction, devices, seen=self.work.advance)
 
-        return batch_size.with_room(look, EXTRACTION_BATCH, what="looking at the images")
+        return with_room(look, EXTRACTION_BATCH, what="looking at the images")
 
     def _readers(self, share: int, *, whole: bool = False) -> tuple[Reader, Reader]:
         directory = Path(self.packed.directory)

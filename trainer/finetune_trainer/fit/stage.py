@@ -21,21 +21,14 @@ from finetune_trainer.fit.fit_progress import Work
 from finetune_trainer.fit.learner import SLOWED_RATE
 from finetune_trainer.fit.loop import Trained, train
 from finetune_trainer.fit.materials import Course, units
+from finetune_trainer.fit.records import CHOSEN, Chosen
 from finetune_trainer.model import network as model_files
 from finetune_trainer.model.network import Network
-from finetune_trainer.recipes import Recipe, auto, sagemaker
+from finetune_trainer.recipes import auto, sagemaker
+from finetune_trainer.recipes.recipe import Recipe
 from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
-from finetune_trainer.run.handoff import (
-    BUILT,
-    CHOSEN,
-    FITTED,
-    PACKED,
-    Built,
-    Chosen,
-    Fitted,
-    Packed,
-)
+from finetune_trainer.run.handoff import BUILT, FITTED, PACKED, Built, Fitted, Packed
 from finetune_trainer.run.signals import Signals
 
 log = logging.getLogger(__name__)

@@ -9,17 +9,16 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.dataset.augmentation import Level
-from finetune_trainer.dataset.reader import Reader
+from finetune_trainer.contract import Augmentation, ExitCode, TrainerError
 from finetune_trainer.fit.features import Features, Labels, Rows
 from finetune_trainer.fit.sampling import balanced_order
 from finetune_trainer.fit.targets import Targets
 from finetune_trainer.model.known_rows import shifted
 from finetune_trainer.model.last_blocks import above
 from finetune_trainer.model.network import Network
+from finetune_trainer.model.reader import Reader
 from finetune_trainer.model.rewrites.batch_norm import with_frozen_statistics
-from finetune_trainer.recipes import Recipe
+from finetune_trainer.recipes.recipe import Recipe
 from finetune_trainer.run.gang import Gang
 
 TRAINING_COST = 3.0
@@ -123,7 +122,7 @@ def fair(train: Reader, gang: Gang) -> Reader:
 
 
 def _batches(
-    train: Reader, augmentation: Level, gang: Gang, *, seed: int
+    train: Reader, augmentation: Augmentation, gang: Gang, *, seed: int
 ) -> Iterator[mx.io.DataBatch]:
     """Yield as many batches as every pod has in an epoch; a smaller part begins again."""
     part = {"part": gang.index, "parts": gang.nodes}

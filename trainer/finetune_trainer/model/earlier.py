@@ -8,7 +8,7 @@ import msgspec
 
 from finetune_trainer.contract import ExitCode, Source, Struct, TrainerError
 from finetune_trainer.dataset.preprocessing import LABELS, PREPROCESSING, Preprocessing
-from finetune_trainer.export.stage import LATEST, MANIFEST, NAMES, Latest, Manifest
+from finetune_trainer.model.exported import LATEST, MANIFEST, NAMES, Latest, Manifest
 from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.hidden_files import visible

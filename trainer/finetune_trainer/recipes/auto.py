@@ -5,7 +5,8 @@ import dataclasses
 import msgspec
 
 from finetune_trainer.contract import Training
-from finetune_trainer.recipes import Recipe, features, full, progressive, sagemaker
+from finetune_trainer.recipes import features, full, progressive, sagemaker
+from finetune_trainer.recipes.recipe import Recipe
 
 BUDGET_SECONDS, GPU_BUDGET_SECONDS = 30, 1800
 """What choosing and fitting may take unless timeBudgetSeconds says so: on CPUs, with GPUs."""

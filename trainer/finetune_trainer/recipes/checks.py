@@ -5,7 +5,7 @@ cluster, here for local runs and for numbers that SageMaker's names or the recip
 from collections.abc import Iterator
 
 from finetune_trainer.contract import ExitCode, TrainerError, Training
-from finetune_trainer.recipes import TAKEN_BY, Recipe
+from finetune_trainer.recipes.recipe import TAKEN_BY, Recipe
 
 BELOW_ONE = ("momentum", "beta1", "beta2")
 

@@ -1,6 +1,6 @@
 """The trunk once over the images, then the new layer alone on what it says about them."""
 
-from finetune_trainer.recipes import Recipe
+from finetune_trainer.recipes.recipe import Recipe
 
 
 def recipe(*, reason: str) -> Recipe:

@@ -1,6 +1,7 @@
 """The whole network, gently: from the head that `features` finds, the pretrained layers slower."""
 
-from finetune_trainer.recipes import Recipe, features
+from finetune_trainer.recipes import features
+from finetune_trainer.recipes.recipe import Recipe
 from finetune_trainer.recipes.schedule import Schedule
 
 

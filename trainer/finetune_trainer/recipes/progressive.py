@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from finetune_trainer.recipes import Recipe, features, full
+from finetune_trainer.recipes import features, full
+from finetune_trainer.recipes.recipe import Recipe
 
 
 def recipe(*, reason: str, devices: int) -> Recipe:

@@ -5,7 +5,7 @@ images a step on each device, kvstore `device`; random crop and mirror; the new 
 by Xavier(rnd_type="gaussian", factor_type="in", magnitude=2); the last epoch is the model.
 """
 
-from finetune_trainer.recipes import Recipe
+from finetune_trainer.recipes.recipe import Recipe
 
 
 def recipe(*, reason: str) -> Recipe:

@@ -9,13 +9,10 @@ from finetune_trainer.contract import (
     OutputStatus,
     Struct,
 )
-from finetune_trainer.recipes import Recipe
 
 FETCHED = "fetched.json"
 PACKED = "packed.json"
 BUILT = "built.json"
-TRIALS = "trials.json"
-CHOSEN = "chosen.json"
 FITTED = "fitted.json"
 EVALUATED = "evaluated.json"
 EVALUATION = "evaluation.json"
@@ -25,7 +22,6 @@ MODEL_ONNX = "model.onnx"
 EXPORTED = "exported.json"
 RESULT = "result.json"
 """contract.Result with the job's ids; an attempt that finds it re-emits it and exits 0."""
-MEETING = "gang.json"
 OWNER = "owner"
 """Pod uid of the attempt that may write here; checked before each rename."""
 
@@ -73,42 +69,6 @@ class Built(Struct):
     """Of R, G, B in 0..255."""
     std: tuple[float, float, float]
     status: ModelStatus
-
-
-class Trials(Struct):
-    """fit -> fit of a later attempt: what `auto` has found out, by recipes' fingerprints."""
-
-    fingerprint: str
-    """Of what it was asked for."""
-    spent: float = 0.0
-    """Seconds of its budget."""
-    lost: dict[str, int] = {}
-    """How often a trial was begun and never ended."""
-    hits: dict[str, str] = {}
-    """1 for each image kept aside whose class was named, 0 for the others."""
-
-
-class Chosen(Struct):
-    """fit -> fit of a later attempt: what is fitted instead of what was asked for. It is what
-    `auto` has chosen, with an end by early stopping, or in batches that fit into the GPU.
-    """
-
-    fingerprint: str
-    """Of what was asked for."""
-    recipe: Recipe
-
-
-class Meeting(Struct):
-    """The fit of a gang's leader -> that of the others: where they meet, and what from."""
-
-    leader: str
-    """Pod uid: a meeting of another pod is over."""
-    host: str
-    port: int
-    fingerprint: str
-    """Of what is fitted: all must have the same."""
-    checkpoint: str | None = None
-    """Directory of the checkpoint to start from; None: the beginning."""
 
 
 class Fitted(Struct):

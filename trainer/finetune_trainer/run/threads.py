@@ -8,17 +8,9 @@ container may use: `environment` goes into the stage's process before anything i
 
 import dataclasses
 import os
-from collections.abc import Container
-
-from finetune_trainer import recipes
-from finetune_trainer.contract import Job
-from finetune_trainer.recipes import auto
 
 SMALLEST_SHARE = 4
 """Images of a context's step below which BatchNorm's statistics are too noisy to split further."""
-
-QUIET = {"MXNET_SUBGRAPH_VERBOSE": "0"}
-"""Without it, MXNet prints a line for each network that is bound for inference."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +36,3 @@ def for_inference(*, cpus: int) -> Plan:
 def contexts_in_use(*, cpus: int) -> int:
     """Return how many contexts make use of all CPUs, as this process has been told to."""
     return max(1, cpus // int(os.environ.get("OMP_NUM_THREADS", cpus)))
-
-
-def environment(stages: Container[str], job: Job, *, devices: int, cpus: int) -> dict[str, str]:
-    """Return the variables that the stages' process must have before it imports MXNet."""
-    plan = for_inference(cpus=cpus)
-    if "fit" in stages and devices == 0:
-        recipe = recipes.choose(job.training, devices=devices)
-        if recipe.trains_trunk or auto.goes_deeper(job.training, devices=devices):
-            plan = for_training(batch_size=recipe.batch_size, cpus=cpus)
-    return QUIET | {"OMP_NUM_THREADS": str(plan.omp_threads)}

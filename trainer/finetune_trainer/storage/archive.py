@@ -18,9 +18,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.run.context import Pace, Run
+from finetune_trainer.run.context import Run
 from finetune_trainer.run.files import exclusive, scratch_directory, sync_filesystem
 from finetune_trainer.run.hidden_files import is_passed_over
+from finetune_trainer.run.reporter import Pace
 
 MAX_MEMBERS = 5_000_000
 MAX_RATIO = 50

@@ -8,33 +8,9 @@ from pathlib import Path
 
 from finetune_trainer.contract import ExitCode, Source, TrainerError
 from finetune_trainer.run.context import Run
-from finetune_trainer.run.handoff import FETCHED, Fetched
 from finetune_trainer.storage.archive import Obtained, Put, is_archive, unpacked
 from finetune_trainer.storage.volume_source import find_local
 from finetune_trainer.storage.web_source import fetch_remote
-
-
-def fetch(run: Run) -> None:
-    """Make the images available as folders and say where they are."""
-    dataset = run.job.dataset
-    train = obtain(dataset.source, field="dataset.source", secret="DATASET_", run=run)
-    validation = None
-    if dataset.validation_source:
-        validation = obtain(
-            dataset.validation_source,
-            field="dataset.validationSource",
-            secret="VALIDATION_",
-            run=run,
-        )
-    run.hand_on(
-        FETCHED,
-        Fetched(
-            train=str(train.path),
-            validation=str(validation.path) if validation else None,
-            train_version=train.version,
-            validation_version=validation.version if validation else None,
-        ),
-    )
 
 
 def obtain(

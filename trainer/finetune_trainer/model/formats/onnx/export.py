@@ -10,7 +10,6 @@ import logging
 import sys
 import types
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import mxnet as mx
@@ -18,83 +17,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from finetune_trainer.evaluate.metrics import Floats, OnnxFile
-from finetune_trainer.model.formats.onnx.session import Session
 from finetune_trainer.model.network import Network, Preprocessing
-from finetune_trainer.run import files
 
 log = logging.getLogger(__name__)
 
 OPSET = 13
 """What the converter's operators are of; every onnxruntime of the last years runs it."""
 IR_VERSION = 8
-TIE = 1e-4
-"""Difference of two probabilities that float arithmetic in another order can make."""
 
 
 _DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool")
-
-
-class Twin:
-    """The ONNX file of a network, asked the same questions."""
-
-    def __init__(self, path: Path, session: Session | None, result: OnnxFile) -> None:
-        self._path, self._session = path, session
-        self.result = result
-        """So far."""
-
-    @classmethod
-    def of(
-        cls, network: Network, path: Path, preprocessing: Preprocessing, *, threads: int
-    ) -> "Twin":
-        """Write the file. What the converter cannot take costs the file, never the model."""
-        path.unlink(missing_ok=True)
-        try:
-            model = convert(network, preprocessing)
-            files.write_atomic(path, model.SerializeToString())
-            return cls(path, Session(path, threads=threads), OnnxFile(opset=OPSET))
-        except OSError:
-            raise
-        except Exception as error:
-            log.warning("no ONNX file: the network cannot be converted: %s", error)
-            return cls(
-                path, None, OnnxFile(reason=f"the network cannot be converted: {error}"[:500])
-            )
-
-    def compare(self, data: Floats, expected: Floats) -> None:
-        """Ask about the rows of a batch that MXNet gave `expected` for."""
-        if self._session is None:
-            return
-        try:
-            given = self._session.run(data).reshape(expected.shape)
-        except Exception as error:  # of onnxruntime, or another number of answers
-            self._session = None
-            self._path.unlink()
-            reason = f"onnxruntime cannot run it: {error}"[:500]
-            log.warning("no ONNX file: %s", reason)
-            self.result = OnnxFile(reason=reason)
-            return
-        rows = np.arange(len(given))
-        ours, theirs = expected.argmax(axis=1), given.argmax(axis=1)
-        gap = expected[rows, ours] - expected[rows, theirs]
-        before = self.result
-        self.result = OnnxFile(
-            opset=OPSET,
-            images=before.images + len(given),
-            differing=before.differing + int((ours != theirs).sum()),
-            ties=before.ties + int(((ours != theirs) & (gap < TIE)).sum()),
-            max_difference=max(before.max_difference, float(np.abs(given - expected).max())),
-        )
-
-    def conclude(self) -> OnnxFile:
-        """Return the comparison; a file that says something else than the network is removed."""
-        result = self.result
-        if result.differing > result.ties:
-            self._path.unlink()
-            reason = f"it names another class for {result.differing} of {result.images} images"
-            log.warning("no ONNX file: %s", reason)
-            return OnnxFile(reason=reason)
-        return result
 
 
 def convert(network: Network, preprocessing: Preprocessing) -> Any:

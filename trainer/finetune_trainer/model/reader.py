@@ -15,8 +15,9 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune_trainer.dataset.augmentation import SETTINGS, Level
+from finetune_trainer.contract import Augmentation
 from finetune_trainer.dataset.recordio import read_offsets
+from finetune_trainer.model.augmentation import SETTINGS
 from finetune_trainer.model.network import Preprocessing
 
 
@@ -60,7 +61,7 @@ class Reader:
         return self._iterator(seed=seed, seed_aug=seed, **SETTINGS["crop"])
 
     def shuffled(
-        self, augmentation: Level, *, seed: int, part: int = 0, parts: int = 1
+        self, augmentation: Augmentation, *, seed: int, part: int = 0, parts: int = 1
     ) -> mx.io.DataIter:
         """Every image of a part once, in an order and changed in ways that depend on the seed."""
         return self._iterator(
@@ -103,8 +104,3 @@ def divided(record: Path, held: NDArray[np.bool_], directory: Path) -> tuple[Pat
             indexes[is_held].write(f"{number}\t{targets[is_held].tell()}\n")
             targets[is_held].write(source.read(end - start))
     return paths
-
-
-def real_rows(batch: mx.io.DataBatch) -> int:
-    """Return how many rows of the batch are images of this pass."""
-    return int(batch.data[0].shape[0]) - int(batch.pad or 0)

@@ -1,13 +1,13 @@
 """How much a training image is changed each time it is looked at, for MXNet's ImageRecordIter."""
 
-from typing import Any, Literal
+from typing import Any
 
-Level = Literal["none", "crop", "color", "strong"]
+from finetune_trainer.contract import Augmentation
 
 _MIRRORED = {"rand_mirror": True}
 _CROPPED = {"rand_crop": True, **_MIRRORED}
 _COLOURED = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "random_h": 18}
-SETTINGS: dict[Level, dict[str, Any]] = {
+SETTINGS: dict[Augmentation, dict[str, Any]] = {
     "none": {},
     "crop": _CROPPED,
     "color": _CROPPED | _COLOURED,
