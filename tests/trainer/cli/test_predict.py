@@ -1,0 +1,278 @@
+"""`finetune-trainer predict` and `evaluate`: what they say is what the evaluation said."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from finetune_trainer.cli.main import main
+from finetune_trainer.contract import ExitCode
+from finetune_trainer.dataset.lock import read_lock
+from finetune_trainer.dataset.recordio import read_image, read_offsets
+from finetune_trainer.evaluate.classifier import open_classifier
+from finetune_trainer.evaluate.metrics import Evaluation
+from finetune_trainer.evaluate.onnx_twin import Twin
+from finetune_trainer.evaluate.stage import evaluate
+from finetune_trainer.model.exported import NAMES
+from finetune_trainer.model.network import load, load_preprocessing
+from finetune_trainer.run import files
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.handoff import EVALUATION, PACKED, Packed
+
+from tests.trainer.making.datasets import draw, make_photos, prepare_photos
+from tests.trainer.making.fitted import leave_fitted
+from tests.trainer.making.networks import leave_built
+
+CLASSES = {"cat": 10, "dog": 10, "ox": 10}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = make_photos(tmp_path_factory.mktemp("photos") / "all", CLASSES)
+    # Everything that preparation undoes must be undone for a prediction, too.
+    exif = draw(77, size=(90, 40)).getexif()
+    exif[0x0112] = 6
+    draw(77, size=(90, 40)).save(root / "cat/turned.jpg", exif=exif)
+    draw(78).quantize(16).save(root / "dog/palette.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run up to the stage evaluate, from photos."""
+    workspace = tmp_path_factory.mktemp("workspace")
+    run = prepare_photos(workspace, photos, image={"resizeShort": 32}).run
+    leave_built(run.paths.job, classes=len(CLASSES))
+    leave_fitted(run)
+    evaluate(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model's directory as an output has it."""
+    directory = tmp_path_factory.mktemp("model")
+    best = run.paths.job / "best"
+    for source, name in NAMES.items():
+        shutil.copyfile(best / source, directory / name)
+    Twin.of(load(best), directory / "model.onnx", load_preprocessing(best), threads=1)
+    return directory
+
+
+def evaluated(run: Run) -> Evaluation:
+    return files.read_json(run.paths.job / EVALUATION, Evaluation)
+
+
+def split_off(run: Run, photos: Path, root: Path) -> Path:
+    """Copy the photos that validated into folders of their own."""
+    packed = files.read_json(run.paths.job / PACKED, Packed)
+    for file in read_lock(Path(packed.directory)).files:
+        if file.split == "validation":
+            target = root / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(photos / file.path, target)
+    return root
+
+
+@pytest.mark.parametrize("kind", ["mxnet", "onnx"])
+def test_the_same_photos_give_the_evaluation_of_the_job(
+    kind: str,
+    run: Run,
+    model: Path,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = split_off(run, photos, tmp_path / "data")
+    assert main(["evaluate", str(model), "--data", str(data), "--format", kind, "--json"]) == 0
+    ours = msgspec.json.decode(capsys.readouterr().out, type=Evaluation)
+    theirs = evaluated(run)
+    assert ours.confusion == theirs.confusion
+    assert ours.cross_entropy == pytest.approx(theirs.cross_entropy, abs=1e-4)
+    assert ours.calibration_error == pytest.approx(theirs.calibration_error, abs=1e-4)
+    assert [m.path for m in ours.worst] == [m.path for m in theirs.worst]
+    for one, other in zip(ours.worst, theirs.worst, strict=True):
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-4)
+
+
+def test_pictures_are_stored_as_the_job_has_stored_its_photos(photos: Path, tmp_path: Path) -> None:
+    image = {"resizeShort": 32, "jpegQuality": 30}
+    run = prepare_photos(tmp_path, photos, image=image).run
+    leave_built(run.paths.job, classes=len(CLASSES))
+    leave_fitted(run)
+    directory = tmp_path / "model"
+    directory.mkdir()
+    for source, name in NAMES.items():
+        shutil.copyfile(run.paths.job / "best" / source, directory / name)
+    packed = Path(files.read_json(run.paths.job / PACKED, Packed).directory)
+    offset = read_offsets(packed / "val.idx")[0]
+    file = next(each for each in read_lock(packed).files if each.split == "validation")
+    picture = open_classifier(directory, kind="mxnet", threads=1).read((photos / file.path, None))
+    assert picture.jpeg == read_image(packed / "val.rec", offset)
+
+
+def test_both_formats_say_the_same(
+    model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for kind in ("mxnet", "onnx"):
+        assert (
+            main(["predict", str(model), str(photos), "--top", "3", "--format", kind, "--json"])
+            == 0
+        )
+        said.append(json.loads(capsys.readouterr().out))
+    assert len(said[0]) == sum(CLASSES.values()) + 2
+    for one, other in zip(*said, strict=True):
+        assert one["image"] == other["image"]
+        assert [g["label"] for g in one["guesses"]] == [g["label"] for g in other["guesses"]]
+        for ours, theirs in zip(one["guesses"], other["guesses"], strict=True):
+            assert ours["probability"] == pytest.approx(theirs["probability"], abs=1e-5)
+        assert sum(guess["probability"] for guess in one["guesses"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_onnx_predicts_where_mxnet_is_not_installed(model: Path, photos: Path) -> None:
+    program = f"""
+import sys
+sys.modules["mxnet"] = None
+from finetune_trainer.cli.main import main
+code = main(["predict", {str(model)!r}, {str(photos / "cat/0.jpg")!r}])
+sys.exit(code)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "cat/0.jpg" in done.stdout
+    assert "%" in done.stdout
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_predicted(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no picture")
+    good = str(photos / "cat/0.jpg")
+    code = main(["predict", str(model), str(bad), good, "--json"])
+    assert code == ExitCode.InvalidData
+    out, err = capsys.readouterr()
+    first, second = json.loads(out)
+    assert "not a picture" in first["error"]
+    assert second["image"] == good
+    assert len(second["guesses"]) == 1
+    assert f"{bad}: not a picture" in err
+
+
+def test_a_name_that_is_not_utf_8_loses_nothing(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data/cat"
+    folder.mkdir(parents=True)
+    shutil.copyfile(photos / "cat/0.jpg", folder / "0.jpg")
+    shutil.copyfile(photos / "cat/1.jpg", os.fsdecode(os.fsencode(folder) + b"/n\xe9.jpg"))
+    data = str(tmp_path / "data")
+    assert main(["predict", str(model), data, "--json"]) == 0
+    named = json.loads(capsys.readouterr().out)
+    assert [Path(each["image"]).name for each in named] == ["0.jpg", "n\\xe9.jpg"]
+    assert main(["predict", str(model), data]) == 0
+    report = tmp_path / "report.html"
+    assert main(["evaluate", str(model), "--data", data, "--json", "--report", str(report)]) == 0
+    assert report.exists()
+
+
+def test_a_folders_hidden_and_system_files_are_no_pictures(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("0.jpg", "sub/1.jpg", "._0.jpg", ".thumbnails/0.jpg", "sub/@eaDir/0.jpg"):
+        (tmp_path / ".data" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(photos / "cat/0.jpg", tmp_path / ".data" / name)
+    assert main(["predict", str(model), str(tmp_path / ".data"), "--json"]) == 0
+    named = json.loads(capsys.readouterr().out)
+    assert [Path(each["image"]).name for each in named] == ["0.jpg", "1.jpg"]
+
+
+def test_listed_photos_that_are_not_there_are_named_by_evaluate(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(photos, tmp_path / "data")
+    rows = ["path,label", "cat/0.jpg,cat", "dog/0.jpg,dog", "dog/absent.jpg,dog", "ox/0.jpg,ox"]
+    (tmp_path / "data/labels.csv").write_text("\n".join(rows) + "\n")
+    code = main(["evaluate", str(model), "--data", str(tmp_path / "data")])
+    out, err = capsys.readouterr()
+    assert code == ExitCode.InvalidData
+    assert "of 3 (" in out
+    assert "dog/absent.jpg: " in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["predict", "{model}", "absent.jpg"], ExitCode.InputNotFound, "absent.jpg does not exist"),
+        (
+            ["predict", "{empty}", "{photo}"],
+            ExitCode.InputNotFound,
+            "holds no model.onnx or model-",
+        ),
+        (["predict", "{model}", "{empty}"], ExitCode.InputNotFound, "holds no picture"),
+        (["predict", "{unlabelled}", "{photo}"], ExitCode.InputNotFound, "labels.txt is missing"),
+        (["predict", "{broken}", "{photo}"], ExitCode.InvalidData, "cannot be read"),
+        (["evaluate", "{model}", "--data", "absent"], ExitCode.InputNotFound, "--data absent"),
+        (
+            ["evaluate", "{model}", "--data", "{other}"],
+            ExitCode.InvalidData,
+            "does not know: horse",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_words(
+    arguments: list[str],
+    code: ExitCode,
+    words: str,
+    model: Path,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {
+        "model": model,
+        "photo": photos / "cat/0.jpg",
+        "empty": tmp_path / "empty",
+        "unlabelled": tmp_path / "unlabelled",
+        "broken": tmp_path / "broken",
+        "other": make_photos(tmp_path / "other", {"horse": 2, "cat": 2}),
+    }
+    places["empty"].mkdir()
+    shutil.copytree(model, places["unlabelled"])
+    (places["unlabelled"] / "labels.txt").unlink()
+    shutil.copytree(model, places["broken"])
+    (places["broken"] / "model.onnx").write_text("cut off")
+    assert main([argument.format(**places) for argument in arguments]) == code
+    error = capsys.readouterr().err
+    assert words in error
+    assert code.name in error
+
+
+def test_an_mxnet_file_that_is_cut_off_is_said_to_be(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(model, broken)
+    params = broken / "model-0000.params"
+    params.write_bytes(params.read_bytes()[:100])
+    code = main(["predict", str(broken), str(photos / "cat/0.jpg"), "--format", "mxnet"])
+    assert code == ExitCode.InvalidData
+    assert str(broken) in capsys.readouterr().err
+
+
+def test_evaluate_prints_a_table_and_writes_a_report(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.html"
+    assert main(["evaluate", str(model), "--data", str(photos), "--report", str(report)]) == 0
+    out = capsys.readouterr().out
+    assert "accuracy" in out
+    assert all(name in out for name in CLASSES)
+    text = report.read_text()
+    assert "of 32 validation images" in text
+    assert 0 < text.count("<img") == text.count('<div class="photo">') <= 24

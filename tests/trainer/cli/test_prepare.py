@@ -1,0 +1,101 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mxnet as mx
+import pytest
+from finetune_trainer.cli.main import main
+from finetune_trainer.dataset.compose import training_order, validation_order
+from finetune_trainer.dataset.lock import read_lock
+from PIL import Image
+
+from tests.trainer.making.datasets import draw, make_hostile_photos, make_photos
+
+
+def packed_directory(workspace: Path) -> Path:
+    return next(path for path in (workspace / "packed").iterdir() if path.name != "keys")
+
+
+def test_prepare_prints_a_table_and_writes_a_contact_sheet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = make_hostile_photos(tmp_path / "photos")
+    draw(77).save(photos / "dog" / "<script>alert(1)</script>.jpg".replace("/", "_"))
+    manifest = tmp_path / "job.yaml"
+    manifest.write_text(
+        "apiVersion: finetune-operator.dev/v1alpha1\nkind: FineTuneJob\nmetadata: {name: a}\n"
+        "spec: {model: {name: x}, dataset: {source: {uri: 'pvc://photos'},"
+        " badImages: {maxFraction: '0.5'}}}\n"
+    )
+    sheet = tmp_path / "sheet.html"
+    arguments = ["--data", str(photos), "--workspace", str(tmp_path), "--sheet", str(sheet)]
+    assert main(["prepare", str(manifest), *arguments]) == 0
+    output = capsys.readouterr().out
+    rows = [line.split("\u2502")[1:-1] for line in output.splitlines() if "\u2502" in line]
+    assert [[cell.strip() for cell in row] for row in rows][-1][0] == "all"
+    assert "empty file" in output
+    page = sheet.read_text()
+    assert page.count("<img") == 27
+    assert "cat/truncated.jpg" in page
+    assert "<script" not in page
+    assert "http" not in page
+
+
+def test_prepare_makes_what_the_job_would_make(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 3, "dog": 3})
+    manifest = tmp_path / "job.yaml"
+    manifest.write_text(
+        "apiVersion: finetune-operator.dev/v1alpha1\nkind: FineTuneJob\nmetadata: {name: a}\n"
+        "spec: {dataset: {source: {uri: 'pvc://photos'}}, training: {recipe: tutorial}}\n"
+    )
+    arguments = ["--data", str(photos), "--workspace", str(tmp_path)]
+    assert main(["prepare", str(manifest), *arguments]) == 0
+    assert read_lock(packed_directory(tmp_path)).settings.framing == "Crop"
+
+
+def test_a_refusal_names_the_reason_and_the_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 3})
+    assert main(["prepare", "--data", str(photos), "--workspace", str(tmp_path)]) == 65
+    assert "at least 2 classes" in capsys.readouterr().err
+    assert main(["prepare", "--workspace", str(tmp_path)]) == 64
+
+
+def test_exact_records_are_those_of_im2rec_byte_for_byte(tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    photos = make_photos(tmp_path / "photos", {"cat": 5, "dog": 5})
+    draw(50, size=(900, 1300)).save(photos / "cat/tall.jpg", quality=90)
+    draw(51, size=(701, 333)).convert("L").save(photos / "dog/grey.png")
+    draw(52, size=(100, 100)).convert("RGBA").save(photos / "dog/alpha.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    draw(53, size=(90, 40)).save(photos / "dog/turned.jpg", exif=exif)
+    options = ["--data", str(photos), "--workspace", str(tmp_path), "--exact"]
+    assert main(["prepare", *options]) == 0
+    packed = packed_directory(tmp_path)
+    lock = read_lock(packed)
+    script = Path(mx.__file__).parent / "tools/im2rec.py"
+    for name, numbers in (("train", training_order(lock)), ("val", validation_order(lock))):
+        files = [lock.files[number] for number in numbers]
+        rows = (f"{n}\t{file.label:f}\t{file.path}\n" for n, file in enumerate(files))
+        (tmp_path / f"{name}.lst").write_text("".join(rows))
+        prefix = str(tmp_path / name)
+        size = ["--resize", "256", "--quality", "90"]
+        command = [sys.executable, str(script), *size, prefix, str(photos)]
+        subprocess.run(command, check=True, capture_output=True)
+        for suffix in (".rec", ".idx"):
+            theirs = Path(prefix + suffix).read_bytes()
+            assert (packed / f"{name}{suffix}").read_bytes() == theirs
+
+
+def test_prepare_does_not_load_mxnet(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
+    program = (
+        "import sys; from finetune_trainer.cli.main import main;"
+        f"main(['prepare', '--data', {str(photos)!r}, '--workspace', {str(tmp_path)!r}]);"
+        "sys.exit('mxnet' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program]
+    assert subprocess.run(command, env=os.environ, capture_output=True).returncode == 0

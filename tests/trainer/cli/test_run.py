@@ -1,0 +1,348 @@
+"""The command line and the local run: what a person types, sees and is told."""
+
+import dataclasses
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from finetune_trainer.cli.main import main
+from finetune_trainer.cli.manifest import read_manifest
+from finetune_trainer.cli.run import Choices, localize, run_local
+from finetune_trainer.contract import ExitCode, TrainerError
+from PIL import Image
+
+from tests.trainer.making.pods import wait_until
+from tests.trainer.making.small_stages import table
+
+MANIFEST = """\
+apiVersion: finetune-operator.dev/v1alpha1
+kind: FineTuneJob
+metadata: {name: flowers}
+spec:
+  model: {name: efficientnet-lite0}
+  dataset: {source: {uri: "pvc://photos/flowers"}}
+  output: {uri: "pvc://models/flowers"}
+  trainer: {gpusPerNode: 1}
+  backoffLimit: 3
+"""
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    path = tmp_path / "job.yaml"
+    path.write_text(MANIFEST)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for name in ("cats", "dogs"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "1.jpg").write_bytes(b"not looked at")
+    return tmp_path / "photos"
+
+
+def choose(photos: Path, **changes: Path) -> Choices:
+    where: dict[str, Any] = {
+        "data": photos,
+        "validation_data": None,
+        "workspace": photos.parent / "workspace",
+        "output": photos.parent / "output",
+    }
+    return Choices(**(where | changes), fresh=False)
+
+
+def local_command(manifest: Path, photos: Path, *stages: str) -> list[str]:
+    where = [manifest, photos, photos.parent / "workspace", photos.parent / "output"]
+    return [
+        sys.executable,
+        "-m",
+        "tests.trainer.making.small_stages",
+        "run",
+        *map(str, where),
+        *stages,
+    ]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("model: {name:", "model: {nam:", "spec.model: Object contains unknown field `nam`"),
+        ("backoffLimit", "backOffLimit", "spec: Object contains unknown field `backOffLimit`"),
+        ('uri: "pvc://p', 'url: "pvc://p', "spec.dataset.source: Object "),
+        (
+            "  dataset: {source: ",
+            "  training: {resumeFrom: ",
+            "spec: Object missing required field",
+        ),
+        ("  backoffLimit: 3", "  training: {epochs: many}", "spec.training.epochs: Expected"),
+        ("v1alpha1", "v9", "apiVersion: finetune-operator.dev/v9 is not known"),
+        ("FineTuneJob", "FinetuneJob", "has 0 objects of kind FineTuneJob"),
+        ("spec:", "spec: {", "is not YAML"),
+        ("{name: flowers}", "{}", "metadata.name: a name is required"),
+    ],
+)
+def test_a_wrong_manifest_is_told_by_field(
+    manifest: Path, photos: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, words: str
+) -> None:
+    manifest.write_text(MANIFEST.replace(old, new))
+    assert main(["run", str(manifest), "--data", str(photos)]) == ExitCode.InvalidSpec
+    assert words in capsys.readouterr().err
+
+
+def test_a_number_in_place_of_a_decimal_is_told_how_to_write_it(manifest: Path) -> None:
+    manifest.write_text(MANIFEST.replace("  backoffLimit: 3", "  training: {minAccuracy: 0.77}"))
+    with pytest.raises(TrainerError, match=r"spec\.training\.minAccuracy") as told:
+        read_manifest(manifest)
+    assert 'in quotes, as in "0.77"' in told.value.hint
+
+
+def test_a_missing_manifest_or_folder_is_named(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "nowhere.yaml"]) == ExitCode.InputNotFound
+    assert "nowhere.yaml: No such file" in (told := capsys.readouterr().err)
+    assert told.count("nowhere.yaml") == 1
+    assert main(["run", str(manifest), "--data", "nowhere"]) == ExitCode.InputNotFound
+    assert "--data nowhere does not exist" in capsys.readouterr().err
+    assert main(["run", str(manifest)]) == ExitCode.InvalidSpec
+    assert "--data PATH" in capsys.readouterr().err
+
+
+def test_fields_of_the_operator_are_known_and_named(manifest: Path) -> None:
+    assert read_manifest(manifest).ignored == ("spec.trainer", "spec.backoffLimit")
+
+
+def test_folders_take_the_place_of_the_clusters_volumes(manifest: Path, photos: Path) -> None:
+    job = localize(read_manifest(manifest), choose(photos))
+    assert job.dataset.source.uri == photos.as_uri()
+    assert job.output is not None
+    assert job.output.uri == (photos.parent / "output").as_uri()
+    assert job.output.formats == ("mxnet", "onnx")
+
+
+def test_the_formats_of_the_output_are_the_manifests(manifest: Path, photos: Path) -> None:
+    output = "backoffLimit: 3\n  output: {uri: 's3://b/models', formats: [onnx]}"
+    manifest.write_text(MANIFEST.replace("backoffLimit: 3", output))
+    job = localize(read_manifest(manifest), choose(photos))
+    assert job.output is not None
+    assert (job.output.uri[:8], job.output.formats) == ("file:///", ("onnx",))
+
+
+OWN = "model: {source: {uri: pvc://m/r.pth, sha256: 'SHA', architecture: resnet-18}}"
+
+
+def test_a_file_takes_the_place_of_a_network_on_a_volume(manifest: Path, photos: Path) -> None:
+    weights = photos.parent / "weights.pth"
+    weights.write_bytes(b"not looked at")
+    own = MANIFEST.replace("model: {name: efficientnet-lite0}", OWN.replace("SHA", "0" * 64))
+    manifest.write_text(own)
+    job = localize(read_manifest(manifest), choose(photos, model=weights))
+    assert job.model.source is not None
+    assert job.model.source.uri == weights.as_uri()
+    assert (job.model.source.architecture, job.model.source.sha256) == ("resnet-18", "0" * 64)
+    weights.write_bytes(b"changed")
+    assert localize(read_manifest(manifest), choose(photos, model=weights)).uid != job.uid
+    with pytest.raises(TrainerError, match=r"spec.model.source: pvc://m/r.pth is a vol") as told:
+        localize(read_manifest(manifest), choose(photos))
+    assert "--model PATH" in told.value.hint
+
+
+def test_a_model_of_the_command_line_needs_to_know_what_it_is(manifest: Path, photos: Path) -> None:
+    with pytest.raises(TrainerError, match=r"spec.model.source is not set") as told:
+        localize(read_manifest(manifest), choose(photos, model=photos))
+    assert told.value.code == ExitCode.InvalidSpec
+
+
+def test_a_folder_takes_the_place_of_an_earlier_jobs_model(manifest: Path, photos: Path) -> None:
+    job = localize(read_manifest(manifest), choose(photos, resume_from=photos))
+    assert job.training.resume_from is not None
+    assert job.training.resume_from.uri == photos.as_uri()
+    training = "backoffLimit: 3\n  training: {resumeFrom: {uri: pvc://models/flowers}}"
+    manifest.write_text(MANIFEST.replace("backoffLimit: 3", training))
+    with pytest.raises(TrainerError, match=r"spec.training.resumeFrom: pvc://models") as told:
+        localize(read_manifest(manifest), choose(photos))
+    assert "--resume-from PATH" in told.value.hint
+
+
+def test_the_same_run_has_the_same_uid_and_another_one_has_not(
+    manifest: Path, photos: Path
+) -> None:
+    def uid(**changes: Path) -> str:
+        return localize(read_manifest(manifest), choose(photos, **changes)).uid
+
+    first = uid()
+    assert uid() == first
+    assert uid(output=photos.parent / "elsewhere") != first
+    (photos / "cats" / "2.jpg").write_bytes(b"one more")
+    assert uid() != first
+    second = uid()
+    manifest.write_text(MANIFEST.replace("backoffLimit: 3", "training: {epochs: 3}"))
+    assert uid() != second
+
+
+def test_lines_are_plain_without_a_terminal_and_end_with_the_accuracy(
+    manifest: Path, photos: Path
+) -> None:
+    command = local_command(manifest, photos, "fetch=succeed")
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    assert "\x1b" not in done.stdout
+    assert "ignored without a cluster: spec.trainer, spec.backoffLimit" in done.stdout
+    assert done.stdout.endswith("accuracy 0.7500\n")
+
+
+def test_a_terminal_shows_a_bar_with_stage_note_and_accuracy(manifest: Path, photos: Path) -> None:
+    terminal, inner = pty.openpty()
+    command = local_command(manifest, photos, "fetch=report_all", "fit=succeed")
+    process = subprocess.Popen(
+        command,
+        stdout=inner,
+        stderr=inner,
+        env=environment() | {"TERM": "xterm", "COLUMNS": "100"},
+    )
+    os.close(inner)
+    seen = b""
+
+    def shows(*texts: bytes) -> bool:
+        nonlocal seen
+        seen += os.read(terminal, 65536)
+        return all(text in seen for text in texts)
+
+    wait_until(lambda: shows(b"fetch", b"25%", b"epoch 1 of 2", b"accuracy 0.5", b"waiting"))
+    process.send_signal(signal.SIGINT)
+    wait_until(lambda: shows(b"Run the same command again to go on."))
+    assert process.wait(timeout=60) == ExitCode.Interrupted
+    os.close(terminal)
+
+
+def test_ctrl_c_lets_the_stage_save_and_the_next_run_goes_on(manifest: Path, photos: Path) -> None:
+    command = local_command(manifest, photos, "fetch=save_on_sigterm")
+    with subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != "waiting\n":
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.Interrupted
+    assert "Run the same command again to go on." in told
+    assert list(photos.parent.glob("workspace/jobs/*/saved"))
+    command = local_command(manifest, photos, "fetch=succeed")
+    again = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    assert "going on from an earlier run" in again.stdout
+
+
+def test_fresh_starts_over(
+    manifest: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    for fresh, runs in ((False, True), (False, False), (True, True)):
+        choices = dataclasses.replace(choose(photos), fresh=fresh)
+        assert run_local(manifest, choices, stages=table("fetch=succeed")) == 0
+        assert ("stage fetch" in capfd.readouterr().out) == runs
+
+
+def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    told = capsys.readouterr().out
+    assert all(command in told for command in ("run", "models", "supervise"))
+
+
+def test_the_catalogue_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "list"]) == 0
+    assert "75.1 %" in capsys.readouterr().out
+
+
+def paint(directory: Path, *, classes: dict[str, tuple[int, int, int]], count: int) -> None:
+    """Make pictures that anyone could tell apart: one colour and pattern for each class."""
+    for index, (name, colour) in enumerate(classes.items()):
+        (directory / name).mkdir(parents=True)
+        for number in range(count):
+            picture = Image.new("RGB", (96, 80), colour)
+            for x in range(number % 7, 96, 6 + 10 * index):
+                picture.paste((255 - colour[0], number * 9 % 256, 80), (x, 0, x + 3, 80))
+            picture.save(directory / name / f"{number}.jpg")
+
+
+def test_a_manifest_is_trained_to_a_model_on_this_machine(tmp_path: Path, manifest: Path) -> None:
+    colours = {"blue": (20, 30, 200), "green": (20, 180, 40), "red": (200, 30, 20)}
+    paint(tmp_path / "photos", classes=colours, count=10)
+    command = [sys.executable, "-m", "finetune_trainer", "run", str(manifest)]
+    for option in ("data", "workspace", "output"):
+        folder = tmp_path / {"data": "photos"}.get(option, option)
+        command += [f"--{option}", str(folder)]
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    latest = json.loads((tmp_path / "output/flowers/latest.json").read_text())
+    accuracy = float(done.stdout.rpartition("accuracy ")[2].split()[0])
+    assert accuracy >= 0.8
+    metrics = [json.loads(path.read_text()) for path in tmp_path.glob("output/*/*/metrics.json")]
+    assert [float(metric["accuracy"]) for metric in metrics] == [accuracy]
+    assert latest
+    (result,) = (
+        json.loads(path.read_text()) for path in tmp_path.glob("workspace/jobs/*/result.json")
+    )
+    assert float(result["accuracy"]) == accuracy
+    assert result["recipe"] == "features"
+    assert result["dataset"]["trainImages"] == 24
+    assert result["model"]["name"] == "efficientnet-lite0"
+    assert result["checkpoint"]["epoch"] > 0
+    again = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    assert "has the result of an earlier attempt" in again.stdout
+    shutil.rmtree(tmp_path / "output")
+    once_more = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert f"accuracy {result['accuracy']}" in once_more.stdout
+    assert (tmp_path / "output/flowers/latest.json").is_file()
+
+
+def test_a_link_to_nowhere_among_the_photos_does_not_end_the_run(
+    manifest: Path, photos: Path
+) -> None:
+    (photos / "cats" / "gone.jpg").symlink_to("/nowhere/cat.jpg")
+    assert localize(read_manifest(manifest), choose(photos)).uid
+
+
+def test_changed_photos_of_a_folder_that_the_manifest_names_are_another_run(
+    manifest: Path, photos: Path
+) -> None:
+    manifest.write_text(MANIFEST.replace("pvc://photos/flowers", photos.as_uri()))
+    choices = dataclasses.replace(choose(photos), data=None)
+    first = localize(read_manifest(manifest), choices).uid
+    assert localize(read_manifest(manifest), choices).uid == first
+    (photos / "cats" / "2.jpg").write_bytes(b"one more")
+    assert localize(read_manifest(manifest), choices).uid != first
+
+
+def test_validation_photos_of_the_command_line_need_no_field_in_the_manifest(
+    manifest: Path, photos: Path
+) -> None:
+    job = localize(read_manifest(manifest), choose(photos, validation_data=photos / "cats"))
+    assert job.dataset.validation_source is not None
+    assert job.dataset.validation_source.uri == (photos / "cats").as_uri()
+
+
+def test_a_workspace_that_cannot_be_made_is_named_before_anything_runs(
+    manifest: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos.parent / "file").touch()
+    workspace = photos.parent / "file" / "workspace"
+    code = main(["run", str(manifest), "--data", str(photos), "--workspace", str(workspace)])
+    assert code == ExitCode.OutputNotWritable
+    assert f"--workspace {workspace}: Not a directory" in capsys.readouterr().err

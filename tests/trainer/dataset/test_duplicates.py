@@ -1,0 +1,105 @@
+import random
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from finetune_trainer.dataset.duplicates import alike, look_of
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from tests.trainer.making.datasets import draw, make_photos, prepare_photos
+
+SIZE = (384, 256)
+
+
+def look(picture: Image.Image) -> int:
+    found = look_of(picture)
+    assert found is not None
+    return found
+
+
+@given(st.integers(0, (1 << 128) - 1), st.sets(st.integers(0, 127), max_size=7))
+def test_looks_that_differ_in_up_to_seven_bits_are_always_found(one: int, bits: set[int]) -> None:
+    other = one
+    for bit in bits:
+        other ^= 1 << bit
+    assert list(alike([(0, one), (1, other)])) == [(0, 1, len(bits))]
+
+
+def test_what_differs_more_is_not_paired() -> None:
+    assert list(alike([(0, 0), (1, 0xFF)])) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda picture: ImageEnhance.Brightness(picture).enhance(1.1),
+        lambda picture: ImageEnhance.Contrast(picture).enhance(0.9),
+        lambda picture: picture.resize((192, 128)).resize(SIZE),
+        lambda picture: picture.crop((1, 1, 383, 255)).resize(SIZE),
+    ],
+    ids=["brighter", "less contrast", "smaller", "cropped"],
+)
+def test_an_edited_photo_looks_alike(change: object) -> None:
+    for seed in range(20):
+        picture = draw(seed, size=SIZE)
+        assert callable(change)
+        assert (look(picture) ^ look(change(picture))).bit_count() <= 7
+
+
+def test_different_photos_do_not_look_alike() -> None:
+    looks = [(seed, look(draw(seed, size=SIZE))) for seed in range(300)]
+    assert list(alike(looks)) == []
+
+
+def test_a_picture_without_contrast_has_no_look() -> None:
+    assert look_of(Image.new("RGB", SIZE, "white")) is None
+
+
+def test_fifty_thousand_photos_are_compared_in_seconds() -> None:
+    source = random.Random(0)
+    # A third have a band in common, as pictures on a white ground do.
+    looks = [(n, source.getrandbits(128) & ~(0xFFFF if n % 3 == 0 else 0)) for n in range(50_000)]
+    started = time.process_time()
+    assert len(list(alike(looks))) < 10
+    assert time.process_time() - started < 10
+
+
+def test_copies_of_a_photo_stay_on_one_side_whatever_their_format(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 12, "dog": 12})
+    for number in range(8):
+        shutil.copyfile(photos / f"cat/{number}.jpg", photos / f"cat/{number}-copy.jpg")
+        Image.open(photos / f"cat/{number}.jpg").save(photos / f"cat/{number}-again.png")
+    prepared = prepare_photos(tmp_path, photos)
+    assert prepared.status.duplicate_images == 16
+    for number in range(8):
+        sides = {
+            prepared.file(f"cat/{number}{rest}").split
+            for rest in (".jpg", "-copy.jpg", "-again.png")
+        }
+        assert len(sides) == 1
+    assert prepared.file("cat/3.jpg").same_as == "cat/3-again.png"
+
+
+def test_a_picture_in_two_classes_is_left_out_and_named(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6})
+    shutil.copyfile(photos / "cat/0.jpg", photos / "dog/odd.jpg")
+    prepared = prepare_photos(tmp_path, photos, badImages={"policy": "Fail"})
+    assert prepared.status.label_conflicts == 2
+    assert prepared.status.train_images + prepared.status.validation_images == 11
+    reason = "the same picture as dog/odd.jpg, which is in another class"
+    assert prepared.file("cat/0.jpg").reason == reason
+    assert any("cat/0.jpg = dog/odd.jpg" in warning for warning in prepared.lock.warnings)
+
+
+def test_photos_that_look_alike_are_listed(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6})
+    picture = Image.open(photos / "cat/0.jpg")
+    ImageEnhance.Brightness(picture).enhance(1.05).save(photos / "cat/brighter.jpg", quality=95)
+    prepared = prepare_photos(tmp_path, photos)
+    assert [(pair.one, pair.other) for pair in prepared.lock.near_duplicates] == [
+        ("cat/0.jpg", "cat/brighter.jpg")
+    ]
+    assert prepared.status.near_duplicates == 1

@@ -1,0 +1,389 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import pytest
+from finetune_trainer.contract import ExitCode, TrainerError
+
+from tests.trainer.making.datasets import Prepared, draw, make_photos, prepare_photos
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return make_photos(tmp_path / "photos", {"dog": 6, "cat": 8})
+
+
+def labels(prepared: Prepared) -> dict[str, int | None]:
+    return {file.path: file.label for file in prepared.lock.files if file.fate == "packed"}
+
+
+def refusal(workspace: Path, photos: Path, **settings: Any) -> TrainerError:
+    with pytest.raises(TrainerError) as caught:
+        prepare_photos(workspace, photos, **settings)
+    return caught.value
+
+
+def write_csv(photos: Path, header: str = "image,label", *, name: str = "labels.csv") -> Path:
+    rows = [f"{path.relative_to(photos)},{path.parent.name}" for path in photos.rglob("*.jpg")]
+    (photos / name).write_text("\n".join([header, *rows]) + "\n")
+    return photos
+
+
+def flat(photos: Path, target: Path) -> Path:
+    """Put all photos into one folder, with the class in a list only."""
+    (target / "images").mkdir(parents=True)
+    rows = []
+    for path in sorted(photos.rglob("*.jpg")):
+        name = f"images/{path.parent.name}-{path.name}"
+        shutil.copyfile(path, target / name)
+        rows.append(f"{name};{path.parent.name}")
+    (target / "labels.csv").write_text("\n".join(["File Name;Species", *rows]))
+    return target
+
+
+def write_lst(photos: Path, target: Path, *, classes: tuple[str, ...] = ("cat", "dog")) -> None:
+    paths = sorted(photos.rglob("*.jpg"))
+    target.write_text(
+        "".join(
+            f"{number}\t{classes.index(path.parent.name):f}\t{path.relative_to(target.parent)}\n"
+            for number, path in enumerate(paths)
+        )
+    )
+
+
+@pytest.mark.parametrize("side", ["val", "valid", "validation", "test"])
+def test_train_and_val_folders_are_found_and_nothing_is_split_off(
+    tmp_path: Path, side: str
+) -> None:
+    make_photos(tmp_path / "photos/train", {"cat": 3, "dog": 3})
+    make_photos(tmp_path / f"photos/{side}", {"cat": 2, "dog": 1}, seed=500)
+    prepared = prepare_photos(tmp_path, tmp_path / "photos")
+    assert prepared.lock.settings.layout == "Split"
+    assert (prepared.status.train_images, prepared.status.validation_images) == (6, 3)
+
+
+def test_classes_that_are_named_like_sides_are_classes(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"train": 5, "tram": 5, "test": 5})
+    assert prepare_photos(tmp_path, photos).packed.classes == ("test", "train", "tram")
+
+
+@pytest.mark.parametrize("settings", [{"split": {"trainPerClass": 2}}, {"validationSource": {}}])
+def test_a_layout_with_sides_leaves_nothing_to_choose(
+    tmp_path: Path, photos: Path, settings: dict[str, Any]
+) -> None:
+    make_photos(tmp_path / "sides/train", {"cat": 3, "dog": 3})
+    make_photos(tmp_path / "sides/val", {"cat": 2, "dog": 1}, seed=500)
+    if "validationSource" in settings:
+        settings = {"validationSource": {"uri": f"file://{photos}"}}
+    assert refusal(tmp_path, tmp_path / "sides", **settings).code == ExitCode.InvalidSpec
+
+
+@pytest.mark.parametrize(
+    "header", ["path,label", "Image,Class", "filename,category", "file,target"]
+)
+def test_a_csv_is_found_by_its_usual_headers(tmp_path: Path, photos: Path, header: str) -> None:
+    prepared = prepare_photos(tmp_path, write_csv(photos, header))
+    assert prepared.lock.settings.layout == "Csv"
+    assert prepared.packed.classes == ("cat", "dog")
+    assert labels(prepared)["dog/0.jpg"] == 1
+
+
+def test_a_csv_with_semicolons_names_photos_of_one_folder(tmp_path: Path, photos: Path) -> None:
+    prepared = prepare_photos(tmp_path, flat(photos, tmp_path / "flat"))
+    assert prepared.status.train_images + prepared.status.validation_images == 14
+    assert labels(prepared)["images/dog-0.jpg"] == 1
+
+
+def test_a_csv_without_a_header_is_read_from_its_first_line(tmp_path: Path, photos: Path) -> None:
+    write_csv(photos)
+    rows = (photos / "labels.csv").read_text().splitlines()[1:]
+    (photos / "labels.csv").write_text("\n".join(rows))
+    prepared = prepare_photos(tmp_path, photos, layout="Csv")
+    assert len(labels(prepared)) == 14
+
+
+def test_columns_of_other_names_can_be_named(tmp_path: Path, photos: Path) -> None:
+    write_csv(photos, "where,what")
+    error = refusal(tmp_path, photos, layout="Csv")
+    assert "its header is 'where, what'" in error.message
+    assert "dataset.csv.pathColumn" in error.hint
+    columns = {"pathColumn": "where", "labelColumn": "what"}
+    assert prepare_photos(tmp_path, photos, csv=columns).packed.classes == ("cat", "dog")
+
+
+def test_train_csv_and_val_csv_give_the_sides(tmp_path: Path, photos: Path) -> None:
+    write_csv(photos)
+    header, *rows = (photos / "labels.csv").read_text().splitlines()
+    (photos / "labels.csv").unlink()
+    (photos / "train.csv").write_text("\n".join([header, *rows[::2]]))
+    (photos / "val.csv").write_text("\n".join([header, *rows[1::2]]))
+    status = prepare_photos(tmp_path, photos).status
+    assert (status.train_images, status.validation_images) == (7, 7)
+
+
+def test_a_csv_that_is_missing_is_named_with_those_there_are(tmp_path: Path, photos: Path) -> None:
+    error = refusal(tmp_path, write_csv(photos), csv={"file": "truth.csv"})
+    assert error.code == ExitCode.InputNotFound
+    assert "labels.csv" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("../secret.jpg", "leads out of the data set"),
+        ("/etc/passwd", "leads out of the data set"),
+        ("cat/none.jpg", "no such file"),
+        ("cat", "no such file"),
+    ],
+)
+def test_a_listed_path_that_is_no_photo_here_is_rejected(
+    tmp_path: Path, photos: Path, path: str, reason: str
+) -> None:
+    draw(1).save(tmp_path / "secret.jpg")
+    write_csv(photos)
+    with open(photos / "labels.csv", "a") as file:
+        file.write(f"{path},cat\n")
+    prepared = prepare_photos(tmp_path, photos, badImages={"maxFraction": "0.1"})
+    file_ = prepared.file(path)
+    assert (file_.fate, file_.reason) == ("rejected", reason)
+    assert f"1 photos in the list are not there: {path}" in prepared.lock.warnings
+    assert not [warning for warning in prepared.lock.warnings if "below class folders" in warning]
+
+
+@pytest.mark.parametrize("policy", ["Skip", "Fail"])
+def test_listed_photos_that_are_not_there_count_as_bad_images(
+    tmp_path: Path, photos: Path, policy: str
+) -> None:
+    write_csv(photos)
+    (photos / "cat/0.jpg").unlink()
+    error = refusal(tmp_path, photos, badImages={"policy": policy})
+    assert error.code == ExitCode.InvalidData
+    assert "cat/0.jpg" in error.message
+    assert "no such file" in error.message
+
+
+@pytest.mark.parametrize("row", [2, 4, 15])
+def test_a_quotation_mark_without_its_other_one_is_named_with_its_row(
+    tmp_path: Path, photos: Path, row: int
+) -> None:
+    write_csv(photos)
+    rows = (photos / "labels.csv").read_text().splitlines()
+    rows[row - 1] = rows[row - 1].replace(",", ',"')
+    (photos / "labels.csv").write_text("\n".join(rows))
+    error = refusal(tmp_path, photos)
+    assert error.code == ExitCode.InvalidData
+    assert f"labels.csv, row {row} has a quotation mark without its other one" in error.message
+
+
+def test_quotation_marks_that_no_rule_foresees_are_read_as_they_are_meant(
+    tmp_path: Path, photos: Path
+) -> None:
+    write_csv(photos, "path,label,caption")
+    lines = (photos / "labels.csv").read_text().splitlines()
+    path, label = lines[1].split(",")
+    lines[1] = f'"{path}" ,"{label}"  ,"The "best" one"'
+    (photos / "labels.csv").write_text("\n".join(lines))
+    prepared = prepare_photos(tmp_path, photos)
+    assert prepared.lock.settings.layout == "Csv"
+    assert labels(prepared)[path] == prepared.packed.classes.index(label)
+
+
+def test_a_table_with_fields_too_long_for_a_list_is_none(tmp_path: Path, photos: Path) -> None:
+    (photos / "outlines.csv").write_text(f"path,label\n{'1' * 200_000},cat\n")
+    assert prepare_photos(tmp_path, photos).lock.settings.layout == "Folder"
+
+
+def test_what_macos_keeps_beside_a_list_is_no_list(tmp_path: Path, photos: Path) -> None:
+    write_csv(photos)
+    (photos / "._labels.csv").write_bytes(b"\0\5\x16\7")
+    assert prepare_photos(tmp_path, photos).lock.settings.layout == "Csv"
+
+
+def test_a_photo_listed_in_two_classes_is_left_out(tmp_path: Path, photos: Path) -> None:
+    write_csv(photos)
+    with open(photos / "labels.csv", "a") as file:
+        file.write("cat/0.jpg,dog\n")
+    prepared = prepare_photos(tmp_path, photos)
+    assert prepared.status.label_conflicts == 2
+    assert "cat/0.jpg" not in labels(prepared)
+
+
+def test_a_row_without_a_label_is_named(tmp_path: Path, photos: Path) -> None:
+    write_csv(photos)
+    with open(photos / "labels.csv", "a") as file:
+        file.write("cat/0.jpg\n")
+    assert "row 16 lacks a path or a label" in refusal(tmp_path, photos, layout="Csv").message
+
+
+def test_labels_that_are_numbers_are_ordered_by_value(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {str(label): 2 for label in (10, 9, 2, 0)})
+    prepared = prepare_photos(tmp_path, write_csv(photos))
+    assert prepared.packed.classes == ("0", "2", "9", "10")
+
+
+def test_a_list_of_im2rec_keeps_its_labels_and_finds_the_names_in_the_folders(
+    tmp_path: Path, photos: Path
+) -> None:
+    write_lst(photos, photos / "photos.lst", classes=("dog", "cat"))
+    prepared = prepare_photos(tmp_path, photos)
+    assert prepared.lock.settings.layout == "Lst"
+    assert prepared.packed.classes == ("dog", "cat")
+    assert labels(prepared)["dog/0.jpg"] == 0
+
+
+def test_a_list_with_several_labels_is_refused(tmp_path: Path, photos: Path) -> None:
+    (photos / "photos.lst").write_text("0\t1.0\t2.0\tcat/0.jpg\n")
+    error = refusal(tmp_path, photos)
+    assert "photos.lst, line 1" in error.message
+    assert "several labels" in error.hint
+
+
+def test_classes_txt_gives_the_order_of_the_labels(tmp_path: Path, photos: Path) -> None:
+    (photos / "classes.txt").write_text("dog\ncat\n")
+    prepared = prepare_photos(tmp_path, photos)
+    assert prepared.packed.classes == ("dog", "cat")
+    assert labels(prepared)["dog/0.jpg"] == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("dog\n", "does not name the classes cat"),
+        ("dog\ncat\nbird\n", "no photo to train: bird"),
+        ("dog\ncat\ndog\n", "names dog twice"),
+        ("\n", "is empty"),
+    ],
+)
+def test_classes_txt_must_fit_the_photos(
+    tmp_path: Path, photos: Path, names: str, message: str
+) -> None:
+    (photos / "classes.txt").write_text(names)
+    error = refusal(tmp_path, photos)
+    assert error.code == ExitCode.InvalidData
+    assert message in error.message
+
+
+def packed_records(tmp_path: Path, photos: Path) -> Path:
+    """Return a folder with train.rec and val.rec of an earlier job."""
+    prepared = prepare_photos(tmp_path / "earlier", photos, image={"resizeShort": 64})
+    records = tmp_path / "records"
+    shutil.copytree(prepared.directory, records)
+    (records / "dataset.lock.json").unlink()
+    (records / "classes.txt").write_text("cat\ndog\n")
+    return records
+
+
+def test_records_pass_through_byte_for_byte(tmp_path: Path, photos: Path) -> None:
+    records = packed_records(tmp_path, photos)
+    prepared = prepare_photos(tmp_path, records, image={"resizeShort": 64})
+    assert prepared.lock.settings.layout == "RecordIO"
+    assert prepared.packed.classes == ("cat", "dog")
+    for name in ("train", "val"):
+        ours, theirs = (
+            sorted(read_images(directory / f"{name}.rec"))
+            for directory in (prepared.directory, records)
+        )
+        assert ours == theirs
+
+
+def read_images(path: Path) -> list[tuple[float, bytes]]:
+    reader = mx.recordio.MXRecordIO(str(path), "r")
+    images = []
+    while record := reader.read():
+        header, image = mx.recordio.unpack(record)
+        images.append((header.label, image))
+    return images
+
+
+def test_records_of_another_size_are_made_to_fit(tmp_path: Path, photos: Path) -> None:
+    records = packed_records(tmp_path, photos)
+    prepared = prepare_photos(tmp_path, records, image={"resizeShort": 32})
+    assert prepared.status.train_images == 11
+    assert prepared.lock.files[0].sha256 != ""
+
+
+def test_one_record_file_is_split(tmp_path: Path, photos: Path) -> None:
+    records = packed_records(tmp_path, photos)
+    for name in ("val.rec", "val.idx", "train.idx"):
+        (records / name).unlink()
+    status = prepare_photos(tmp_path, records).status
+    assert status.train_images + status.validation_images == 11
+    assert status.validation_images > 0
+
+
+def test_a_label_beyond_the_classes_is_refused(tmp_path: Path, photos: Path) -> None:
+    records = packed_records(tmp_path, photos)
+    (records / "classes.txt").write_text("cat\n")
+    error = refusal(tmp_path, records)
+    assert "label 1, but classes.txt has only 1 names" in error.message
+
+
+def test_labels_with_a_gap_are_refused(tmp_path: Path) -> None:
+    writer = mx.recordio.MXRecordIO(str(tmp_path / "photos.rec"), "w")
+    for number in range(6):
+        header = mx.recordio.IRHeader(0, float(number % 2 * 2), number, 0)
+        draw(number).save(tmp_path / "one.jpg")
+        writer.write(mx.recordio.pack(header, (tmp_path / "one.jpg").read_bytes()))
+    writer.close()
+    (tmp_path / "records").mkdir()
+    (tmp_path / "photos.rec").rename(tmp_path / "records/photos.rec")
+    assert "no photo to train: 1" in refusal(tmp_path, tmp_path / "records").message
+
+
+def cut(records: Path) -> None:
+    whole = (records / "train.rec").read_bytes()
+    (records / "train.rec").write_bytes(whole[:-100])
+
+
+def damage(records: Path) -> None:
+    whole = bytearray((records / "train.rec").read_bytes())
+    whole[0:4] = b"JUNK"
+    (records / "train.rec").write_bytes(whole)
+
+
+def swap_index(records: Path) -> None:
+    shutil.copyfile(records / "val.idx", records / "train.idx")
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [(cut, "cut off"), (damage, "no record begins there"), (swap_index, "does not fit")],
+)
+def test_records_that_are_not_whole_are_refused(
+    tmp_path: Path, photos: Path, harm: Any, message: str
+) -> None:
+    records = packed_records(tmp_path, photos)
+    harm(records)
+    error = refusal(tmp_path, records)
+    assert error.code == ExitCode.InvalidData
+    assert message in error.message
+
+
+def test_a_record_that_is_no_picture_is_rejected(tmp_path: Path, photos: Path) -> None:
+    records = packed_records(tmp_path, photos)
+    whole = (records / "train.rec").read_bytes()
+    place = whole.index(b"\xff\xd8\xff")
+    (records / "train.rec").write_bytes(whole[:place] + bytes(64) + whole[place + 64 :])
+    prepared = prepare_photos(tmp_path, records, badImages={"maxFraction": "0.5"})
+    assert [file.path for file in prepared.lock.rejected()] == ["train.rec#0"]
+
+
+def test_a_set_layout_overrides_what_would_be_found(tmp_path: Path, photos: Path) -> None:
+    prepared = prepare_photos(tmp_path, write_csv(photos), layout="Folder")
+    assert prepared.lock.settings.layout == "Folder"
+    assert prepared.file("labels.csv").fate == "ignored"
+
+
+def test_a_table_about_the_photos_is_not_taken_for_a_list(tmp_path: Path, photos: Path) -> None:
+    (photos / "cameras.csv").write_text("image,label\nnot/here.jpg,Nikon\n")
+    assert prepare_photos(tmp_path, photos).lock.settings.layout == "Folder"
+
+
+def test_another_version_of_a_list_makes_another_data_set(tmp_path: Path, photos: Path) -> None:
+    write_csv(photos)
+    before = prepare_photos(tmp_path, photos).status
+    text = (photos / "labels.csv").read_text()
+    (photos / "labels.csv").write_text(text.replace("cat/0.jpg,cat", "cat/0.jpg,dog"))
+    after = prepare_photos(tmp_path, photos).status
+    assert after.digest != before.digest

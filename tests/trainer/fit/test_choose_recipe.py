@@ -1,0 +1,452 @@
+"""What `auto` chooses by, and that it is honest. Real MXNet, a small network."""
+
+import dataclasses
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import mxnet as mx
+import numpy as np
+import pytest
+from finetune_trainer import recipes
+from finetune_trainer.contract import EarlyStopping, ExitCode, TrainerError
+from finetune_trainer.fit import choose_recipe
+from finetune_trainer.fit import materials as course_module
+from finetune_trainer.fit.choose_recipe import FOLDS, Patience, choose, folds, is_better
+from finetune_trainer.fit.fit_progress import Work
+from finetune_trainer.fit.materials import Course
+from finetune_trainer.fit.records import CHOSEN, TRIALS, Chosen, Trials
+from finetune_trainer.fit.stage import fit
+from finetune_trainer.model.reader import divided
+from finetune_trainer.run import files
+from finetune_trainer.run.context import Run
+from finetune_trainer.run.gang import Gang
+from finetune_trainer.run.handoff import BUILT, FITTED, PACKED, Built, Fitted, Packed
+from finetune_trainer.run.history import HISTORY, Row, append, read
+from finetune_trainer.run.signals import Signals
+
+from tests.trainer.fit.test_stage import assert_same_bits, best_params, stop_after
+from tests.trainer.making.networks import Reports, make_run, write_records
+
+TRAIN = [0, 1, 2] * 10
+VALIDATION = [0, 1, 2] * 3
+RARE = [0] * 20 + [1] * 20 + [2]
+PATIENT = {"recipe": "auto", "timeBudgetSeconds": 3600}
+COMMON: dict[str, Any] = {"train": TRAIN, "validation": VALIDATION, "training": PATIENT}
+HURRIED = {"recipe": "auto", "timeBudgetSeconds": 44}
+
+
+def fitted(run: Run) -> Fitted:
+    fit(run)
+    return files.read_json(run.paths.job / FITTED, Fitted)
+
+
+def test_every_class_is_spread_over_all_folds() -> None:
+    labels = np.array([0] * 50 + [1] * 7 + [2] * 20)
+    fold = folds(labels, seed=3)
+    for label, least in ((0, 10), (1, 1), (2, 4)):
+        counts = np.bincount(fold[labels == label], minlength=FOLDS)
+        assert counts.min() >= least
+        assert counts.max() <= least + 1
+    assert np.array_equal(fold, folds(labels, seed=3))
+    assert not np.array_equal(fold, folds(labels, seed=4))
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "better"),
+    [(0, 0, False), (4, 0, False), (5, 0, True), (8, 3, False), (12, 3, True), (3, 12, False)],
+)
+def test_better_is_by_more_than_chance(gained: int, lost: int, better: bool) -> None:
+    hits = np.array([True] * gained + [False] * lost + [True, False] * 9)
+    others = np.array([False] * gained + [True] * lost + [True, False] * 9)
+    assert is_better(hits, others) == better
+
+
+def test_auto_compares_weight_decays_and_deeper_recipes_and_says_what_it_saw(
+    tmp_path: Path,
+) -> None:
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
+    found = fitted(run)
+    assert found.reason.startswith("auto: weight decay ")
+    assert "of 5 by cross-validation, right on " in found.reason
+    assert "last blocks right on " in found.reason
+    assert "progressive right on " in found.reason
+    assert "of 6 images kept aside" in found.reason
+
+
+def test_auto_in_a_hurry_compares_weight_decays_alone(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=HURRIED)
+    found = fitted(run)
+    assert found.recipe == "features"
+    assert "last blocks" not in found.reason
+
+
+def test_auto_in_a_gang_is_the_head_alone(tmp_path: Path) -> None:
+    """The other pods do not wait for a recipe that the first one has chosen."""
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
+    found = fitted(dataclasses.replace(run, gang=Gang(nodes=2)))
+    assert found.recipe == "features"
+    assert found.reason.startswith("auto: weight decay ")
+    assert "kept aside" not in found.reason
+
+
+@pytest.mark.parametrize(
+    ("share", "reason"),
+    [
+        ("HEADS_SHARE", "auto: no time to compare weight decays"),
+        ("TRIAL_SHARE", "; no time for last blocks"),
+    ],
+)
+def test_auto_that_runs_out_of_time_keeps_the_head_that_it_has(
+    share: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose_recipe, share, 0)
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
+    chosen = chosen_in(run)
+    assert chosen.name == "features"
+    assert chosen.reason.endswith(reason)
+
+
+def test_auto_without_last_blocks_still_tries_all_layers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(course_module, "CACHED_BYTES", 1000)
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
+    found = fitted(run)
+    assert "last blocks left out, 0 MiB of activations are more than 0 MiB" in found.reason
+    assert "progressive right on " in found.reason
+
+
+def test_validation_images_choose_nothing(tmp_path: Path) -> None:
+    common: dict[str, Any] = {"train": TRAIN, "training": PATIENT}
+    run, _ = make_run(tmp_path / "right", validation=VALIDATION, **common)
+    fit(run)
+    other, _ = make_run(tmp_path / "wrong", validation=VALIDATION, **common)
+    wrong = [(label + 1) % 3 for label in VALIDATION]
+    write_records(other.paths.workspace / "packed" / "val.rec", wrong, seed=99)
+    fit(other)
+    left, right = (files.read_json(r.paths.job / CHOSEN, Chosen).recipe for r in (run, other))
+    assert left == right
+    assert_same_bits(best_params(run), best_params(other))
+
+
+def test_a_resumed_fit_goes_on_with_what_was_chosen(tmp_path: Path) -> None:
+    common: dict[str, Any] = {"train": TRAIN, "validation": VALIDATION, "training": PATIENT}
+    straight, _ = make_run(tmp_path / "straight", **common)
+    fit(straight)
+    interrupted, reports = make_run(tmp_path / "interrupted", **common)
+    epochs = files.read_json(straight.paths.job / FITTED, Fitted).epochs
+    stop_after(reports, max(1, epochs // 4))
+    with pytest.raises(TrainerError, match="stopped"):
+        fit(interrupted)
+    chosen = (interrupted.paths.job / CHOSEN).stat().st_mtime_ns
+    fit(interrupted)
+    assert (interrupted.paths.job / CHOSEN).stat().st_mtime_ns == chosen
+    assert_same_bits(best_params(straight), best_params(interrupted))
+
+
+def test_few_images_are_nothing_to_choose_by(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, train=[0, 1, 2] * 8, validation=VALIDATION, training=PATIENT)
+    found = fitted(run)
+    assert found.reason == "auto: 25 training images are the fewest to choose by"
+
+
+def test_a_rare_class_keeps_nobody_from_choosing(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, train=RARE, validation=VALIDATION, training=PATIENT)
+    assert "of 5 by cross-validation, right on " in fitted(run).reason
+
+
+def chosen_in(run: Run, *, seconds: float = 3600) -> Any:
+    """Return what `auto` chooses."""
+    packed = files.read_json(run.paths.job / PACKED, Packed)
+    built = files.read_json(run.paths.job / BUILT, Built)
+    head = recipes.choose(run.job.training, devices=0)
+    with Signals() as signals:
+        course = Course(run, packed, built, Work(run.reporter, signals, total=1))
+        return choose(course, head, budget_seconds=seconds)
+
+
+def test_looking_at_the_images_is_never_for_nothing(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
+    assert chosen_in(run, seconds=0).reason == "auto: no time to compare weight decays"
+    assert len(list((tmp_path / "packed" / "features").iterdir())) == 1
+
+
+def test_an_attempt_that_follows_goes_on_with_the_trials_that_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, _ = make_run(tmp_path / "straight", **COMMON)
+    wanted = chosen_in(straight)
+    run, _ = make_run(tmp_path / "interrupted", **COMMON)
+    tried = stop_in_trials(monkeypatch, "progressive", times=1)
+    with pytest.raises(TrainerError, match="stopped"):
+        chosen_in(run)
+    before = len(tried)
+    assert chosen_in(run) == wanted
+    assert chosen_in(run) == wanted
+    assert tried[before:] == ["progressive", "full"]
+
+
+def test_a_trial_that_is_lost_twice_with_its_pod_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = make_run(tmp_path, **COMMON)
+    path, find = run.paths.job / TRIALS, choose_recipe._hits
+    known: list[bytes] = []
+
+    def hits(course: Course, recipe: Any) -> Any:
+        if recipe.name == "progressive":
+            known.append(path.read_bytes())
+            raise KeyboardInterrupt
+        return find(course, recipe)
+
+    monkeypatch.setattr(choose_recipe, "_hits", hits)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            chosen_in(run)
+        path.write_bytes(known[-1])  # as a pod leaves it that is killed
+    reason = chosen_in(run).reason
+    assert reason.endswith("; lost 2 times with its pod, no more time for progressive")
+
+
+def test_a_trial_may_be_interrupted_more_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = make_run(tmp_path, **COMMON)
+    stop_in_trials(monkeypatch, "progressive", times=3)
+    for _ in range(3):
+        with pytest.raises(TrainerError, match="stopped"):
+            chosen_in(run)
+    assert "; progressive right on " in chosen_in(run).reason
+
+
+def test_the_budget_is_that_of_all_attempts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = make_run(tmp_path, **COMMON)
+    stop_in_trials(monkeypatch, "last blocks", times=1)
+    began = time.monotonic()
+    with pytest.raises(TrainerError, match="stopped"):
+        chosen_in(run)
+    passed = time.monotonic() - began
+    known = files.read_json(run.paths.job / TRIALS, Trials)
+    assert passed - 1 < known.spent <= passed
+    spent = msgspec.structs.replace(known, spent=3600)
+    files.write_json(run.paths.job / TRIALS, spent)
+    assert chosen_in(run).reason.endswith("; no time for last blocks")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (TrainerError(ExitCode.Diverged, "no numbers any more"), "no numbers any more"),
+        (mx.MXNetError("cudaMalloc retry failed: out of memory"), "The GPU has too little"),
+    ],
+)
+def test_a_trial_that_cannot_be_made_is_left_out(
+    error: Exception, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = make_run(tmp_path, **COMMON)
+    find = choose_recipe._hits
+
+    def hits(course: Course, recipe: Any) -> Any:
+        if recipe.name == "progressive":
+            raise error
+        return find(course, recipe)
+
+    monkeypatch.setattr(choose_recipe, "_hits", hits)
+    assert f"; progressive left out, {reason}" in chosen_in(run).reason
+
+
+def test_a_full_disk_costs_the_trial_that_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = make_run(tmp_path, **COMMON)
+
+    def on_a_full_disk(record: Path, held: Any, directory: Path) -> Any:
+        directory.mkdir()
+        (directory / "train.rec").symlink_to("/dev/full")
+        return divided(record, held, directory)
+
+    monkeypatch.setattr(course_module, "divided", on_a_full_disk)
+    assert "; progressive left out, No space is left for" in chosen_in(run).reason
+    assert not (run.paths.job / "held").exists()
+
+
+def test_a_trial_that_cannot_end_in_time_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = make_run(tmp_path, **COMMON)
+    tried = stop_in_trials(monkeypatch, "", times=0)
+    longer = {"full": 1e9}
+    monkeypatch.setattr(choose_recipe, "units", lambda recipe, packed: longer.get(recipe.name, 1.0))
+    assert chosen_in(run).reason.endswith("; no time for full")
+    assert tried == ["features"] * 25 + ["last blocks", "progressive"]
+
+
+def test_shuffled_labels_give_no_more_than_chance_to_choose_by(tmp_path: Path) -> None:
+    """What is reported as seen while choosing is as honest as the result."""
+    labels = list(np.random.default_rng(0).permutation(TRAIN * 4))
+    training = PATIENT | {"epochs": 40}
+    run, _ = make_run(tmp_path, train=TRAIN * 4, validation=VALIDATION, training=training)
+    rewrite_labels(tmp_path / "packed" / "train.rec", labels)
+    found = fitted(run)
+    share = float(found.reason.split("right on ")[1].split("%")[0]) / 100
+    assert abs(share - 1 / 3) < 4 * (2 / 9 / len(labels)) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "limits", "epochs", "best"),
+    [
+        ((0.5, 0.6, 0.6, 0.6, 0.7), {"patience": 2, "min_epochs": 1}, 4, 2),
+        ((0.5, 0.6, 0.6, 0.7, 0.7, 0.7), {"patience": 2, "min_epochs": 5}, 6, 4),
+        ((0.5, 0.6, 0.6, 0.6, 0.7, 0.7), {"patience": 1, "min_epochs": 6}, 6, 5),
+        ((0.5, 0.51, 0.52, 0.9), {"patience": 2, "min_epochs": 1, "tolerance": "0.1"}, 3, 1),
+        ((0.0, 0.0, 0.1), {"patience": 9, "min_epochs": 1}, 3, 3),
+    ],
+)
+def test_patience_waits_for_a_better_epoch(
+    accuracies: tuple[float, ...], limits: dict[str, Any], epochs: int, best: int
+) -> None:
+    patience = Patience(EarlyStopping(**limits))
+    seen = 0
+    while not patience.is_over and seen < len(accuracies):
+        seen += 1
+        patience.ends(seen, accuracies[seen - 1])
+    assert (seen, patience.best_epoch) == (epochs, best)
+
+
+@pytest.mark.parametrize("before", range(8))
+def test_patience_that_reads_earlier_epochs_from_the_history_ends_the_same(
+    before: int, tmp_path: Path
+) -> None:
+    accuracies = [hits / 42 for hits in (20, 30, 35, 35, 35, 35, 35, 34)]
+    patience = Patience(EarlyStopping(patience=3, min_epochs=1))
+    for epoch, accuracy in enumerate(accuracies[:before], start=1):
+        append(tmp_path / HISTORY, Row(epoch, 0.0, 0.0, accuracy, 0.0))
+    known = [row.validation_accuracy or 0.0 for row in read(tmp_path / HISTORY)]
+    for epoch, accuracy in enumerate(known + accuracies[before:], start=1):
+        if patience.ends(epoch, accuracy):
+            break
+    assert (epoch, patience.best_epoch) == (6, 3)
+
+
+STOPPING = {
+    "recipe": "full",
+    "epochs": 8,
+    "batchSizePerDevice": 8,
+    "earlyStopping": {"patience": 2, "minEpochs": 3},
+}
+
+
+def test_when_to_stop_is_found_on_images_kept_aside_and_all_are_fitted_for_so_long(
+    tmp_path: Path,
+) -> None:
+    common: dict[str, Any] = {"train": TRAIN, "training": STOPPING}
+    run, reports = make_run(tmp_path / "right", validation=VALIDATION, **common)
+    found = fitted(run)
+    assert f"early stopping: after epoch {found.epochs} of 8, right on " in found.reason
+    assert [row.epoch for row in read(run.paths.job / HISTORY)] == [*range(1, found.epochs + 1)]
+    saved = [line["checkpoint"]["epoch"] for line in reports.lines if "checkpoint" in line]
+    assert [epoch for epoch in saved if epoch] == [*range(1, found.epochs + 1)]
+    assert not (run.paths.job / "trial").exists()
+    assert not (run.paths.job / "held").exists()
+    other, _ = make_run(tmp_path / "wrong", validation=VALIDATION, **common)
+    wrong = [(label + 1) % 3 for label in VALIDATION]
+    write_records(other.paths.workspace / "packed" / "val.rec", wrong, seed=99)
+    fit(other)
+    assert_same_bits(best_params(run), best_params(other))
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_trial_that_was_stopped_goes_on_and_finds_the_same(tmp_path: Path, epoch: int) -> None:
+    common: dict[str, Any] = {"train": TRAIN, "validation": VALIDATION, "training": STOPPING}
+    straight, _ = make_run(tmp_path / "straight", **common)
+    fit(straight)
+    interrupted, reports = make_run(tmp_path / "interrupted", **common)
+    stop_at(reports, f"epoch {epoch} of 8, to find out when to stop")
+    with pytest.raises(TrainerError, match="stopped"):
+        fit(interrupted)
+    assert (interrupted.paths.job / "trial" / "checkpoints").exists()
+    assert not (interrupted.paths.job / CHOSEN).exists()
+    fit(interrupted)
+    left, right = (files.read_json(r.paths.job / CHOSEN, Chosen) for r in (straight, interrupted))
+    assert left == right
+    assert_same_bits(best_params(straight), best_params(interrupted))
+
+
+def test_few_images_do_not_say_when_to_stop(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, train=[0, 1, 2] * 8, validation=VALIDATION, training=STOPPING)
+    found = fitted(run)
+    assert found.epochs == 8
+    assert found.reason.endswith("stopping: not: 25 training images are the fewest to choose by")
+
+
+def test_a_fit_that_goes_on_with_what_was_chosen_knows_how_far_it_is(tmp_path: Path) -> None:
+    run, reports = make_run(tmp_path, **COMMON | {"training": STOPPING})
+    recipe = recipes.choose(run.job.training, devices=0)
+    packed = files.read_json(run.paths.job / PACKED, Packed)
+    built = files.read_json(run.paths.job / BUILT, Built)
+    with Signals() as signals:
+        course = Course(run, packed, built, Work(run.reporter, signals, total=1))
+        chosen = Chosen(
+            fingerprint=course.fingerprint(recipe), recipe=dataclasses.replace(recipe, stop_after=4)
+        )
+    files.write_json(run.paths.job / CHOSEN, chosen)
+    stop_after(reports, 2)
+    with pytest.raises(TrainerError, match="stopped"):
+        fit(run)
+    seen = len(reports.lines)
+    assert fitted(run).epochs == 4
+    fractions = [line["fraction"] for line in reports.lines[seen:] if line.get("fraction")]
+    assert 0.5 <= fractions[0] <= 0.8
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1)
+
+
+def test_a_gang_does_not_stop_early(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=STOPPING)
+    with pytest.raises(TrainerError, match=r"earlyStopping is set, which is not for trainer"):
+        fit(dataclasses.replace(run, gang=Gang(nodes=2)))
+
+
+def stop_in_trials(monkeypatch: pytest.MonkeyPatch, name: str, *, times: int) -> list[str]:
+    """Ask this process to stop when the recipe is tried, so often; return what was tried."""
+    tried: list[str] = []
+    find = choose_recipe._hits
+
+    def hits(course: Course, recipe: Any) -> Any:
+        tried.append(recipe.name)
+        if recipe.name == name and tried.count(name) <= times:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return find(course, recipe)
+
+    monkeypatch.setattr(choose_recipe, "_hits", hits)
+    return tried
+
+
+def stop_at(reports: Reports, note: str) -> None:
+    """Ask this process to stop, once, when it reports that it does this."""
+
+    def watch(line: dict[str, Any]) -> None:
+        if line.get("note") == note:
+            reports.watch = lambda line: None
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    reports.watch = watch
+
+
+def rewrite_labels(record: Path, labels: list[int]) -> None:
+    """Give the images of a record other labels."""
+    index = record.with_suffix(".idx")
+    source = mx.recordio.MXIndexedRecordIO(str(index), str(record), "r")
+    items = [mx.recordio.unpack(source.read_idx(key)) for key in source.keys]
+    source.close()
+    target = mx.recordio.MXIndexedRecordIO(str(index), str(record), "w")
+    for key, ((_, image), label) in enumerate(zip(items, labels, strict=True)):
+        header = mx.recordio.IRHeader(0, float(label), key, 0)
+        target.write_idx(key, mx.recordio.pack(header, image))
+    target.close()
