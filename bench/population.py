@@ -13,11 +13,11 @@ from typing import Any
 
 import aiohttp
 import msgspec
-from finetune_operator import constants as c
-from finetune_operator import paths
-from finetune_operator.api import FineTuneJob
-from finetune_operator.manifests import build_job
-from finetune_operator.view import CreateAttempt
+from finetune_operator.api import constants as c
+from finetune_operator.api.types import FineTuneJob
+from finetune_operator.children.job import build_job
+from finetune_operator.kube import urls
+from finetune_operator.policy.plan import CreateAttempt
 
 from tests.cluster.controlplane import ControlPlane
 
@@ -61,7 +61,7 @@ async def _create(send: Callable[..., Awaitable[Object]], number: int) -> dict[s
         name = made["metadata"]["name"]
         return await send("PUT", f"{path}/{name}/status", {**made, "status": status})
 
-    path = paths.fine_tune_jobs(NAMESPACE)
+    path = urls.fine_tune_jobs(NAMESPACE)
     parent = await put(path, _fine_tune_job(number), _job_status(number, running=running))
     manifest = build_job(
         msgspec.convert(parent, FineTuneJob),
@@ -70,9 +70,9 @@ async def _create(send: Callable[..., Awaitable[Object]], number: int) -> dict[s
         own_image=True,
         pull="Always",
     )
-    attempt = await put(paths.jobs(NAMESPACE), manifest, _attempt_status(running=running))
+    attempt = await put(urls.jobs(NAMESPACE), manifest, _attempt_status(running=running))
     uid = parent["metadata"]["uid"]
-    pod = await put(paths.pods(NAMESPACE), _pod(attempt), _pod_status(number, uid, running=running))
+    pod = await put(urls.pods(NAMESPACE), _pod(attempt), _pod_status(number, uid, running=running))
     return {each["kind"]: len(msgspec.json.encode(each)) for each in (parent, attempt, pod)}
 
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import yaml
-from finetune_operator import paths
+from finetune_operator.kube import urls
 
 from bench.population import NAMESPACE, populate
 from bench.watch_variants import VARIANTS
@@ -49,7 +49,7 @@ def prepare(plane: ControlPlane) -> None:
 def is_served(plane: ControlPlane) -> bool:
     """Whether FineTuneJobs can be listed: some moments after the CRD is there."""
     try:
-        plane.api.get(paths.fine_tune_jobs())
+        plane.api.get(urls.fine_tune_jobs())
     except ApiError:
         return False
     return True

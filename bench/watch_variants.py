@@ -20,13 +20,14 @@ from typing import Any
 import kopf
 import msgspec
 from finetune_operator import __main__ as operator
-from finetune_operator import constants as c
-from finetune_operator import handlers, paths
-from finetune_operator.cache import Cache, Key, summarize
-from finetune_operator.client import Client
-from finetune_operator.informer import Informer
-from finetune_operator.objects import Job, Metadata, Object, Pod
-from finetune_operator.workqueue import WorkQueue
+from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Job, Metadata, Object, Pod
+from finetune_operator.kube import urls
+from finetune_operator.kube.client import Client
+from finetune_operator.kube.informer import Informer
+from finetune_operator.kube.workqueue import WorkQueue
+from finetune_operator.observe import kopf_watch
+from finetune_operator.observe.cache import Cache, Key, summarize
 
 SETTLE_SECONDS = 12  # kopf ends the task of an idle object after 5
 LIMIT_SECONDS = 300
@@ -65,7 +66,7 @@ async def watch_by_kopf(watched: Watched, *, children: bool, paged: bool) -> Non
     pages and forget a settled object at once, instead of kopf's defaults.
     """
     registry = kopf.OperatorRegistry()
-    settings = handlers._kopf_settings(handlers.SILENCE_SECONDS)
+    settings = kopf_watch._kopf_settings(kopf_watch.SILENCE_SECONDS)
     settings.watching.chunk_size = 500 if paged else None
     settings.queueing.idle_timeout = 0.5 if paged else 5
 
@@ -110,7 +111,7 @@ async def watch_by_informers(watched: Watched) -> None:
 
     kind: Any = FineTuneJob
     jobs = Informer(
-        watched.client, paths.fine_tune_jobs(), kind, selector="", observe=take, known=tuple
+        watched.client, urls.fine_tune_jobs(), kind, selector="", observe=take, known=tuple
     )
     await asyncio.gather(jobs.run(), *watched.informers())
 

@@ -8,11 +8,9 @@ import json
 from typing import Any
 
 import msgspec
-from finetune_operator import constants as c
-from finetune_operator import report
-from finetune_operator.api import Attempt as CurrentAttempt
-from finetune_operator.api import CheckpointStatus, FineTuneJob, Status, TrainerStatus
-from finetune_operator.objects import (
+from finetune_operator.api import constants as c
+from finetune_operator.api import contract
+from finetune_operator.api.kubernetes import (
     Condition,
     ContainerState,
     ContainerStatus,
@@ -29,7 +27,9 @@ from finetune_operator.objects import (
     Terminated,
     Waiting,
 )
-from finetune_operator.view import Attempt
+from finetune_operator.api.types import Attempt as CurrentAttempt
+from finetune_operator.api.types import CheckpointStatus, FineTuneJob, Status, TrainerStatus
+from finetune_operator.policy.plan import Attempt
 
 NAME, NAMESPACE, UID = "photos", "team", "job-uid"
 NOW = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
@@ -170,10 +170,10 @@ def make_progress(
     epoch: int | None = None,
     worked: str | None = None,
     **fields: Any,
-) -> report.Progress:
+) -> contract.Progress:
     """An answer; `worked`: when work was last done, as the trainer writes it."""
-    return report.Progress(
-        job=report.JobRef(uid=UID, attempt=1, pod_uid="pod-1"),
+    return contract.Progress(
+        job=contract.JobRef(uid=UID, attempt=1, pod_uid="pod-1"),
         stage=stage,
         trainer_status=TrainerStatus(
             progress_percentage=percent, estimated_remaining_seconds=600, last_updated_time=worked

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import yaml
-from finetune_operator import api, constants, objects
+from finetune_operator.api import constants, kubernetes, types
 from finetune_trainer import contract
 
 TARGET = Path("charts/finetune-operator/files/finetunejobs.yaml")
@@ -47,11 +47,11 @@ NAME_RULE = (
 
 def build_crd() -> Schema:
     """Return the CustomResourceDefinition."""
-    spec = struct_schema(api.Spec)
-    spec["x-kubernetes-validations"] = [*rules(api.Spec), *immutability()]
+    spec = struct_schema(types.Spec)
+    spec["x-kubernetes-validations"] = [*rules(types.Spec), *immutability()]
     schema = {
         "type": "object",
-        "description": doc(api.FineTuneJob),
+        "description": doc(types.FineTuneJob),
         "required": ["spec"],
         "x-kubernetes-validations": [rule(*NAME_RULE)],
         "properties": {
@@ -59,7 +59,7 @@ def build_crd() -> Schema:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": spec,
-            "status": struct_schema(api.Status, defaults=False),
+            "status": struct_schema(types.Status, defaults=False),
         },
     }
     columns = [
@@ -102,7 +102,7 @@ def struct_schema(kind: type[msgspec.Struct], *, defaults: bool = True) -> Schem
     texts = field_docs(kind)
     hints = typing.get_type_hints(kind, include_extras=True)
     for field in msgspec.structs.fields(kind):
-        if section := SECTIONS.get(field.name) if kind is api.Spec else None:
+        if section := SECTIONS.get(field.name) if kind is types.Spec else None:
             schema = struct_schema(section)
         else:
             schema = type_schema(hints[field.name], defaults=defaults)
@@ -166,7 +166,7 @@ def base_schema(base: Any, *, defaults: bool) -> Schema:
             "type": "array",
             "items": type_schema(arguments[0], defaults=defaults),
         }
-        if arguments[0] is objects.Condition:
+        if arguments[0] is kubernetes.Condition:
             schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
         else:
             schema["x-kubernetes-list-type"] = "atomic"
@@ -178,7 +178,7 @@ def base_schema(base: Any, *, defaults: bool) -> Schema:
         }
     if inspect.isclass(base) and issubclass(base, msgspec.Struct):
         return struct_schema(base, defaults=defaults)
-    if base is objects.Time:
+    if base is kubernetes.Time:
         return {"type": "string", "format": "date-time"}
     simple = {str: "string", int: "integer", bool: "boolean"}
     if base in simple:
@@ -220,7 +220,7 @@ def rule(expression: str, message: str) -> Schema:
 def immutability() -> list[Schema]:
     """Return a rule for each section that may not change: add, remove and change are refused."""
     expressions = []
-    for name in api.Spec.immutable:
+    for name in types.Spec.immutable:
         same = f"has(self.{name}) == has(oldSelf.{name})"
         equal = f"(!has(self.{name}) || self.{name} == oldSelf.{name})"
         message = f"{name} cannot be changed: delete the FineTuneJob, or apply another name"

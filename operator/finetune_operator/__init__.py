@@ -1,3 +1,16 @@
-"""The finetune-operator: watches FineTuneJobs and runs each as batch/v1 Jobs, one per attempt."""
+"""The finetune-operator: watches FineTuneJobs and runs each as batch/v1 Jobs, one per attempt.
+
+__main__     starts everything       workers     takes keys from the queue
+reconcile    one pass over one job   decide      from what is seen to what is done; pure
+policy/      the rules, pure         children/   the objects that a job owns
+observe/     what is seen            kube/       the API server
+api/         types and constants     settings    environment variables
+events, metrics, server              what users and Prometheus see
+
+Where something new goes: a policy is a file in policy/ and a line in decide; a status field a field
+in api/types and the change in policy/status; an exit code of the trainer a line in the table of
+policy/retry and a reason in api/constants; a metric a line in metrics; a child object a file in
+children/ and a call in reconcile.
+"""
 
 __version__ = "0.1.0"

@@ -8,21 +8,22 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from finetune_operator import handlers, paths
-from finetune_operator.cache import Cache, Key
-from finetune_operator.client import Client
-from finetune_operator.constants import CHILD_SELECTOR
-from finetune_operator.informer import Informer
-from finetune_operator.leader import Elector, LostLease
+from finetune_operator.api.constants import CHILD_SELECTOR
+from finetune_operator.api.kubernetes import Job, Pod
+from finetune_operator.kube import urls
+from finetune_operator.kube.client import Client
+from finetune_operator.kube.informer import Informer
+from finetune_operator.kube.leader_election import Elector, LostLease
+from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.metrics import Metrics
-from finetune_operator.objects import Job, Pod
-from finetune_operator.progress import Poller
+from finetune_operator.observe import kopf_watch
+from finetune_operator.observe.cache import Cache, Key
+from finetune_operator.observe.poller import Poller
+from finetune_operator.observe.resync import Sweep
 from finetune_operator.reconcile import Reconciler
 from finetune_operator.server import Server
 from finetune_operator.settings import Settings
-from finetune_operator.sweep import Sweep
 from finetune_operator.workers import Workers
-from finetune_operator.workqueue import WorkQueue
 
 
 class JsonFormatter(logging.Formatter):
@@ -83,7 +84,7 @@ async def _operate(
         queue,
         namespaces=settings.namespaces,
         interval_seconds=settings.sweep_interval_seconds,
-        patience_seconds=2 * handlers.silence_seconds(settings),
+        patience_seconds=2 * kopf_watch.silence_seconds(settings),
     )
     poller = Poller(cache, queue, interval_seconds=settings.progress_interval_seconds)
     watching = asyncio.Event()
@@ -100,7 +101,7 @@ async def _operate(
     elections = (_when_synced(informers, election),) if election else ()
     try:
         await _until_first_ends(
-            handlers.watch_jobs(cache, queue, settings, told=sweep.told, ready=watching),
+            kopf_watch.watch_jobs(cache, queue, settings, told=sweep.told, ready=watching),
             server.run(settings.port),
             *(informer.run() for informer in informers),
             # Before, a job's own children could be missed.
@@ -158,7 +159,7 @@ def _informers(
     return (
         Informer(
             client,
-            paths.jobs(namespace),
+            urls.jobs(namespace),
             Job,
             selector=CHILD_SELECTOR,
             observe=observe(cache.observe_attempt),
@@ -167,7 +168,7 @@ def _informers(
         ),
         Informer(
             client,
-            paths.pods(namespace),
+            urls.pods(namespace),
             Pod,
             selector=CHILD_SELECTOR,
             observe=observe(cache.observe_pod),

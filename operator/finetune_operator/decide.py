@@ -10,12 +10,11 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from finetune_operator import constants as c
-from finetune_operator.api import Failure
-from finetune_operator.draft import Draft
-from finetune_operator.objects import Pod
+from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Pod
+from finetune_operator.api.types import Failure
 from finetune_operator.policy import deadlines, diagnosis, retry
-from finetune_operator.view import (
+from finetune_operator.policy.plan import (
     Action,
     Attempt,
     CreateAttempt,
@@ -25,6 +24,7 @@ from finetune_operator.view import (
     Observed,
     Plan,
 )
+from finetune_operator.policy.status import Draft
 
 Time = datetime.datetime
 NEXT_ANSWER = datetime.timedelta(seconds=5)

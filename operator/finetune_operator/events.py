@@ -6,8 +6,8 @@ import uuid
 from typing import Any
 
 from finetune_operator import __version__
-from finetune_operator import constants as c
-from finetune_operator.api import Failure, FineTuneJob, Status
+from finetune_operator.api import constants as c
+from finetune_operator.api.types import Failure, FineTuneJob, Status
 
 WARNING, NORMAL = "Warning", "Normal"
 

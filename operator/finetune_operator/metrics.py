@@ -16,8 +16,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from finetune_operator import __version__
-from finetune_operator.api import Status
-from finetune_operator.cache import Cache
+from finetune_operator.api.types import Status
+from finetune_operator.observe.cache import Cache
 
 PHASES = (
     "Pending",

@@ -10,21 +10,22 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from finetune_operator import freshness, manifests, paths
-from finetune_operator.api import FineTuneJob, Status
-from finetune_operator.cache import Cache, Key, summarize
-from finetune_operator.client import ApiError, Client, NotFound
+from finetune_operator.api.kubernetes import Event, Job
+from finetune_operator.api.types import FineTuneJob, Status
+from finetune_operator.children import job as manifests
+from finetune_operator.children.ensure import ensure, judge_owner
+from finetune_operator.children.gang import ensure_gang
+from finetune_operator.children.workspace import ensure_claim
 from finetune_operator.decide import Defaults, decide, lost_pods
-from finetune_operator.draft import Draft
 from finetune_operator.events import events_of, note_of
-from finetune_operator.gang import ensure_gang
-from finetune_operator.mergepatch import merge_patch
+from finetune_operator.kube import urls
+from finetune_operator.kube.client import ApiError, Client, NotFound
+from finetune_operator.kube.merge_patch import merge_patch
 from finetune_operator.metrics import Metrics
-from finetune_operator.objects import Event, Job
-from finetune_operator.owned import ensure, judge_owner
+from finetune_operator.observe import consistency
+from finetune_operator.observe.cache import Cache, Key, summarize
 from finetune_operator.policy import deadlines
-from finetune_operator.settings import Settings
-from finetune_operator.view import (
+from finetune_operator.policy.plan import (
     Action,
     Attempt,
     CreateAttempt,
@@ -35,7 +36,8 @@ from finetune_operator.view import (
     Plan,
     Refusal,
 )
-from finetune_operator.workspace import ensure_claim
+from finetune_operator.policy.status import Draft
+from finetune_operator.settings import Settings
 
 WAIT_FOR_WATCH_SECONDS = 1.0
 STUCK_LOOK_SECONDS = 5
@@ -60,7 +62,7 @@ class Reconciler:
     async def __call__(self, key: Key) -> float | None:
         """Bring the FineTuneJob one step on; return in how many seconds to look again."""
         namespace, name = key
-        path = f"{paths.fine_tune_jobs(namespace)}/{name}"
+        path = f"{urls.fine_tune_jobs(namespace)}/{name}"
         try:
             job = await self.client.get(path, FineTuneJob)
         except NotFound:
@@ -71,11 +73,13 @@ class Reconciler:
             return await self._let_go(job)
         now = self.clock()
         lost = self.settings.node_lost_seconds
-        if await freshness.is_behind(self.client, self.cache, job, now=now, node_lost_seconds=lost):
+        if await consistency.is_behind(
+            self.client, self.cache, job, now=now, node_lost_seconds=lost
+        ):
             return WAIT_FOR_WATCH_SECONDS
         seen, look_again = await self._observe(job, now)
         plan = decide(seen, now, self._defaults(job))
-        if plan.starts_another and await freshness.is_running(self.client, job):
+        if plan.starts_another and await consistency.is_running(self.client, job):
             return WAIT_FOR_WATCH_SECONDS
         # A Job that is not written down is adopted by the next pass, and a verdict that is not
         # carried out is carried out by it; the other way round each could be lost.
@@ -137,7 +141,7 @@ class Reconciler:
     async def _events_of(self, attempt: Attempt) -> tuple[Event, ...]:
         child = (not attempt.job.spec.suspend and attempt.unstarted_pod) or attempt.job
         query = {"fieldSelector": f"involvedObject.uid={child.metadata.uid}", "limit": "50"}
-        path = paths.core_events(child.metadata.namespace)
+        path = urls.core_events(child.metadata.namespace)
         return tuple((await self.client.list(path, _EventList, query=query)).items)
 
     async def _create_planned(self, job: FineTuneJob, plan: Plan) -> Refusal | None:
@@ -155,12 +159,12 @@ class Reconciler:
         for action in actions:
             match action:
                 case DeleteAttempt(name, uid):
-                    await self.client.delete(f"{paths.jobs(namespace)}/{name}", uid=uid)
+                    await self.client.delete(f"{urls.jobs(namespace)}/{name}", uid=uid)
                 case ForceDeletePod(name, uid):
-                    path = f"{paths.pods(namespace)}/{name}"
+                    path = f"{urls.pods(namespace)}/{name}"
                     await self.client.delete(path, uid=uid, grace_seconds=0)
                 case DeleteSelf():
-                    path = f"{paths.fine_tune_jobs(namespace)}/{job.metadata.name}"
+                    path = f"{urls.fine_tune_jobs(namespace)}/{job.metadata.name}"
                     await self.client.delete(path, uid=job.metadata.uid)
 
     async def _create(
@@ -178,7 +182,7 @@ class Reconciler:
             or image in (settings.trainer_image, settings.trainer_gpu_image),
             pull=settings.image_pull_policy,
         )
-        path = paths.jobs(job.metadata.namespace)
+        path = urls.jobs(job.metadata.namespace)
         return await ensure(
             self.client, path, manifest, Job, judge=lambda found: self._judge(found, job)
         )
@@ -197,7 +201,7 @@ class Reconciler:
         if not patch:
             return
         version = {"resourceVersion": job.metadata.resource_version}
-        path = f"{paths.fine_tune_jobs(key[0])}/{key[1]}/status"
+        path = f"{urls.fine_tune_jobs(key[0])}/{key[1]}/status"
         await self.client.patch(path, {"metadata": version, "status": patch}, FineTuneJob)
         self.cache.jobs[key] = summarize(job.metadata.uid, status)
         self.metrics.count(key[0], job.status, status)
@@ -209,7 +213,7 @@ class Reconciler:
     async def _tell(self, job: FineTuneJob, event: manifests.Manifest) -> None:
         namespace, name = job.metadata.namespace, job.metadata.name
         try:
-            await self.client.create(paths.events(namespace), event, Event)
+            await self.client.create(urls.events(namespace), event, Event)
         except ApiError as error:  # a lost event is no reason to do the pass again
             log.warning("event of %s/%s: %s", namespace, name, error)
 

@@ -5,10 +5,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from finetune_operator.cache import Key
-from finetune_operator.client import ApiError, Conflict
+from finetune_operator.kube.client import ApiError, Conflict
+from finetune_operator.kube.workqueue import Backoff, WorkQueue
 from finetune_operator.metrics import Metrics
-from finetune_operator.workqueue import Backoff, WorkQueue
+from finetune_operator.observe.cache import Key
 
 STUCK_SECONDS = 300
 log = logging.getLogger(__name__)

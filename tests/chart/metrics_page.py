@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from finetune_operator.cache import Cache, Summary
 from finetune_operator.metrics import Metrics
+from finetune_operator.observe.cache import Cache, Summary
 from prometheus_client import generate_latest
 
 

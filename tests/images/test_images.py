@@ -24,7 +24,7 @@ for name in ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "
 
 
 PROGRAMS = {
-    "operator": "import finetune_operator.handlers, kopf, kubernetes.aio",
+    "operator": "import finetune_operator.observe.kopf_watch, kopf, kubernetes.aio",
     "trainer": LOAD_MODEL,
 }
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
-from finetune_operator.client import Client
+from finetune_operator.kube.client import Client
 from kubernetes.aio import client as official
 
 Body = dict[str, Any]

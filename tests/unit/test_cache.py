@@ -3,9 +3,9 @@
 from typing import Any
 
 import msgspec
-from finetune_operator import constants as c
-from finetune_operator.cache import Cache
-from finetune_operator.objects import Job
+from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Job
+from finetune_operator.observe.cache import Cache
 
 from tests.builders import (
     NAMESPACE,

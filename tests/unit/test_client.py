@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from finetune_operator.client import (
+from finetune_operator.kube.client import (
     AlreadyExists,
     ApiError,
     Client,

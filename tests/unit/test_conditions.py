@@ -1,6 +1,6 @@
 """Conditions do not flap: times move with the status only."""
 
-from finetune_operator.objects import Condition
+from finetune_operator.api.kubernetes import Condition
 from finetune_operator.policy.conditions import Conditions
 
 from tests.builders import NOW, later

@@ -4,8 +4,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from finetune_operator import constants as c
-from finetune_operator.api import (
+from finetune_operator.api import constants as c
+from finetune_operator.api.contract import Progress
+from finetune_operator.api.kubernetes import Condition
+from finetune_operator.api.types import (
     AttemptRecord,
     CheckpointStatus,
     DatasetStatus,
@@ -13,9 +15,7 @@ from finetune_operator.api import (
     Status,
 )
 from finetune_operator.decide import Defaults, decide
-from finetune_operator.objects import Condition
-from finetune_operator.report import Progress
-from finetune_operator.view import (
+from finetune_operator.policy.plan import (
     Attempt,
     CreateAttempt,
     DeleteAttempt,

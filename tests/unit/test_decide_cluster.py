@@ -4,11 +4,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from finetune_operator import constants as c
-from finetune_operator.api import FineTuneJob
+from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import EventSource
+from finetune_operator.api.types import FineTuneJob
 from finetune_operator.decide import Defaults, decide
-from finetune_operator.objects import EventSource
-from finetune_operator.view import (
+from finetune_operator.policy.plan import (
     Attempt,
     CreateAttempt,
     DeleteAttempt,

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from finetune_operator import constants as c
+from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import ContainerState, Pod, Terminated
 from finetune_operator.decide import Defaults, decide
-from finetune_operator.objects import ContainerState, Pod, Terminated
-from finetune_operator.view import Attempt, Observed, Plan
+from finetune_operator.policy.plan import Attempt, Observed, Plan
 
 from tests.builders import (
     disrupted,

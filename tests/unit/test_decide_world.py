@@ -10,11 +10,11 @@ import dataclasses
 from typing import Any
 
 import msgspec
-from finetune_operator import constants as c
+from finetune_operator.api import constants as c
+from finetune_operator.api.contract import Progress
+from finetune_operator.api.kubernetes import Condition, Pod
 from finetune_operator.decide import Defaults, decide
-from finetune_operator.objects import Condition, Pod
-from finetune_operator.report import Progress
-from finetune_operator.view import (
+from finetune_operator.policy.plan import (
     Attempt,
     CreateAttempt,
     DeleteAttempt,

@@ -1,8 +1,8 @@
 """Messages as Kubernetes 1.34 writes them, and what the user reads instead."""
 
 import pytest
-from finetune_operator import constants as c
-from finetune_operator.objects import Condition, Event, Pod
+from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Condition, Event, Pod
 from finetune_operator.policy.diagnosis import diagnose
 
 from tests.builders import make_attempt, make_event, make_pod, make_waiting_pod

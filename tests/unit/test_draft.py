@@ -1,7 +1,7 @@
 """Times as people say them."""
 
 import pytest
-from finetune_operator.draft import duration
+from finetune_operator.policy.status import duration
 
 
 @pytest.mark.parametrize(

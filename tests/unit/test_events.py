@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from finetune_operator import constants as c
-from finetune_operator.api import AttemptRecord, Failure, Status
+from finetune_operator.api import constants as c
+from finetune_operator.api.types import AttemptRecord, Failure, Status
 from finetune_operator.events import events_of
 
 from tests.builders import NOW, make_job, make_status

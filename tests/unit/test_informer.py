@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from finetune_operator.informer import Informer
-from finetune_operator.objects import Pod
+from finetune_operator.api.kubernetes import Pod
+from finetune_operator.kube.informer import Informer
 
 from tests.unit.apiserver import CUT, HANG, Answer, ApiServer, Body, serving
 

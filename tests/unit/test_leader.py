@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
-from finetune_operator.client import Client, Fenced
-from finetune_operator.leader import Elector, LostLease
-from finetune_operator.objects import Pod
+from finetune_operator.api.kubernetes import Pod
+from finetune_operator.kube.client import Client, Fenced
+from finetune_operator.kube.leader_election import Elector, LostLease
 from finetune_operator.settings import Settings
 
 from tests.unit.apiserver import Answer, ApiServer, Body, serving

@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from finetune_operator import constants as c
-from finetune_operator.api import FineTuneJob
-from finetune_operator.container import encode_job
-from finetune_operator.manifests import build_claim, build_job, build_service
-from finetune_operator.view import CreateAttempt
+from finetune_operator.api import constants as c
+from finetune_operator.api.types import FineTuneJob
+from finetune_operator.children.container import encode_job
+from finetune_operator.children.job import build_claim, build_job, build_service
+from finetune_operator.policy.plan import CreateAttempt
 
 from tests.builders import UID, make_job
 

@@ -2,7 +2,7 @@
 
 import json
 
-from finetune_operator.container import encode_job
+from finetune_operator.children.container import encode_job
 
 from tests.builders import make_job
 from tests.unit.test_manifests import container_of

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from finetune_operator.mergepatch import merge_patch
+from finetune_operator.kube.merge_patch import merge_patch
 from hypothesis import given
 from hypothesis import strategies as st
 

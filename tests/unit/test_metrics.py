@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from finetune_operator import constants as c
-from finetune_operator.api import AttemptRecord
-from finetune_operator.cache import Cache, Summary
+from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Condition
+from finetune_operator.api.types import AttemptRecord
 from finetune_operator.metrics import Metrics
-from finetune_operator.objects import Condition
+from finetune_operator.observe.cache import Cache, Summary
 from prometheus_client import generate_latest
 
 from tests.builders import NOW, make_status

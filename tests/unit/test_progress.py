@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from finetune_operator.cache import Cache, Key
-from finetune_operator.objects import Pod
-from finetune_operator.progress import Poller
-from finetune_operator.workqueue import WorkQueue
+from finetune_operator.api.kubernetes import Pod
+from finetune_operator.kube.workqueue import WorkQueue
+from finetune_operator.observe.cache import Cache, Key
+from finetune_operator.observe.poller import Poller
 
 from tests.builders import NOW, UID, later, make_attempt, make_pod, make_progress
 

@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from finetune_operator import constants as c
-from finetune_operator.api import FineTuneJob
-from finetune_operator.cache import Cache
-from finetune_operator.client import Conflict, Forbidden
+from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Condition
+from finetune_operator.api.types import FineTuneJob
+from finetune_operator.kube.client import Conflict, Forbidden
 from finetune_operator.metrics import Metrics
-from finetune_operator.objects import Condition
+from finetune_operator.observe.cache import Cache
 from finetune_operator.reconcile import Reconciler
 from finetune_operator.settings import Settings
 

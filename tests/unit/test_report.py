@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from finetune_operator.report import parse_progress, parse_termination
+from finetune_operator.api.contract import parse_progress, parse_termination
 
 from tests.builders import told, told_error, told_result
 

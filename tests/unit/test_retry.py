@@ -2,9 +2,10 @@
 
 import msgspec
 import pytest
-from finetune_operator import constants as c
-from finetune_operator.api import AttemptRecord, CheckpointStatus, Status
-from finetune_operator.objects import Condition, ContainerState, ContainerStatus, Terminated
+from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Condition, ContainerState, ContainerStatus, Terminated
+from finetune_operator.api.types import AttemptRecord, CheckpointStatus, Status
+from finetune_operator.policy.plan import Attempt
 from finetune_operator.policy.retry import (
     Outcome,
     backoff_seconds,
@@ -12,7 +13,6 @@ from finetune_operator.policy.retry import (
     next_start,
     outcome_of,
 )
-from finetune_operator.view import Attempt
 
 from tests.builders import (
     NOW,

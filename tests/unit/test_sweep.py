@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from finetune_operator.cache import Cache, Key, Summary
-from finetune_operator.sweep import Sweep
-from finetune_operator.workqueue import WorkQueue
+from finetune_operator.kube.workqueue import WorkQueue
+from finetune_operator.observe.cache import Cache, Key, Summary
+from finetune_operator.observe.resync import Sweep
 
 from tests.unit.apiserver import Answer, ApiServer, Body, serving
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import looptime
 import pytest
-from finetune_operator.cache import Cache, Key
-from finetune_operator.client import Conflict, Unavailable
+from finetune_operator.kube.client import Conflict, Unavailable
+from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.metrics import Metrics
+from finetune_operator.observe.cache import Cache, Key
 from finetune_operator.workers import Workers
-from finetune_operator.workqueue import WorkQueue
 
 KEY = ("team", "photos")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import looptime
 import pytest
-from finetune_operator.workqueue import Backoff, WorkQueue
+from finetune_operator.kube.workqueue import Backoff, WorkQueue
 from hypothesis import given
 from hypothesis import strategies as st
 

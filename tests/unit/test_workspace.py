@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
-from finetune_operator import constants as c
-from finetune_operator.api import FineTuneJob
-from finetune_operator.client import Client, Unavailable
-from finetune_operator.view import Refusal
-from finetune_operator.workspace import ensure_claim
+from finetune_operator.api import constants as c
+from finetune_operator.api.types import FineTuneJob
+from finetune_operator.children.workspace import ensure_claim
+from finetune_operator.kube.client import Client, Unavailable
+from finetune_operator.policy.plan import Refusal
 
 from tests.builders import make_job
 from tests.unit.apiserver import Answer, ApiServer, Body, serving

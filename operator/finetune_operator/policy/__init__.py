@@ -1,1 +1,9 @@
-"""One policy, one file: pure functions that decide uses. No I/O, no clock, no Kubernetes client."""
+"""The pure functions that decide uses, one file for each policy. No I/O, no clock, no memory.
+
+plan         what decide is given, and what it returns
+status       the changes of a status, each with its conditions
+conditions   conditions whose times move only when they change
+retry        how an attempt ended, and when the next one starts
+deadlines    clocks that run on the timestamps in the objects
+diagnosis    why a pod does not start, and what to change
+"""

@@ -2,7 +2,7 @@
 
 import datetime
 
-from finetune_operator.objects import Condition, true_condition
+from finetune_operator.api.kubernetes import Condition, true_condition
 
 ORDER = (
     "Suspended",

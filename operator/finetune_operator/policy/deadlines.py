@@ -3,10 +3,10 @@
 import dataclasses
 import datetime
 
-from finetune_operator.api import Spec, Status
-from finetune_operator.objects import Pod
-from finetune_operator.report import Progress
-from finetune_operator.view import Attempt
+from finetune_operator.api.contract import Progress
+from finetune_operator.api.kubernetes import Pod
+from finetune_operator.api.types import Spec, Status
+from finetune_operator.policy.plan import Attempt
 
 Time = datetime.datetime
 

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Callable, Iterable
 
-from finetune_operator import constants as c
-from finetune_operator.api import Failure
-from finetune_operator.objects import Event, Pod
-from finetune_operator.view import Attempt
+from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Event, Pod
+from finetune_operator.api.types import Failure
+from finetune_operator.policy.plan import Attempt
 
 IMAGE_ERRORS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 CONFIG_ERRORS = {"CreateContainerConfigError"}

@@ -9,11 +9,11 @@ import datetime
 import re
 from collections.abc import Iterable
 
-from finetune_operator import constants as c
-from finetune_operator.api import AttemptRecord, DatasetStatus, Failure, Status
-from finetune_operator.objects import Job, Pod, Terminated
-from finetune_operator.report import Progress, Result, Termination, parse_termination
-from finetune_operator.view import Attempt
+from finetune_operator.api import constants as c
+from finetune_operator.api.contract import Progress, Result, Termination, parse_termination
+from finetune_operator.api.kubernetes import Job, Pod, Terminated
+from finetune_operator.api.types import AttemptRecord, DatasetStatus, Failure, Status
+from finetune_operator.policy.plan import Attempt
 
 MAX_DISRUPTIONS_WITHOUT_PROGRESS = 5
 MAX_BACKOFF_FACTOR = 36

@@ -5,12 +5,12 @@ as good as created.
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from finetune_operator import constants as c
-from finetune_operator.api import Failure, FineTuneJob
-from finetune_operator.client import AlreadyExists, Client, Forbidden, Invalid
-from finetune_operator.manifests import Manifest
-from finetune_operator.objects import Metadata
-from finetune_operator.view import Refusal
+from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Metadata
+from finetune_operator.api.types import Failure, FineTuneJob
+from finetune_operator.children.job import Manifest
+from finetune_operator.kube.client import AlreadyExists, Client, Forbidden, Invalid
+from finetune_operator.policy.plan import Refusal
 
 
 class _Owned(Protocol):

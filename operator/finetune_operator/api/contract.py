@@ -9,7 +9,8 @@ from typing import Annotated
 
 import msgspec
 
-from finetune_operator.api import (
+from finetune_operator.api.kubernetes import Object, Time
+from finetune_operator.api.types import (
     CheckpointStatus,
     DatasetStatus,
     Metric,
@@ -17,7 +18,6 @@ from finetune_operator.api import (
     OutputStatus,
     TrainerStatus,
 )
-from finetune_operator.objects import Object, Time
 
 # RecursionError: a pod that sends a thousand brackets must not end the operator.
 NOT_A_REPORT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

@@ -5,8 +5,9 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from finetune_operator import fields
-from finetune_operator.fields import (
+from finetune_operator.api import validation
+from finetune_operator.api.scheduling import NodeAffinity, Toleration
+from finetune_operator.api.validation import (
     Id,
     Labels,
     LabelValue,
@@ -17,7 +18,6 @@ from finetune_operator.fields import (
     matches,
     rules,
 )
-from finetune_operator.nodes import NodeAffinity, Toleration
 
 _BY_NAME = Meta(
     extra={"schema": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}}
@@ -38,9 +38,9 @@ _NOT_RESERVED = (
 class Resources(Strict):
     """Requests and limits of the trainer container."""
 
-    requests: fields.Resources = {}
+    requests: validation.Resources = {}
     """Least amount of each resource, by name."""
-    limits: fields.Resources = {}
+    limits: validation.Resources = {}
     """Most of each resource, by name."""
 
 
@@ -133,7 +133,7 @@ class Trainer(Strict):
             Meta(min_length=1, max_length=1024),
             rules(
                 matches(
-                    fields.IMAGE,
+                    validation.IMAGE,
                     "must be an image such as registry.example.com/trainer:1.2, without spaces "
                     "and without https://",
                 )
@@ -157,7 +157,7 @@ class Trainer(Strict):
         Meta(min_length=1, max_length=317),
         rules(
             matches(
-                fields.EXTENDED_RESOURCE,
+                validation.EXTENDED_RESOURCE,
                 "must be the extended resource of a device plugin, such as nvidia.com/gpu",
             )
         ),
@@ -187,13 +187,13 @@ class Trainer(Strict):
     service_account_name: Name | None = None
     """ServiceAccount of the pods; its token is never mounted."""
     pod_labels: Annotated[
-        dict[str, LabelValue], Meta(max_length=32), rules(fields.LABEL_KEYS, _NOT_RESERVED)
+        dict[str, LabelValue], Meta(max_length=32), rules(validation.LABEL_KEYS, _NOT_RESERVED)
     ] = {}
     """Labels of the pods beside the operator's own."""
     pod_annotations: Annotated[
         dict[str, Annotated[str, Meta(max_length=4096)]],
         Meta(max_length=32),
-        rules(fields.LABEL_KEYS, _NOT_RESERVED),
+        rules(validation.LABEL_KEYS, _NOT_RESERVED),
     ] = {}
     """Annotations of the pods beside the operator's own."""
     security_context: SecurityContext = msgspec.field(default_factory=SecurityContext)

@@ -11,10 +11,10 @@ from typing import Any
 
 import kopf
 
-from finetune_operator import constants as c
-from finetune_operator.cache import Cache, Key
+from finetune_operator.api import constants as c
+from finetune_operator.kube.workqueue import WorkQueue
+from finetune_operator.observe.cache import Cache, Key
 from finetune_operator.settings import Settings
-from finetune_operator.workqueue import WorkQueue
 
 SILENCE_SECONDS = 90  # of a dead watch: the API server sends a bookmark each minute
 

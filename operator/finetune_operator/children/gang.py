@@ -1,13 +1,13 @@
 """What the pods of a gang need of each other: a name for their leader, and one workspace."""
 
-from finetune_operator import constants as c
-from finetune_operator import paths
-from finetune_operator.api import Failure, FineTuneJob
-from finetune_operator.client import Client, NotFound
-from finetune_operator.manifests import build_service
-from finetune_operator.objects import Claim, Service
-from finetune_operator.owned import ensure, judge_owner
-from finetune_operator.view import Refusal
+from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Claim, Service
+from finetune_operator.api.types import Failure, FineTuneJob
+from finetune_operator.children.ensure import ensure, judge_owner
+from finetune_operator.children.job import build_service
+from finetune_operator.kube import urls
+from finetune_operator.kube.client import Client, NotFound
+from finetune_operator.policy.plan import Refusal
 
 
 async def ensure_gang(client: Client, job: FineTuneJob) -> Refusal | None:
@@ -21,7 +21,7 @@ async def ensure_gang(client: Client, job: FineTuneJob) -> Refusal | None:
         return refused
     return await ensure(
         client,
-        paths.services(job.metadata.namespace),
+        urls.services(job.metadata.namespace),
         manifest,
         Service,
         judge=lambda found: judge_owner("Service", found.metadata, job),
@@ -32,7 +32,7 @@ async def _check_workspace(client: Client, job: FineTuneJob) -> Refusal | None:
     """A claim that is not there is diagnosed with the pods that wait for it."""
     claim = job.workspace_claim
     try:
-        found = await client.get(f"{paths.claims(job.metadata.namespace)}/{claim}", Claim)
+        found = await client.get(f"{urls.claims(job.metadata.namespace)}/{claim}", Claim)
     except NotFound:
         return None
     modes = found.spec.access_modes

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from finetune_operator import constants as c
-from finetune_operator.api import Status
-from finetune_operator.objects import Job, Metadata, Pod
-from finetune_operator.report import Progress
-from finetune_operator.view import Attempt
+from finetune_operator.api import constants as c
+from finetune_operator.api.contract import Progress
+from finetune_operator.api.kubernetes import Job, Metadata, Pod
+from finetune_operator.api.types import Status
+from finetune_operator.policy.plan import Attempt
 
 C = TypeVar("C", Job, Pod)
 Key = tuple[str, str]

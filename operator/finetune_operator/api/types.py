@@ -11,9 +11,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from finetune_operator.fields import Name, Rules, Seconds, Size, Strict, rules
-from finetune_operator.objects import Condition, Metadata, Object, Time
-from finetune_operator.pods import Trainer
+from finetune_operator.api.kubernetes import Condition, Metadata, Object, Time
+from finetune_operator.api.trainer import Trainer
+from finetune_operator.api.validation import Name, Rules, Seconds, Size, Strict, rules
 
 Section = dict[str, Any]
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 
 import msgspec
 
-from finetune_operator import constants as c
-from finetune_operator import paths
-from finetune_operator.api import FineTuneJob, Preparation
-from finetune_operator.cache import Cache
-from finetune_operator.client import Client, NotFound
-from finetune_operator.objects import Job, Pod
+from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Job, Pod
+from finetune_operator.api.types import FineTuneJob, Preparation
+from finetune_operator.kube import urls
+from finetune_operator.kube.client import Client, NotFound
+from finetune_operator.observe.cache import Cache
 from finetune_operator.policy import deadlines
 
 
@@ -76,7 +76,7 @@ def _next_name(job: FineTuneJob) -> str:
 async def _read(client: Client, job: FineTuneJob, name: str) -> Job | None:
     """Return the Job of this name if it is the FineTuneJob's."""
     try:
-        found = await client.get(f"{paths.jobs(job.metadata.namespace)}/{name}", Job)
+        found = await client.get(f"{urls.jobs(job.metadata.namespace)}/{name}", Job)
     except NotFound:
         return None
     return found if found.metadata.controller_uid == job.metadata.uid else None
@@ -84,7 +84,7 @@ async def _read(client: Client, job: FineTuneJob, name: str) -> Job | None:
 
 async def _list(client: Client, namespace: str, selector: str) -> list[Pod]:
     query = {"labelSelector": selector}
-    return (await client.list(paths.pods(namespace), _PodList, query=query)).items
+    return (await client.list(urls.pods(namespace), _PodList, query=query)).items
 
 
 def _versions(pods: Iterable[Pod]) -> dict[str, str]:

@@ -1,13 +1,13 @@
 """The claim that the operator creates for a job's workspace, once, before its first attempt."""
 
-from finetune_operator import constants as c
-from finetune_operator import paths
-from finetune_operator.api import Failure, FineTuneJob
-from finetune_operator.client import Client
-from finetune_operator.manifests import build_claim
-from finetune_operator.objects import Claim
-from finetune_operator.owned import ensure, going, judge_owner
-from finetune_operator.view import Refusal
+from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Claim
+from finetune_operator.api.types import Failure, FineTuneJob
+from finetune_operator.children.ensure import ensure, going, judge_owner
+from finetune_operator.children.job import build_claim
+from finetune_operator.kube import urls
+from finetune_operator.kube.client import Client
+from finetune_operator.policy.plan import Refusal
 
 
 async def ensure_claim(client: Client, job: FineTuneJob) -> Refusal | None:
@@ -17,7 +17,7 @@ async def ensure_claim(client: Client, job: FineTuneJob) -> Refusal | None:
     manifest = build_claim(job)
     if manifest is None:
         return None
-    path = paths.claims(job.metadata.namespace)
+    path = urls.claims(job.metadata.namespace)
     return await ensure(client, path, manifest, Claim, judge=lambda claim: _judge(claim, job))
 
 

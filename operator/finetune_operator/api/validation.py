@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from finetune_operator.objects import Object
+from finetune_operator.api.kubernetes import Object
 
 Rules = tuple[tuple[str, str], ...]
 

@@ -8,7 +8,7 @@ from typing import dataclass_transform
 
 import msgspec
 
-from finetune_operator import constants as c
+from finetune_operator.api import constants as c
 
 Time = datetime.datetime
 

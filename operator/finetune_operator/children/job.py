@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from finetune_operator import constants as c
-from finetune_operator import placement, volumes
-from finetune_operator.api import FineTuneJob
-from finetune_operator.container import build_container, without_none
-from finetune_operator.pods import Trainer
-from finetune_operator.view import CreateAttempt
+from finetune_operator.api import constants as c
+from finetune_operator.api.trainer import Trainer
+from finetune_operator.api.types import FineTuneJob
+from finetune_operator.children import placement, volumes
+from finetune_operator.children.container import build_container, without_none
+from finetune_operator.policy.plan import CreateAttempt
 
 Manifest = dict[str, Any]
 

@@ -4,10 +4,10 @@ import dataclasses
 import datetime
 from typing import ClassVar
 
-from finetune_operator import constants as c
-from finetune_operator.api import Failure, FineTuneJob, Status
-from finetune_operator.objects import Event, Job, Pod
-from finetune_operator.report import Progress
+from finetune_operator.api import constants as c
+from finetune_operator.api.contract import Progress
+from finetune_operator.api.kubernetes import Event, Job, Pod
+from finetune_operator.api.types import Failure, FineTuneJob, Status
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

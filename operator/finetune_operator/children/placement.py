@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from finetune_operator.pods import Trainer
+from finetune_operator.api.trainer import Trainer
 
 Manifest = dict[str, Any]
 # MXNet 1.9.1 for CUDA 11.2 has machine code up to compute capability 8.x and no PTX.

@@ -12,9 +12,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from finetune_operator.client import ApiError, Client, Gone, ListMeta
-from finetune_operator.objects import Job, Metadata, Pod
-from finetune_operator.workqueue import Backoff
+from finetune_operator.api.kubernetes import Job, Metadata, Pod
+from finetune_operator.kube.client import ApiError, Client, Gone, ListMeta
+from finetune_operator.kube.workqueue import Backoff
 
 T = TypeVar("T", bound=Job | Pod)
 PAGE = "500"

@@ -9,11 +9,11 @@ import logging
 
 import msgspec
 
-from finetune_operator import paths
-from finetune_operator.cache import Cache, Key
-from finetune_operator.client import ApiError, Client, ListMeta
-from finetune_operator.objects import Metadata
-from finetune_operator.workqueue import WorkQueue
+from finetune_operator.api.kubernetes import Metadata
+from finetune_operator.kube import urls
+from finetune_operator.kube.client import ApiError, Client, ListMeta
+from finetune_operator.kube.workqueue import WorkQueue
+from finetune_operator.observe.cache import Cache, Key
 
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Sweep:
         query = {"limit": "500"}
         while True:
             page = await self._client.list(
-                paths.fine_tune_jobs(namespace), _Page, query=query, accept=METADATA_ONLY
+                urls.fine_tune_jobs(namespace), _Page, query=query, accept=METADATA_ONLY
             )
             for metadata in (item.metadata for item in page.items or ()):
                 found[metadata.namespace, metadata.name] = metadata.resource_version

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from finetune_operator.fields import LabelKey, LabelValue, Rules, Strict
+from finetune_operator.api.validation import LabelKey, LabelValue, Rules, Strict
 
 
 class Toleration(Strict):

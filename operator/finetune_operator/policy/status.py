@@ -3,8 +3,9 @@
 import copy
 import datetime
 
-from finetune_operator import constants as c
-from finetune_operator.api import (
+from finetune_operator.api import constants as c
+from finetune_operator.api.contract import Progress, Result, Termination
+from finetune_operator.api.types import (
     Attempt,
     AttemptRecord,
     DatasetStatus,
@@ -16,9 +17,8 @@ from finetune_operator.api import (
     TrainerStatus,
 )
 from finetune_operator.policy.conditions import Conditions
+from finetune_operator.policy.plan import Attempt as LiveAttempt
 from finetune_operator.policy.retry import Outcome
-from finetune_operator.report import Progress, Result, Termination
-from finetune_operator.view import Attempt as LiveAttempt
 
 HISTORY = 10
 MESSAGE_LENGTH = 256

@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from finetune_operator.api import FineTuneJob
+from finetune_operator.api.types import FineTuneJob
 
 Manifest = dict[str, Any]
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from finetune_operator import paths
-from finetune_operator.client import AlreadyExists, ApiError, Client, Conflict, NotFound
-from finetune_operator.objects import Metadata
+from finetune_operator.api.kubernetes import Metadata
+from finetune_operator.kube import urls
+from finetune_operator.kube.client import AlreadyExists, ApiError, Client, Conflict, NotFound
 from finetune_operator.settings import Settings
 
 RELEASE_SECONDS = 3
@@ -46,7 +46,7 @@ class Elector:
     def __init__(self, client: Client, settings: Settings) -> None:
         self._client = client
         self._namespace, _, self._name = settings.lease.partition("/")
-        self._path = paths.leases(self._namespace)
+        self._path = urls.leases(self._namespace)
         self._identity = f"{os.environ.get('HOSTNAME', 'finetune-operator')}_{uuid.uuid4()}"
         self._duration = settings.lease_duration_seconds
         self._deadline = settings.renew_deadline_seconds

@@ -4,11 +4,11 @@ from typing import Any
 
 import msgspec
 
-from finetune_operator import constants as c
-from finetune_operator import volumes
-from finetune_operator.api import FineTuneJob
-from finetune_operator.pods import Trainer
-from finetune_operator.view import CreateAttempt
+from finetune_operator.api import constants as c
+from finetune_operator.api.trainer import Trainer
+from finetune_operator.api.types import FineTuneJob
+from finetune_operator.children import volumes
+from finetune_operator.policy.plan import CreateAttempt
 
 Manifest = dict[str, Any]
 POD_UID = "$(POD_UID)"  # the kubelet expands it from the variable before

@@ -1,6 +1,6 @@
 """URL paths of the API server."""
 
-from finetune_operator import constants as c
+from finetune_operator.api import constants as c
 
 
 def jobs(namespace: str = "") -> str:

@@ -12,11 +12,11 @@ import random
 import aiohttp
 import msgspec
 
-from finetune_operator import constants as c
-from finetune_operator.cache import Cache, Key
-from finetune_operator.objects import Pod
-from finetune_operator.report import Progress, parse_progress
-from finetune_operator.workqueue import WorkQueue
+from finetune_operator.api import constants as c
+from finetune_operator.api.contract import Progress, parse_progress
+from finetune_operator.api.kubernetes import Pod
+from finetune_operator.kube.workqueue import WorkQueue
+from finetune_operator.observe.cache import Cache, Key
 
 CONCURRENCY = 32
 TIMEOUT_SECONDS = 2
