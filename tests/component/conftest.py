@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.controlplane import ControlPlane
-from tests.component import audit
-from tests.component.admission import Admission
-from tests.component.operator_process import OperatorProcess
-from tests.component.release import NAMESPACE, Release
-from tests.component.world import KubeletWorld
-from tests.faults import queue
+from tests.support import audit
+from tests.support.admission import Admission
+from tests.support.faults import queue
+from tests.support.kubelet_world import KubeletWorld
+from tests.support.operator_process import OperatorProcess
+from tests.support.release import NAMESPACE, Release
 
 CRD = Path("charts/finetune-operator/files/finetunejobs.yaml")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.component.admission import (
+from tests.support.admission import (
     EVERYTHING,
     HYPERPARAMETERS,
     OTHERWISE,
@@ -16,7 +16,7 @@ from tests.component.admission import (
     Admission,
     changed,
 )
-from tests.world import Object, fine_tune_job
+from tests.support.world import Object, fine_tune_job
 
 TRAINER, DATASET, TRAINING = "spec.trainer", "spec.dataset", "spec.training"
 ENV, OPTIMIZER = f"{TRAINER}.env[0]", f"{TRAINING}.optimizer"

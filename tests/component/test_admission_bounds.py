@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.component.admission import (
+from tests.component.conftest import CRD
+from tests.support.admission import (
     EVERYTHING,
     HYPERPARAMETERS,
     OTHERWISE,
@@ -18,8 +19,7 @@ from tests.component.admission import (
     Admission,
     changed,
 )
-from tests.component.conftest import CRD
-from tests.world import Object
+from tests.support.world import Object
 
 BOUNDS = (
     "minimum",
@@ -126,7 +126,7 @@ def _bounds() -> Iterator[Bound]:
 
 @pytest.mark.parametrize("bound", [pytest.param(b, id=f"{b.path} {b.kind}") for b in _bounds()])
 def test_bound_is_where_the_crd_says(admission: Admission, bound: Bound) -> None:
-    assert bound.job, f"no job of tests/component/admission.py sets {bound.path}"
+    assert bound.job, f"no job of tests/support/admission.py sets {bound.path}"
     place = "".join(f"['{step}']" for step in bound.place.split("\0")[1:])
     refusals = [
         admission.refusal(changed(bound.job, {place: value})) for value in bound.values(bound.value)

@@ -11,11 +11,11 @@ import yaml
 
 from tests.cluster.client import APPLY
 from tests.cluster.controlplane import ControlPlane
-from tests.component.admission import EVERYTHING, REMOVED, Admission, changed
 from tests.component.conftest import CRD
-from tests.component.release import Release
 from tests.component.test_admission import SAMPLES
-from tests.world import Object, World, fine_tune_job
+from tests.support.admission import EVERYTHING, REMOVED, Admission, changed
+from tests.support.release import Release
+from tests.support.world import Object, World, fine_tune_job
 
 IMMUTABLE = "cannot be changed: delete the FineTuneJob, or apply another name"
 BARE = changed(fine_tune_job("bare", suspend=True), {"spec.trainer": REMOVED})

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.component.admission import EVERYTHING, OWN_MODEL, REMOVED, Admission, changed
-from tests.world import Object
+from tests.support.admission import EVERYTHING, OWN_MODEL, REMOVED, Admission, changed
+from tests.support.world import Object
 
 MODEL = "spec.model"
 SOURCE, NORMALIZATION = f"{MODEL}.source", f"{MODEL}.normalization"

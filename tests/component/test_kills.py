@@ -7,8 +7,8 @@ import random
 import pytest
 
 from tests.cluster.controlplane import ControlPlane
-from tests.faults.runs import Kill, Stage, all_of
-from tests.faults.scenarios import SCENARIOS
+from tests.support.faults.runs import Kill, Stage, all_of
+from tests.support.faults.scenarios import SCENARIOS
 
 AT_ONCE = 10
 # An operator starts with 9 requests, and no scenario has fewer than 20.

@@ -15,11 +15,11 @@ from typing import Literal
 import pytest
 
 from tests.cluster.controlplane import ControlPlane
-from tests.component.operator_process import OperatorProcess
-from tests.component.release import NAMESPACE, Release
-from tests.faults.proxy import Proxy
-from tests.faults.trouble import Call, Fate, Fault, Trouble
-from tests.world import World, fine_tune_job
+from tests.support.faults.proxy import Proxy
+from tests.support.faults.trouble import Call, Fate, Fault, Trouble
+from tests.support.operator_process import OperatorProcess
+from tests.support.release import NAMESPACE, Release
+from tests.support.world import World, fine_tune_job
 
 pytestmark = pytest.mark.timeout(90)
 DURATION, DEADLINE, RETRY = 6.0, 4.0, 0.5

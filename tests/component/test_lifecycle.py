@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.component.operator_process import GPU_IMAGE, IMAGE, OperatorProcess
-from tests.component.world import KubeletWorld, error_of, result_of
-from tests.world import condition, fine_tune_job
+from tests.support.kubelet_world import KubeletWorld, error_of, result_of
+from tests.support.operator_process import GPU_IMAGE, IMAGE, OperatorProcess
+from tests.support.world import condition, fine_tune_job
 
 pytestmark = pytest.mark.timeout(150)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.controlplane import ControlPlane
-from tests.component.operator_process import OperatorProcess
-from tests.component.release import Release
-from tests.faults.proxy import Proxy
-from tests.faults.trouble import Call, Fate, Fault, Trouble
-from tests.world import World, fine_tune_job
+from tests.support.faults.proxy import Proxy
+from tests.support.faults.trouble import Call, Fate, Fault, Trouble
+from tests.support.operator_process import OperatorProcess
+from tests.support.release import Release
+from tests.support.world import World, fine_tune_job
 
 pytestmark = pytest.mark.timeout(60)
 SWEEP_SECONDS = 2

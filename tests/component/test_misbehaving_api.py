@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.cluster.controlplane import ControlPlane
-from tests.component.release import Release
-from tests.faults.proxy import Proxy
-from tests.faults.runs import Stage, all_of
-from tests.faults.scenarios import SCENARIOS
-from tests.faults.trouble import PLANS, Trouble
+from tests.support.faults.proxy import Proxy
+from tests.support.faults.runs import Stage, all_of
+from tests.support.faults.scenarios import SCENARIOS
+from tests.support.faults.trouble import PLANS, Trouble
+from tests.support.release import Release
 
 AT_ONCE = 10
 AFTER_RESTART_SECONDS = 150

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.controlplane import ControlPlane
-from tests.component import audit
-from tests.component.operator_process import OperatorProcess
-from tests.component.release import Release
-from tests.world import World, fine_tune_job
+from tests.support import audit
+from tests.support.operator_process import OperatorProcess
+from tests.support.release import Release
+from tests.support.world import World, fine_tune_job
 
 pytestmark = pytest.mark.timeout(60)
 NAMESPACES = "team-a", "team-b"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.component import audit
-from tests.component.audit import Right
-from tests.component.operator_process import OperatorProcess
-from tests.component.release import Release
-from tests.component.world import KubeletWorld, result_of
-from tests.world import Object, fine_tune_job
+from tests.support import audit
+from tests.support.audit import Right
+from tests.support.kubelet_world import KubeletWorld, result_of
+from tests.support.operator_process import OperatorProcess
+from tests.support.release import Release
+from tests.support.world import Object, fine_tune_job
 
 # What admission plugins ask of the authorizer themselves, which no audit log tells:
 # OwnerReferencesPermissionEnforcement, when a Job blocks the deletion of its FineTuneJob.

@@ -16,12 +16,12 @@ from typing import Literal
 import pytest
 
 from tests.cluster.controlplane import ControlPlane
-from tests.faults.cluster import Cluster, Namespace, Object
-from tests.faults.kubelet import Kubelet, Trains
-from tests.faults.operators import Operator
-from tests.faults.proxy import Proxy
-from tests.faults.scenarios import SCENARIOS, apply, end_of
-from tests.faults.trouble import Stale, Trouble
+from tests.support.faults.kubelet import Kubelet, Trains
+from tests.support.faults.operators import Operator
+from tests.support.faults.proxy import Proxy
+from tests.support.faults.scenarios import SCENARIOS, apply, end_of
+from tests.support.faults.trouble import Stale, Trouble
+from tests.support.faults.watched_cluster import Namespace, Object, WatchedCluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 SCENARIO = SCENARIOS["retries"]
@@ -33,7 +33,7 @@ VIEWS: tuple[View, ...] = ("empty", "waiting", "running")
 async def test_stale_second_operator_takes_nothing_back(
     plane: ControlPlane, operator_token: str, tmp_path: Path
 ) -> None:
-    async with Cluster(plane) as cluster:
+    async with WatchedCluster(plane) as cluster:
         runs = [Run(plane, cluster, operator_token, tmp_path / view) for view in VIEWS]
         stale = await asyncio.gather(*map(Run.play, runs, VIEWS))
     # It believed that the first attempt's pod waited, and said so when that had ended.
@@ -43,7 +43,9 @@ async def test_stale_second_operator_takes_nothing_back(
 class Run:
     """One FineTuneJob, with two operators."""
 
-    def __init__(self, plane: ControlPlane, cluster: Cluster, token: str, directory: Path) -> None:
+    def __init__(
+        self, plane: ControlPlane, cluster: WatchedCluster, token: str, directory: Path
+    ) -> None:
         self._plane = plane
         self._cluster = cluster
         self._token = token

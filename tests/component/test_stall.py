@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.component.world import KubeletWorld, ids_of
-from tests.world import Object, condition, fine_tune_job
+from tests.support.kubelet_world import KubeletWorld, ids_of
+from tests.support.world import Object, condition, fine_tune_job
 
 pytestmark = pytest.mark.timeout(90)
 

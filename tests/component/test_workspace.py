@@ -3,8 +3,8 @@
 import pytest
 
 from tests.cluster.client import ApiError
-from tests.component.world import KubeletWorld
-from tests.world import Object, fine_tune_job
+from tests.support.kubelet_world import KubeletWorld
+from tests.support.world import Object, fine_tune_job
 
 pytestmark = pytest.mark.timeout(90)
 

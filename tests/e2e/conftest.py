@@ -16,7 +16,7 @@ from tests.demo.__main__ import install_operator
 from tests.demo.clusters import Cluster
 from tests.demo.clusters import node as start_node
 from tests.e2e import photos
-from tests.world import Object, World
+from tests.support.world import Object, World
 
 GPUS = 4
 SAMPLES = Path("deploy/samples")

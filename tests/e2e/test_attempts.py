@@ -3,7 +3,7 @@
 import pytest
 
 from tests.e2e.conftest import sample
-from tests.world import Object, World, condition
+from tests.support.world import Object, World, condition
 
 
 def _small(**trainer: object) -> Object:

@@ -16,7 +16,7 @@ import pytest
 from tests.cluster import cluster as node
 from tests.cluster.layout import KUBECONFIG
 from tests.e2e.conftest import sample
-from tests.world import Object, World, condition
+from tests.support.world import Object, World, condition
 
 TOLD_SECONDS = 30  # after the cluster knows
 GPU = "nvidia.com/gpu"

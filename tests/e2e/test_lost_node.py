@@ -25,7 +25,7 @@ from tests.e2e.test_faults import (
     processes_of,
 )
 from tests.images.build import build
-from tests.world import Object, World
+from tests.support.world import Object, World
 
 pytestmark = [pytest.mark.slow]
 FIRST, LOST = (each.name for each in NODES)

@@ -1,7 +1,7 @@
 """What users get wrong is told in words they can act on, and costs nothing else."""
 
 from tests.e2e.conftest import sample
-from tests.world import World, condition
+from tests.support.world import World, condition
 
 
 def test_hostile_photos_are_handled_or_named(world: World) -> None:

@@ -9,7 +9,7 @@ from tests.demo.clusters import Cluster
 from tests.e2e.conftest import directory_of, sample
 from tests.e2e.recount import recount
 from tests.prometheus import Prometheus, dashboard_queries
-from tests.world import World, condition
+from tests.support.world import World, condition
 
 SYSTEM = "finetune-system"
 

@@ -16,8 +16,8 @@ from tests.e2e.conftest import SAMPLES, directory_of, sample
 from tests.servers import s3, web
 from tests.servers.s3 import S3
 from tests.servers.web import Site
+from tests.support.world import Object, World
 from tests.trainer.making.datasets import make_tar
-from tests.world import Object, World
 
 ADDRESS = NODES[0].address
 TOKEN = "a-token-that-nobody-may-see"

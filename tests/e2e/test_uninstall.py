@@ -1,7 +1,7 @@
 """helm uninstall leaves the CRD and the FineTuneJobs, and nothing else."""
 
 from tests.demo.clusters import Cluster
-from tests.world import World, fine_tune_job
+from tests.support.world import World, fine_tune_job
 
 SELECTOR = "app.kubernetes.io/instance=second"
 KINDS = "all,serviceaccounts,configmaps,secrets,clusterroles,clusterrolebindings"

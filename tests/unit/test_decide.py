@@ -24,7 +24,7 @@ from finetune_operator.policy.plan import (
     Plan,
 )
 
-from tests.builders import (
+from tests.support.builders import (
     NOW,
     disrupted,
     later,

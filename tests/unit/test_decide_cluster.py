@@ -18,7 +18,7 @@ from finetune_operator.policy.plan import (
     Plan,
 )
 
-from tests.builders import (
+from tests.support.builders import (
     later,
     make_attempt,
     make_ended_pod,

@@ -8,7 +8,7 @@ from finetune_operator.api.kubernetes import ContainerState, Pod, Terminated
 from finetune_operator.decide import Defaults, decide
 from finetune_operator.policy.plan import Attempt, Observed, Plan
 
-from tests.builders import (
+from tests.support.builders import (
     disrupted,
     later,
     make_attempt,

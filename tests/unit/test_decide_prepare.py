@@ -9,7 +9,7 @@ from finetune_operator.api.types import AttemptRecord, FineTuneJob, Preparation,
 from finetune_operator.decide import Defaults, decide
 from finetune_operator.policy.plan import Attempt, CreateAttempt, DeleteAttempt, Observed, Plan
 
-from tests.builders import (
+from tests.support.builders import (
     NOW,
     UID,
     later,

@@ -6,7 +6,7 @@ from finetune_operator.api import constants as c
 from finetune_operator.api.types import AttemptRecord, Failure, Status
 from finetune_operator.events import events_of
 
-from tests.builders import NOW, make_job, make_status
+from tests.support.builders import NOW, make_job, make_status
 
 
 def told(old: Status, new: Status) -> list[tuple[str, str, str]]:

@@ -10,7 +10,7 @@ from finetune_operator.metrics import Metrics
 from finetune_operator.observe.cache import Cache, Summary
 from prometheus_client import generate_latest
 
-from tests.builders import NOW, make_status
+from tests.support.builders import NOW, make_status
 
 
 @pytest.fixture

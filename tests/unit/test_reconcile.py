@@ -16,14 +16,22 @@ from finetune_operator.observe.cache import Cache
 from finetune_operator.reconcile import Reconciler
 from finetune_operator.settings import Settings
 
-from tests.builders import NAMESPACE, UID, later, make_attempt, make_job, make_pod, make_status
-from tests.unit.apiserver import Answer, ApiServer, Body, serving
-from tests.world import condition
+from tests.support.api_server import Answer, ApiServer, Body, serving
+from tests.support.builders import (
+    NAMESPACE,
+    UID,
+    later,
+    make_attempt,
+    make_job,
+    make_pod,
+    make_status,
+)
+from tests.support.world import condition
 
 KEY = (NAMESPACE, "photos")
 
 
-class Cluster:
+class ScriptedCluster:
     """A FineTuneJob and the Jobs around it, behind HTTP; `fail` makes calls fail."""
 
     def __init__(self) -> None:
@@ -93,12 +101,12 @@ def _merged(target: Body, patch: Body) -> Body:
 
 
 @pytest.fixture
-def cluster() -> Cluster:
-    return Cluster()
+def cluster() -> ScriptedCluster:
+    return ScriptedCluster()
 
 
 @pytest.fixture
-async def reconcile(cluster: Cluster) -> AsyncIterator[Reconciler]:
+async def reconcile(cluster: ScriptedCluster) -> AsyncIterator[Reconciler]:
     async with serving(cluster.server) as client:
         yield Reconciler(
             client,
@@ -109,13 +117,13 @@ async def reconcile(cluster: Cluster) -> AsyncIterator[Reconciler]:
         )
 
 
-def failure(cluster: Cluster) -> str:
+def failure(cluster: ScriptedCluster) -> str:
     reason: str = cluster.status["failure"]["reason"]
     return reason
 
 
 async def test_new_job_gets_its_attempt_and_then_one_status_and_events(
-    cluster: Cluster, reconcile: Reconciler
+    cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
     await reconcile(KEY)
     assert cluster.calls() == ["GET photos", "POST jobs", "PATCH status", "POST events"]
@@ -125,7 +133,7 @@ async def test_new_job_gets_its_attempt_and_then_one_status_and_events(
 
 
 async def test_pass_that_finds_nothing_new_writes_nothing(
-    cluster: Cluster, reconcile: Reconciler
+    cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
     for _ in range(3):
         await reconcile(KEY)
@@ -134,7 +142,9 @@ async def test_pass_that_finds_nothing_new_writes_nothing(
     assert cluster.calls()[before:] == ["GET photos"]
 
 
-async def test_job_that_is_gone_or_going_is_let_go(cluster: Cluster, reconcile: Reconciler) -> None:
+async def test_job_that_is_gone_or_going_is_let_go(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
     assert cluster.body
     cluster.body["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
     assert await reconcile(KEY) is None
@@ -146,7 +156,7 @@ async def test_job_that_is_gone_or_going_is_let_go(cluster: Cluster, reconcile: 
 
 @pytest.mark.parametrize("cache_is_lost", [False, True], ids=["conflict", "crash"])
 async def test_attempt_whose_status_was_not_written_is_adopted_and_not_created_again(
-    cluster: Cluster, reconcile: Reconciler, cache_is_lost: bool
+    cluster: ScriptedCluster, reconcile: Reconciler, cache_is_lost: bool
 ) -> None:
     cluster.fail = {"PATCH status": 409}
     with pytest.raises(Conflict):
@@ -163,7 +173,7 @@ async def test_attempt_whose_status_was_not_written_is_adopted_and_not_created_a
 class TestRefusals:
     @pytest.mark.parametrize("status", [403, 422])
     async def test_attempt_that_is_refused_was_not_started_and_is_tried_again(
-        self, cluster: Cluster, reconcile: Reconciler, status: int
+        self, cluster: ScriptedCluster, reconcile: Reconciler, status: int
     ) -> None:
         cluster.fail = {"POST jobs": status}
         for _ in range(2):
@@ -177,7 +187,7 @@ class TestRefusals:
         assert cluster.status["attempts"] == 1
 
     async def test_name_that_a_stranger_has_fails_the_job(
-        self, cluster: Cluster, reconcile: Reconciler
+        self, cluster: ScriptedCluster, reconcile: Reconciler
     ) -> None:
         cluster.jobs["photos-1"] = {"metadata": {"name": "photos-1", "uid": "x"}}
         assert await reconcile(KEY) is None
@@ -185,7 +195,7 @@ class TestRefusals:
         assert "'photos-1'" in cluster.status["failure"]["message"]
 
     async def test_name_that_an_earlier_job_of_that_name_still_has_is_waited_for(
-        self, cluster: Cluster, reconcile: Reconciler
+        self, cluster: ScriptedCluster, reconcile: Reconciler
     ) -> None:
         owner = {"kind": c.KIND, "name": "photos", "uid": "earlier", "controller": True}
         metadata = {"name": "photos-1", "uid": "x", "ownerReferences": [owner]}
@@ -199,7 +209,7 @@ class TestRefusals:
 
 class TestLateWatches:
     async def test_attempt_that_the_watch_has_not_shown_is_not_taken_for_deleted(
-        self, cluster: Cluster, reconcile: Reconciler
+        self, cluster: ScriptedCluster, reconcile: Reconciler
     ) -> None:
         cluster.put(make_job(make_status(attempt=1)))
         owner = {"kind": c.KIND, "uid": UID, "controller": True}
@@ -210,7 +220,7 @@ class TestLateWatches:
 
     @pytest.mark.parametrize("name", ["photos-1", "photos-prepare-1"])
     async def test_suspended_job_is_not_said_to_be_while_a_creation_that_was_not_answered_runs(
-        self, cluster: Cluster, reconcile: Reconciler, name: str
+        self, cluster: ScriptedCluster, reconcile: Reconciler, name: str
     ) -> None:
         cluster.put(make_job(suspend=True))
         owner = {"kind": c.KIND, "uid": UID, "controller": True}
@@ -223,7 +233,7 @@ class TestLateWatches:
         assert condition(cluster.status, "Suspended")["status"] == "True"
 
     async def test_end_of_an_unwritten_preparation_waits_for_its_pods_last_words(
-        self, cluster: Cluster, reconcile: Reconciler
+        self, cluster: ScriptedCluster, reconcile: Reconciler
     ) -> None:
         cluster.put(make_job(workspace={"claimName": "work"}))
         cluster.cache.observe_attempt(make_attempt(1, prepare=True, ended="Complete").job)
@@ -233,7 +243,7 @@ class TestLateWatches:
 
     @pytest.mark.parametrize("deletion", [None, "2026-11-24T08:00:00Z"], ids=["gone", "going"])
     async def test_attempt_deleted_for_a_suspension_is_not_taken_for_spared_by_a_resume(
-        self, cluster: Cluster, reconcile: Reconciler, deletion: str | None
+        self, cluster: ScriptedCluster, reconcile: Reconciler, deletion: str | None
     ) -> None:
         suspending = Condition(type=c.SUSPENDED, status="False", reason="Suspending")
         cluster.put(make_job(make_status(attempt=1, conditions=(suspending,))))
@@ -247,7 +257,7 @@ class TestLateWatches:
 
     @pytest.mark.parametrize("uid", ["", "another"], ids=["nothing", "a stranger"])
     async def test_attempt_whose_name_now_has(
-        self, cluster: Cluster, reconcile: Reconciler, uid: str
+        self, cluster: ScriptedCluster, reconcile: Reconciler, uid: str
     ) -> None:
         cluster.put(make_job(make_status(attempt=1)))
         if uid:
@@ -259,7 +269,7 @@ class TestLateWatches:
         assert cluster.status["history"][0]["reason"] == c.JOB_DELETED
 
     async def test_job_that_ended_is_not_judged_before_its_pod_is_seen(
-        self, cluster: Cluster, reconcile: Reconciler
+        self, cluster: ScriptedCluster, reconcile: Reconciler
     ) -> None:
         cluster.put(make_job(make_status(attempt=1)))
         cluster.cache.observe_attempt(make_attempt(1, ended="Complete").job)
@@ -272,7 +282,7 @@ class TestLateWatches:
 
     @pytest.mark.parametrize("attempt", [1, 0], ids=["written down", "to be adopted"])
     async def test_attempt_that_seems_not_to_start_is_not_given_up_before_its_pod_is_seen(
-        self, cluster: Cluster, reconcile: Reconciler, attempt: int
+        self, cluster: ScriptedCluster, reconcile: Reconciler, attempt: int
     ) -> None:
         cluster.put(make_job(make_status(attempt=attempt), startupDeadlineSeconds=60))
         cluster.cache.observe_attempt(make_attempt(1).job)
@@ -285,7 +295,7 @@ class TestLateWatches:
         assert condition(cluster.status, c.PODS_READY)["status"] == "True"
 
     async def test_next_attempt_waits_for_a_pod_that_the_watch_has_not_shown(
-        self, cluster: Cluster, reconcile: Reconciler
+        self, cluster: ScriptedCluster, reconcile: Reconciler
     ) -> None:
         cluster.put(make_job(make_status(attempt=1)))
         cluster.pods = [msgspec.to_builtins(make_pod())]
@@ -297,7 +307,7 @@ class TestLateWatches:
 
 
 async def test_verdict_is_written_before_the_pod_is_ended_and_outlives_a_failed_delete(
-    cluster: Cluster, reconcile: Reconciler
+    cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
     cluster.put(make_job(make_status(attempt=1), startupDeadlineSeconds=60))
     cluster.cache.observe_attempt(make_attempt(1).job)
@@ -312,7 +322,7 @@ async def test_verdict_is_written_before_the_pod_is_ended_and_outlives_a_failed_
 
 
 async def test_finished_job_deletes_itself_when_its_time_is_over(
-    cluster: Cluster, reconcile: Reconciler
+    cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
     status = make_status(phase="Complete", completion_time=later(0))
     cluster.put(make_job(status, ttlSecondsAfterFinished=10))
@@ -324,7 +334,7 @@ async def test_finished_job_deletes_itself_when_its_time_is_over(
 
 
 async def test_event_that_is_lost_is_no_reason_to_fail(
-    cluster: Cluster, reconcile: Reconciler
+    cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
     cluster.fail = {"POST events": 403}
     await reconcile(KEY)
@@ -332,7 +342,7 @@ async def test_event_that_is_lost_is_no_reason_to_fail(
 
 
 async def test_child_that_is_stuck_is_looked_up_in_the_events_and_one_in_a_queue_more_seldom(
-    cluster: Cluster, reconcile: Reconciler
+    cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
     cluster.put(make_job(make_status(attempt=1)))
     cluster.cache.observe_attempt(make_attempt(1).job)
@@ -346,7 +356,7 @@ async def test_child_that_is_stuck_is_looked_up_in_the_events_and_one_in_a_queue
 
 
 async def test_image_of_ours_keeps_its_placement_after_an_operator_upgrade(
-    cluster: Cluster, reconcile: Reconciler
+    cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
     status = make_status(attempts=1, image="trainer:gpu-of-last-year")
     cluster.put(make_job(status))
@@ -357,7 +367,7 @@ async def test_image_of_ours_keeps_its_placement_after_an_operator_upgrade(
 
 
 async def test_pod_on_a_lost_node_is_forced_after_its_job_was_deleted(
-    cluster: Cluster, reconcile: Reconciler
+    cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
     cluster.put(make_job(make_status(attempt=1)))
     pod = make_pod(deleting=0)
@@ -373,7 +383,7 @@ async def test_pod_on_a_lost_node_is_forced_after_its_job_was_deleted(
 
 
 async def test_end_of_the_time_to_live_of_a_job_that_is_kept_is_told_once(
-    cluster: Cluster, reconcile: Reconciler
+    cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
     done = make_status(phase="Complete", attempts=1, completion_time=later(0))
     job = make_job(done, ttlSecondsAfterFinished=5)
@@ -392,7 +402,7 @@ async def test_end_of_the_time_to_live_of_a_job_that_is_kept_is_told_once(
 
 
 async def test_data_set_is_prepared_with_the_image_for_pods_without_gpus(
-    cluster: Cluster, reconcile: Reconciler
+    cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
     cluster.put(make_job(workspace={"claimName": "work"}))
     await reconcile(KEY)

@@ -8,7 +8,7 @@ from finetune_operator.api.contract import Progress
 from finetune_operator.decide import Defaults, decide
 from finetune_operator.policy.plan import Attempt, CreateAttempt, DeleteAttempt, Observed, Plan
 
-from tests.builders import (
+from tests.support.builders import (
     later,
     make_attempt,
     make_ended_attempt,

@@ -19,7 +19,7 @@ from finetune_operator.kube.client import (
 )
 from kubernetes.aio import client as official
 
-from tests.unit.apiserver import CUT, HANG, Answer, ApiServer, serving
+from tests.support.api_server import CUT, HANG, Answer, ApiServer, serving
 
 PATH = "/apis/batch/v1/namespaces/team/jobs"
 

@@ -8,7 +8,7 @@ from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe.cache import Cache, Key, Summary
 from finetune_operator.observe.resync import Sweep
 
-from tests.unit.apiserver import Answer, ApiServer, Body, serving
+from tests.support.api_server import Answer, ApiServer, Body, serving
 
 PATIENCE = 0.2
 

@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.cluster.controlplane import ControlPlane
-from tests.faults.cluster import Cluster, Namespace
-from tests.faults.kubelet import Kubelet
-from tests.faults.operators import Operator
-from tests.faults.proxy import Proxy, Strike
-from tests.faults.scenarios import Scenario, apply, end_of
-from tests.faults.trouble import Trouble
+from tests.support.faults.kubelet import Kubelet
+from tests.support.faults.operators import Operator
+from tests.support.faults.proxy import Proxy, Strike
+from tests.support.faults.scenarios import Scenario, apply, end_of
+from tests.support.faults.trouble import Trouble
+from tests.support.faults.watched_cluster import Namespace, WatchedCluster
 
 QUIET_SECONDS = 0.7  # longer than the pauses of a healthy operator with work to do
 NUMBERS = itertools.count(1)
@@ -61,7 +61,7 @@ class Stage:
     async def __aenter__(self) -> Self:
         """Connect to the API server."""
         self._directory = tempfile.TemporaryDirectory(prefix="finetune-faults-")
-        self._cluster = await Cluster(self._plane).__aenter__()
+        self._cluster = await WatchedCluster(self._plane).__aenter__()
         return self
 
     async def __aexit__(

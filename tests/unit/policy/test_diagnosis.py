@@ -5,7 +5,7 @@ from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Condition, Event, Pod
 from finetune_operator.policy.diagnosis import diagnose
 
-from tests.builders import make_attempt, make_event, make_pod, make_waiting_pod
+from tests.support.builders import make_attempt, make_event, make_pod, make_waiting_pod
 
 
 def unscheduled(message: str) -> Pod:

@@ -4,8 +4,8 @@ import json
 
 from finetune_operator.children.container import encode_job
 
-from tests.builders import make_job
-from tests.unit.test_manifests import container_of
+from tests.support.builders import make_job
+from tests.unit.children.test_job import container_of
 
 
 def test_its_claim_is_mounted_to_be_read() -> None:

@@ -5,7 +5,7 @@ import time
 
 from tests.cluster.client import ApiError
 from tests.cluster.controlplane import ControlPlane
-from tests.world import Object, World
+from tests.support.world import Object, World
 
 
 class KubeletWorld(World):

@@ -7,7 +7,7 @@ from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Job
 from finetune_operator.observe.cache import Cache
 
-from tests.builders import (
+from tests.support.builders import (
     NAMESPACE,
     UID,
     make_attempt,

@@ -3,7 +3,7 @@
 from finetune_operator.api.kubernetes import Condition
 from finetune_operator.policy.conditions import Conditions
 
-from tests.builders import NOW, later
+from tests.support.builders import NOW, later
 
 
 def test_transition_time_moves_with_the_status_only() -> None:

@@ -11,7 +11,7 @@ from finetune_operator.children.container import encode_job
 from finetune_operator.children.job import build_claim, build_job, build_service
 from finetune_operator.policy.plan import CreateAttempt
 
-from tests.builders import UID, make_job
+from tests.support.builders import UID, make_job
 
 
 def build(job: FineTuneJob, *, own_image: bool = True) -> dict[str, Any]:

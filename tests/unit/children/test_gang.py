@@ -11,8 +11,8 @@ from finetune_operator.children.gang import ensure_gang
 from finetune_operator.kube.client import Client
 from finetune_operator.policy.plan import Refusal
 
-from tests.builders import UID, make_job
-from tests.unit.apiserver import Answer, ApiServer, Body, serving
+from tests.support.api_server import Answer, ApiServer, Body, serving
+from tests.support.builders import UID, make_job
 
 
 class Namespace:

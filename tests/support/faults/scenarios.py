@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults import queue, users
-from tests.faults.cluster import Namespace, is_ended
-from tests.faults.kubelet import Trains
-from tests.world import condition, fine_tune_job
+from tests.support.faults import queue, users
+from tests.support.faults.kubelet import Trains
+from tests.support.faults.watched_cluster import Namespace, is_ended
+from tests.support.world import condition, fine_tune_job
 
 FOR_EVER = Trains(code=None)
 SUCCEEDS = (Trains(),)

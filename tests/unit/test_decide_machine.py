@@ -26,7 +26,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.builders import (
+from tests.support.builders import (
     disrupted,
     later,
     make_attempt,
@@ -78,7 +78,7 @@ class Child:
         )
 
 
-class World(RuleBasedStateMachine):
+class JobMachine(RuleBasedStateMachine):
     @initialize(
         limit=st.integers(0, 2),
         deadline=st.sampled_from([None, 500]),
@@ -308,5 +308,5 @@ def _end(pod: Pod, code: int, conditions: tuple[Condition, ...], *, loses_messag
     return make_ended_pod(code, message, uid=uid, owner=owner, conditions=conditions)
 
 
-World.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
-TestWorld = World.TestCase
+JobMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestJobMachine = JobMachine.TestCase

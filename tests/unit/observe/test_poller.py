@@ -15,7 +15,7 @@ from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe.cache import Cache, Key
 from finetune_operator.observe.poller import Poller
 
-from tests.builders import NOW, UID, later, make_attempt, make_pod, make_progress
+from tests.support.builders import NOW, UID, later, make_attempt, make_pod, make_progress
 
 KEY = ("team", "photos")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

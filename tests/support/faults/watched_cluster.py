@@ -12,7 +12,7 @@ from typing import Any, Self
 import aiohttp
 
 from tests.cluster.controlplane import ControlPlane
-from tests.faults.connections import connector
+from tests.support.faults.connections import connector
 
 Object = dict[str, Any]
 PATHS = {
@@ -26,7 +26,7 @@ MERGE = "application/merge-patch+json"
 class Namespace:
     """What is in one namespace, now."""
 
-    def __init__(self, cluster: "Cluster", name: str) -> None:
+    def __init__(self, cluster: "WatchedCluster", name: str) -> None:
         self._cluster = cluster
         self.name = name
         self.objects: dict[str, dict[str, Object]] = {plural: {} for plural in PATHS}
@@ -96,7 +96,7 @@ class Namespace:
                 self.violations.append(f"{what} live at the same time: {', '.join(live)}")
 
 
-class Cluster:
+class WatchedCluster:
     """A session with the API server as its administrator; a context manager."""
 
     def __init__(self, plane: ControlPlane) -> None:

@@ -15,8 +15,8 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
-from tests.faults.connections import connector
-from tests.faults.trouble import Call, Fate, Fault, Trouble
+from tests.support.faults.connections import connector
+from tests.support.faults.trouble import Call, Fate, Fault, Trouble
 
 PASSED_ON = ("Authorization", "Accept", "Content-Type")
 TURNS_TO_ACCEPT = 10

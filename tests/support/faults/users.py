@@ -2,8 +2,8 @@
 
 import asyncio
 
-from tests.faults.cluster import MERGE, Namespace, Object
-from tests.world import condition
+from tests.support.faults.watched_cluster import MERGE, Namespace, Object
+from tests.support.world import condition
 
 
 async def does_nothing(namespace: Namespace) -> None:

@@ -10,7 +10,7 @@ from finetune_operator.kube.client import Client, Fenced
 from finetune_operator.kube.leader_election import Elector, LostLease
 from finetune_operator.settings import Settings
 
-from tests.unit.apiserver import Answer, ApiServer, Body, serving
+from tests.support.api_server import Answer, ApiServer, Body, serving
 
 TIMES = Settings(
     lease="system/operator",

@@ -3,7 +3,15 @@
 from finetune_operator.policy import deadlines
 from finetune_operator.policy.deadlines import Clock
 
-from tests.builders import NOW, later, make_attempt, make_ended_pod, make_job, make_pod, make_status
+from tests.support.builders import (
+    NOW,
+    later,
+    make_attempt,
+    make_ended_pod,
+    make_job,
+    make_pod,
+    make_status,
+)
 
 
 def test_clock_expires_at_its_time_and_remains_until_then() -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 from finetune_operator.api.contract import parse_progress, parse_termination
 
-from tests.builders import told, told_error, told_result
+from tests.support.builders import told, told_error, told_result
 
 IDS = {"uid": "job-uid", "attempt": 1, "podUid": "pod-1"}
 GARBAGE = ["", "null", "[]", "{}", "bye", '{"job": {}}', '{"x":' + "[" * 4000]

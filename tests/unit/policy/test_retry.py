@@ -14,7 +14,7 @@ from finetune_operator.policy.retry import (
     outcome_of,
 )
 
-from tests.builders import (
+from tests.support.builders import (
     NOW,
     disrupted,
     later,

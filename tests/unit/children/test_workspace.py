@@ -11,8 +11,8 @@ from finetune_operator.children.workspace import ensure_claim
 from finetune_operator.kube.client import Client, Unavailable
 from finetune_operator.policy.plan import Refusal
 
-from tests.builders import make_job
-from tests.unit.apiserver import Answer, ApiServer, Body, serving
+from tests.support.api_server import Answer, ApiServer, Body, serving
+from tests.support.builders import make_job
 
 
 class Claims:

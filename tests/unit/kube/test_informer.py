@@ -10,7 +10,7 @@ from aiohttp import web
 from finetune_operator.api.kubernetes import Pod
 from finetune_operator.kube.informer import Informer
 
-from tests.unit.apiserver import CUT, HANG, Answer, ApiServer, Body, serving
+from tests.support.api_server import CUT, HANG, Answer, ApiServer, Body, serving
 
 PATH = "/api/v1/pods"
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from tests.cluster.client import Api, ApiError
-from tests.world import FTJS, Object, fine_tune_job
+from tests.support.world import FTJS, Object, fine_tune_job
 
 REMOVED = object()
 """In the place of a value: no such field."""

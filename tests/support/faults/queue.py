@@ -5,8 +5,8 @@ Kueue suspends by a mutating webhook; here a mutating admission policy does the 
 """
 
 from tests.cluster.client import Api
-from tests.faults import users
-from tests.faults.cluster import MERGE, Namespace, Object, is_ended
+from tests.support.faults import users
+from tests.support.faults.watched_cluster import MERGE, Namespace, Object, is_ended
 
 LABEL = "kueue.x-k8s.io/queue-name"
 _PATH = "/apis/admissionregistration.k8s.io/v1beta1"

@@ -5,8 +5,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.component.world import ended, error_of, ids_of, result_of, running
-from tests.faults.cluster import MERGE, Namespace, Object, is_ended
+from tests.support.faults.watched_cluster import MERGE, Namespace, Object, is_ended
+from tests.support.kubelet_world import ended, error_of, ids_of, result_of, running
 
 SIGTERM = 143
 DATASET = {
