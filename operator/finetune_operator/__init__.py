@@ -9,7 +9,7 @@ events, metrics, server              what users and Prometheus see
 
 Where something new goes: a policy is a file in policy/ and a line in decide; a status field a field
 in api/types and the change in policy/status; an exit code of the trainer a line in the table of
-policy/retry and a reason in api/constants; a metric a line in metrics; a child object a file in
+policy/outcome and a reason in api/constants; a metric a line in metrics; a child object a file in
 children/ and a call in reconcile.
 """
 

@@ -13,7 +13,7 @@ import msgspec
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Pod
 from finetune_operator.api.types import Failure
-from finetune_operator.policy import deadlines, diagnosis, retry
+from finetune_operator.policy import backoff, deadlines, diagnosis, outcome
 from finetune_operator.policy.plan import (
     Action,
     Attempt,
@@ -97,10 +97,10 @@ def _decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
     live = _live_attempt(seen, draft)
     if live:
         draft.activate(live)
-        draft.take_checkpoint(retry.termination_of(live.pod))
+        draft.take_checkpoint(outcome.termination_of(live.pod))
     draft.take_progress(seen.progress)
-    if outcome := _outcome(seen, live, draft):
-        _conclude(outcome, draft, spec.backoff_limit)
+    if ended := _outcome(seen, live, draft):
+        _conclude(ended, draft, spec.backoff_limit)
         live = None
     if not draft.status.finished and deadlines.active(spec, draft.status).expired(now):
         _exceed_deadline(draft, spec.active_deadline_seconds)
@@ -130,33 +130,33 @@ def _is_written(attempt: Attempt, draft: Draft) -> bool:
     return attempt.number <= draft.counts(prepare=attempt.prepare).attempts
 
 
-def _outcome(seen: Observed, live: Attempt | None, draft: Draft) -> retry.Outcome | None:
+def _outcome(seen: Observed, live: Attempt | None, draft: Draft) -> outcome.Outcome | None:
     if draft.status.current_attempt is None:
         return None
     by_user = seen.job.spec.suspend or draft.status.suspending
     if live is None:
-        return retry.lost(draft.status, suspended=by_user)
-    outcome = (
-        retry.outcome_of(live, draft.status)
+        return outcome.lost(draft.status, suspended=by_user)
+    ended = (
+        outcome.outcome_of(live, draft.status)
         or _node_lost(seen, live, draft)
         or _stalled(seen, live)
     )
-    if outcome and outcome.reason == c.INTERRUPTED and live.job.metadata.deletion_timestamp:
-        return retry.lost(draft.status, suspended=by_user)
-    return outcome
+    if ended and ended.reason == c.INTERRUPTED and live.job.metadata.deletion_timestamp:
+        return outcome.lost(draft.status, suspended=by_user)
+    return ended
 
 
-def _node_lost(seen: Observed, live: Attempt, draft: Draft) -> retry.Outcome | None:
+def _node_lost(seen: Observed, live: Attempt, draft: Draft) -> outcome.Outcome | None:
     """Return the outcome of an attempt that lives only on nodes that do not answer."""
     running = [pod for pod in live.pods if not pod.ended]
     if live.job.metadata.deletion_timestamp or not running:
         return None
     if any(pod.metadata.uid not in seen.lost for pod in running):
         return None
-    return retry.node_lost(live, running[0], draft.status)
+    return outcome.node_lost(live, running[0], draft.status)
 
 
-def _stalled(seen: Observed, live: Attempt) -> retry.Outcome | None:
+def _stalled(seen: Observed, live: Attempt) -> outcome.Outcome | None:
     """Return the outcome of an attempt that answers but does not work; _start deletes it."""
     spec, progress = seen.job.spec, seen.progress
     held = spec.suspend or live.job.spec.suspend or live.job.metadata.deletion_timestamp
@@ -164,23 +164,23 @@ def _stalled(seen: Observed, live: Attempt) -> retry.Outcome | None:
         return None
     if not deadlines.has_stalled(spec, progress):
         return None
-    return retry.stalled(live.pod, progress, spec.stall_deadline_seconds)
+    return outcome.stalled(live.pod, progress, spec.stall_deadline_seconds)
 
 
-def _conclude(outcome: retry.Outcome, draft: Draft, backoff_limit: int) -> None:
+def _conclude(ended: outcome.Outcome, draft: Draft, backoff_limit: int) -> None:
     """Record the attempt's end, and finish the job if it does."""
     assert draft.status.current_attempt is not None
     counts = draft.counts(prepare=draft.status.current_attempt.prepare)
-    draft.record(outcome)
-    if outcome.reason == c.PREPARED:
-        draft.prepared(outcome.dataset)
-    elif outcome.result and outcome.reason == c.COMPLETE:
-        draft.complete(outcome.result)
-    elif not outcome.retried:
-        draft.fail(outcome.reason, outcome.failure)
+    draft.record(ended)
+    if ended.reason == c.PREPARED:
+        draft.prepared(ended.dataset)
+    elif ended.result and ended.reason == c.COMPLETE:
+        draft.complete(ended.result)
+    elif not ended.retried:
+        draft.fail(ended.reason, ended.failure)
     elif counts.failures > backoff_limit:
         text = f"{counts.failures} attempts failed (backoffLimit {backoff_limit})."
-        draft.fail(c.BACKOFF_LIMIT_EXCEEDED, outcome.failure, f"{text} The last one:")
+        draft.fail(c.BACKOFF_LIMIT_EXCEEDED, ended.failure, f"{text} The last one:")
 
 
 def _exceed_deadline(draft: Draft, seconds: int | None) -> None:
@@ -249,14 +249,13 @@ def _start(seen: Observed, draft: Draft, now: Time, defaults: Defaults) -> Plan:
         return Plan(draft.finish(), tuple(_deletions(given_up)), deadline.remaining(now))
     prepare = draft.status.prepares
     counts = draft.counts(prepare=prepare)
-    backoff = deadlines.Clock(
-        retry.next_start(draft.status, counts.failures, defaults.backoff_seconds)
-    )
-    if backoff.due and not backoff.expired(now):
-        return Plan(draft.finish(), (), deadlines.first(now, backoff, deadline))
+    start = backoff.next_start(draft.status, counts.failures, defaults.backoff_seconds)
+    if start and now < start:
+        wait = deadlines.first(now, deadlines.Clock(start), deadline)
+        return Plan(draft.finish(), (), wait)
     number = counts.attempts + 1
     draft.begin(number, prepare=prepare)
-    create = CreateAttempt(number, prepare, avoid=retry.avoided_nodes(draft.status))
+    create = CreateAttempt(number, prepare, avoid=outcome.avoided_nodes(draft.status))
     return Plan(draft.finish(), (*_outdated(seen.attempts), create))
 
 

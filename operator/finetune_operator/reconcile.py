@@ -12,9 +12,10 @@ import msgspec
 
 from finetune_operator.api.kubernetes import Event, Job
 from finetune_operator.api.types import FineTuneJob, Status
-from finetune_operator.children import job as manifests
 from finetune_operator.children.ensure import ensure, judge_owner
 from finetune_operator.children.gang import ensure_gang
+from finetune_operator.children.job import build_job
+from finetune_operator.children.manifest import Manifest
 from finetune_operator.children.workspace import ensure_claim
 from finetune_operator.decide import Defaults, decide, lost_pods
 from finetune_operator.events import events_of, note_of
@@ -173,7 +174,7 @@ class Reconciler:
         """Create the attempt's Job."""
         settings, preparation = self.settings, status.preparation
         image = preparation.image if action.prepare and preparation else status.image
-        manifest = manifests.build_job(
+        manifest = build_job(
             job,
             action,
             image=image,
@@ -210,7 +211,7 @@ class Reconciler:
         for event in events_of(job, status, now):
             await self._tell(job, event)
 
-    async def _tell(self, job: FineTuneJob, event: manifests.Manifest) -> None:
+    async def _tell(self, job: FineTuneJob, event: Manifest) -> None:
         namespace, name = job.metadata.namespace, job.metadata.name
         try:
             await self.client.create(urls.events(namespace), event, Event)

@@ -28,7 +28,13 @@ from finetune_operator.api.kubernetes import (
     Waiting,
 )
 from finetune_operator.api.types import Attempt as CurrentAttempt
-from finetune_operator.api.types import CheckpointStatus, FineTuneJob, Status, TrainerStatus
+from finetune_operator.api.types import (
+    AttemptRecord,
+    CheckpointStatus,
+    FineTuneJob,
+    Status,
+    TrainerStatus,
+)
 from finetune_operator.policy.plan import Attempt
 
 NAME, NAMESPACE, UID = "photos", "team", "job-uid"
@@ -67,6 +73,13 @@ def make_status(*, attempt: int = 0, **fields: Any) -> Status:
         current = CurrentAttempt(number=attempt, job_name=f"{NAME}-{attempt}", start_time=NOW)
         fields = {"attempts": attempt, "current_attempt": current, **fields}
     return Status(**{"start_time": NOW, "image": "trainer:1", "observed_generation": 1, **fields})
+
+
+def make_history(*reasons: str, epoch: int | None = None) -> tuple[AttemptRecord, ...]:
+    return tuple(
+        AttemptRecord(number=number, reason=reason, end_time=NOW, checkpoint_epoch=epoch)
+        for number, reason in enumerate(reasons, 1)
+    )
 
 
 def make_pod(

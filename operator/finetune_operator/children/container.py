@@ -1,16 +1,14 @@
 """The trainer's container: what it is told, given and allowed."""
 
-from typing import Any
-
 import msgspec
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.trainer import Trainer
 from finetune_operator.api.types import FineTuneJob
 from finetune_operator.children import volumes
+from finetune_operator.children.manifest import Manifest, without_none
 from finetune_operator.policy.plan import CreateAttempt
 
-Manifest = dict[str, Any]
 POD_UID = "$(POD_UID)"  # the kubelet expands it from the variable before
 
 
@@ -102,8 +100,3 @@ def _resources(trainer: Trainer, *, gpus: int) -> Manifest:
     if gpus:
         limits[trainer.gpu_resource_name] = gpus
     return without_none({"limits": limits or None, "requests": requests or None})
-
-
-def without_none(body: Manifest) -> Manifest:
-    """Return the fields that are set."""
-    return {key: value for key, value in body.items() if value is not None}

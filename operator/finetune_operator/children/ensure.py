@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Metadata
 from finetune_operator.api.types import Failure, FineTuneJob
-from finetune_operator.children.job import Manifest
+from finetune_operator.children.manifest import Manifest
 from finetune_operator.kube.client import AlreadyExists, Client, Forbidden, Invalid
 from finetune_operator.policy.plan import Refusal
 

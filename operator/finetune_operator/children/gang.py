@@ -4,7 +4,7 @@ from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Claim, Service
 from finetune_operator.api.types import Failure, FineTuneJob
 from finetune_operator.children.ensure import ensure, judge_owner
-from finetune_operator.children.job import build_service
+from finetune_operator.children.manifest import Manifest, labels_of, owner_of
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client, NotFound
 from finetune_operator.policy.plan import Refusal
@@ -26,6 +26,28 @@ async def ensure_gang(client: Client, job: FineTuneJob) -> Refusal | None:
         Service,
         judge=lambda found: judge_owner("Service", found.metadata, job),
     )
+
+
+def build_service(job: FineTuneJob) -> Manifest | None:
+    """Build the headless Service of a gang: pods are found by host name from their first moment."""
+    if job.gang_service is None:
+        return None
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": job.gang_service,
+            "namespace": job.metadata.namespace,
+            "labels": labels_of(job),
+            "ownerReferences": [owner_of(job)],
+        },
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {c.LABEL_JOB_UID: job.metadata.uid},
+            "ports": [{"name": "http", "port": c.TRAINER_PORT}],
+        },
+    }
 
 
 async def _check_workspace(client: Client, job: FineTuneJob) -> Refusal | None:

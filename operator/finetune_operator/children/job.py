@@ -1,15 +1,12 @@
 """The Kubernetes objects of an attempt, as pure functions of the job: same job, same manifest."""
 
-from typing import Any
-
 from finetune_operator.api import constants as c
 from finetune_operator.api.trainer import Trainer
 from finetune_operator.api.types import FineTuneJob
 from finetune_operator.children import placement, volumes
-from finetune_operator.children.container import build_container, without_none
+from finetune_operator.children.container import build_container
+from finetune_operator.children.manifest import Manifest, labels_of, owner_of, without_none
 from finetune_operator.policy.plan import CreateAttempt
-
-Manifest = dict[str, Any]
 
 
 def build_job(
@@ -19,7 +16,7 @@ def build_job(
     trainer = job.spec.trainer
     gpus = 0 if attempt.prepare else trainer.gpus_per_node
     labels = {
-        **_labels(job),
+        **labels_of(job),
         c.LABEL_ATTEMPT: str(attempt.number),
         c.LABEL_ROLE: c.ROLE_PREPARE if attempt.prepare else c.ROLE_TRAIN,
     }
@@ -32,7 +29,7 @@ def build_job(
             "name": job.job_name(attempt.number, prepare=attempt.prepare),
             "namespace": job.metadata.namespace,
             "labels": {**labels, **queue},
-            "ownerReferences": [_owner(job)],
+            "ownerReferences": [owner_of(job)],
         },
         "spec": {
             "backoffLimit": 0,  # the operator retries: each attempt is a Job of its own
@@ -91,83 +88,6 @@ def build_job(
                 ),
             },
         },
-    }
-
-
-def build_service(job: FineTuneJob) -> Manifest | None:
-    """Build the headless Service of a gang: pods are found by host name from their first moment."""
-    if job.gang_service is None:
-        return None
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {
-            "name": job.gang_service,
-            "namespace": job.metadata.namespace,
-            "labels": _labels(job),
-            "ownerReferences": [_owner(job)],
-        },
-        "spec": {
-            "clusterIP": "None",
-            "publishNotReadyAddresses": True,
-            "selector": {c.LABEL_JOB_UID: job.metadata.uid},
-            "ports": [{"name": "http", "port": c.TRAINER_PORT}],
-        },
-    }
-
-
-def build_claim(job: FineTuneJob) -> Manifest | None:
-    """Build the workspace's claim, if the operator is to create it.
-
-    With Retain nothing ties it to the job but its labels: they say who may use it again.
-    """
-    workspace = job.spec.workspace
-    if workspace is None or workspace.size is None:
-        return None
-    metadata: Manifest = {
-        "name": job.workspace_claim,
-        "namespace": job.metadata.namespace,
-        "labels": {
-            c.LABEL_MANAGED_BY: c.MANAGER,
-            "app.kubernetes.io/name": "finetune-trainer",
-            "app.kubernetes.io/component": "workspace",
-            c.LABEL_JOB: job.metadata.name,
-        },
-    }
-    if workspace.reclaim_policy == "Delete":
-        metadata["ownerReferences"] = [_owner(job)]
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": metadata,
-        "spec": without_none(
-            {
-                "accessModes": list(workspace.access_modes or ("ReadWriteOnce",)),
-                "resources": {"requests": {"storage": workspace.size}},
-                "storageClassName": workspace.storage_class_name,
-            }
-        ),
-    }
-
-
-def _labels(job: FineTuneJob) -> dict[str, str]:
-    return {
-        c.LABEL_MANAGED_BY: c.MANAGER,
-        "app.kubernetes.io/name": "finetune-trainer",
-        "app.kubernetes.io/component": "trainer",
-        c.LABEL_JOB: job.metadata.name,
-        c.LABEL_JOB_UID: job.metadata.uid,
-    }
-
-
-def _owner(job: FineTuneJob) -> Manifest:
-    return {
-        "apiVersion": c.API_VERSION,
-        "kind": c.KIND,
-        "name": job.metadata.name,
-        "uid": job.metadata.uid,
-        "controller": True,
-        "blockOwnerDeletion": True,
     }
 
 

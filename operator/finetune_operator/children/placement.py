@@ -1,12 +1,10 @@
 """Where the pods may run, as parts of their spec."""
 
-from typing import Any
-
 import msgspec
 
 from finetune_operator.api.trainer import Trainer
+from finetune_operator.children.manifest import Manifest
 
-Manifest = dict[str, Any]
 # MXNet 1.9.1 for CUDA 11.2 has machine code up to compute capability 8.x and no PTX.
 UNSUPPORTED_COMPUTE_MAJORS = ["9", "10", "12"]
 

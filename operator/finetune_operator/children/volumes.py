@@ -1,11 +1,9 @@
 """The volumes of a pod and where the trainer finds them."""
 
-from typing import Any
 from urllib.parse import urlsplit
 
 from finetune_operator.api.types import FineTuneJob
-
-Manifest = dict[str, Any]
+from finetune_operator.children.manifest import Manifest
 
 
 def _claims(job: FineTuneJob) -> dict[str, bool]:

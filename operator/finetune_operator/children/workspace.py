@@ -4,7 +4,7 @@ from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Claim
 from finetune_operator.api.types import Failure, FineTuneJob
 from finetune_operator.children.ensure import ensure, going, judge_owner
-from finetune_operator.children.job import build_claim
+from finetune_operator.children.manifest import Manifest, owner_of, without_none
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client
 from finetune_operator.policy.plan import Refusal
@@ -19,6 +19,40 @@ async def ensure_claim(client: Client, job: FineTuneJob) -> Refusal | None:
         return None
     path = urls.claims(job.metadata.namespace)
     return await ensure(client, path, manifest, Claim, judge=lambda claim: _judge(claim, job))
+
+
+def build_claim(job: FineTuneJob) -> Manifest | None:
+    """Build the workspace's claim, if the operator is to create it.
+
+    With Retain nothing ties it to the job but its labels: they say who may use it again.
+    """
+    workspace = job.spec.workspace
+    if workspace is None or workspace.size is None:
+        return None
+    metadata: Manifest = {
+        "name": job.workspace_claim,
+        "namespace": job.metadata.namespace,
+        "labels": {
+            c.LABEL_MANAGED_BY: c.MANAGER,
+            "app.kubernetes.io/name": "finetune-trainer",
+            "app.kubernetes.io/component": "workspace",
+            c.LABEL_JOB: job.metadata.name,
+        },
+    }
+    if workspace.reclaim_policy == "Delete":
+        metadata["ownerReferences"] = [owner_of(job)]
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": metadata,
+        "spec": without_none(
+            {
+                "accessModes": list(workspace.access_modes or ("ReadWriteOnce",)),
+                "resources": {"requests": {"storage": workspace.size}},
+                "storageClassName": workspace.storage_class_name,
+            }
+        ),
+    }
 
 
 def _judge(claim: Claim, job: FineTuneJob) -> Refusal | None:

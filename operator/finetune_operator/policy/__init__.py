@@ -3,7 +3,8 @@
 plan         what decide is given, and what it returns
 status       the changes of a status, each with its conditions
 conditions   conditions whose times move only when they change
-retry        how an attempt ended, and when the next one starts
+outcome      how an attempt ended, by the trainer's exit code
+backoff      when the next one starts, and what counts against backoffLimit
 deadlines    clocks that run on the timestamps in the objects
 diagnosis    why a pod does not start, and what to change
 """

@@ -17,8 +17,8 @@ from finetune_operator.api.types import (
     TrainerStatus,
 )
 from finetune_operator.policy.conditions import Conditions
+from finetune_operator.policy.outcome import Outcome
 from finetune_operator.policy.plan import Attempt as LiveAttempt
-from finetune_operator.policy.retry import Outcome
 
 HISTORY = 10
 MESSAGE_LENGTH = 256

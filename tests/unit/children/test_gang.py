@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from finetune_operator.api import constants as c
 from finetune_operator.api.types import FineTuneJob
-from finetune_operator.children.gang import ensure_gang
+from finetune_operator.children.gang import build_service, ensure_gang
 from finetune_operator.kube.client import Client
 from finetune_operator.policy.plan import Refusal
 
@@ -54,7 +54,7 @@ def gang(uid: str = UID, **trainer: Any) -> FineTuneJob:
     return make_job(uid=uid, trainer=trainer, workspace={"claimName": "work"})
 
 
-def told(refusal: Refusal | None) -> tuple[str, float | None]:
+def reason_and_retry(refusal: Refusal | None) -> tuple[str, float | None]:
     assert refusal
     return refusal.failure.reason, refusal.retry_after_seconds
 
@@ -76,7 +76,7 @@ async def test_claim_of_one_node_is_told_and_looked_at_again(
 ) -> None:
     namespace.modes = ["ReadWriteOnce"]
     refusal = await ensure_gang(client, gang())
-    assert told(refusal) == (c.WORKSPACE_NOT_SHARED, 15)
+    assert reason_and_retry(refusal) == (c.WORKSPACE_NOT_SHARED, 15)
     assert refusal
     assert "'work' is ReadWriteOnce" in refusal.failure.message
     assert "ReadWriteMany" in refusal.failure.hint
@@ -94,17 +94,27 @@ async def test_service_of_an_earlier_job_is_waited_for(
     namespace: Namespace, client: Client
 ) -> None:
     await ensure_gang(client, gang(uid="earlier"))
-    assert told(await ensure_gang(client, gang())) == (c.NAME_TAKEN, 2)
+    assert reason_and_retry(await ensure_gang(client, gang())) == (c.NAME_TAKEN, 2)
 
 
 async def test_strangers_service_ends_the_job(namespace: Namespace, client: Client) -> None:
     namespace.service = {"metadata": {"name": "photos-gang"}}
-    assert told(await ensure_gang(client, gang())) == (c.NAME_TAKEN, None)
+    assert reason_and_retry(await ensure_gang(client, gang())) == (c.NAME_TAKEN, None)
 
 
-async def test_refused_service_is_told(namespace: Namespace, client: Client) -> None:
+async def test_refused_service_is_reason_and_retry(namespace: Namespace, client: Client) -> None:
     namespace.fail = 403
     refusal = await ensure_gang(client, gang())
-    assert told(refusal) == (c.CREATE_REFUSED, 15)
+    assert reason_and_retry(refusal) == (c.CREATE_REFUSED, 15)
     assert refusal
     assert "no Services here" in refusal.failure.message
+
+
+def test_service_names_pods_before_they_are_ready() -> None:
+    service = build_service(gang())
+    assert service
+    spec = service["spec"]
+    assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
+    assert spec["selector"] == {c.LABEL_JOB_UID: UID}
+    assert service["metadata"]["ownerReferences"][0]["uid"] == UID
+    assert build_service(make_job()) is None

@@ -7,12 +7,13 @@ import pytest
 from aiohttp import web
 from finetune_operator.api import constants as c
 from finetune_operator.api.types import FineTuneJob
-from finetune_operator.children.workspace import ensure_claim
+from finetune_operator.children.workspace import build_claim, ensure_claim
 from finetune_operator.kube.client import Client, Unavailable
 from finetune_operator.policy.plan import Refusal
 
 from tests.support.api_server import Answer, ApiServer, Body, serving
 from tests.support.builders import make_job
+from tests.support.manifests import pod_of
 
 
 class Claims:
@@ -49,7 +50,7 @@ def job(uid: str = "job-uid", **workspace: object) -> FineTuneJob:
     return make_job(uid=uid, workspace={"size": "20Gi", **workspace})
 
 
-def reason(refusal: Refusal | None) -> tuple[str, float | None]:
+def reason_and_retry(refusal: Refusal | None) -> tuple[str, float | None]:
     assert refusal
     return refusal.failure.reason, refusal.retry_after_seconds
 
@@ -84,14 +85,14 @@ async def test_claim_that_goes_with_an_earlier_job_is_waited_for(
     await ensure_claim(client, job(uid="earlier", reclaimPolicy="Delete"))
     assert await ensure_claim(client, job(uid="earlier", reclaimPolicy="Delete")) is None
     later = await ensure_claim(client, job(uid="later", reclaimPolicy="Delete"))
-    assert reason(later) == (c.NAME_TAKEN, Refusal.WAIT_FOR_NAME_SECONDS)
+    assert reason_and_retry(later) == (c.NAME_TAKEN, Refusal.WAIT_FOR_NAME_SECONDS)
 
 
 async def test_claim_that_is_being_deleted_is_waited_for(claims: Claims, client: Client) -> None:
     await ensure_claim(client, job())
     assert claims.claim
     claims.claim["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
-    assert reason(await ensure_claim(client, job()))[1] == Refusal.WAIT_FOR_NAME_SECONDS
+    assert reason_and_retry(await ensure_claim(client, job()))[1] == Refusal.WAIT_FOR_NAME_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ async def test_claim_that_is_being_deleted_is_waited_for(claims: Claims, client:
 async def test_strangers_claim_is_not_used(claims: Claims, client: Client, metadata: Body) -> None:
     claims.claim = {"metadata": {"name": "photos-workspace", **metadata}}
     refusal = await ensure_claim(client, job())
-    assert reason(refusal) == (c.NAME_TAKEN, None)
+    assert reason_and_retry(refusal) == (c.NAME_TAKEN, None)
     assert refusal
     assert "workspace.claimName" in refusal.failure.hint
 
@@ -116,9 +117,51 @@ async def test_strangers_claim_is_not_used(claims: Claims, client: Client, metad
 async def test_refused_claim_is_told_and_tried_again(claims: Claims, client: Client) -> None:
     claims.fail = 403
     refusal = await ensure_claim(client, job())
-    assert reason(refusal) == (c.CREATE_REFUSED, Refusal.RETRY_SECONDS)
+    assert reason_and_retry(refusal) == (c.CREATE_REFUSED, Refusal.RETRY_SECONDS)
     assert refusal
     assert "exceeded quota" in refusal.failure.message
     claims.fail = 503
     with pytest.raises(Unavailable):
         await ensure_claim(client, job())
+
+
+class TestManifest:
+    def test_claim_is_created_with_what_is_asked(self) -> None:
+        workspace = {
+            "size": "20Gi",
+            "storageClassName": "fast",
+            "accessModes": ["ReadWriteMany"],
+        }
+        claim = build_claim(make_job(workspace=workspace))
+        assert claim
+        assert claim["spec"] == {
+            "accessModes": ["ReadWriteMany"],
+            "resources": {"requests": {"storage": "20Gi"}},
+            "storageClassName": "fast",
+        }
+        plain = build_claim(make_job(workspace={"size": 1}))
+        assert plain
+        assert plain["spec"]["accessModes"] == ["ReadWriteOnce"]
+        assert "storageClassName" not in plain["spec"]
+
+    def test_claim_goes_with_the_job_only_if_it_is_to_be_deleted(self) -> None:
+        retained = build_claim(make_job(workspace={"size": "1Gi"}))
+        deleted = build_claim(make_job(workspace={"size": "1Gi", "reclaimPolicy": "Delete"}))
+        assert retained
+        assert deleted
+        assert "ownerReferences" not in retained["metadata"]
+        assert retained["metadata"]["labels"][c.LABEL_JOB] == "photos"
+        (owner,) = deleted["metadata"]["ownerReferences"]
+        assert (owner["uid"], owner["controller"]) == ("job-uid", True)
+
+    def test_existing_claim_or_none_is_not_created(self) -> None:
+        assert build_claim(make_job(workspace={"claimName": "mine"})) is None
+        assert build_claim(make_job()) is None
+
+    def test_pod_mounts_the_claim_that_is_created(self) -> None:
+        (volume,) = (
+            v
+            for v in pod_of(make_job(workspace={"size": "1Gi"}))["volumes"]
+            if v["name"] == "workspace"
+        )
+        assert volume["persistentVolumeClaim"] == {"claimName": "photos-workspace"}

@@ -5,7 +5,7 @@ import json
 from finetune_operator.children.container import encode_job
 
 from tests.support.builders import make_job
-from tests.unit.children.test_job import container_of
+from tests.support.manifests import container_of
 
 
 def test_its_claim_is_mounted_to_be_read() -> None:

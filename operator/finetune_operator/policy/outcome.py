@@ -1,22 +1,20 @@
-"""How an attempt ended, whether another follows, and whether it counts against backoffLimit.
+"""How an attempt ended, and whether another one may follow.
 
 The table is the trainer contract's exit codes; everything the user reads comes from the trainer's
 own error where it left one, because it knows more.
 """
 
 import dataclasses
-import datetime
 import re
 from collections.abc import Iterable
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress, Result, Termination, parse_termination
 from finetune_operator.api.kubernetes import Job, Pod, Terminated
-from finetune_operator.api.types import AttemptRecord, DatasetStatus, Failure, Status
+from finetune_operator.api.types import DatasetStatus, Failure, Status
+from finetune_operator.policy import backoff
 from finetune_operator.policy.plan import Attempt
 
-MAX_DISRUPTIONS_WITHOUT_PROGRESS = 5
-MAX_BACKOFF_FACTOR = 36
 ENDS_AFTER_ANOTHER = (83, 143)
 
 
@@ -123,24 +121,6 @@ def avoided_nodes(status: Status) -> tuple[str, ...]:
     return tuple(sorted({record.node for record in failed if record.node}))
 
 
-def backoff_seconds(failures: int, first: float) -> float:
-    """Return the wait after this many counted failures: doubled each time, up to 36 times."""
-    return min(first * 2.0 ** (failures - 1), first * MAX_BACKOFF_FACTOR) if failures else 0
-
-
-def next_start(status: Status, failures: int, first: float) -> datetime.datetime | None:
-    """Return the earliest time of the next attempt, from the end of the last one and the failures
-    of its kind.
-
-    None after a suspension: who resumes a job waits no longer.
-    """
-    last = status.history[-1] if status.history else None
-    if last is None or last.end_time is None or last.reason == c.SUSPENDED:
-        return None
-    wait = datetime.timedelta(seconds=backoff_seconds(failures, first))
-    return last.end_time + wait
-
-
 def _has_result(attempt: Attempt) -> bool:
     told = termination_of(attempt.pod)
     return bool(attempt.pod and attempt.pod.ended and told and (told.result or told.prepared))
@@ -200,28 +180,8 @@ def _row(code: int | None, terminated: Terminated | None, pod: Pod | None) -> tu
 def _uncounted(
     reason: str, failure: Failure, status: Status, *, only_if_advanced: bool = False
 ) -> Outcome:
-    """Not the user's fault: counts only when it goes on without any progress."""
-    saved = status.checkpoint
-    now = (saved.epoch, saved.step) if saved else (0, 0)
-    advanced = now > (_saved(status.history[-1], now) if status.history else (0, 0))
-    in_a_row = 0
-    for record in reversed(status.history):
-        if record.reason not in (c.DISRUPTED, c.INTERRUPTED, c.JOB_DELETED, c.RESULT_LOST):
-            break
-        if _saved(record, now) != now:
-            break
-        in_a_row += 1
-    patience = 0 if only_if_advanced else MAX_DISRUPTIONS_WITHOUT_PROGRESS
-    counted = not advanced and in_a_row >= patience
+    counted = backoff.counts(status, only_if_advanced=only_if_advanced)
     return Outcome(reason=reason, counted=counted, failure=failure)
-
-
-def _saved(record: AttemptRecord, now: tuple[int, int]) -> tuple[int, int]:
-    """Return epochs and steps of the newest checkpoint at an attempt's end; an older operator wrote
-    down epochs alone.
-    """
-    step = now[1] if record.checkpoint_step is None else record.checkpoint_step
-    return record.checkpoint_epoch or 0, step
 
 
 def _terminated(pod: Pod | None) -> Terminated | None:

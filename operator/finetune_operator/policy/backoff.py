@@ -1,0 +1,50 @@
+"""The wait before the next attempt, and which ends count against backoffLimit."""
+
+import datetime
+
+from finetune_operator.api import constants as c
+from finetune_operator.api.types import AttemptRecord, Status
+
+MAX_FACTOR = 36
+MAX_DISRUPTIONS_WITHOUT_PROGRESS = 5
+DISRUPTIONS = (c.DISRUPTED, c.INTERRUPTED, c.JOB_DELETED, c.RESULT_LOST)
+
+
+def backoff_seconds(failures: int, first: float) -> float:
+    """Return the wait after this many counted failures: doubled each time, up to 36 times."""
+    return min(first * 2.0 ** (failures - 1), first * MAX_FACTOR) if failures else 0
+
+
+def next_start(status: Status, failures: int, first: float) -> datetime.datetime | None:
+    """Return the earliest time of the next attempt, from the end of the last one and the failures
+    of its kind.
+
+    None after a suspension: who resumes a job waits no longer.
+    """
+    last = status.history[-1] if status.history else None
+    if last is None or last.end_time is None or last.reason == c.SUSPENDED:
+        return None
+    wait = datetime.timedelta(seconds=backoff_seconds(failures, first))
+    return last.end_time + wait
+
+
+def counts(status: Status, *, only_if_advanced: bool) -> bool:
+    """Return whether a disruption counts: only when the job goes on without any progress."""
+    saved = status.checkpoint
+    now = (saved.epoch, saved.step) if saved else (0, 0)
+    advanced = now > (_saved(status.history[-1], now) if status.history else (0, 0))
+    in_a_row = 0
+    for record in reversed(status.history):
+        if record.reason not in DISRUPTIONS or _saved(record, now) != now:
+            break
+        in_a_row += 1
+    patience = 0 if only_if_advanced else MAX_DISRUPTIONS_WITHOUT_PROGRESS
+    return not advanced and in_a_row >= patience
+
+
+def _saved(record: AttemptRecord, now: tuple[int, int]) -> tuple[int, int]:
+    """Return epochs and steps of the newest checkpoint at an attempt's end; an older operator wrote
+    down epochs alone.
+    """
+    step = now[1] if record.checkpoint_step is None else record.checkpoint_step
+    return record.checkpoint_epoch or 0, step
