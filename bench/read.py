@@ -64,8 +64,8 @@ def _train(prepared: Prepared, network: Any, reader: Any, recipe: Any) -> None:
     import mxnet as mx
     from finetune_trainer.fit import tasks
     from finetune_trainer.fit.checkpoint import Checkpoint
-    from finetune_trainer.fit.fit_progress import Work
-    from finetune_trainer.fit.loop import train
+    from finetune_trainer.fit.fit_progress import FitProgress
+    from finetune_trainer.fit.loop import run_epochs
     from finetune_trainer.fit.stall import Stall
     from finetune_trainer.model.inference import contexts
     from finetune_trainer.run import threads
@@ -92,9 +92,10 @@ def _train(prepared: Prepared, network: Any, reader: Any, recipe: Any) -> None:
         seconds.append(time.perf_counter() - began)
 
     with Signals() as signals:
-        work = Work(prepared.run.reporter, signals, total=STEPS * reader.batch_size * task.cost)
+        total = STEPS * reader.batch_size * task.cost
+        progress = FitProgress(prepared.run.reporter, signals, total=total)
         few = dataclasses.replace(task, batches=batches, steps=STEPS)
-        train(few, recipe, start=Checkpoint(), checkpoints=None, work=work)
+        run_epochs(few, recipe, Checkpoint(), None, progress)
     share = 100 * stall.seconds / seconds[0]
     print(
         f"{STEPS} steps of {reader.batch_size} images on {len(devices)} CPU contexts:"

@@ -67,8 +67,9 @@ def train(name: str, contexts: int) -> float:
     """Return images a second of updates, as the loop makes them."""
     import mxnet as mx
     from finetune_trainer.fit.checkpoint import Checkpoint
+    from finetune_trainer.fit.fit_progress import TRAINING_COST
     from finetune_trainer.fit.learner import Learner
-    from finetune_trainer.fit.tasks import TRAINING_COST, Task
+    from finetune_trainer.fit.tasks import Task
     from finetune_trainer.model.network import Network
     from finetune_trainer.recipes import tutorial
 

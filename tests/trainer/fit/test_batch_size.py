@@ -13,7 +13,7 @@ import pytest
 from finetune_trainer import recipes
 from finetune_trainer.contract import ExitCode, TrainerError, Training
 from finetune_trainer.fit import batch_size, loop
-from finetune_trainer.fit.batch_size import BASE, TRAINED, USED, within
+from finetune_trainer.fit.batch_size import BASE, TRAINED, USED, within_memory
 from finetune_trainer.fit.stage import fit
 from finetune_trainer.recipes.recipe import Recipe
 from finetune_trainer.run import files
@@ -32,7 +32,7 @@ def fitted_into(images: float, recipe: Recipe = FULL) -> Recipe:
     parameters = 4 * (8 * 27 + 8 + 4 * 8 + 3 * 8 + 3)
     needed = BASE + 2 * batch_size.COPIES * parameters + TRAINED * OUTPUTS * images
     symbol = small_network(3).symbol
-    return within(recipe, symbol, size=SIZE, contexts=1, limit=int(needed / USED) + 64)
+    return within_memory(recipe, symbol, size=SIZE, contexts=1, limit=int(needed / USED) + 64)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_other_errors_of_mxnet_are_not_tried_again(
         fit(run)
 
 
-def test_a_gpu_without_room_to_look_looks_at_fewer_images_at_a_time(
+def test_a_gpu_without_room_extracts_features_of_fewer_images_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     look = mx.mod.Module.forward
@@ -195,4 +195,4 @@ def test_a_gpu_without_room_to_look_looks_at_fewer_images_at_a_time(
     monkeypatch.setattr(mx.mod.Module, "forward", forward)
     run, _ = make_job(tmp_path, recipe="features", epochs=2)
     fit(run)
-    assert "looking at the images, in batches of 8 now: the GPU is full" in caplog.text
+    assert "extracting features, in batches of 8 now: the GPU is full" in caplog.text

@@ -1,9 +1,11 @@
 """What `auto` chooses by, and that it is honest. Real MXNet, a small network."""
 
 import dataclasses
+import itertools
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,18 @@ import numpy as np
 import pytest
 from finetune_trainer import recipes
 from finetune_trainer.contract import EarlyStopping, ExitCode, TrainerError
-from finetune_trainer.fit import choose_recipe
-from finetune_trainer.fit import materials as course_module
-from finetune_trainer.fit.choose_recipe import FOLDS, Patience, choose, folds, is_better
-from finetune_trainer.fit.fit_progress import Work
-from finetune_trainer.fit.materials import Course
+from finetune_trainer.fit import choose_recipe, fit_progress, materials, trials
+from finetune_trainer.fit.early_stopping import Patience
+from finetune_trainer.fit.folds import FOLDS, folds
+from finetune_trainer.fit.materials import Materials
 from finetune_trainer.fit.records import CHOSEN, TRIALS, Chosen, Trials
 from finetune_trainer.fit.stage import fit
+from finetune_trainer.fit.trials import is_better
 from finetune_trainer.model.reader import divided
 from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.gang import Gang
-from finetune_trainer.run.handoff import BUILT, FITTED, PACKED, Built, Fitted, Packed
+from finetune_trainer.run.handoff import FITTED, Fitted
 from finetune_trainer.run.history import HISTORY, Row, append, read
 from finetune_trainer.run.signals import Signals
 
@@ -71,10 +73,10 @@ def test_auto_compares_weight_decays_and_deeper_recipes_and_says_what_it_saw(
     run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
     found = fitted(run)
     assert found.reason.startswith("auto: weight decay ")
-    assert "of 5 by cross-validation, right on " in found.reason
-    assert "last blocks right on " in found.reason
-    assert "progressive right on " in found.reason
-    assert "of 6 images kept aside" in found.reason
+    assert "of 5 by cross-validation, " in found.reason
+    assert "of the images classified correctly; last blocks classifies " in found.reason
+    assert "progressive classifies " in found.reason
+    assert "of 6 held-out images correctly, " in found.reason
 
 
 def test_auto_in_a_hurry_compares_weight_decays_alone(tmp_path: Path) -> None:
@@ -90,7 +92,7 @@ def test_auto_in_a_gang_is_the_head_alone(tmp_path: Path) -> None:
     found = fitted(dataclasses.replace(run, gang=Gang(nodes=2)))
     assert found.recipe == "features"
     assert found.reason.startswith("auto: weight decay ")
-    assert "kept aside" not in found.reason
+    assert "held-out" not in found.reason
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def test_auto_in_a_gang_is_the_head_alone(tmp_path: Path) -> None:
 def test_auto_that_runs_out_of_time_keeps_the_head_that_it_has(
     share: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choose_recipe, share, 0)
+    monkeypatch.setattr(trials, share, 0)
     run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
     chosen = chosen_in(run)
     assert chosen.name == "features"
@@ -113,11 +115,11 @@ def test_auto_that_runs_out_of_time_keeps_the_head_that_it_has(
 def test_auto_without_last_blocks_still_tries_all_layers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(course_module, "CACHED_BYTES", 1000)
+    monkeypatch.setattr(materials, "CACHED_BYTES", 1000)
     run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
     found = fitted(run)
     assert "last blocks left out, 0 MiB of activations are more than 0 MiB" in found.reason
-    assert "progressive right on " in found.reason
+    assert "progressive classifies " in found.reason
 
 
 def test_validation_images_choose_nothing(tmp_path: Path) -> None:
@@ -156,54 +158,75 @@ def test_few_images_are_nothing_to_choose_by(tmp_path: Path) -> None:
 
 def test_a_rare_class_keeps_nobody_from_choosing(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, train=RARE, validation=VALIDATION, training=PATIENT)
-    assert "of 5 by cross-validation, right on " in fitted(run).reason
+    assert "of 5 by cross-validation, " in fitted(run).reason
 
 
 def chosen_in(run: Run, *, seconds: float = 3600) -> Any:
     """Return what `auto` chooses."""
-    packed = files.read_json(run.paths.job / PACKED, Packed)
-    built = files.read_json(run.paths.job / BUILT, Built)
     head = recipes.choose(run.job.training, devices=0)
     with Signals() as signals:
-        course = Course(run, packed, built, Work(run.reporter, signals, total=1))
-        return choose(course, head, budget_seconds=seconds)
+        return trials.choose(Materials.of(run, head, signals), head, budget_seconds=seconds)
 
 
-def test_looking_at_the_images_is_never_for_nothing(tmp_path: Path) -> None:
+def test_features_are_extracted_even_without_time_for_trials(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
     assert chosen_in(run, seconds=0).reason == "auto: no time to compare weight decays"
     assert len(list((tmp_path / "packed" / "features").iterdir())) == 1
 
 
-def test_an_attempt_that_follows_goes_on_with_the_trials_that_are_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _report_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each batch be reported, so that each trial is."""
+    monkeypatch.setattr(fit_progress, "INTERVAL_SECONDS", 0)
+
+
+def during_trial(reports: Reports, name: str, do: Callable[[], None]) -> None:
+    """Do this whenever a trial of the recipe reports something."""
+
+    def watch(line: dict[str, Any]) -> None:
+        if line.get("note", "").startswith(f"trying {name}: "):
+            do()
+
+    reports.watch = watch
+
+
+def stop() -> None:
+    """Ask this process to stop, as the kubelet does."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def trials_in(lines: list[dict[str, Any]]) -> list[str]:
+    """Return the trials that were reported, in their order."""
+    purposes = [line["note"].partition(": ")[0] for line in lines if ": " in line.get("note", "")]
+    return [purpose for purpose, _ in itertools.groupby(purposes)]
+
+
+@pytest.mark.usefixtures("_report_all")
+def test_an_attempt_that_follows_goes_on_with_the_trials_that_are_done(tmp_path: Path) -> None:
     straight, _ = make_run(tmp_path / "straight", **COMMON)
     wanted = chosen_in(straight)
-    run, _ = make_run(tmp_path / "interrupted", **COMMON)
-    tried = stop_in_trials(monkeypatch, "progressive", times=1)
+    run, reports = make_run(tmp_path / "interrupted", **COMMON)
+    during_trial(reports, "progressive", stop)
     with pytest.raises(TrainerError, match="stopped"):
         chosen_in(run)
-    before = len(tried)
+    reports.watch = lambda line: None
+    before = len(reports.lines)
     assert chosen_in(run) == wanted
     assert chosen_in(run) == wanted
-    assert tried[before:] == ["progressive", "full"]
+    assert trials_in(reports.lines[before:]) == ["trying progressive", "trying full"]
 
 
-def test_a_trial_that_is_lost_twice_with_its_pod_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, _ = make_run(tmp_path, **COMMON)
-    path, find = run.paths.job / TRIALS, choose_recipe._hits
+@pytest.mark.usefixtures("_report_all")
+def test_a_trial_that_is_lost_twice_with_its_pod_is_given_up(tmp_path: Path) -> None:
+    run, reports = make_run(tmp_path, **COMMON)
+    path = run.paths.job / TRIALS
     known: list[bytes] = []
 
-    def hits(course: Course, recipe: Any) -> Any:
-        if recipe.name == "progressive":
-            known.append(path.read_bytes())
-            raise KeyboardInterrupt
-        return find(course, recipe)
+    def lose_the_pod() -> None:
+        known.append(path.read_bytes())
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(choose_recipe, "_hits", hits)
+    during_trial(reports, "progressive", lose_the_pod)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             chosen_in(run)
@@ -212,25 +235,25 @@ def test_a_trial_that_is_lost_twice_with_its_pod_is_given_up(
     assert reason.endswith("; lost 2 times with its pod, no more time for progressive")
 
 
-def test_a_trial_may_be_interrupted_more_often(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, _ = make_run(tmp_path, **COMMON)
-    stop_in_trials(monkeypatch, "progressive", times=3)
+@pytest.mark.usefixtures("_report_all")
+def test_a_trial_may_be_interrupted_more_often(tmp_path: Path) -> None:
+    run, reports = make_run(tmp_path, **COMMON)
+    during_trial(reports, "progressive", stop)
     for _ in range(3):
         with pytest.raises(TrainerError, match="stopped"):
             chosen_in(run)
-    assert "; progressive right on " in chosen_in(run).reason
+    reports.watch = lambda line: None
+    assert "; progressive classifies " in chosen_in(run).reason
 
 
-def test_the_budget_is_that_of_all_attempts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, _ = make_run(tmp_path, **COMMON)
-    stop_in_trials(monkeypatch, "last blocks", times=1)
+@pytest.mark.usefixtures("_report_all")
+def test_the_budget_is_that_of_all_attempts(tmp_path: Path) -> None:
+    run, reports = make_run(tmp_path, **COMMON)
+    during_trial(reports, "last blocks", stop)
     began = time.monotonic()
     with pytest.raises(TrainerError, match="stopped"):
         chosen_in(run)
+    reports.watch = lambda line: None
     passed = time.monotonic() - began
     known = files.read_json(run.paths.job / TRIALS, Trials)
     assert passed - 1 < known.spent <= passed
@@ -239,25 +262,29 @@ def test_the_budget_is_that_of_all_attempts(
     assert chosen_in(run).reason.endswith("; no time for last blocks")
 
 
+@pytest.mark.usefixtures("_report_all")
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (TrainerError(ExitCode.Diverged, "no numbers any more"), "no numbers any more"),
-        (mx.MXNetError("cudaMalloc retry failed: out of memory"), "The GPU has too little"),
+        (
+            TrainerError(ExitCode.Diverged, "the loss is NaN"),
+            "features, which the recipe starts from: the loss is NaN",
+        ),
+        (
+            mx.MXNetError("cudaMalloc retry failed: out of memory"),
+            "the GPU has too little memory for the recipe features, even for one image a batch",
+        ),
     ],
 )
 def test_a_trial_that_cannot_be_made_is_left_out(
-    error: Exception, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, reason: str, tmp_path: Path
 ) -> None:
-    run, _ = make_run(tmp_path, **COMMON)
-    find = choose_recipe._hits
+    run, reports = make_run(tmp_path, **COMMON)
 
-    def hits(course: Course, recipe: Any) -> Any:
-        if recipe.name == "progressive":
-            raise error
-        return find(course, recipe)
+    def fail() -> None:
+        raise error
 
-    monkeypatch.setattr(choose_recipe, "_hits", hits)
+    during_trial(reports, "progressive", fail)
     assert f"; progressive left out, {reason}" in chosen_in(run).reason
 
 
@@ -271,20 +298,21 @@ def test_a_full_disk_costs_the_trial_that_needs_it(
         (directory / "train.rec").symlink_to("/dev/full")
         return divided(record, held, directory)
 
-    monkeypatch.setattr(course_module, "divided", on_a_full_disk)
+    monkeypatch.setattr(materials, "divided", on_a_full_disk)
     assert "; progressive left out, No space is left for" in chosen_in(run).reason
-    assert not (run.paths.job / "held").exists()
+    assert not (run.paths.job / "held-out").exists()
 
 
+@pytest.mark.usefixtures("_report_all")
 def test_a_trial_that_cannot_end_in_time_is_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, _ = make_run(tmp_path, **COMMON)
-    tried = stop_in_trials(monkeypatch, "", times=0)
+    run, reports = make_run(tmp_path, **COMMON)
     longer = {"full": 1e9}
-    monkeypatch.setattr(choose_recipe, "units", lambda recipe, packed: longer.get(recipe.name, 1.0))
+    monkeypatch.setattr(materials, "units", lambda recipe, data: longer.get(recipe.name, 1.0))
     assert chosen_in(run).reason.endswith("; no time for full")
-    assert tried == ["features"] * 25 + ["last blocks", "progressive"]
+    decays = [f"comparing weight decays, {number} of 5" for number in range(1, 6)]
+    assert trials_in(reports.lines) == [*decays, "trying last blocks", "trying progressive"]
 
 
 def test_shuffled_labels_give_no_more_than_chance_to_choose_by(tmp_path: Path) -> None:
@@ -294,7 +322,7 @@ def test_shuffled_labels_give_no_more_than_chance_to_choose_by(tmp_path: Path) -
     run, _ = make_run(tmp_path, train=TRAIN * 4, validation=VALIDATION, training=training)
     rewrite_labels(tmp_path / "packed" / "train.rec", labels)
     found = fitted(run)
-    share = float(found.reason.split("right on ")[1].split("%")[0]) / 100
+    share = float(found.reason.split("cross-validation, ")[1].split("%")[0]) / 100
     assert abs(share - 1 / 3) < 4 * (2 / 9 / len(labels)) ** 0.5
 
 
@@ -315,11 +343,11 @@ def test_patience_waits_for_a_better_epoch(
     seen = 0
     while not patience.is_over and seen < len(accuracies):
         seen += 1
-        patience.ends(seen, accuracies[seen - 1])
+        patience.add(seen, accuracies[seen - 1])
     assert (seen, patience.best_epoch) == (epochs, best)
 
 
-@pytest.mark.parametrize("before", range(8))
+@pytest.mark.parametrize("before", range(7))
 def test_patience_that_reads_earlier_epochs_from_the_history_ends_the_same(
     before: int, tmp_path: Path
 ) -> None:
@@ -327,11 +355,12 @@ def test_patience_that_reads_earlier_epochs_from_the_history_ends_the_same(
     patience = Patience(EarlyStopping(patience=3, min_epochs=1))
     for epoch, accuracy in enumerate(accuracies[:before], start=1):
         append(tmp_path / HISTORY, Row(epoch, 0.0, 0.0, accuracy, 0.0))
-    known = [row.validation_accuracy or 0.0 for row in read(tmp_path / HISTORY)]
-    for epoch, accuracy in enumerate(known + accuracies[before:], start=1):
-        if patience.ends(epoch, accuracy):
-            break
-    assert (epoch, patience.best_epoch) == (6, 3)
+    patience.resume(read(tmp_path / HISTORY))
+    epoch = before
+    while not patience.is_over:
+        epoch += 1
+        patience.add(epoch, accuracies[epoch - 1])
+    assert (epoch, patience.best_epoch) == (max(before, 6), 3)
 
 
 STOPPING = {
@@ -342,18 +371,18 @@ STOPPING = {
 }
 
 
-def test_when_to_stop_is_found_on_images_kept_aside_and_all_are_fitted_for_so_long(
+def test_the_last_epoch_is_found_on_held_out_images_and_all_are_trained_for_so_long(
     tmp_path: Path,
 ) -> None:
     common: dict[str, Any] = {"train": TRAIN, "training": STOPPING}
     run, reports = make_run(tmp_path / "right", validation=VALIDATION, **common)
     found = fitted(run)
-    assert f"early stopping: after epoch {found.epochs} of 8, right on " in found.reason
+    assert f"early stopping: after epoch {found.epochs} of 8, " in found.reason
     assert [row.epoch for row in read(run.paths.job / HISTORY)] == [*range(1, found.epochs + 1)]
     saved = [line["checkpoint"]["epoch"] for line in reports.lines if "checkpoint" in line]
     assert [epoch for epoch in saved if epoch] == [*range(1, found.epochs + 1)]
     assert not (run.paths.job / "trial").exists()
-    assert not (run.paths.job / "held").exists()
+    assert not (run.paths.job / "held-out").exists()
     other, _ = make_run(tmp_path / "wrong", validation=VALIDATION, **common)
     wrong = [(label + 1) % 3 for label in VALIDATION]
     write_records(other.paths.workspace / "packed" / "val.rec", wrong, seed=99)
@@ -367,7 +396,7 @@ def test_a_trial_that_was_stopped_goes_on_and_finds_the_same(tmp_path: Path, epo
     straight, _ = make_run(tmp_path / "straight", **common)
     fit(straight)
     interrupted, reports = make_run(tmp_path / "interrupted", **common)
-    stop_at(reports, f"epoch {epoch} of 8, to find out when to stop")
+    stop_at(reports, f"finding the last epoch: epoch {epoch} of 8")
     with pytest.raises(TrainerError, match="stopped"):
         fit(interrupted)
     assert (interrupted.paths.job / "trial" / "checkpoints").exists()
@@ -388,14 +417,9 @@ def test_few_images_do_not_say_when_to_stop(tmp_path: Path) -> None:
 def test_a_fit_that_goes_on_with_what_was_chosen_knows_how_far_it_is(tmp_path: Path) -> None:
     run, reports = make_run(tmp_path, **COMMON | {"training": STOPPING})
     recipe = recipes.choose(run.job.training, devices=0)
-    packed = files.read_json(run.paths.job / PACKED, Packed)
-    built = files.read_json(run.paths.job / BUILT, Built)
     with Signals() as signals:
-        course = Course(run, packed, built, Work(run.reporter, signals, total=1))
-        chosen = Chosen(
-            fingerprint=course.fingerprint(recipe), recipe=dataclasses.replace(recipe, stop_after=4)
-        )
-    files.write_json(run.paths.job / CHOSEN, chosen)
+        stopped = dataclasses.replace(recipe, stop_after=4)
+        choose_recipe.remember(Materials.of(run, recipe, signals), recipe, stopped)
     stop_after(reports, 2)
     with pytest.raises(TrainerError, match="stopped"):
         fit(run)
@@ -411,21 +435,6 @@ def test_a_gang_does_not_stop_early(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=STOPPING)
     with pytest.raises(TrainerError, match=r"earlyStopping is set, which is not for trainer"):
         fit(dataclasses.replace(run, gang=Gang(nodes=2)))
-
-
-def stop_in_trials(monkeypatch: pytest.MonkeyPatch, name: str, *, times: int) -> list[str]:
-    """Ask this process to stop when the recipe is tried, so often; return what was tried."""
-    tried: list[str] = []
-    find = choose_recipe._hits
-
-    def hits(course: Course, recipe: Any) -> Any:
-        tried.append(recipe.name)
-        if recipe.name == name and tried.count(name) <= times:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return find(course, recipe)
-
-    monkeypatch.setattr(choose_recipe, "_hits", hits)
-    return tried
 
 
 def stop_at(reports: Reports, note: str) -> None:

@@ -5,13 +5,12 @@ so when it has no more.
 import dataclasses
 import logging
 import math
-from collections.abc import Callable
 from typing import TypeVar
 
 import mxnet as mx
 
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.model.memory import divisors, with_room
+from finetune_trainer.model.memory import divisors
 from finetune_trainer.recipes.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ USED = 0.85
 """Of the limit, at most: the page cache is the container's, too."""
 
 
-def within(
+def within_memory(
     recipe: Recipe, symbol: mx.sym.Symbol, *, size: int, contexts: int, limit: int
 ) -> Recipe:
     """Return the recipe, or the same with smaller batches whose gradients are added up for each
@@ -49,19 +48,10 @@ def within(
             f" a batch of one image, but the container may use {limit >> 20} MiB",
             "raise trainer.resources.limits.memory, or set training.recipe to features",
         )
-    return _in_batches_of(batch, recipe)
+    return in_batches_of(batch, recipe)
 
 
-def trained_with_room(train: Callable[[Recipe], T], recipe: Recipe) -> T:
-    """Return what `train` does for the recipe, or for one of smaller batches: see `with_room`."""
-    return with_room(
-        lambda size: train(_in_batches_of(size, recipe)),
-        recipe.batch_size,
-        what=f"the recipe {recipe.name}",
-    )
-
-
-def _in_batches_of(size: int, recipe: Recipe) -> Recipe:
+def in_batches_of(size: int, recipe: Recipe) -> Recipe:
     """Return the recipe with smaller batches that add up to the same update."""
     parts = recipe.batch_size // size
     return dataclasses.replace(recipe, batch_size=size, accumulation=recipe.accumulation * parts)

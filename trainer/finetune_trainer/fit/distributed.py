@@ -33,6 +33,22 @@ _POLL_SECONDS = 0.5
 _HELPERS = ("scheduler", "server")
 
 
+@contextlib.contextmanager
+def joined(
+    run: Run, signals: Signals, meeting: Meeting | None, fingerprint: str, start: Checkpoint
+) -> Iterator[mx.kv.KVStore]:
+    """Give the kvstore that adds up the gang's gradients, when all pods are there. The leader has
+    no meeting yet: it calls one, for the checkpoint that all start from.
+    """
+    if meeting:
+        yield follow(run, meeting)
+        mx.nd.waitall()
+    else:
+        host = find_self(run, signals)
+        with lead(run, host=host, fingerprint=fingerprint, start=start) as kvstore:
+            yield kvstore
+
+
 def find_self(run: Run, signals: Signals) -> str:
     """Return the leader's address once its name is known: DNS learns of a pod some time after it
     has started.
@@ -115,18 +131,16 @@ def follow(run: Run, meeting: Meeting) -> mx.kv.KVStore:
     return _store(run, _environment(run, meeting) | {"DMLC_NODE_HOST": own})
 
 
-def check_same(meeting: Meeting, fingerprint: str) -> None:
-    """Raise unless this pod is about to fit what its leader fits."""
+def load_start(run: Run, meeting: Meeting, fingerprint: str) -> Checkpoint:
+    """Return the checkpoint that the leader starts from. Raises InputOutputError if this pod is
+    about to fit something else, or cannot read the checkpoint.
+    """
     if meeting.fingerprint != fingerprint:
         raise TrainerError(
             ExitCode.InputOutputError,
             "this pod sees another data set, network or recipe in the workspace than pod 0",
             "the workspace must be one volume for all pods: ReadWriteMany",
         )
-
-
-def load_start(run: Run, meeting: Meeting) -> Checkpoint:
-    """Return the checkpoint that the leader starts from."""
     if meeting.checkpoint is None:
         return Checkpoint()
     directory = run.paths.job / "checkpoints"

@@ -1,24 +1,41 @@
-"""How far a fit is, and the place where it stops when asked to."""
+"""The progress of a fit in units of work, and the place where it stops when asked to."""
 
 import time
 from collections.abc import Mapping
 
-from finetune_trainer.contract import ExitCode, Metric, TrainerError
+from finetune_trainer.contract import DatasetStatus, ExitCode, Metric, TrainerError
+from finetune_trainer.recipes.recipe import Recipe
 from finetune_trainer.run.reporter import Reporter
 from finetune_trainer.run.signals import Signals
 
 INTERVAL_SECONDS = 0.5
+TRAINING_COST = 3.0
+"""Units of training the whole network on an image: the backward pass costs two forward passes."""
+LAST_BLOCKS_COST = 0.5
+"""Units of training the last blocks on an image's cached activations."""
+HEAD_COST = 0.01
+"""Units of training the new layer on an image's cached features."""
+
+
+def units(recipe: Recipe, data: DatasetStatus) -> float:
+    """Return the work of a recipe and of those that it starts from, in images through the trunk."""
+    train, validation = data.train_images, data.validation_images
+    if recipe.trains == "all":
+        own = recipe.last_epoch * (TRAINING_COST * train + validation)
+    else:
+        cost = HEAD_COST if recipe.trains == "head" else LAST_BLOCKS_COST
+        own = recipe.views * train + validation + recipe.epochs * cost * recipe.views * train
+    return own + (units(recipe.start, data) if recipe.start else 0)
 
 
 class OutOfTime(Exception):
     """A trial has used up its time."""
 
 
-class Work:
+class FitProgress:
     """Counts what is done of `total` units, reports it, and ends the fit on SIGTERM.
 
-    A unit is one image through the trunk; training on one is three (forward, and twice that
-    backward).
+    A unit is the work of one image through the trunk.
     """
 
     def __init__(
@@ -33,10 +50,12 @@ class Work:
         self._step = 0
         self._reported = 0.0
         self._metrics: dict[str, str] = {}
+        self.purpose = ""
+        """Human-readable purpose of a trial; empty for the fit itself."""
         self.note = ""
-        """What is being done, for people."""
-        self.end: float | None = None
-        """Of a trial, by time.monotonic(): after it `advance` raises OutOfTime."""
+        """Human-readable description of what is being done."""
+        self.deadline: float | None = None
+        """Deadline of a trial by time.monotonic(): after it `advance` raises OutOfTime."""
 
     @property
     def stopping(self) -> bool:
@@ -60,7 +79,7 @@ class Work:
                 "the next attempt goes on from the last checkpoint",
             )
         now = time.monotonic()
-        if self.end is not None and now > self.end:
+        if self.deadline is not None and now > self.deadline:
             raise OutOfTime
         if now - self._reported >= INTERVAL_SECONDS:
             self.report()
@@ -73,5 +92,5 @@ class Work:
             step=self._step,
             fraction=min(1.0, self._done / self.total),
             metrics=tuple(Metric(name=n, value=v) for n, v in self._metrics.items()),
-            note=self.note,
+            note=": ".join(filter(None, (self.purpose, self.note))),
         )

@@ -1,5 +1,5 @@
-"""The loop that fits a network: from a checkpoint to the last epoch. In a gang every pod runs it in
-step with the others; its leader alone saves, measures and judges.
+"""The epochs of a fit, from a checkpoint to the last one. In a gang all pods run them in step; the
+leader alone saves checkpoints, measures the accuracy, and looks for a NaN loss.
 """
 
 import dataclasses
@@ -9,7 +9,6 @@ import logging
 import math
 import time
 import zlib
-from collections.abc import Callable
 from typing import NamedTuple
 
 import mxnet as mx
@@ -18,10 +17,11 @@ from finetune_trainer.contract import CheckpointStatus, ExitCode, TrainerError
 from finetune_trainer.evaluate.scoring import Score, score
 from finetune_trainer.fit.averaging import Average
 from finetune_trainer.fit.checkpoint import Checkpoint, Checkpoints
-from finetune_trainer.fit.fit_progress import Work
+from finetune_trainer.fit.early_stopping import Patience
+from finetune_trainer.fit.fit_progress import TRAINING_COST, FitProgress
 from finetune_trainer.fit.learner import Learner
 from finetune_trainer.fit.stall import Stall
-from finetune_trainer.fit.tasks import TRAINING_COST, Task
+from finetune_trainer.fit.tasks import Task
 from finetune_trainer.model.inference import labels_of
 from finetune_trainer.model.network import Network, is_finite
 from finetune_trainer.recipes.recipe import Recipe
@@ -33,77 +33,52 @@ CHECKPOINT_SECONDS = 300.0
 """The most work that a lost node can cost, in time; epochs of large data sets are longer."""
 
 
-Ends = Callable[[int, float], bool]
-"""Told an epoch, from 1, and its accuracy on the images to measure on: whether it is the last."""
+class TrainResult(NamedTuple):
+    """A trained network, and how it came about."""
 
-
-class Trained(NamedTuple):
-    """What a fit ends with."""
-
+    recipe: Recipe
+    """The recipe that was trained, with batches that fitted."""
+    task: Task
     network: Network
-    """The whole network of the last epoch, or the mean of the last ones."""
-    of_task: Network
-    """The same, as the task has it: of recipes that train a part, that part."""
+    """The whole network after the last epoch, or the mean over the last epochs."""
+    task_network: Network
+    """The part of it that the task trained: the whole, the last blocks, or the new layer."""
     checkpoint: CheckpointStatus | None
-    """The newest, which is of this network."""
+    """The newest checkpoint, which holds this network."""
     slowed: bool
-    """Whether it diverged, and went on at a lower rate."""
+    """True if the fit diverged, and went on at a lower learning rate."""
 
 
-def train(
+def run_epochs(
     task: Task,
     recipe: Recipe,
-    *,
     start: Checkpoint,
     checkpoints: Checkpoints | None,
-    work: Work,
-    ends: Ends | None = None,
-) -> Trained:
-    """Run what is left of the epochs. Without `checkpoints`, only train: the leader of the gang
-    does the rest. With `ends` it is a trial, whose checkpoints are not the job's.
+    progress: FitProgress,
+    patience: Patience | None = None,
+) -> TrainResult:
+    """Train from `start` to the recipe's last epoch.
+
+    Without `checkpoints` the pod only trains: nothing is saved, and in a gang the leader measures.
+    With `patience` the fit is a trial: it may end earlier, and its checkpoints are not the job's.
     """
-    if recipe.retries and task.pods > 1:
-        # The others would go on where the leader goes back.
-        raise TrainerError(
-            ExitCode.InvalidSpec,
-            "training.onDivergence is Retry, which is not for trainer.numNodes > 1",
-            "leave it out",
-        )
-    try:
-        return _train(task, recipe, start=start, checkpoints=checkpoints, work=work, ends=ends)
-    except TrainerError as error:
-        if error.code != ExitCode.Diverged or not recipe.retries or start.slowed:
-            raise
-        log.warning("%s: it goes on from the last good checkpoint, at a tenth of the rate", error)
-    # An attempt that is lost before its next checkpoint comes to this place again.
-    last = (checkpoints and checkpoints.newest()) or start
-    slowed = dataclasses.replace(last, slowed=True)
-    return _train(task, recipe, start=slowed, checkpoints=checkpoints, work=work, ends=ends)
-
-
-def _train(
-    task: Task,
-    recipe: Recipe,
-    *,
-    start: Checkpoint,
-    checkpoints: Checkpoints | None,
-    work: Work,
-    ends: Ends | None,
-) -> Trained:
-    is_trial = ends is not None
+    loop = _Loop(task, recipe, start, checkpoints, progress, is_trial=patience is not None)
     if start.status:
         log.info("resumed at epoch %d", start.epoch)
-        if not is_trial:
-            work.reporter.checkpoint(start.status)
-    loop = _Loop(task, recipe, start=start, checkpoints=checkpoints, work=work, is_trial=is_trial)
+        if not patience:
+            progress.reporter.checkpoint(start.status)
+    if patience and checkpoints:
+        patience.resume(checkpoints.noted()[: start.epoch])
     for epoch in range(start.epoch, recipe.last_epoch):
-        accuracy = loop.run_epoch(epoch)
-        if ends and accuracy is not None and ends(epoch + 1, accuracy):
+        if patience and patience.is_over:
             break
+        accuracy = loop.run_epoch(epoch)
+        if patience and accuracy is not None:
+            patience.add(epoch + 1, accuracy)
     if task.pods > 1:
         log.info("weights of this pod, the same on all: %s", _digest(loop.learner.network))
     network = loop.network
-    return Trained(task.whole(network), network, loop.status, start.slowed)
+    return TrainResult(recipe, task, task.whole(network), network, loop.status, start.slowed)
 
 
 class _Loop:
@@ -113,14 +88,14 @@ class _Loop:
         self,
         task: Task,
         recipe: Recipe,
-        *,
         start: Checkpoint,
         checkpoints: Checkpoints | None,
-        work: Work,
+        progress: FitProgress,
+        *,
         is_trial: bool,
     ) -> None:
         self._task, self._recipe, self._start = task, recipe, start
-        self._checkpoints, self._work, self._is_trial = checkpoints, work, is_trial
+        self._checkpoints, self._progress, self._is_trial = checkpoints, progress, is_trial
         self._judges = task.pods == 1 or checkpoints is not None
         """Of a gang the leader does."""
         self.learner = Learner(task, recipe, start, seed=_seed(recipe, "new layer"))
@@ -136,11 +111,9 @@ class _Loop:
 
     def run_epoch(self, epoch: int) -> float | None:
         """Train on all images, save and measure; return the accuracy."""
-        task, recipe, work = self._task, self._recipe, self._work
+        task, recipe, progress = self._task, self._recipe, self._progress
         began = time.monotonic()
-        work.note = f"epoch {epoch + 1} of {recipe.last_epoch}"
-        if self._is_trial:
-            work.note += ", to find out when to stop"
+        progress.note = f"epoch {epoch + 1} of {recipe.last_epoch}"
         stall = Stall()
         seen = self._train_batches(epoch, stall)
         stalled = stall.seconds / (time.monotonic() - began)
@@ -171,7 +144,7 @@ class _Loop:
         if recipe.trains_trunk:
             log.info("Epoch[%d] Data-stall=%.4f", epoch, stalled)
             measured["data-stall"] = stalled
-        work.report(measured)
+        progress.report(measured)
         return validation.accuracy
 
     def _train_batches(self, epoch: int, stall: Stall) -> Score:
@@ -195,11 +168,11 @@ class _Loop:
             self._update(epoch, number)
             if self._judges:
                 self._check(seen.is_finite, epoch)
-            if self._work.stopping or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+            if self._progress.stopping or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
                 self._save(epoch=epoch, rows=number * size, seen=seen)
             speed = task.pods * (seen.total - resumed.seen.total) / (time.monotonic() - began)
             units, rows = task.pods * rows * task.cost, 0
-            self._work.advance(units, images_per_second=speed)
+            self._progress.advance(units, images_per_second=speed)
         return seen
 
     def _update(self, epoch: int, number: int) -> None:
@@ -220,7 +193,7 @@ class _Loop:
         wider = "set training.precision to float32, or " if recipe.precision == "float16" else ""
         raise TrainerError(
             ExitCode.Diverged,
-            f"the network gives no numbers any more in epoch {epoch + 1} of {recipe.last_epoch}",
+            f"the loss is NaN in epoch {epoch + 1} of {recipe.last_epoch}",
             f"{wider}lower training.optimizer.learningRate, which was {rate}"
             f"{', and then a tenth of that' if self._start.slowed else ''}; "
             "the last checkpoint is kept",
@@ -240,11 +213,11 @@ class _Loop:
         )
         self.status = self._checkpoints.save(self.learner.module, at)
         if not self._is_trial:
-            self._work.reporter.checkpoint(self.status)
+            self._progress.reporter.checkpoint(self.status)
         self._saved = time.monotonic()
 
     def _looked_at(self, rows: int) -> None:
-        self._work.advance(rows * self._task.cost / TRAINING_COST)
+        self._progress.advance(rows * self._task.cost / TRAINING_COST)
 
 
 def _digest(network: Network) -> str:

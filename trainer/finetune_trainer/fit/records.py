@@ -19,7 +19,7 @@ class Trials(Struct):
     """Seconds of its budget."""
     lost: dict[str, int] = {}
     """How often a trial was begun and never ended."""
-    hits: dict[str, str] = {}
+    correct: dict[str, str] = {}
     """1 for each image kept aside whose class was named, 0 for the others."""
 
 

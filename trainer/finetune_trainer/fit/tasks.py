@@ -11,6 +11,7 @@ import numpy as np
 
 from finetune_trainer.contract import Augmentation, ExitCode, TrainerError
 from finetune_trainer.fit.features import Features, Labels, Rows
+from finetune_trainer.fit.fit_progress import HEAD_COST, LAST_BLOCKS_COST, TRAINING_COST
 from finetune_trainer.fit.sampling import balanced_order
 from finetune_trainer.fit.targets import Targets
 from finetune_trainer.model.known_rows import shifted
@@ -20,11 +21,6 @@ from finetune_trainer.model.reader import Reader
 from finetune_trainer.model.rewrites.batch_norm import with_frozen_statistics
 from finetune_trainer.recipes.recipe import Recipe
 from finetune_trainer.run.gang import Gang
-
-TRAINING_COST = 3.0
-"""Training on an image against looking at it: the way back is twice the way forward."""
-TOP_COST = 0.5
-HEAD_COST = 0.01
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -205,7 +201,7 @@ def on_top(
         whole=whole,
         shape=(size, *activations.train.shape[1:]),
         devices=devices,
-        cost=TOP_COST,
+        cost=LAST_BLOCKS_COST,
     )
 
 

@@ -48,6 +48,13 @@ def _shared(recipe: Recipe) -> Recipe:
             "training.earlyStopping is set, which is not for trainer.numNodes > 1",
             "leave it out",
         )
+    if recipe.retries and recipe.trains_trunk:
+        # The other pods would go on where the leader goes back.
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            "training.onDivergence is Retry, which is not for trainer.numNodes > 1",
+            "leave it out",
+        )
     return dataclasses.replace(recipe, start=None)
 
 
