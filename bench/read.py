@@ -67,19 +67,19 @@ def _train(prepared: Prepared, network: Any, reader: Any, recipe: Any) -> None:
     from finetune_trainer.fit.fit_progress import FitProgress
     from finetune_trainer.fit.loop import run_epochs
     from finetune_trainer.fit.stall import Stall
-    from finetune_trainer.model.inference import contexts
+    from finetune_trainer.model.inference import contexts_of
     from finetune_trainer.run import threads
     from finetune_trainer.run.gang import Gang
     from finetune_trainer.run.signals import Signals
 
     plan = threads.for_training(batch_size=reader.batch_size, cpus=prepared.run.threads)
-    devices = contexts(devices=0, cpus=plan.contexts)
+    devices = contexts_of(gpus=0, cpus=plan.contexts)
     task = tasks.on_images(
         network,
         recipe,
         train=reader,
         validation=reader,
-        devices=devices,
+        contexts=devices,
         gang=Gang(),
     )
     stall, seconds = Stall(), []

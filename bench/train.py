@@ -81,7 +81,7 @@ def train(name: str, contexts: int) -> float:
         validation=lambda: None,
         whole=lambda network: network,
         shape=batch.data[0].shape,
-        devices=[mx.cpu(number) for number in range(contexts)],
+        contexts=[mx.cpu(number) for number in range(contexts)],
         cost=TRAINING_COST,
     )
     learner = Learner(task, tutorial.recipe(reason="the bench"), Checkpoint(), seed=0)

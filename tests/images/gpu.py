@@ -22,9 +22,9 @@ assert features.is_enabled("CUDA") and features.is_enabled("CUDNN")
 assert mx.context.num_gpus() == 0
 assert mx.nd.dot(mx.nd.ones((2, 3)), mx.nd.ones((3, 2))).asnumpy().sum() == 12
 from finetune_trainer.contract import TrainerError
-from finetune_trainer.evaluate.scoring import contexts
+from finetune_trainer.model.inference import contexts_of
 try:
-    contexts(devices=1)
+    contexts_of(gpus=1)
 except TrainerError as error:
     refusal = f"{error.code.name}, {error.message}; {error.hint}"
 print(f"import mxnet {mx.__version__}: {took:.1f} s, num_gpus() == 0, a CPU operation works")

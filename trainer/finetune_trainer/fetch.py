@@ -14,7 +14,7 @@ from finetune_trainer.storage import sources
 def check_and_fetch(run: Run) -> None:
     """Check the spec and the output, then make the photos available."""
     origin.check(run.job)
-    recipes.choose(run.job.training, devices=run.devices, pods=run.gang.nodes)
+    recipes.choose(run.job.training, gpus=run.gpus, pods=run.gang.nodes)
     dataset = run.job.dataset
     check_split(dataset.split, has_validation_source=dataset.validation_source is not None)
     check_output(run)

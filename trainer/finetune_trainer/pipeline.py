@@ -84,19 +84,19 @@ def run_from(environment: Mapping[str, str]) -> Run:
         job=job,
         paths=paths_from(environment, uid=job.uid),
         reporter=Reporter.from_environment(),
-        devices=int(environment.get("FINETUNE_GPUS", "0")),
+        gpus=int(environment.get("FINETUNE_GPUS", "0")),
         threads=available_cpus(),
         memory=memory_limit(),
         gang=Gang.of(environment),
     )
 
 
-def environment(stages: Container[str], job: Job, *, devices: int, cpus: int) -> dict[str, str]:
+def environment(stages: Container[str], job: Job, *, gpus: int, cpus: int) -> dict[str, str]:
     """Return the variables that the stages' process must have before it imports MXNet."""
     plan = threads.for_inference(cpus=cpus)
-    if "fit" in stages and devices == 0:
-        recipe = recipes.choose(job.training, devices=devices)
-        if recipe.trains_trunk or auto.goes_deeper(job.training, devices=devices):
+    if "fit" in stages and gpus == 0:
+        recipe = recipes.choose(job.training, gpus=gpus)
+        if recipe.trains_trunk or auto.goes_deeper(job.training, gpus=gpus):
             plan = threads.for_training(batch_size=recipe.batch_size, cpus=cpus)
     return QUIET | {"OMP_NUM_THREADS": str(plan.omp_threads)}
 
@@ -108,7 +108,7 @@ def run_stages(functions: Mapping[str, str]) -> int:
     run = run_from(os.environ)
     try:
         # Before a stage's module is loaded: MXNet reads these when it is imported.
-        settings = environment(functions, run.job, devices=run.devices, cpus=run.threads)
+        settings = environment(functions, run.job, gpus=run.gpus, cpus=run.threads)
         os.environ.update(settings)
         for name, function in functions.items():
             run.reporter.stage(name)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from finetune_trainer.cli.main import main
 from finetune_trainer.cli.manifest import read_manifest
-from finetune_trainer.cli.run import Choices, localize, run_local
+from finetune_trainer.cli.run import RunOptions, localize, run_local
 from finetune_trainer.contract import ExitCode, TrainerError
 from PIL import Image
 
@@ -49,14 +49,14 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def choose(photos: Path, **changes: Path) -> Choices:
+def choose(photos: Path, **changes: Path) -> RunOptions:
     where: dict[str, Any] = {
         "data": photos,
         "validation_data": None,
         "workspace": photos.parent / "workspace",
         "output": photos.parent / "output",
     }
-    return Choices(**(where | changes), fresh=False)
+    return RunOptions(**(where | changes), fresh=False)
 
 
 def local_command(manifest: Path, photos: Path, *stages: str) -> list[str]:
@@ -249,8 +249,8 @@ def test_fresh_starts_over(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     for fresh, runs in ((False, True), (False, False), (True, True)):
-        choices = dataclasses.replace(choose(photos), fresh=fresh)
-        assert run_local(manifest, choices, stages=table("fetch=succeed")) == 0
+        options = dataclasses.replace(choose(photos), fresh=fresh)
+        assert run_local(manifest, options, stages=table("fetch=succeed")) == 0
         assert ("stage fetch" in capfd.readouterr().out) == runs
 
 
@@ -323,11 +323,11 @@ def test_changed_photos_of_a_folder_that_the_manifest_names_are_another_run(
     manifest: Path, photos: Path
 ) -> None:
     manifest.write_text(MANIFEST.replace("pvc://photos/flowers", photos.as_uri()))
-    choices = dataclasses.replace(choose(photos), data=None)
-    first = localize(read_manifest(manifest), choices).uid
-    assert localize(read_manifest(manifest), choices).uid == first
+    options = dataclasses.replace(choose(photos), data=None)
+    first = localize(read_manifest(manifest), options).uid
+    assert localize(read_manifest(manifest), options).uid == first
     (photos / "cats" / "2.jpg").write_bytes(b"one more")
-    assert localize(read_manifest(manifest), choices).uid != first
+    assert localize(read_manifest(manifest), options).uid != first
 
 
 def test_validation_photos_of_the_command_line_need_no_field_in_the_manifest(

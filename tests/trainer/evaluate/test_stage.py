@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from finetune_trainer.contract import ExitCode, Output, TrainerError
 from finetune_trainer.evaluate.metrics import Answers, Evaluation, measure
-from finetune_trainer.evaluate.scoring import Score, score
+from finetune_trainer.evaluate.scoring import Score, score_all
 from finetune_trainer.evaluate.stage import evaluate
 from finetune_trainer.fit.stage import fit
-from finetune_trainer.model.inference import contexts, outputs
+from finetune_trainer.model.inference import contexts_of, outputs
 from finetune_trainer.model.network import Network, load, load_preprocessing, save
 from finetune_trainer.model.reader import Reader
 from finetune_trainer.run import files
@@ -104,7 +104,7 @@ def test_every_batch_size_and_number_of_devices_gives_the_recount(
     for batch_size in (1, 7, 32):
         for devices in (1, 2, 3):
             reader = Reader.of(records, load_preprocessing(best), batch_size=batch_size, threads=1)
-            ours = score(load(best), reader.centre(), contexts(devices=0, cpus=devices))
+            ours = score_all(load(best), reader.centre(), contexts_of(gpus=0, cpus=devices))
             assert (ours.correct, ours.total) == (correct, total)
             assert ours.loss == pytest.approx(loss, rel=1e-4)
 
@@ -115,7 +115,7 @@ def test_all_figures_equal_a_recount_image_by_image(batch_size: int, seven: Run)
     rows, labels = look_again(seven, records)
     for devices in (1, 2, 3):
         reader = Reader.of(records, load_preprocessing(best), batch_size=batch_size, threads=1)
-        batches = outputs(load(best), reader.centre(), contexts(devices=0, cpus=devices))
+        batches = outputs(load(best), reader.centre(), contexts_of(gpus=0, cpus=devices))
         ours = measure(
             Answers.joined([Answers.of(*batch) for batch in batches]),
             classes=[str(number) for number in SEVEN],
@@ -221,7 +221,7 @@ def test_a_label_that_no_class_has_is_refused(fitted: Run, tmp_path: Path) -> No
     best = fitted.paths.job / "best"
     reader = Reader.of(records, load_preprocessing(best), batch_size=2, threads=1)
     with pytest.raises(TrainerError, match="label 4, but there are 4 classes") as error:
-        score(load(best), reader.centre(), contexts(devices=0))
+        score_all(load(best), reader.centre(), contexts_of(gpus=0))
     assert error.value.code == ExitCode.InvalidData
 
 
@@ -247,7 +247,7 @@ def test_a_loss_that_is_no_number_is_not_finite() -> None:
 
 def test_gpus_that_are_not_there_are_said_to_be_missing() -> None:
     with pytest.raises(TrainerError, match="2 GPUs were asked for, but MXNet finds 0") as error:
-        contexts(devices=2)
+        contexts_of(gpus=2)
     assert error.value.code == ExitCode.UnsupportedHardware
 
 

@@ -22,7 +22,7 @@ from finetune_trainer.fit.materials import Materials
 from finetune_trainer.fit.records import CHOSEN, TRIALS, Chosen, Trials
 from finetune_trainer.fit.stage import fit
 from finetune_trainer.fit.trials import is_better
-from finetune_trainer.model.reader import divided
+from finetune_trainer.model.reader import split_records
 from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.gang import Gang
@@ -163,7 +163,7 @@ def test_a_rare_class_keeps_nobody_from_choosing(tmp_path: Path) -> None:
 
 def chosen_in(run: Run, *, seconds: float = 3600) -> Any:
     """Return what `auto` chooses."""
-    head = recipes.choose(run.job.training, devices=0)
+    head = recipes.choose(run.job.training, gpus=0)
     with Signals() as signals:
         return trials.choose(Materials.of(run, head, signals), head, budget_seconds=seconds)
 
@@ -296,7 +296,7 @@ def test_a_full_disk_costs_the_trial_that_needs_it(
     def on_a_full_disk(record: Path, held: Any, directory: Path) -> Any:
         directory.mkdir()
         (directory / "train.rec").symlink_to("/dev/full")
-        return divided(record, held, directory)
+        return split_records(record, held, directory)
 
     monkeypatch.setattr(materials, "divided", on_a_full_disk)
     assert "; progressive left out, No space is left for" in chosen_in(run).reason
@@ -416,7 +416,7 @@ def test_few_images_do_not_say_when_to_stop(tmp_path: Path) -> None:
 
 def test_a_fit_that_goes_on_with_what_was_chosen_knows_how_far_it_is(tmp_path: Path) -> None:
     run, reports = make_run(tmp_path, **COMMON | {"training": STOPPING})
-    recipe = recipes.choose(run.job.training, devices=0)
+    recipe = recipes.choose(run.job.training, gpus=0)
     with Signals() as signals:
         stopped = dataclasses.replace(recipe, stop_after=4)
         choose_recipe.remember(Materials.of(run, recipe, signals), recipe, stopped)

@@ -58,6 +58,6 @@ def test_learner_of_several_cpus_uses_it(devices: int, shared: bool) -> None:
     task = bare_task(
         small_network(3), (4, 3, 16, 16), [mx.cpu(device) for device in range(devices)]
     )
-    recipe = recipes.choose(Training(recipe="tutorial"), devices=0)
+    recipe = recipes.choose(Training(recipe="tutorial"), gpus=0)
     learner = Learner(task, recipe, Checkpoint(), seed=0)
     assert isinstance(learner.module._kvstore, SharedMemory) is shared

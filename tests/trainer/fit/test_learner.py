@@ -32,7 +32,7 @@ def make_learner(
     task = bare_task(plain_network(), (rows, WIDTH), devices)
     training = {"optimizer": Optimizer(learning_rate="1")} | training
     settings = Training(recipe="tutorial", batch_size_per_device=rows, **training)
-    recipe = recipes.choose(settings, devices=0)
+    recipe = recipes.choose(settings, gpus=0)
     return Learner(task, recipe, start or Checkpoint(), seed=4)
 
 

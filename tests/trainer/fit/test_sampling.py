@@ -46,7 +46,7 @@ def test_a_head_is_fitted_to_balanced_epochs() -> None:
     rows = np.random.default_rng(0).random((len(LABELS), 4), dtype=np.float32)
     found = Features(rows, LABELS, rows[:10], LABELS[:10])
     task = tasks.on_features(
-        small_network(3), found, batch_size=16, devices=[mx.cpu()], is_balanced=True
+        small_network(3), found, batch_size=16, contexts=[mx.cpu()], is_balanced=True
     )
     seen = np.concatenate([labels_of(batch) for batch in task.batches(1)])
     assert sorted(np.bincount(seen)) == [33, 34, 34]

@@ -114,10 +114,10 @@ def test_a_start_that_diverges_is_said_before_anything_goes_on_from_it(tmp_path:
     run, _ = make_run(
         tmp_path, train=TRAIN, validation=VALIDATION, training=settings("progressive")
     )
-    top = progressive.top()
+    top = progressive.last_blocks()
     wild = dataclasses.replace(top, optimizer_params={"learning_rate": 1e30})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(progressive, "top", lambda: wild)
+        patch.setattr(progressive, "last_blocks", lambda: wild)
         with pytest.raises(TrainerError, match=r"the loss is NaN in epoch 1 of 6") as error:
             fit(run)
     assert error.value.message.startswith("last blocks, which the recipe starts from: ")
@@ -416,7 +416,7 @@ def test_a_fit_that_diverges_a_second_time_ends(tmp_path: Path) -> None:
 def test_a_gang_that_would_have_to_go_back_is_refused() -> None:
     training = Training(recipe="full", on_divergence="Retry")
     with pytest.raises(TrainerError, match=r"trainer.numNodes") as error:
-        recipes.choose(training, devices=0, pods=2)
+        recipes.choose(training, gpus=0, pods=2)
     assert error.value.code == ExitCode.InvalidSpec
 
 
@@ -579,7 +579,7 @@ def test_the_head_is_trained_without_a_second_copy_of_the_features() -> None:
     labels = np.arange(count) % 2
     found = Features(rows, labels, rows[:10], labels[:10])
     network = small_network(2)
-    task = tasks.on_features(network, found, batch_size=64, devices=[mx.cpu()])
+    task = tasks.on_features(network, found, batch_size=64, contexts=[mx.cpu()])
     tracemalloc.start()
     seen = sum(real_rows(batch) for batch in task.batches(1))
     _, peak = tracemalloc.get_traced_memory()

@@ -12,7 +12,7 @@ import msgspec
 import mxnet as mx
 import numpy as np
 from finetune_trainer.contract import DatasetStatus, Job, ModelStatus
-from finetune_trainer.dataset.lock import FORMAT, LOCK, File, Lock, Part, Settings
+from finetune_trainer.dataset.lock import FORMAT, LOCK, File, Lock, Settings, SplitName
 from finetune_trainer.fit.tasks import Task
 from finetune_trainer.model import network
 from finetune_trainer.model.network import Network, Preprocessing
@@ -116,12 +116,12 @@ def make_run(
     reports = Reports()
     paths = Paths(workspace=root, claims=root / "claims", models=root / "models", job=job_directory)
     job = msgspec.convert(body, type=Job)
-    return Run(job, paths, Reporter(reports.send), devices=0, threads=threads), reports
+    return Run(job, paths, Reporter(reports.send), gpus=0, threads=threads), reports
 
 
 def make_lock(train: list[int], validation: list[int], *, classes: int) -> Lock:
     """Return the lock of records of the given labels; the photos are named in their order."""
-    sides: tuple[tuple[Part, list[int]], ...] = (("train", train), ("validation", validation))
+    sides: tuple[tuple[SplitName, list[int]], ...] = (("train", train), ("validation", validation))
     settings = Settings(
         format=FORMAT, layout="Folder", framing="Crop", resize_short=32, jpeg_quality=95, seed=0
     )
@@ -181,7 +181,7 @@ def bare_task(network: Network, shape: tuple[int, ...], devices: list[Any], **ot
         validation=lambda: mx.io.NDArrayIter(np.zeros(shape), batch_size=shape[0]),
         whole=lambda trained: trained,
         shape=shape,
-        devices=devices,
+        contexts=devices,
         cost=1.0,
         **others,
     )

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from finetune_trainer.cli.run import Choices, run_local
+from finetune_trainer.cli.run import RunOptions, run_local
 from finetune_trainer.contract import (
     CheckpointStatus,
     DatasetStatus,
@@ -174,10 +174,10 @@ def main(arguments: list[str]) -> int:
     if arguments[0] != "run":
         return supervise(os.environ, stages=table(*arguments))
     manifest, data, workspace, output = map(Path, arguments[1:5])
-    choices = Choices(
+    options = RunOptions(
         data=data, validation_data=None, workspace=workspace, output=output, fresh=False
     )
-    return run_local(manifest, choices, stages=table(*arguments[5:]))
+    return run_local(manifest, options, stages=table(*arguments[5:]))
 
 
 if __name__ == "__main__":

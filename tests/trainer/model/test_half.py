@@ -78,7 +78,7 @@ def network() -> Network:
 def make_learner(training: Training, targets: Targets | None) -> Learner:
     devices = [mx.cpu(0), mx.cpu(1)]
     task = bare_task(network(), (ROWS, 3, SIZE, SIZE), devices, targets=targets)
-    return Learner(task, recipes.choose(training, devices=1), Checkpoint(), seed=4)
+    return Learner(task, recipes.choose(training, gpus=1), Checkpoint(), seed=4)
 
 
 class Moved(NamedTuple):
@@ -168,11 +168,11 @@ def test_a_parametric_activation_keeps_its_parameter() -> None:
 
 def test_heads_on_features_have_none_of_it() -> None:
     with pytest.raises(TrainerError, match=r"training\.precision is set, but the recipe features"):
-        recipes.choose(Training(recipe="features", precision="float16"), devices=1)
+        recipes.choose(Training(recipe="features", precision="float16"), gpus=1)
 
 
 def test_layers_that_a_recipe_trains_before_are_half_too_but_for_heads() -> None:
-    recipe = recipes.choose(Training(recipe="progressive", precision="float16"), devices=1)
+    recipe = recipes.choose(Training(recipe="progressive", precision="float16"), gpus=1)
     assert recipe.start is not None
     assert recipe.start.start is not None
     found = [each.precision for each in (recipe, recipe.start, recipe.start.start)]

@@ -58,7 +58,7 @@ def test_a_clip_that_is_no_relu_stays_as_it_is() -> None:
 def test_what_is_trained_has_them_and_what_is_saved_has_not() -> None:
     symbol = network((0, 6))
     task = bare_task(Network(symbol, {}, {}), (4, 3, 9, 9), [mx.cpu()])
-    recipe = recipes.choose(Training(recipe="tutorial"), devices=0)
+    recipe = recipes.choose(Training(recipe="tutorial"), gpus=0)
     learner = Learner(task, recipe, Checkpoint(), seed=0)
     assert "act_relu_output" in learner.module.symbol.get_internals().list_outputs()
     assert learner.network.symbol.tojson() == symbol.tojson()

@@ -20,7 +20,7 @@ NAMES = get_args(get_type_hints(Training)["recipe"])
 
 
 def test_tutorial_has_the_numbers_of_mxnets_tutorial() -> None:
-    recipe = recipes.choose(Training(recipe="tutorial"), devices=8)
+    recipe = recipes.choose(Training(recipe="tutorial"), gpus=8)
     assert (recipe.epochs, recipe.batch_size, recipe.trains_trunk) == (8, 16, True)
     assert (recipe.optimizer, recipe.optimizer_params) == ("sgd", {"learning_rate": 0.01})
     assert (recipe.new_layer, recipe.checkpoint_epochs) == ("xavier", 1)
@@ -28,7 +28,7 @@ def test_tutorial_has_the_numbers_of_mxnets_tutorial() -> None:
 
 @pytest.mark.parametrize("devices", [0, 4])
 def test_auto_picks_features_and_says_why(devices: int) -> None:
-    recipe = recipes.choose(Training(), devices=devices)
+    recipe = recipes.choose(Training(), gpus=devices)
     assert recipe.name == "features"
     assert not recipe.trains_trunk
     assert recipe.reason.startswith("auto: ")
@@ -39,7 +39,7 @@ def test_the_users_numbers_replace_the_recipes() -> None:
     training = Training(
         recipe="tutorial", epochs=3, batch_size_per_device=4, seed=9, optimizer=optimizer
     )
-    recipe = recipes.choose(training, devices=0)
+    recipe = recipes.choose(training, gpus=0)
     assert (recipe.epochs, recipe.batch_size, recipe.seed) == (3, 4, 9)
     assert recipe.optimizer == "sgd"
     assert recipe.optimizer_params == {"learning_rate": 0.002, "momentum": 0.9, "wd": 0.0001}
@@ -47,36 +47,36 @@ def test_the_users_numbers_replace_the_recipes() -> None:
 
 def test_another_optimizer_starts_from_its_own_defaults() -> None:
     recipe = recipes.choose(
-        Training(recipe="features", optimizer=Optimizer(name="nag", momentum="0.8")), devices=0
+        Training(recipe="features", optimizer=Optimizer(name="nag", momentum="0.8")), gpus=0
     )
     assert recipe.optimizer == "nag"
     assert recipe.optimizer_params == {"momentum": 0.8}
 
 
 def test_full_trains_the_pretrained_layers_more_slowly_from_a_head_that_fits() -> None:
-    recipe = recipes.choose(Training(recipe="full", seed=5, class_weights="balanced"), devices=4)
+    recipe = recipes.choose(Training(recipe="full", seed=5, class_weights="balanced"), gpus=4)
     assert (recipe.trains, recipe.frozen_statistics, recipe.trunk_rate) == ("all", True, 0.1)
     assert (
         recipe.optimizer_params["learning_rate"]
-        == 4 * full.recipe(reason="", devices=1).optimizer_params["learning_rate"]
+        == 4 * full.recipe(reason="", gpus=1).optimizer_params["learning_rate"]
     )
     assert recipe.start is not None
     assert (recipe.start.trains, recipe.start.seed, recipe.start.balanced) == ("head", 5, True)
 
 
 def test_progressive_goes_from_the_head_over_the_last_blocks_to_all_layers() -> None:
-    recipe = recipes.choose(Training(recipe="progressive", seed=5), devices=0)
+    recipe = recipes.choose(Training(recipe="progressive", seed=5), gpus=0)
     phases = [recipe]
     while phases[-1].start:
         phases.append(phases[-1].start)
-    assert [phase.trains for phase in phases] == ["all", "top", "head"]
+    assert [phase.trains for phase in phases] == ["all", "last blocks", "head"]
     assert {phase.seed for phase in phases} == {5}
 
 
 def test_pods_of_a_gang_start_from_what_they_all_have() -> None:
-    assert recipes.choose(Training(recipe="full"), devices=1, pods=2).start is None
+    assert recipes.choose(Training(recipe="full"), gpus=1, pods=2).start is None
     with pytest.raises(TrainerError, match="progressive trains on one pod") as error:
-        recipes.choose(Training(recipe="progressive"), devices=1, pods=2)
+        recipes.choose(Training(recipe="progressive"), gpus=1, pods=2)
     assert error.value.code == ExitCode.InvalidSpec
 
 
@@ -88,28 +88,28 @@ def test_auto_tries_more_than_the_head_if_there_is_time(
     budget: int | None, devices: int, goes_deeper: bool
 ) -> None:
     training = Training(time_budget_seconds=budget, seed=3, class_weights="balanced")
-    assert auto.goes_deeper(training, devices=devices) == goes_deeper
-    head = recipes.choose(training, devices=devices)
-    tried = [recipe.name for recipe in auto.deeper(head, training, devices=devices, pods=1)]
+    assert auto.goes_deeper(training, gpus=devices) == goes_deeper
+    head = recipes.choose(training, gpus=devices)
+    tried = [recipe.name for recipe in auto.deeper(head, training, gpus=devices, pods=1)]
     assert tried == (["last blocks", "progressive", "full"] if goes_deeper else [])
 
 
 @pytest.mark.parametrize("own", [{"epochs": 5}, {"hyperparameters": {"epochs": "5"}}], ids=str)
 def test_auto_with_the_users_own_numbers_is_about_the_head(own: dict[str, Any]) -> None:
     training = Training(time_budget_seconds=600, **own)
-    assert not auto.goes_deeper(training, devices=0)
+    assert not auto.goes_deeper(training, gpus=0)
 
 
 def test_hyperparameters_that_change_nothing_keep_auto_from_nothing() -> None:
     training = Training(time_budget_seconds=600, hyperparameters={"num_classes": "10"})
-    assert auto.goes_deeper(training, devices=0)
+    assert auto.goes_deeper(training, gpus=0)
 
 
 def test_auto_leaves_a_weight_decay_that_the_user_has_chosen() -> None:
     training = Training(optimizer=Optimizer(weight_decay="0.02"))
-    head = recipes.choose(training, devices=0)
+    head = recipes.choose(training, gpus=0)
     assert auto.heads(head) == (head,)
-    heads = auto.heads(recipes.choose(Training(), devices=0))
+    heads = auto.heads(recipes.choose(Training(), gpus=0))
     decays = [recipe.optimizer_params["wd"] for recipe in heads]
     assert decays == [0.1, 0.03, 0.3, 0.01, 0.003]
 
@@ -119,23 +119,23 @@ def test_settings_of_the_fit_replace_single_numbers() -> None:
     training = Training(
         recipe="full", schedule=schedule, label_smoothing="0", mixup="0.2", augmentation="strong"
     )
-    recipe = recipes.choose(training, devices=0)
+    recipe = recipes.choose(training, gpus=0)
     assert (recipe.schedule.name, recipe.schedule.step_epochs) == ("step", (3, 5))
     assert (recipe.schedule.factor, recipe.schedule.warmup_epochs) == (0.2, 1.0)
     assert (recipe.smoothing, recipe.mixup, recipe.augmentation) == (0.0, 0.2, "strong")
 
 
 def test_one_cycle_has_no_warm_up_of_the_recipes() -> None:
-    recipe = recipes.choose(Training(recipe="full", schedule=Schedule(name="onecycle")), devices=0)
+    recipe = recipes.choose(Training(recipe="full", schedule=Schedule(name="onecycle")), gpus=0)
     rates = [recipe.schedule.rate(epoch / 10, epochs=15) for epoch in range(45)]
     assert rates == sorted(rates)
     training = Training(recipe="full", schedule=Schedule(name="onecycle", warmup_epochs="1"))
     with pytest.raises(TrainerError, match=r"warmupEpochs is set, but onecycle rises by itself"):
-        recipes.choose(training, devices=0)
+        recipes.choose(training, gpus=0)
 
 
 def test_what_a_recipe_starts_from_is_tried_again_like_itself() -> None:
-    recipe = recipes.choose(Training(recipe="progressive", on_divergence="Retry"), devices=0)
+    recipe = recipes.choose(Training(recipe="progressive", on_divergence="Retry"), gpus=0)
     assert recipe.start is not None
     assert recipe.start.start is not None
     assert recipe.retries == recipe.start.retries == recipe.start.start.retries is True
@@ -150,7 +150,7 @@ def test_settings_of_the_updates_and_of_the_images_replace_single_numbers() -> N
         gradient_accumulation=4,
         on_divergence="Retry",
     )
-    recipe = recipes.choose(training, devices=0)
+    recipe = recipes.choose(training, gpus=0)
     assert (recipe.cutmix, recipe.averaging, recipe.clipping) == (1.0, "ema", 2.5)
     assert (recipe.accumulation, recipe.retries, recipe.needs_targets) == (4, True, True)
     described = recipe.described()
@@ -159,7 +159,7 @@ def test_settings_of_the_updates_and_of_the_images_replace_single_numbers() -> N
 
 
 def test_tutorial_and_features_learn_from_labels_alone() -> None:
-    needs = {name: recipes.choose(Training(recipe=name), devices=0).needs_targets for name in NAMES}
+    needs = {name: recipes.choose(Training(recipe=name), gpus=0).needs_targets for name in NAMES}
     learners = {name for name, learns_from_targets in needs.items() if not learns_from_targets}
     assert learners == {"tutorial", "features", "auto"}
 
@@ -176,7 +176,7 @@ def test_what_changes_images_is_refused_for_features_that_are_computed_once(
     name: str, training: Training
 ) -> None:
     with pytest.raises(TrainerError, match=rf"training.{name} .* features") as error:
-        recipes.choose(training, devices=0)
+        recipes.choose(training, gpus=0)
     assert error.value.code == ExitCode.InvalidSpec
 
 
@@ -198,19 +198,19 @@ def test_what_contradicts_itself_is_refused_without_an_api_server_too(
     training: Training, words: str
 ) -> None:
     with pytest.raises(TrainerError, match=rf"training\.{words}") as error:
-        recipes.choose(training, devices=0)
+        recipes.choose(training, gpus=0)
     assert error.value.code == ExitCode.InvalidSpec
     assert error.value.hint
 
 
 def test_no_cutmix_is_no_cutmix_of_features() -> None:
-    assert recipes.choose(Training(recipe="features", cutmix="0.0"), devices=0).cutmix == 0
+    assert recipes.choose(Training(recipe="features", cutmix="0.0"), gpus=0).cutmix == 0
 
 
 @pytest.mark.parametrize("recipe", ["tutorial", "progressive", "full", "auto"])
 def test_balanced_epochs_of_images_are_refused_with_what_does_it(recipe: Any) -> None:
     with pytest.raises(TrainerError, match=r"training.sampling") as error:
-        recipes.choose(Training(recipe=recipe, sampling="balanced"), devices=0)
+        recipes.choose(Training(recipe=recipe, sampling="balanced"), gpus=0)
     assert error.value.code == ExitCode.InvalidSpec
     assert "classWeights" in error.value.hint
 
@@ -221,7 +221,7 @@ def test_balanced_epochs_of_images_are_refused_with_what_does_it(recipe: Any) ->
 ])  # fmt: skip
 def test_momentum_for_an_optimizer_without_one_is_refused(training: Training) -> None:
     with pytest.raises(TrainerError, match=r"training.optimizer.momentum") as error:
-        recipes.choose(training, devices=0)
+        recipes.choose(training, gpus=0)
     assert error.value.code == ExitCode.InvalidSpec
     assert "nag" in error.value.hint
 
@@ -267,5 +267,5 @@ def test_each_stage_gets_the_threads_that_suit_it(
         "training": {"recipe": recipe},
     }  # fmt: skip
     job = msgspec.convert(body, type=Job)
-    environment = pipeline.environment([stage], job, devices=devices, cpus=2)
+    environment = pipeline.environment([stage], job, gpus=devices, cpus=2)
     assert environment["OMP_NUM_THREADS"] == omp_threads

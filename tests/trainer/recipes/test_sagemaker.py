@@ -23,14 +23,14 @@ TABLE = {*SAGEMAKER, *ELSEWHERE}
 """All that SageMaker documents."""
 
 
-def merged(devices: int = 0, **hyperparameters: str) -> Training:
+def merged(gpus: int = 0, **hyperparameters: str) -> Training:
     training = Training(recipe="full", hyperparameters=hyperparameters)
-    return sagemaker.merged(training, devices=devices)
+    return sagemaker.merged(training, gpus=gpus)
 
 
 def test_a_job_of_sagemakers_documentation_is_taken_over() -> None:
     training = merged(
-        devices=4,
+        gpus=4,
         num_classes="257",
         num_training_samples="15420",
         use_pretrained_model="1",
@@ -80,7 +80,7 @@ def test_early_stopping_set_twice_is_refused() -> None:
         recipe="full", early_stopping=EarlyStopping(patience=4), hyperparameters=hyperparameters
     )
     with pytest.raises(TrainerError, match=r"set a second time as training.earlyStopping.patience"):
-        sagemaker.merged(training, devices=0)
+        sagemaker.merged(training, gpus=0)
 
 
 @pytest.mark.parametrize("value", ["True", "False"])
@@ -91,24 +91,24 @@ def test_early_stopping_that_is_set_already_is_neither_turned_on_nor_off(value: 
         hyperparameters={"early_stopping": value},
     )
     with pytest.raises(TrainerError, match=r"early_stopping is set a second time as training"):
-        sagemaker.merged(training, devices=0)
+        sagemaker.merged(training, gpus=0)
 
 
 def test_a_factor_without_steps_changes_nothing_and_is_said_to() -> None:
     training = Training(recipe="full", hyperparameters={"lr_scheduler_factor": "0.1"})
-    assert sagemaker.merged(training, devices=0) == Training(recipe="full")
-    assert recipes.choose(training, devices=0).schedule.name == "cosine"
+    assert sagemaker.merged(training, gpus=0) == Training(recipe="full")
+    assert recipes.choose(training, gpus=0).schedule.name == "cosine"
     (said,) = sagemaker.needless(training)
     assert said == "lr_scheduler_factor: there is no lr_scheduler_step"
     schedule = Schedule(name="step", step_epochs=(3,))
     stepped = msgspec.structs.replace(training, schedule=schedule)
-    assert sagemaker.merged(stepped, devices=0).schedule.factor == "0.1"
+    assert sagemaker.merged(stepped, gpus=0).schedule.factor == "0.1"
     assert sagemaker.needless(stepped) == []
 
 
 def test_the_recipe_runs_with_them() -> None:
     training = Training(recipe="full", hyperparameters={"epochs": "3", "momentum": "0.5"})
-    recipe = recipes.choose(training, devices=0)
+    recipe = recipes.choose(training, gpus=0)
     assert (recipe.epochs, recipe.optimizer_params["momentum"]) == (3, 0.5)
 
 
@@ -137,7 +137,7 @@ def test_what_is_not_taken_is_refused_by_name(
     hyperparameters: dict[str, str], message: str
 ) -> None:
     with pytest.raises(TrainerError, match=message) as error:
-        merged(devices=4, **hyperparameters)
+        merged(gpus=4, **hyperparameters)
     assert error.value.code == ExitCode.InvalidSpec
 
 
@@ -151,7 +151,7 @@ def test_what_is_not_taken_is_refused_by_name(
 def test_nothing_may_be_set_under_both_names(own: dict[str, Any], name: str, value: str) -> None:
     training = Training(**own, hyperparameters={name: value})
     with pytest.raises(TrainerError, match=f"{name} is set a second time as training"):
-        sagemaker.merged(training, devices=0)
+        sagemaker.merged(training, gpus=0)
 
 
 def test_steps_contradict_another_schedule() -> None:
@@ -161,14 +161,14 @@ def test_steps_contradict_another_schedule() -> None:
         hyperparameters={"lr_scheduler_step": "4,8"},
     )
     with pytest.raises(TrainerError, match=r"lr_scheduler_step contradicts training.schedule.name"):
-        sagemaker.merged(training, devices=0)
+        sagemaker.merged(training, gpus=0)
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "momentum", "eps", "early_stopping_tolerance"])
 @pytest.mark.parametrize("value", ["0.50", ".5", "1e-9", "5E-1", "1.5e-8", "1e-05", "2.5e-05"])
 def test_whatever_is_let_in_as_a_number_is_one(name: str, value: str) -> None:
     hyperparameters = {"early_stopping": "True", name: value}
-    sagemaker.merged(Training(recipe="full", hyperparameters=hyperparameters), devices=0)
+    sagemaker.merged(Training(recipe="full", hyperparameters=hyperparameters), gpus=0)
 
 
 def test_what_changes_nothing_is_said() -> None:

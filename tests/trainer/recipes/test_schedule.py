@@ -3,22 +3,22 @@
 import itertools
 
 import pytest
-from finetune_trainer.recipes.schedule import Schedule
+from finetune_trainer.recipes.schedule import RateSchedule
 
 ALL = [
-    Schedule(),
-    Schedule("step", step_epochs=(4, 6), factor=0.5),
-    Schedule("cosine"),
-    Schedule("onecycle"),
+    RateSchedule(),
+    RateSchedule("step", step_epochs=(4, 6), factor=0.5),
+    RateSchedule("cosine"),
+    RateSchedule("onecycle"),
 ]
 
 
 def test_constant_is_what_the_optimizer_has() -> None:
-    assert [Schedule().rate(epoch, epochs=8) for epoch in (0, 3.5, 8)] == [1, 1, 1]
+    assert [RateSchedule().rate(epoch, epochs=8) for epoch in (0, 3.5, 8)] == [1, 1, 1]
 
 
 def test_step_lowers_the_rate_when_so_many_epochs_are_done() -> None:
-    schedule = Schedule("step", step_epochs=(4, 6), factor=0.5)
+    schedule = RateSchedule("step", step_epochs=(4, 6), factor=0.5)
     assert [schedule.rate(epoch, epochs=8) for epoch in (0, 3.9, 4, 6, 7)] == [
         1,
         1,
@@ -29,12 +29,12 @@ def test_step_lowers_the_rate_when_so_many_epochs_are_done() -> None:
 
 
 def test_cosine_falls_from_one_to_zero() -> None:
-    rates = [Schedule("cosine").rate(epoch, epochs=4) for epoch in range(5)]
+    rates = [RateSchedule("cosine").rate(epoch, epochs=4) for epoch in range(5)]
     assert rates == pytest.approx([1, 0.8536, 0.5, 0.1464, 0], abs=1e-4)
 
 
 def test_one_cycle_rises_for_three_tenths_and_falls_almost_to_zero() -> None:
-    rates = [Schedule("onecycle").rate(epoch, epochs=10) for epoch in (0, 1, 2, 3, 5, 8, 10)]
+    rates = [RateSchedule("onecycle").rate(epoch, epochs=10) for epoch in (0, 1, 2, 3, 5, 8, 10)]
     assert rates[0] == pytest.approx(1 / 25)
     assert rates[3] == max(rates) == 1
     assert rates[:4] == sorted(rates[:4])
@@ -43,8 +43,8 @@ def test_one_cycle_rises_for_three_tenths_and_falls_almost_to_zero() -> None:
 
 
 @pytest.mark.parametrize("schedule", ALL, ids=lambda schedule: schedule.name)
-def test_warm_up_rises_linearly_from_zero_and_meets_the_schedule(schedule: Schedule) -> None:
-    warm = Schedule(
+def test_warm_up_rises_linearly_from_zero_and_meets_the_schedule(schedule: RateSchedule) -> None:
+    warm = RateSchedule(
         schedule.name, warmup_epochs=2, step_epochs=schedule.step_epochs, factor=schedule.factor
     )
     assert [warm.rate(epoch, epochs=10) for epoch in (0, 0.5, 1)] == [0, 0.25, 0.5]
@@ -53,7 +53,7 @@ def test_warm_up_rises_linearly_from_zero_and_meets_the_schedule(schedule: Sched
 
 
 @pytest.mark.parametrize("schedule", ALL, ids=lambda schedule: schedule.name)
-def test_no_rate_is_negative_or_above_one(schedule: Schedule) -> None:
+def test_no_rate_is_negative_or_above_one(schedule: RateSchedule) -> None:
     for warmup, epochs, tenth in itertools.product((0, 0.5, 3), (1, 2, 9), range(101)):
-        warm = Schedule(schedule.name, warmup_epochs=warmup, step_epochs=schedule.step_epochs)
+        warm = RateSchedule(schedule.name, warmup_epochs=warmup, step_epochs=schedule.step_epochs)
         assert 0 <= warm.rate(tenth / 100 * epochs, epochs=epochs) <= 1

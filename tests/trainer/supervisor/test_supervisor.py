@@ -12,7 +12,7 @@ from finetune_trainer.cli.display import PlainDisplay
 from finetune_trainer.contract import ExitCode
 from finetune_trainer.contract.parse import parse_job
 from finetune_trainer.run.signals import Signals
-from finetune_trainer.supervisor.run_status import Board
+from finetune_trainer.supervisor.run_status import RunStatus
 from finetune_trainer.supervisor.supervisor import Supervisor
 from finetune_trainer.supervisor.termination import reference
 
@@ -296,7 +296,7 @@ def test_two_interrupts_at_once_are_an_interruption_not_a_crash(
                 "FINETUNE_JOB": json.dumps(make_job()),
                 "FINETUNE_WORKSPACE": str(tmp_path),
             },
-            board=Board(reference(job), stages=stages),
+            run_status=RunStatus(reference(job), stages=stages),
             console=Impatient(),
             signals=signals,
             stages=stages,

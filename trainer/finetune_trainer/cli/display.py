@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.text import Text
 
 from finetune_trainer.supervisor.child import Lines
-from finetune_trainer.supervisor.run_status import Board
+from finetune_trainer.supervisor.run_status import RunStatus
 from finetune_trainer.supervisor.supervisor import Console
 
 _LINE_BYTES = 4096
@@ -52,12 +52,12 @@ class PlainDisplay:
         """Print a line."""
         print(text, flush=True)
 
-    def update(self, board: Board) -> None:
+    def update(self, run_status: RunStatus) -> None:
         """Print how far the run is, if there is something to tell."""
-        details = _describe(board)
+        details = _describe(run_status)
         if details not in ("", self._last) and time.monotonic() >= self._next:
             self._last, self._next = details, time.monotonic() + _SECONDS_BETWEEN_LINES
-            self.say(f"{int(100 * board.fraction)} % done, {details}")
+            self.say(f"{int(100 * run_status.fraction)} % done, {details}")
 
 
 class TerminalDisplay:
@@ -76,23 +76,23 @@ class TerminalDisplay:
         """Show a line."""
         self._progress.console.print(Text(text, style="dim"), soft_wrap=True)
 
-    def update(self, board: Board) -> None:
+    def update(self, run_status: RunStatus) -> None:
         """Move the bar."""
         self._progress.update(
             self._task,
-            completed=board.fraction,
-            description=board.snapshot().stage,
-            details=_describe(board),
+            completed=run_status.fraction,
+            description=run_status.snapshot().stage,
+            details=_describe(run_status),
         )
 
 
-def _describe(board: Board) -> str:
+def _describe(run_status: RunStatus) -> str:
     """Return the note, the accuracy and the time left, as far as they are known."""
-    progress = board.snapshot()
+    progress = run_status.snapshot()
     status = progress.trainer_status
     accuracy = [m.value for m in status.metrics if m.name == "accuracy"]
     seconds = status.estimated_remaining_seconds
-    parts = [board.note]
+    parts = [run_status.note]
     parts += [f"accuracy {accuracy[0]}"] if accuracy else []
     parts += [f"{_duration(seconds)} left"] if seconds is not None else []
     return ", ".join(filter(None, parts))

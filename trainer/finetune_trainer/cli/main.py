@@ -129,11 +129,11 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from finetune_trainer.cli.run import Choices, run_local
+    from finetune_trainer.cli.run import RunOptions, run_local
 
     return run_local(
         options.manifest,
-        Choices(
+        RunOptions(
             data=options.data,
             validation_data=options.validation_data,
             model=options.model,
@@ -146,9 +146,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from finetune_trainer.cli.prepare import Choices, run_prepare
+    from finetune_trainer.cli.prepare import PrepareOptions, run_prepare
 
-    choices = Choices(
+    prepare_options = PrepareOptions(
         manifest=options.manifest,
         data=options.data,
         workspace=options.workspace,
@@ -156,7 +156,7 @@ def _prepare(options: argparse.Namespace) -> int:
         exact=options.exact,
         threads=options.threads,
     )
-    return _explained(lambda: run_prepare(choices))
+    return _explained(lambda: run_prepare(prepare_options))
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -47,7 +47,7 @@ class Spec(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 @dataclasses.dataclass(frozen=True)
-class Manifest:
+class JobManifest:
     """A FineTuneJob as a file has it."""
 
     name: str
@@ -57,7 +57,7 @@ class Manifest:
     """Fields that only the operator acts on."""
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> JobManifest:
     """Read the one FineTuneJob of a YAML file; raises InvalidSpec naming the field."""
     document = _find_job(path)
     metadata = document.get("metadata") or {}
@@ -72,7 +72,7 @@ def read_manifest(path: Path) -> Manifest:
         )
     except msgspec.ValidationError as error:
         raise invalid(error) from error
-    return Manifest(
+    return JobManifest(
         name=metadata["name"],
         namespace=metadata.get("namespace", "default"),
         spec=parsed,

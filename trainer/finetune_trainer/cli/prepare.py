@@ -38,7 +38,7 @@ SHOWN = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Choices:
+class PrepareOptions:
     """What the command line says."""
 
     manifest: Path | None
@@ -49,25 +49,25 @@ class Choices:
     threads: int | None
 
 
-def run_prepare(choices: Choices) -> int:
+def run_prepare(options: PrepareOptions) -> int:
     """Pack, print a table and write the contact sheet; return the exit code of the contract."""
-    if choices.exact:
+    if options.exact:
         check_opencv()
-    packed = _pack(*_spec(choices), choices)
+    packed = _pack(*_spec(options), options)
     directory = Path(packed.directory)
     lock = read_lock(directory)
     _print_table(lock, Console())
-    if choices.sheet:
-        write_sheet(choices.sheet, lock, directory)
-        print(f"contact sheet: {choices.sheet}")
+    if options.sheet:
+        write_sheet(options.sheet, lock, directory)
+        print(f"contact sheet: {options.sheet}")
     print(f"packed: {directory}")
     return 0
 
 
-def _spec(choices: Choices) -> tuple[Dataset, Training]:
-    source = Source(uri=choices.data.resolve().as_uri()) if choices.data else None
-    if choices.manifest:
-        spec = read_manifest(choices.manifest).spec
+def _spec(options: PrepareOptions) -> tuple[Dataset, Training]:
+    source = Source(uri=options.data.resolve().as_uri()) if options.data else None
+    if options.manifest:
+        spec = read_manifest(options.manifest).spec
         dataset = msgspec.structs.replace(spec.dataset, source=source or spec.dataset.source)
         return dataset, spec.training
     if source:
@@ -77,8 +77,8 @@ def _spec(choices: Choices) -> tuple[Dataset, Training]:
     )
 
 
-def _pack(dataset: Dataset, training: Training, choices: Choices) -> Packed:
-    workspace = choices.workspace.absolute()
+def _pack(dataset: Dataset, training: Training, options: PrepareOptions) -> Packed:
+    workspace = options.workspace.absolute()
     workspace.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=workspace, prefix=".prepare-") as directory,
@@ -103,9 +103,9 @@ def _pack(dataset: Dataset, training: Training, choices: Choices) -> Packed:
         )
         paths = Paths(workspace, workspace / "claims", workspace / "models", job=Path(directory))
         owner.claim(paths.job, job.pod_uid)
-        run = Run(job, paths, Reporter(show), threads=choices.threads or available_cpus())
+        run = Run(job, paths, Reporter(show), threads=options.threads or available_cpus())
         fetch(run)
-        prepare(run, exact=choices.exact)
+        prepare(run, exact=options.exact)
         return read_json(paths.job / PACKED, Packed)
 
 

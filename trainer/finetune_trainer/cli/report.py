@@ -8,7 +8,7 @@ from rich.markdown import Markdown
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.export.artifacts import CARD, REPORT
-from finetune_trainer.model.exported import MANIFEST, Manifest
+from finetune_trainer.model.exported import MANIFEST, ModelManifest
 from finetune_trainer.run.files import read_json
 
 
@@ -23,7 +23,7 @@ def show(model: Path) -> int:
             "Name the folder that status.output.uri of the job says.",
         )
     try:
-        manifest = read_json(model / MANIFEST, Manifest)
+        manifest = read_json(model / MANIFEST, ModelManifest)
         damaged = [name for name in manifest.files if not manifest.has(model / name)]
     except (msgspec.DecodeError, UnicodeDecodeError):
         damaged = [MANIFEST]

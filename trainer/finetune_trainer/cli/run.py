@@ -12,14 +12,14 @@ from pathlib import Path
 import msgspec
 
 from finetune_trainer.cli.display import open_display
-from finetune_trainer.cli.manifest import Manifest, Spec, read_manifest
+from finetune_trainer.cli.manifest import JobManifest, Spec, read_manifest
 from finetune_trainer.contract import ExitCode, Job, Model, Output, Result, Source, TrainerError
 from finetune_trainer.pipeline import STAGES, Stage, paths_from
 from finetune_trainer.run.context import Paths
 from finetune_trainer.run.files import read_json
 from finetune_trainer.run.handoff import RESULT
 from finetune_trainer.run.signals import Signals
-from finetune_trainer.supervisor.run_status import Board
+from finetune_trainer.supervisor.run_status import RunStatus
 from finetune_trainer.supervisor.supervisor import Console, Supervisor
 from finetune_trainer.supervisor.termination import Ending, reference
 
@@ -27,7 +27,7 @@ _NAMESPACE = uuid.UUID("7f0d5f0e-6d0b-5b59-9a52-3f1f2ff3c1de")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Choices:
+class RunOptions:
     """What the command line says beyond the manifest."""
 
     data: Path | None
@@ -39,24 +39,24 @@ class Choices:
     fresh: bool
 
 
-def run_local(path: Path, choices: Choices, *, stages: tuple[Stage, ...] = STAGES) -> int:
+def run_local(path: Path, options: RunOptions, *, stages: tuple[Stage, ...] = STAGES) -> int:
     """Train the manifest; return the exit code of the contract."""
     try:
         manifest = read_manifest(path)
-        job = localize(manifest, choices)
-        _make_workspace(choices.workspace)
+        job = localize(manifest, options)
+        _make_workspace(options.workspace)
     except TrainerError as error:
         print(f"{path}: {error.message}\n{error.hint}".rstrip(), file=sys.stderr)
         return error.code
     with open_display() as display, Signals() as signals:
         if manifest.ignored:
             display.say(f"ignored without a cluster: {', '.join(manifest.ignored)}")
-        ending = _train(job, choices, display=display, signals=signals, stages=stages)
+        ending = _train(job, options, display=display, signals=signals, stages=stages)
     _say_how_it_ended(ending)
     return ending.code
 
 
-def localize(manifest: Manifest, choices: Choices) -> Job:
+def localize(manifest: JobManifest, options: RunOptions) -> Job:
     """Return the job with this machine's folders in place of the cluster's.
 
     The uid is the same for the same manifest, folders and photos, so that a second run goes on
@@ -65,25 +65,25 @@ def localize(manifest: Manifest, choices: Choices) -> Job:
     spec, given = manifest.spec, manifest.spec.dataset
     dataset = msgspec.structs.replace(
         given,
-        source=_local("dataset.source", given.source, choices.data, "--data") or given.source,
+        source=_local("dataset.source", given.source, options.data, "--data") or given.source,
         validation_source=_local(
             "dataset.validationSource",
             given.validation_source,
-            choices.validation_data,
+            options.validation_data,
             "--validation-data",
         ),
         prepare="Auto",  # of a cluster; the same run whatever it says
     )
     resumed = _local(
-        "training.resumeFrom", spec.training.resume_from, choices.resume_from, "--resume-from"
+        "training.resumeFrom", spec.training.resume_from, options.resume_from, "--resume-from"
     )
     spec = msgspec.structs.replace(
         spec,
-        model=_local_model(spec.model, choices.model),
+        model=_local_model(spec.model, options.model),
         dataset=dataset,
         training=msgspec.structs.replace(spec.training, resume_from=resumed),
         output=msgspec.structs.replace(
-            spec.output or Output(uri=""), uri=choices.output.absolute().as_uri(), secret_ref=None
+            spec.output or Output(uri=""), uri=options.output.absolute().as_uri(), secret_ref=None
         ),
     )
     return Job(
@@ -153,24 +153,24 @@ def _states(root: Path) -> Iterator[str]:
 
 
 def _train(
-    job: Job, choices: Choices, *, display: Console, signals: Signals, stages: tuple[Stage, ...]
+    job: Job, options: RunOptions, *, display: Console, signals: Signals, stages: tuple[Stage, ...]
 ) -> Ending:
     environment = {
         "FINETUNE_JOB": msgspec.json.encode(job).decode(),
-        "FINETUNE_WORKSPACE": str(choices.workspace.absolute()),
+        "FINETUNE_WORKSPACE": str(options.workspace.absolute()),
     }
     paths = paths_from(environment, uid=job.uid)
     directory = paths.job
-    if choices.fresh:
+    if options.fresh:
         shutil.rmtree(directory, ignore_errors=True)
     _drop_result_without_model(paths)
     if directory.is_dir():
         display.say(f"going on from an earlier run in {directory} (--fresh starts over)")
-    board = Board(reference(job), stages=stages)
+    run_status = RunStatus(reference(job), stages=stages)
     return Supervisor(
         job=job,
         environment=environment,
-        board=board,
+        run_status=run_status,
         console=display,
         signals=signals,
         stages=stages,

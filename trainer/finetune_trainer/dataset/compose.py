@@ -15,12 +15,12 @@ from finetune_trainer.contract import Split
 from finetune_trainer.dataset.check import Near, warnings_of
 from finetune_trainer.dataset.duplicates import alike
 from finetune_trainer.dataset.layouts.found import Found, Photo, printable
-from finetune_trainer.dataset.lock import MOST_PAIRS, File, Lock, Pair, Part, Settings, Tally
-from finetune_trainer.dataset.pack import Task
+from finetune_trainer.dataset.lock import MOST_PAIRS, File, Lock, Pair, Settings, SplitName, Tally
+from finetune_trainer.dataset.pack import PackTask
 from finetune_trainer.dataset.split import Candidate, rank, training_photos
 from finetune_trainer.dataset.spool import Spool
 
-SPLITS: tuple[Part, Part] = ("train", "validation")
+SPLITS: tuple[SplitName, SplitName] = ("train", "validation")
 
 
 class Photos:
@@ -31,7 +31,7 @@ class Photos:
             found, sides={p: dataclasses.replace(s, photos=()) for p, s in found.sides.items()}
         )
         """What was found besides them."""
-        self.sides: dict[Part, range] = {}
+        self.sides: dict[SplitName, range] = {}
         self._paths: list[str] = []
         self._sizes, self._labels, self._offsets = array("Q"), array("I"), array("q")
         # The train side's, for both sides.
@@ -52,18 +52,18 @@ class Photos:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def tasks(self) -> Iterator[Task]:
+    def tasks(self) -> Iterator[PackTask]:
         """Yield where each photo is."""
         for part, side in self.sides.items():
             root = self.found.sides[part].root
             for number in side:
                 path, size, offset = self._paths[number], self._sizes[number], self._offsets[number]
                 if offset < 0:
-                    yield Task(f"{root}/{path}", size)
+                    yield PackTask(f"{root}/{path}", size)
                 else:
-                    yield Task(f"{root}/{path.rpartition('#')[0]}", size, offset)
+                    yield PackTask(f"{root}/{path.rpartition('#')[0]}", size, offset)
 
-    def part(self, number: int) -> Part:
+    def part(self, number: int) -> SplitName:
         """Return which side a photo is of."""
         return "train" if number in self.sides["train"] else "validation"
 
@@ -129,14 +129,14 @@ class Composition:
             split=None if reason else SPLITS[self.validates[number]],
         )
 
-    def packed(self, split: Part) -> Iterator[int]:
+    def packed(self, split: SplitName) -> Iterator[int]:
         """Yield the photos that train, or validate, in the order of their paths."""
         left_out = self.spool.reasons.keys() | self.conflicts
         for number, validates in enumerate(self.validates):
             if SPLITS[validates] == split and number not in left_out:
                 yield number
 
-    def records(self, split: Part, *, seed: int) -> Iterator[tuple[int, bytes]]:
+    def records(self, split: SplitName, *, seed: int) -> Iterator[tuple[int, bytes]]:
         """Yield label and image of the photos of a side in the order of its records."""
         numbers: Iterable[int] = self.packed(split)
         if split == "train":

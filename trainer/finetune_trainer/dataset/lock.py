@@ -24,7 +24,7 @@ MOST_PAIRS = 1000
 
 Fate = Literal["packed", "rejected", "ignored"]
 """rejected: looks like a photo and is not used; ignored: does not look like one."""
-Part = Literal["train", "validation"]
+SplitName = Literal["train", "validation"]
 Layout = Literal["Folder", "Split", "Csv", "Lst", "RecordIO"]
 
 
@@ -51,7 +51,7 @@ class File(Struct, frozen=True):
 
     path: str
     fate: Fate
-    source: Part = "train"
+    source: SplitName = "train"
     """Which source it comes from: dataset.source or dataset.validationSource."""
     reason: str = ""
     """Why it is rejected or ignored."""
@@ -64,7 +64,7 @@ class File(Struct, frozen=True):
     """The first file with the same picture, byte for byte or after decoding."""
     size: int = 0
     label: int | None = None
-    split: Part | None = None
+    split: SplitName | None = None
 
 
 class Pair(Struct, frozen=True):
@@ -143,7 +143,9 @@ class Tally:
     photos: int = 0
     """Files in the right place, whatever became of them."""
     copies: int = 0
-    splits: Counter[tuple[int | None, Part | None]] = dataclasses.field(default_factory=Counter)
+    splits: Counter[tuple[int | None, SplitName | None]] = dataclasses.field(
+        default_factory=Counter
+    )
     """Files by label and side."""
     readable: Counter[int | None] = dataclasses.field(default_factory=Counter)
     """Photos that can train, or be split, by label."""
@@ -164,7 +166,7 @@ class Tally:
                 tally.readable[file.label] += 1
         return tally
 
-    def images(self, side: Part) -> int:
+    def images(self, side: SplitName) -> int:
         """Return how many images train, or validate."""
         return sum(count for (_, split), count in self.splits.items() if split == side)
 

@@ -28,7 +28,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES, LARGEST_KEPT_BYTES = 256 << 20, 32 << 20
 
 
-class Task(NamedTuple):
+class PackTask(NamedTuple):
     """A photo to encode."""
 
     path: str
@@ -38,13 +38,13 @@ class Task(NamedTuple):
 
 
 def encode_photos(
-    tasks: Iterable[Task], packing: Packing, *, spool: Path, threads: int
+    tasks: Iterable[PackTask], packing: Packing, *, spool: Path, threads: int
 ) -> Generator[Spooled, None, None]:
     """Yield the outcomes of the tasks, a few at a time, in their order, from `threads` processes
     that write the photos to the directory `spool`.
     """
     chunks = _chunked(tasks)
-    waiting: deque[tuple[list[Task], Future[Spooled]]] = deque()
+    waiting: deque[tuple[list[PackTask], Future[Spooled]]] = deque()
     # Not fork: threads of the caller (MXNet, OpenMP) do not survive it.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -61,7 +61,7 @@ def encode_photos(
             pool.shutdown(cancel_futures=True)
 
 
-def _chunked(tasks: Iterable[Task]) -> Iterator[list[Task]]:
+def _chunked(tasks: Iterable[PackTask]) -> Iterator[list[PackTask]]:
     chunk, size = [], 0
     for task in tasks:
         chunk.append(task)
@@ -73,12 +73,12 @@ def _chunked(tasks: Iterable[Task]) -> Iterator[list[Task]]:
         yield chunk
 
 
-def _encode_chunk(tasks: list[Task], packing: Packing, spool: Path) -> Spooled:
+def _encode_chunk(tasks: list[PackTask], packing: Packing, spool: Path) -> Spooled:
     photos = (encode_photo(task.path, packing, offset=task.offset) for task in tasks)
     return write_photos(spool, photos)
 
 
-def _result(chunk: list[Task], future: Future[Spooled]) -> Spooled:
+def _result(chunk: list[PackTask], future: Future[Spooled]) -> Spooled:
     try:
         return future.result()
     except BrokenProcessPool as error:

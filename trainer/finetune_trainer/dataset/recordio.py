@@ -51,7 +51,7 @@ class RecordError(Exception):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Head:
+class RecordHeader:
     """What a record says about its image."""
 
     offset: int
@@ -61,7 +61,7 @@ class Head:
     labels: int
 
 
-def read_heads(path: Path) -> Iterator[Head]:
+def read_headers(path: Path) -> Iterator[RecordHeader]:
     """Yield what the records say, without reading the images."""
     with open(path, "rb") as file:
         end = file.seek(0, 2)
@@ -77,7 +77,7 @@ def read_heads(path: Path) -> Iterator[Head]:
                 kind, length = _read_part(file, position)
                 size += length + len(MAGIC)
                 position = _after(file, position, length, end)
-            yield Head(offset, size, label, max(1, flag))
+            yield RecordHeader(offset, size, label, max(1, flag))
 
 
 def read_offsets(index: Path) -> list[int]:

@@ -19,7 +19,15 @@ from finetune_trainer.dataset.check import (
 from finetune_trainer.dataset.compose import Photos, compose
 from finetune_trainer.dataset.layouts.detect import find_photos
 from finetune_trainer.dataset.layouts.found import Found
-from finetune_trainer.dataset.lock import FORMAT, LOCK, Part, Settings, Tally, open_lock, write_lock
+from finetune_trainer.dataset.lock import (
+    FORMAT,
+    LOCK,
+    Settings,
+    SplitName,
+    Tally,
+    open_lock,
+    write_lock,
+)
 from finetune_trainer.dataset.pack import encode_photos, write_records
 from finetune_trainer.dataset.photo import Packing
 from finetune_trainer.dataset.split import check_class_sizes, check_split, train_fraction
@@ -39,7 +47,7 @@ from finetune_trainer.run.reporter import Pace
 SHOWN_REJECTIONS = 20
 Record = tuple[int, bytes]
 """Label and image."""
-RECORDS: dict[str, Part] = {"train": "train", "val": "validation"}
+RECORDS: dict[str, SplitName] = {"train": "train", "val": "validation"}
 WAITING = "waiting for another job that packs the same photos"
 
 

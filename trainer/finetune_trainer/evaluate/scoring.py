@@ -55,16 +55,16 @@ class Score:
         return math.isfinite(self.loss)
 
 
-def score(
+def score_all(
     network: Network,
     batches: mx.io.DataIter,
     contexts: list[Any],
     *,
-    seen: Callable[[int], None] = lambda rows: None,
+    on_batch: Callable[[int], None] = lambda rows: None,
 ) -> Score:
-    """Score a classifier on all images of `batches`; `seen` is called with each batch's rows."""
+    """Score a classifier on all images; `on_batch` is called with the rows of each batch."""
     total = Score()
     for probabilities, labels in outputs(network, batches, contexts):
         total.add(probabilities, labels)
-        seen(len(labels))
+        on_batch(len(labels))
     return total

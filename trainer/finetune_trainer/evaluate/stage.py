@@ -11,8 +11,8 @@ from finetune_trainer.dataset.preprocessing import Preprocessing
 from finetune_trainer.evaluate.metrics import Answers, Evaluation, OnnxFile, measure
 from finetune_trainer.evaluate.onnx_twin import Twin
 from finetune_trainer.evaluate.scoring import Score
-from finetune_trainer.model.inference import contexts, forward, labels_of
-from finetune_trainer.model.memory import with_room
+from finetune_trainer.model.inference import contexts_of, forward, labels_of
+from finetune_trainer.model.memory import with_batches_that_fit
 from finetune_trainer.model.network import Network, load, load_preprocessing
 from finetune_trainer.model.reader import Reader
 from finetune_trainer.run import files, threads
@@ -42,12 +42,12 @@ def evaluate(run: Run) -> None:
         reader = Reader.of(
             Path(packed.directory, "val.rec"),
             preprocessing,
-            batch_size=share * max(1, run.devices),
+            batch_size=share * max(1, run.gpus),
             threads=run.threads,
         )
         return _ask(run, network, reader, _twin(run, network, preprocessing))
 
-    score, answers, onnx = with_room(ask, BATCH_SIZE, what="evaluating the model")
+    score, answers, onnx = with_batches_that_fit(ask, BATCH_SIZE, what="evaluating the model")
     _check(score, images=packed.status.validation_images)
     evaluation = measure(
         answers,
@@ -75,9 +75,9 @@ def _ask(
 ) -> tuple[Score, Answers, OnnxFile | None]:
     """Ask the network, and its twin, about every image."""
     plan = threads.for_inference(cpus=run.threads)
-    devices = contexts(devices=run.devices, cpus=plan.contexts)
+    contexts = contexts_of(gpus=run.gpus, cpus=plan.contexts)
     score, answers = Score(), []
-    for step, (batch, probabilities) in enumerate(forward(network, reader.centre(), devices)):
+    for step, (batch, probabilities) in enumerate(forward(network, reader.centre(), contexts)):
         labels = labels_of(batch)
         score.add(probabilities, labels)
         answers.append(Answers.of(probabilities, labels))

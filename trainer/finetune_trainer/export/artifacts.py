@@ -133,7 +133,7 @@ def _parity(onnx: OnnxFile) -> str:
 
 
 def _environment(run: Run) -> Facts:
-    hardware = f"GPUs: {run.devices}" if run.devices else f"CPUs: {run.threads}"
+    hardware = f"GPUs: {run.gpus}" if run.gpus else f"CPUs: {run.threads}"
     if run.gang.nodes > 1:
         hardware = f"{run.gang.nodes} pods, each with {hardware}"
     rows = [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from finetune_trainer.contract import OutputStatus
 from finetune_trainer.export.artifacts import add_artifacts
-from finetune_trainer.model.exported import LATEST, MANIFEST, NAMES, Latest, Manifest
+from finetune_trainer.model.exported import LATEST, MANIFEST, NAMES, Latest, ModelManifest
 from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.handoff import EVALUATED, EXPORTED, FITTED, Evaluated, Exported, Fitted
@@ -50,10 +50,10 @@ def _metrics(evaluated: Evaluated) -> dict[str, float]:
     return metrics | {"accuracy": float(evaluated.accuracy)}
 
 
-def _manifest(run: Run, directory: Path) -> Manifest:
+def _manifest(run: Run, directory: Path) -> ModelManifest:
     digests = {path.name: files.sha256_of(path) for path in sorted(directory.iterdir())}
     lines = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
-    return Manifest(
+    return ModelManifest(
         name=run.job.name,
         namespace=run.job.namespace,
         uid=run.job.uid,

@@ -31,7 +31,7 @@ MANIFEST = "manifest.json"
 KEPT = 2
 
 
-class Manifest(Struct):
+class CheckpointManifest(Struct):
     """What a checkpoint is of, and its files' digests."""
 
     fingerprint: str
@@ -42,7 +42,7 @@ class Manifest(Struct):
     files: dict[str, str]
     slowed: bool = False
     """The fit had diverged before, and went on from there at a lower rate."""
-    seen: Score = msgspec.field(default_factory=Score)
+    score: Score = msgspec.field(default_factory=Score)
     """Of the rows."""
 
 
@@ -63,7 +63,7 @@ class Checkpoint:
     """Of the weights and statistics over the training so far, if one is kept."""
     slowed: bool = False
     """Whether the learning rate is lower than the recipe's, because the fit diverged."""
-    seen: Score = dataclasses.field(default_factory=Score)
+    score: Score = dataclasses.field(default_factory=Score)
     """What the rows gave while they trained."""
     status: CheckpointStatus | None = None
     """As it was reported when it was saved."""
@@ -89,13 +89,13 @@ class Checkpoints:
             save_arrays(staged / STATES, _states_by_name(module))
             if at.average:
                 save_arrays(staged / AVERAGE, at.average)
-            manifest = Manifest(
+            manifest = CheckpointManifest(
                 fingerprint=self.fingerprint,
                 status=status,
                 rows=at.rows,
                 files={path.name: files.sha256_of(path) for path in sorted(staged.iterdir())},
                 slowed=at.slowed,
-                seen=at.seen,
+                score=at.score,
             )
             files.write_json(staged / MANIFEST, manifest)
         for path in self._all()[KEPT:]:
@@ -131,7 +131,7 @@ class Checkpoints:
         return self._load(self.directory / name)
 
     def _load(self, path: Path) -> Checkpoint:
-        manifest = files.read_json(path / MANIFEST, Manifest)
+        manifest = files.read_json(path / MANIFEST, CheckpointManifest)
         if manifest.fingerprint != self.fingerprint:
             raise ValueError("it is of another recipe, data set or network")
         for name, digest in manifest.files.items():
@@ -150,7 +150,7 @@ class Checkpoints:
             states=states,
             average=average,
             slowed=manifest.slowed,
-            seen=manifest.seen,
+            score=manifest.score,
             status=manifest.status,
         )
 

@@ -33,7 +33,7 @@ def choose_recipe(materials: Materials, asked: Recipe) -> Recipe:
     if asked.early_stopping:
         recipe = _with_last_epoch(materials, asked)
     elif training.recipe == "auto":
-        budget = auto.budget_seconds(training, devices=materials.run.devices)
+        budget = auto.budget_seconds(training, gpus=materials.run.gpus)
         recipe = trials.choose(materials, asked, budget_seconds=budget)
     else:
         return asked

@@ -166,7 +166,7 @@ def _environment(run: Run, meeting: Meeting) -> dict[str, str]:
 
 def _store(run: Run, environment: dict[str, str]) -> mx.kv.KVStore:
     os.environ.update(environment, DMLC_ROLE="worker")
-    store = mx.kv.create("dist_device_sync" if run.devices else "dist_sync")
+    store = mx.kv.create("dist_device_sync" if run.gpus else "dist_sync")
     # A pod that is done ends, whatever becomes of the others.
     check_call(_LIB.MXKVStoreSetBarrierBeforeExit(store.handle, ctypes.c_int(0)))
     return store

@@ -37,12 +37,12 @@ class Features:
         train, validation = (rows.reshape(len(rows), -1) for rows in (self.train, self.validation))
         return dataclasses.replace(self, train=train, validation=validation)
 
-    def apart(self, held: NDArray[np.bool_]) -> "Features":
+    def hold_out(self, held_out: NDArray[np.bool_]) -> "Features":
         """Return all views of the training images that are not held, and the centre of those that
         are for validation.
         """
-        kept = np.tile(~held, len(self.train) // len(held))
-        first = np.flatnonzero(held)
+        kept = np.tile(~held_out, len(self.train) // len(held_out))
+        first = np.flatnonzero(held_out)
         return Features(
             self.train[kept], self.train_labels[kept], self.train[first], self.train_labels[first]
         )
@@ -69,17 +69,19 @@ class Extraction:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def cached(extraction: Extraction, contexts: list[Any], *, seen: Callable[[int], None]) -> Features:
+def cached(
+    extraction: Extraction, contexts: list[Any], *, on_batch: Callable[[int], None]
+) -> Features:
     """Return the features from the cache, computed if they are not there, and kept if there is
     room.
 
-    `seen` is called with the number of images of each batch; it may raise to stop.
+    `on_batch` is called with the number of images of each batch; it may raise to stop.
     """
     path = extraction.train.record.parent / "features" / f"{extraction.key()}.npz"
     if (found := _load(path)) is not None:
         log.info("features: read from %s", path)
         return found
-    features = _extract(extraction, contexts, seen)
+    features = _extract(extraction, contexts, on_batch)
     try:
         with files.whole_file(path) as file:
             _save(features, file)
@@ -107,7 +109,9 @@ def _save(features: Features, file: BinaryIO) -> None:
                 np.lib.format.write_array(entry, rows)  # type: ignore[no-untyped-call]
 
 
-def _extract(extraction: Extraction, contexts: list[Any], seen: Callable[[int], None]) -> Features:
+def _extract(
+    extraction: Extraction, contexts: list[Any], on_batch: Callable[[int], None]
+) -> Features:
     train, size = extraction.train, extraction.train.input_size
     _, (shape,), _ = extraction.trunk.symbol.infer_shape(data=(1, 3, size, size))
 
@@ -121,7 +125,7 @@ def _extract(extraction: Extraction, contexts: list[Any], seen: Callable[[int], 
                 start, end = end, end + len(values)
                 rows[start:end] = values
                 labels[start:end] = classes
-                seen(len(values))
+                on_batch(len(values))
         return rows, labels
 
     seeds = [(extraction.seed + view) % 2**31 for view in range(1, extraction.views)]

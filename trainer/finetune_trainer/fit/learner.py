@@ -107,7 +107,7 @@ def _loss_scale(task: Task, recipe: Recipe) -> float:
         return 1.0
     weights = task.targets.weights if task.targets else None
     return half.loss_scale(
-        task.shape[0] // len(task.devices),
+        task.shape[0] // len(task.contexts),
         largest_weight=1.0 if weights is None else float(weights.max()),
     )
 
@@ -116,11 +116,11 @@ def _bound(task: Task, recipe: Recipe, *, loss_scale: float) -> mx.mod.Module:
     symbol, labels = task.network.symbol, task.shape[:1]
     if task.targets:
         symbol, labels = with_targets(symbol), (*labels, task.targets.classes)
-    if task.devices[0].device_type == "cpu":
+    if task.contexts[0].device_type == "cpu":
         symbol = with_relu_before_clip(symbol)
     if recipe.precision == "float16":
         symbol = half.in_half_precision(symbol, scale=loss_scale)
-    module = mx.mod.Module(symbol, context=task.devices)
+    module = mx.mod.Module(symbol, context=task.contexts)
     gradients = "add" if recipe.accumulation > 1 else "write"
     module.bind([("data", task.shape)], [(LABEL, labels)], grad_req=gradients)
     return module
@@ -130,7 +130,7 @@ def _kvstore(task: Task) -> Any:
     """Return the gang's, or the name of the pod's own, which MXNet makes for several devices."""
     if task.kvstore is not None:
         return task.kvstore
-    return SharedMemory.__name__ if task.devices[0].device_type == "cpu" else "device"
+    return SharedMemory.__name__ if task.contexts[0].device_type == "cpu" else "device"
 
 
 def _init_optimizer(module: mx.mod.Module, task: Task, recipe: Recipe, *, step: int) -> None:

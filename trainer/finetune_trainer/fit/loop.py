@@ -14,7 +14,7 @@ from typing import NamedTuple
 import mxnet as mx
 
 from finetune_trainer.contract import CheckpointStatus, ExitCode, TrainerError
-from finetune_trainer.evaluate.scoring import Score, score
+from finetune_trainer.evaluate.scoring import Score, score_all
 from finetune_trainer.fit.averaging import Average
 from finetune_trainer.fit.checkpoint import Checkpoint, Checkpoints
 from finetune_trainer.fit.early_stopping import Patience
@@ -115,7 +115,7 @@ class _Loop:
         began = time.monotonic()
         progress.note = f"epoch {epoch + 1} of {recipe.last_epoch}"
         stall = Stall()
-        seen = self._train_batches(epoch, stall)
+        score = self._train_batches(epoch, stall)
         stalled = stall.seconds / (time.monotonic() - began)
         # Each device has its own BatchNorm statistics. Their mean becomes everyone's now, so that
         # going on from the checkpoint is the same as going on.
@@ -129,18 +129,20 @@ class _Loop:
         if is_mark and not self._is_trial:
             self._save(epoch=epoch + 1)
         seconds = time.monotonic() - began
-        row = Row(epoch + 1, seen.accuracy, seen.cross_entropy, None, seconds)
+        row = Row(epoch + 1, score.accuracy, score.cross_entropy, None, seconds)
         if is_mark:  # who resumes here does not measure again
             self._checkpoints.note(row)
-        validation = score(self.network, task.validation(), task.devices, seen=self._looked_at)
+        validation = score_all(
+            self.network, task.validation(), task.contexts, on_batch=self._count_measured
+        )
         if is_mark:
-            log.info("Epoch[%d] Train-accuracy=%.6f", epoch, seen.accuracy)
+            log.info("Epoch[%d] Train-accuracy=%.6f", epoch, score.accuracy)
             log.info("Epoch[%d] Time cost=%.3f", epoch, seconds)
             log.info("Epoch[%d] Validation-accuracy=%.6f", epoch, validation.accuracy)
         self._checkpoints.note(dataclasses.replace(row, validation_accuracy=validation.accuracy))
         if is_mark and self._is_trial:  # which needs the accuracy of every epoch
             self._save(epoch=epoch + 1)
-        measured = {"accuracy": validation.accuracy, "loss": seen.cross_entropy}
+        measured = {"accuracy": validation.accuracy, "loss": score.cross_entropy}
         if recipe.trains_trunk:
             log.info("Epoch[%d] Data-stall=%.4f", epoch, stalled)
             measured["data-stall"] = stalled
@@ -151,7 +153,7 @@ class _Loop:
         task, recipe, start = self._task, self._recipe, self._start
         began, rows, size = time.monotonic(), 0, task.shape[0]
         resumed = start if epoch == start.epoch else Checkpoint()
-        seen, done = dataclasses.replace(resumed.seen), math.ceil(resumed.rows / size)
+        score, done = dataclasses.replace(resumed.score), math.ceil(resumed.rows / size)
         # Order and crops follow from the epoch, dropout from the batch: a resumed run gets the
         # same.
         batches = task.batches(_seed(recipe, f"epoch {epoch}{task.share}"))
@@ -161,19 +163,19 @@ class _Loop:
             mx.random.seed(seed)
             targets = task.targets.of(batch, seed=seed) if task.targets else batch
             probabilities = self.learner.learn(targets)
-            seen.add(probabilities, labels_of(batch))
+            score.add(probabilities, labels_of(batch))
             rows += len(probabilities)
             if number % recipe.accumulation and number < task.steps:
                 continue
             self._update(epoch, number)
             if self._judges:
-                self._check(seen.is_finite, epoch)
+                self._check(score.is_finite, epoch)
             if self._progress.stopping or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
-                self._save(epoch=epoch, rows=number * size, seen=seen)
-            speed = task.pods * (seen.total - resumed.seen.total) / (time.monotonic() - began)
+                self._save(epoch=epoch, rows=number * size, score=score)
+            speed = task.pods * (score.total - resumed.score.total) / (time.monotonic() - began)
             units, rows = task.pods * rows * task.cost, 0
             self._progress.advance(units, images_per_second=speed)
-        return seen
+        return score
 
     def _update(self, epoch: int, number: int) -> None:
         """Update the weights by the batches up to the epoch's `number`-th."""
@@ -199,7 +201,7 @@ class _Loop:
             "the last checkpoint is kept",
         )
 
-    def _save(self, *, epoch: int, rows: int = 0, seen: Score | None = None) -> None:
+    def _save(self, *, epoch: int, rows: int = 0, score: Score | None = None) -> None:
         if self._checkpoints is None:
             return
         self._check(is_finite(self.learner.network), epoch)
@@ -209,14 +211,14 @@ class _Loop:
             step=self._step,
             average=self._average.arrays,
             slowed=self._start.slowed,
-            seen=seen or Score(),
+            score=score or Score(),
         )
         self.status = self._checkpoints.save(self.learner.module, at)
         if not self._is_trial:
             self._progress.reporter.checkpoint(self.status)
         self._saved = time.monotonic()
 
-    def _looked_at(self, rows: int) -> None:
+    def _count_measured(self, rows: int) -> None:
         self._progress.advance(rows * self._task.cost / TRAINING_COST)
 
 

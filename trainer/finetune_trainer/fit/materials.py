@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune_trainer.dataset.lock import Tally, open_lock
-from finetune_trainer.dataset.recordio import read_heads
+from finetune_trainer.dataset.recordio import read_headers
 from finetune_trainer.fit import batch_size, features, tasks
 from finetune_trainer.fit.checkpoint import Checkpoint
 from finetune_trainer.fit.features import Features, Labels
@@ -23,12 +23,12 @@ from finetune_trainer.fit.learner import INITIALIZERS
 from finetune_trainer.fit.targets import Targets, balanced
 from finetune_trainer.fit.tasks import Task
 from finetune_trainer.model import network as model_files
-from finetune_trainer.model.inference import contexts
+from finetune_trainer.model.inference import contexts_of
 from finetune_trainer.model.known_rows import with_known_rows
 from finetune_trainer.model.last_blocks import cut_below
-from finetune_trainer.model.memory import with_room
+from finetune_trainer.model.memory import with_batches_that_fit
 from finetune_trainer.model.network import Network
-from finetune_trainer.model.reader import Reader, divided
+from finetune_trainer.model.reader import Reader, split_records
 from finetune_trainer.recipes.recipe import Recipe
 from finetune_trainer.run import files, threads
 from finetune_trainer.run.context import Run
@@ -80,7 +80,7 @@ class Materials:
     @property
     def labels(self) -> Labels:
         """The training images' labels."""
-        heads = read_heads(Path(self.packed.directory, "train.rec"))
+        heads = read_headers(Path(self.packed.directory, "train.rec"))
         return np.fromiter((head.label for head in heads), np.int64)
 
     @property
@@ -105,7 +105,7 @@ class Materials:
         match recipe.trains:
             case "head":
                 task = self._on_features(network, recipe)
-            case "top":
+            case "last blocks":
                 task = self._on_last_blocks(network, recipe)
             case "all":
                 task = self._on_images(network, recipe)
@@ -115,7 +115,7 @@ class Materials:
 
     def within_memory(self, recipe: Recipe) -> Recipe:
         """Return the recipe, with smaller batches if those would not fit into the container."""
-        if recipe.trains != "all" or self.run.devices or self.run.memory is None:
+        if recipe.trains != "all" or self.run.gpus or self.run.memory is None:
             return recipe
         found = batch_size.within_memory(
             recipe,
@@ -185,7 +185,7 @@ class Materials:
             network,
             self.features(recipe),
             batch_size=recipe.batch_size,
-            devices=contexts(devices=self.run.devices)[:1],
+            contexts=contexts_of(gpus=self.run.gpus)[:1],
             is_balanced=recipe.balanced_sampling,
         )
 
@@ -193,27 +193,27 @@ class Materials:
         cut = cut_below(network.symbol, input_size=self.built.input_size)
         assert cut is not None
         found = self._split(self._cached(cut, recipe.views, recipe.seed))
-        devices = self._contexts(min(recipe.batch_size, len(found.train)))
-        return tasks.on_top(network, cut, found, recipe, devices=devices)
+        contexts = self._contexts(min(recipe.batch_size, len(found.train)))
+        return tasks.on_last_blocks(network, cut, found, recipe, contexts=contexts)
 
     def _on_images(self, network: Network, recipe: Recipe) -> Task:
         train, validation = self._readers(recipe.batch_size)
-        train = tasks.fair(train, self.run.gang)
+        train = tasks.limit_to_smallest_share(train, self.run.gang)
         return tasks.on_images(
             network,
             recipe,
             train=train,
             validation=validation,
-            devices=self._contexts(train.batch_size),
+            contexts=self._contexts(train.batch_size),
             gang=self.run.gang,
         )
 
     def _contexts(self, batch_size: int) -> list[Any]:
         plan = threads.for_training(batch_size=batch_size, cpus=self.run.threads)
-        return contexts(devices=self.run.devices, cpus=plan.contexts)
+        return contexts_of(gpus=self.run.gpus, cpus=plan.contexts)
 
     def _split(self, found: Features) -> Features:
-        return found if self.held_out is None else found.apart(self.held_out)
+        return found if self.held_out is None else found.hold_out(self.held_out)
 
     def _cached(self, output: str, views: int, seed: int) -> Features:
         """Return an output of the pretrained network for each view of each image."""
@@ -221,7 +221,7 @@ class Materials:
         trunk = Network(network.symbol.get_internals()[output], network.args, network.aux)
         self.progress.note = "extracting features"
         cpus = threads.contexts_in_use(cpus=self.run.threads)
-        devices = contexts(devices=self.run.devices, cpus=cpus)
+        contexts = contexts_of(gpus=self.run.gpus, cpus=cpus)
 
         def extract(share: int) -> Features:
             train, validation = self._readers(share, whole=True)
@@ -233,21 +233,21 @@ class Materials:
                 train=train,
                 validation=validation,
             )
-            return features.cached(extraction, devices, seen=self.progress.advance)
+            return features.cached(extraction, contexts, on_batch=self.progress.advance)
 
-        return with_room(extract, EXTRACTION_BATCH, what="extracting features")
+        return with_batches_that_fit(extract, EXTRACTION_BATCH, what="extracting features")
 
     def _readers(self, share: int, *, whole: bool = False) -> tuple[Reader, Reader]:
         directory = Path(self.packed.directory)
         records = directory / "train.rec", directory / "val.rec"
         if self.held_out is not None and not whole:
-            records = divided(records[0], self.held_out, self._scratch)
+            records = split_records(records[0], self.held_out, self._scratch)
         preprocessing = model_files.load_preprocessing(Path(self.built.directory))
         train, validation = (
             Reader.of(
                 record,
                 preprocessing,
-                batch_size=share * max(1, self.run.devices),
+                batch_size=share * max(1, self.run.gpus),
                 threads=self.run.threads,
             )
             for record in records

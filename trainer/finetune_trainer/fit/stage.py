@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 def fit(run: Run) -> None:
     """Train the job's recipe, from the newest checkpoint if there is one."""
     asked = _asked(run)
-    if not run.gang.leads:
+    if not run.gang.is_leader:
         if asked.trains_trunk:
             _follow(run, asked)
         return
@@ -54,8 +54,8 @@ def fit(run: Run) -> None:
 def _asked(run: Run) -> Recipe:
     """Return the recipe that the job asks for."""
     training = run.job.training
-    recipe = recipes.choose(training, devices=run.devices, pods=run.gang.nodes)
-    if recipe.precision == "float16" and not run.devices:
+    recipe = recipes.choose(training, gpus=run.gpus, pods=run.gang.nodes)
+    if recipe.precision == "float16" and not run.gpus:
         raise TrainerError(
             ExitCode.InvalidSpec,
             "training.precision is float16, which MXNet has on GPUs only",

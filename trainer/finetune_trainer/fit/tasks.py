@@ -66,7 +66,7 @@ class Task:
     """The network to save, from the one that was trained."""
     shape: tuple[int, ...]
     """Of a training batch."""
-    devices: list[Any]
+    contexts: list[Any]
     cost: float
     """Of training on one row, in images through the trunk."""
     targets: Targets | None = None
@@ -87,7 +87,7 @@ def on_images(
     *,
     train: Reader,
     validation: Reader,
-    devices: list[Any],
+    contexts: list[Any],
     gang: Gang,
 ) -> Task:
     """Train the whole network on changed images: of this pod's part of them in a gang."""
@@ -98,14 +98,14 @@ def on_images(
         validation=validation.centre,
         whole=lambda trained: Network(network.symbol, trained.args, trained.aux),
         shape=(train.batch_size, 3, train.input_size, train.input_size),
-        devices=devices[: train.batch_size],
+        contexts=contexts[: train.batch_size],
         cost=TRAINING_COST,
         pods=gang.nodes,
-        share="" if gang.leads else f" pod {gang.index}",
+        share="" if gang.is_leader else f" pod {gang.index}",
     )
 
 
-def fair(train: Reader, gang: Gang) -> Reader:
+def limit_to_smallest_share(train: Reader, gang: Gang) -> Reader:
     """Return the reader with a batch that each pod's part of the images can fill."""
     smallest = train.images - (gang.nodes - 1) * _largest_part(train, gang)
     if smallest < 1:
@@ -143,7 +143,7 @@ def on_features(
     features: Features,
     *,
     batch_size: int,
-    devices: list[Any],
+    contexts: list[Any],
     is_balanced: bool = False,
 ) -> Task:
     """Train the head alone.
@@ -177,13 +177,13 @@ def on_features(
         validation=in_order,
         whole=whole,
         shape=(size, train.shape[1]),
-        devices=devices,
+        contexts=contexts,
         cost=HEAD_COST,
     )
 
 
-def on_top(
-    network: Network, cut: str, activations: Features, recipe: Recipe, *, devices: list[Any]
+def on_last_blocks(
+    network: Network, cut: str, activations: Features, recipe: Recipe, *, contexts: list[Any]
 ) -> Task:
     """Train the layers above an output on what it says about each view of each image."""
     top = Network(above(network.symbol, cut), network.args, network.aux)
@@ -200,7 +200,7 @@ def on_top(
         validation=in_order,
         whole=whole,
         shape=(size, *activations.train.shape[1:]),
-        devices=devices,
+        contexts=contexts,
         cost=LAST_BLOCKS_COST,
     )
 

@@ -16,7 +16,7 @@ from finetune_trainer.fit.materials import Materials
 from finetune_trainer.fit.records import Meeting
 from finetune_trainer.fit.tasks import Task
 from finetune_trainer.model import network as model_files
-from finetune_trainer.model.memory import with_room
+from finetune_trainer.model.memory import with_batches_that_fit
 from finetune_trainer.model.network import Network
 from finetune_trainer.recipes.recipe import Recipe
 from finetune_trainer.run import files
@@ -53,7 +53,7 @@ def train(
 
     if materials.run.gang.nodes > 1 and recipe.trains_trunk:  # all pods need the same batches
         return attempt(recipe.batch_size)
-    return with_room(attempt, recipe.batch_size, what=f"the recipe {recipe.name}")
+    return with_batches_that_fit(attempt, recipe.batch_size, what=f"the recipe {recipe.name}")
 
 
 def _train(
@@ -102,7 +102,11 @@ def _network_after(materials: Materials, recipe: Recipe) -> Network:
     """Return the network that a recipe leaves, or its own start if it cannot run here. What takes
     more than seconds is kept for attempts that come before the first checkpoint.
     """
-    if recipe.trains == "top" and recipe.start and (why := materials.why_no_last_blocks(recipe)):
+    if (
+        recipe.trains == "last blocks"
+        and recipe.start
+        and (why := materials.why_no_last_blocks(recipe))
+    ):
         log.info("%s: left out, %s", recipe.name, why)
         return _network_after(materials, recipe.start)
     if recipe.trains == "head" or materials.held_out is not None:

@@ -58,9 +58,9 @@ def choose(materials: Materials, recipe: Recipe, *, budget_seconds: float) -> Re
     ]
     first = fold == 0
     held_out, correct, pace = materials.hold_out(first), correct[first], 0.0
-    deeper = auto.deeper(best, run.job.training, devices=run.devices, pods=run.gang.nodes)
+    deeper = auto.deeper(best, run.job.training, gpus=run.gpus, pods=run.gang.nodes)
     for candidate in deeper:
-        if candidate.trains == "top" and (why := materials.why_no_last_blocks(candidate)):
+        if candidate.trains == "last blocks" and (why := materials.why_no_last_blocks(candidate)):
             notes.append(f"{candidate.name} left out, {why}")
             continue
         work = materials.units(candidate)
@@ -177,7 +177,7 @@ def is_better(correct: Correct, others: Correct) -> bool:
 def _correct(materials: Materials, recipe: Recipe) -> Correct:
     result = train(materials, recipe)
     task = result.task
-    answers = outputs(result.task_network, task.validation(), task.devices)
+    answers = outputs(result.task_network, task.validation(), task.contexts)
     return np.concatenate([values.argmax(axis=1) == labels for values, labels in answers])
 
 

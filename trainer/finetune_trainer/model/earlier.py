@@ -8,7 +8,7 @@ import msgspec
 
 from finetune_trainer.contract import ExitCode, Source, Struct, TrainerError
 from finetune_trainer.dataset.preprocessing import LABELS, PREPROCESSING, Preprocessing
-from finetune_trainer.model.exported import LATEST, MANIFEST, NAMES, Latest, Manifest
+from finetune_trainer.model.exported import LATEST, MANIFEST, NAMES, Latest, ModelManifest
 from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.hidden_files import visible
@@ -72,7 +72,7 @@ def obtain(source: Source, run: Run) -> Earlier:
             "Name the folder that status.output.uri of that job says, or the one above it for "
             "its newest model. A network of another origin belongs into model.source.",
         )
-    manifest = _read(directory / MANIFEST, Manifest)
+    manifest = _read(directory / MANIFEST, ModelManifest)
     for name in (SYMBOL, PARAMS, LABELS, PREPROCESSING):
         _check(directory / name, manifest)
     return Earlier(manifest.name, directory)
@@ -108,7 +108,7 @@ def _uid_of_newest(latest: Path) -> str:
     return uid
 
 
-def _check(path: Path, manifest: Manifest) -> None:
+def _check(path: Path, manifest: ModelManifest) -> None:
     if path.name not in manifest.files:
         raise TrainerError(
             ExitCode.InvalidData,

@@ -18,7 +18,7 @@ MANIFEST = "manifest.json"
 LATEST = "latest.json"
 
 
-class Manifest(Struct):
+class ModelManifest(Struct):
     """The files of one exported model, by name with their sha256."""
 
     name: str

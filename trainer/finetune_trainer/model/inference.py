@@ -44,15 +44,15 @@ def labels_of(batch: mx.io.DataBatch) -> NDArray[np.int64]:
     return np.asarray(batch.label[0].asnumpy()[: real_rows(batch)], dtype=np.int64)
 
 
-def contexts(*, devices: int, cpus: int = 1) -> list[Any]:
+def contexts_of(*, gpus: int, cpus: int = 1) -> list[Any]:
     """Return the GPUs, or `cpus` CPU contexts without one."""
-    if devices > (found := mx.context.num_gpus()):
+    if gpus > (found := mx.context.num_gpus()):
         raise TrainerError(
             ExitCode.UnsupportedHardware,
-            f"{devices} GPUs were asked for, but MXNet finds {found}",
+            f"{gpus} GPUs were asked for, but MXNet finds {found}",
             "use the GPU image on a node whose driver works: see nvidia-smi there",
         )
-    return [mx.gpu(i) for i in range(devices)] if devices else [mx.cpu(i) for i in range(cpus)]
+    return [mx.gpu(i) for i in range(gpus)] if gpus else [mx.cpu(i) for i in range(cpus)]
 
 
 def real_rows(batch: mx.io.DataBatch) -> int:

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def with_room(do: Callable[[int], T], size: int, *, what: str) -> T:
+def with_batches_that_fit(do: Callable[[int], T], size: int, *, what: str) -> T:
     """Return what `do` does with batches of `size` images, or of fewer, as often as a GPU has no
     memory for them. `what` it is for, for people.
 

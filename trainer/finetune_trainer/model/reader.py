@@ -88,19 +88,21 @@ class Reader:
         )
 
 
-def divided(record: Path, held: NDArray[np.bool_], directory: Path) -> tuple[Path, Path]:
+def split_records(record: Path, held_out: NDArray[np.bool_], directory: Path) -> tuple[Path, Path]:
     """Copy the records into two files: those that are not held, and those that are.
 
     Not by MXNet's writer, which does not notice a full disk.
     """
     directory.mkdir(exist_ok=True)
-    paths = directory / "train.rec", directory / "held.rec"
+    paths = directory / "train.rec", directory / "held-out.rec"
     bounds = itertools.pairwise([*read_offsets(record.with_suffix(".idx")), record.stat().st_size])
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(open(record, "rb"))
         targets = [stack.enter_context(open(path, "wb")) for path in paths]
         indexes = [stack.enter_context(open(path.with_suffix(".idx"), "w")) for path in paths]
-        for number, ((start, end), is_held) in enumerate(zip(bounds, held.tolist(), strict=True)):
-            indexes[is_held].write(f"{number}\t{targets[is_held].tell()}\n")
-            targets[is_held].write(source.read(end - start))
+        for number, ((start, end), is_held_out) in enumerate(
+            zip(bounds, held_out.tolist(), strict=True)
+        ):
+            indexes[is_held_out].write(f"{number}\t{targets[is_held_out].tell()}\n")
+            targets[is_held_out].write(source.read(end - start))
     return paths

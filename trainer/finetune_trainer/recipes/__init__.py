@@ -8,25 +8,25 @@ import dataclasses
 from finetune_trainer.contract import ExitCode, Optimizer, TrainerError, Training
 from finetune_trainer.recipes import checks, features, full, progressive, sagemaker, tutorial
 from finetune_trainer.recipes.recipe import TAKEN_BY, Recipe
-from finetune_trainer.recipes.schedule import Schedule
+from finetune_trainer.recipes.schedule import RateSchedule
 
 
-def choose(training: Training, *, devices: int, pods: int = 1) -> Recipe:
+def choose(training: Training, *, gpus: int, pods: int = 1) -> Recipe:
     """Return the recipe that `training` asks for, with the user's numbers. Raises InvalidSpec for
     settings that contradict it or each other.
     """
-    training = sagemaker.merged(training, devices=devices)
+    training = sagemaker.merged(training, gpus=gpus)
     match training.recipe:
         case "tutorial":
             recipe = tutorial.recipe(reason="asked for")
         case "features":
             recipe = features.recipe(reason="asked for")
         case "progressive":
-            recipe = progressive.recipe(reason="asked for", devices=devices)
+            recipe = progressive.recipe(reason="asked for", gpus=gpus)
         case "full":
-            recipe = full.recipe(reason="asked for", devices=devices)
+            recipe = full.recipe(reason="asked for", gpus=gpus)
         case "auto":
-            recipe = features.recipe(reason=_why_features(devices))
+            recipe = features.recipe(reason=_why_features(gpus))
     checks.check(training, recipe)
     recipe = _with_settings(recipe, training)
     return recipe if pods == 1 else _shared(recipe)
@@ -58,8 +58,8 @@ def _shared(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, start=None)
 
 
-def _why_features(devices: int) -> str:
-    hardware = f"with {devices} GPUs" if devices else "on CPUs"
+def _why_features(gpus: int) -> str:
+    hardware = f"with {gpus} GPUs" if gpus else "on CPUs"
     return (
         f"auto: {hardware}, one pass of the pretrained trunk and a well-trained last layer "
         "give more accuracy for the time than epochs of the whole network"
@@ -109,11 +109,11 @@ def _decimal(text: str | None, default: float) -> float:
     return default if text is None else float(text)
 
 
-def _schedule(training: Training, recipes: Schedule) -> Schedule:
+def _schedule(training: Training, recipes: RateSchedule) -> RateSchedule:
     given = training.schedule
     name = given.name or recipes.name
     warmup = _decimal(given.warmup_epochs, 0.0 if name == "onecycle" else recipes.warmup_epochs)
-    return Schedule(
+    return RateSchedule(
         name,
         warmup_epochs=warmup,
         step_epochs=given.step_epochs or recipes.step_epochs,

@@ -20,19 +20,19 @@ WEIGHT_DECAYS = (0.1, 0.03, 0.3, 0.01, 0.003)
 """The first is that of `features`; the best one falls with the number of images."""
 
 
-def budget_seconds(training: Training, *, devices: int) -> int:
+def budget_seconds(training: Training, *, gpus: int) -> int:
     """Return the time for choosing and fitting."""
-    default = GPU_BUDGET_SECONDS if devices else BUDGET_SECONDS
+    default = GPU_BUDGET_SECONDS if gpus else BUDGET_SECONDS
     return training.time_budget_seconds or default
 
 
-def goes_deeper(training: Training, *, devices: int) -> bool:
+def goes_deeper(training: Training, *, gpus: int) -> bool:
     """Whether more than the new layer is tried: not in a hurry, nor with the user's own numbers,
     which are for a head.
     """
     own = dict.fromkeys(OF_ALL, None)
-    settings = msgspec.to_builtins(sagemaker.merged(training, devices=devices)) | own
-    budget = budget_seconds(training, devices=devices)
+    settings = msgspec.to_builtins(sagemaker.merged(training, gpus=gpus)) | own
+    budget = budget_seconds(training, gpus=gpus)
     return settings == msgspec.to_builtins(Training()) | own and budget >= DEEPER_SECONDS
 
 
@@ -50,15 +50,15 @@ def heads(recipe: Recipe) -> tuple[Recipe, ...]:
     )
 
 
-def deeper(head: Recipe, training: Training, *, devices: int, pods: int) -> tuple[Recipe, ...]:
+def deeper(head: Recipe, training: Training, *, gpus: int, pods: int) -> tuple[Recipe, ...]:
     """Return what may be better than a head, the cheaper first. In a gang nothing: the other pods
     do not wait for what the first one has chosen.
     """
-    if pods > 1 or not goes_deeper(training, devices=devices):
+    if pods > 1 or not goes_deeper(training, gpus=gpus):
         return ()
-    top = _after(head, progressive.top())
-    whole = _after(top, progressive.recipe(reason="", devices=devices))
-    return top, whole, _after(head, full.recipe(reason="", devices=devices))
+    last_blocks = _after(head, progressive.last_blocks())
+    whole = _after(last_blocks, progressive.recipe(reason="", gpus=gpus))
+    return last_blocks, whole, _after(head, full.recipe(reason="", gpus=gpus))
 
 
 def _after(start: Recipe, recipe: Recipe) -> Recipe:

@@ -2,10 +2,10 @@
 
 from finetune_trainer.recipes import features
 from finetune_trainer.recipes.recipe import Recipe
-from finetune_trainer.recipes.schedule import Schedule
+from finetune_trainer.recipes.schedule import RateSchedule
 
 
-def recipe(*, reason: str, devices: int) -> Recipe:
+def recipe(*, reason: str, gpus: int) -> Recipe:
     """Return the numbers of a fine-tuning of all layers.
 
     The rate of a batch of 32, times the devices (Goyal et al. 2017, with their warm-up); the
@@ -19,7 +19,7 @@ def recipe(*, reason: str, devices: int) -> Recipe:
         batch_size=32,
         optimizer="nag",
         optimizer_params={
-            "learning_rate": 0.02 * max(1, devices),
+            "learning_rate": 0.02 * max(1, gpus),
             "momentum": 0.9,
             "wd": 0.0001,
         },
@@ -28,6 +28,6 @@ def recipe(*, reason: str, devices: int) -> Recipe:
         start=features.recipe(reason="the start of full"),
         frozen_statistics=True,
         trunk_rate=0.1,
-        schedule=Schedule("cosine", warmup_epochs=1.0),
+        schedule=RateSchedule("cosine", warmup_epochs=1.0),
         smoothing=0.1,
     )

@@ -6,24 +6,24 @@ from finetune_trainer.recipes import features, full
 from finetune_trainer.recipes.recipe import Recipe
 
 
-def recipe(*, reason: str, devices: int) -> Recipe:
+def recipe(*, reason: str, gpus: int) -> Recipe:
     """Return the numbers of the last phase, which starts from the others.
 
     Gradual unfreezing with lower rates below (Howard and Ruder 2018). The last blocks train on
     cached activations, ten times faster than the whole network; what is left for all layers takes
     a third of the epochs of `full`.
     """
-    whole = full.recipe(reason=reason, devices=devices)
-    return dataclasses.replace(whole, name="progressive", epochs=5, start=top())
+    whole = full.recipe(reason=reason, gpus=gpus)
+    return dataclasses.replace(whole, name="progressive", epochs=5, start=last_blocks())
 
 
-def top() -> Recipe:
+def last_blocks() -> Recipe:
     """Return the phase that fits the last blocks and the new layer, by the numbers of `full`."""
     return dataclasses.replace(
-        full.recipe(reason="before all layers are fitted", devices=0),
+        full.recipe(reason="before all layers are fitted", gpus=0),
         name="last blocks",
         epochs=6,
-        trains="top",
+        trains="last blocks",
         start=features.recipe(reason="before the last blocks are fitted"),
         views=4,
     )

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from finetune_trainer.contract import Augmentation, EarlyStopping
-from finetune_trainer.recipes.schedule import Schedule
+from finetune_trainer.recipes.schedule import RateSchedule
 
 ADAMS = ("adam", "adamw", "lamb")
 TAKEN_BY = {
@@ -29,7 +29,7 @@ class Recipe:
     optimizer: str
     optimizer_params: dict[str, float]
     seed: int
-    trains: Literal["head", "top", "all"]
+    trains: Literal["head", "last blocks", "all"]
     """The new layer, on cached features; the last blocks, on cached activations of those below;
     or the whole network, on images."""
     new_layer: Literal["xavier", "zero"] = "xavier"
@@ -40,7 +40,7 @@ class Recipe:
     """Whether BatchNorm normalises by the pretrained statistics in training too, and keeps them."""
     trunk_rate: float = 1.0
     """What the learning rate of the pretrained layers is multiplied by."""
-    schedule: Schedule = dataclasses.field(default_factory=Schedule)
+    schedule: RateSchedule = dataclasses.field(default_factory=RateSchedule)
     """How the learning rate changes."""
     augmentation: Augmentation = "crop"
     """How much training images are changed."""

@@ -27,7 +27,7 @@ NEEDLESS = {
 }
 
 
-def merged(training: Training, *, devices: int) -> Training:
+def merged(training: Training, *, gpus: int) -> Training:
     """Return the settings with the hyperparameters under our names. Raises InvalidSpec for one
     that is unknown, not taken, malformed, or set under both names.
     """
@@ -39,10 +39,10 @@ def merged(training: Training, *, devices: int) -> Training:
             _put(found, place, value=read(value), name=name, training=training)
     _put_early_stopping(found, training)
     batch = found.get("batchSizePerDevice")
-    if batch and batch % max(1, devices):
-        raise _refused("mini_batch_size", f"{batch} does not divide among {devices} GPUs")
+    if batch and batch % max(1, gpus):
+        raise _refused("mini_batch_size", f"{batch} does not divide among {gpus} GPUs")
     if batch:
-        found["batchSizePerDevice"] = batch // max(1, devices)
+        found["batchSizePerDevice"] = batch // max(1, gpus)
     if "stepEpochs" in found.get("schedule", {}):
         if own_name := training.schedule.name:
             raise _refused("lr_scheduler_step", f"contradicts training.schedule.name {own_name}")

@@ -11,7 +11,7 @@ START, END = 1 / 25, 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedule:
+class RateSchedule:
     """How the learning rate changes. Epochs count from 0."""
 
     name: Literal["constant", "step", "cosine", "onecycle"] = "constant"

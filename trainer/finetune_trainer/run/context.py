@@ -53,7 +53,7 @@ class Run:
     job: Job
     paths: Paths
     reporter: Reporter
-    devices: int = 0
+    gpus: int = 0
     """GPUs of this pod; 0: CPU."""
     threads: int = 1
     """CPUs this container may use (cgroup quota, rounded up)."""

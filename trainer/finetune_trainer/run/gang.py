@@ -32,7 +32,7 @@ class Gang:
     """Pod uid of the leader, known to a follower that has met it."""
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this pod does what is done once."""
         return self.index == 0
 

@@ -33,7 +33,7 @@ _PASSING = frozenset({"BadDigest", "OperationAborted", "RequestTimeout", "SlowDo
 _NETWORK = (boto.ConnectionError, boto.HTTPClientError, aiohttp.ClientError, OSError)
 
 
-class Found(Struct):
+class S3Object(Struct):
     """One object as the listing has it."""
 
     key: str
@@ -89,57 +89,59 @@ class Bucket:
         )
         self.fs.retries = 1
 
-    def find(self, key: str) -> Found | None:
+    def find(self, key: str) -> S3Object | None:
         """Return the object of exactly this key, if there is one."""
-        return next((found for found in self.list(key, most=1) if found.key == key), None)
+        return next((item for item in self.list(key, most=1) if item.key == key), None)
 
-    def list(self, prefix: str, *, most: int | None = None) -> tuple[Found, ...]:
+    def list(self, prefix: str, *, most: int | None = None) -> tuple[S3Object, ...]:
         """Return the objects whose keys begin with the prefix; at most the first `most`."""
         return fsspec.asyn.sync(self.fs.loop, self._list, prefix, most)  # type: ignore[no-any-return]
 
-    async def _list(self, prefix: str, most: int | None) -> tuple[Found, ...]:
-        found: tuple[Found, ...] = ()
+    async def _list(self, prefix: str, most: int | None) -> tuple[S3Object, ...]:
+        items: tuple[S3Object, ...] = ()
         request: dict[str, Any] = {"Prefix": prefix}
         if most:
             request["MaxKeys"] = most
         while True:
             page = await self.call("list_objects_v2", **request)
-            found += tuple(
-                Found(key=o["Key"], size=o["Size"], etag=o["ETag"], modified=o["LastModified"])
+            items += tuple(
+                S3Object(key=o["Key"], size=o["Size"], etag=o["ETag"], modified=o["LastModified"])
                 for o in page.get("Contents", ())
             )
             if most or not page.get("IsTruncated"):
-                return found
+                return items
             request["ContinuationToken"] = page["NextContinuationToken"]
 
-    async def download(self, found: Found, target: Path, *, received: Callable[[int], Any]) -> None:
+    async def download(
+        self, item: S3Object, target: Path, *, received: Callable[[int], Any]
+    ) -> None:
         """Write the object to `target`, going on after a cut; it has the object's time.
 
         It appears whole: what an ended process had received is received again.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{hashlib.sha256(found.key.encode()).hexdigest()}.part")
+        temporary = target.with_name(f".{hashlib.sha256(item.key.encode()).hexdigest()}.part")
         tries = Tries(self.field, self.failed)
         with open(temporary, "wb") as file:  # noqa: ASYNC230 - the disk is not waited for
-            while file.tell() < found.size:
+            while file.tell() < item.size:
                 try:
-                    async for chunk in self._receive(found, offset=file.tell()):
+                    async for chunk in self._receive(item, offset=file.tell()):
                         file.write(chunk)
                         received(len(chunk))
-                    if file.tell() < found.size:
+                    if file.tell() < item.size:
                         raise Cut(f"the connection ended after {file.tell()} bytes")
                 except Cut as cut:
                     await asyncio.sleep(tries.pause(cut, reached=file.tell()))
-        if temporary.stat().st_size != found.size:
+        if temporary.stat().st_size != item.size:
             raise self.failed(
-                ExitCode.TemporaryFailure, f"{found.key!r} has another size than listed"
+                ExitCode.TemporaryFailure, f"{item.key!r} has another size than listed"
             )
-        modified = found.modified.timestamp()
+        modified = item.modified.timestamp()
         os.utime(temporary, (modified, modified))
         temporary.rename(target)
 
-    async def _receive(self, found: Found, *, offset: int) -> AsyncIterator[bytes]:
-        request = {"Bucket": self.name, "Key": found.key, "IfMatch": found.etag}
+    async def _receive(self, item: S3Object, *, offset: int) -> AsyncIterator[bytes]:
+        request = {"Bucket": self.name, "Key": item.key, "IfMatch": item.etag}
         if offset:
             request["Range"] = f"bytes={offset}-"
         try:

@@ -17,7 +17,7 @@ from finetune_trainer.contract import ExitCode, Source, TrainerError
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.files import exclusive, sync_filesystem
 from finetune_trainer.storage.archive import MAX_MEMBERS, WAITING, Obtained, Put, unpacked_once
-from finetune_trainer.storage.s3_bucket import Bucket, Found
+from finetune_trainer.storage.s3_bucket import Bucket, S3Object
 from finetune_trainer.storage.volume_source import check_sha256
 
 PARALLEL = 16
@@ -47,7 +47,9 @@ def fetch_object(uri: str, *, field: str, secret: str, run: Run) -> Path | None:
     if not (found := bucket.find(key)):
         return None
     target = run.paths.job / PurePosixPath(key).name
-    _download(bucket, iter([(found, target)]), progress=Progress(run, files=1, size=found.size))
+    _download(
+        bucket, iter([(found, target)]), progress=DownloadProgress(run, files=1, size=found.size)
+    )
     return target
 
 
@@ -57,13 +59,13 @@ def _open(uri: str, *, field: str, secret: str) -> tuple[Bucket, str]:
 
 
 def _fetch_archive(
-    bucket: Bucket, found: Found, *, source: Source, run: Run, put: Put | None
+    bucket: Bucket, found: S3Object, *, source: Source, run: Run, put: Put | None
 ) -> Obtained:
     identity = f"{source.uri}:{source.sha256 or found.etag}"
 
     def provide(temporary: Path) -> Path:
         archive = temporary / "archive"
-        progress = Progress(run, files=1, size=found.size)
+        progress = DownloadProgress(run, files=1, size=found.size)
         _download(bucket, iter([(found, archive)]), progress=progress)
         if source.sha256:
             check_sha256(archive, expected=source.sha256, shown=source.uri, field=bucket.field)
@@ -87,7 +89,9 @@ def _fetch_folder(bucket: Bucket, prefix: str, *, uri: str, run: Run) -> Obtaine
             missing = {p: f for p, f in files.items() if not _is_whole(partial / p, f)}
             if len(missing) < len(files):
                 print(f"{bucket.field}: {len(files) - len(missing)} files are here already")
-            progress = Progress(run, files=len(missing), size=sum(f.size for f in missing.values()))
+            progress = DownloadProgress(
+                run, files=len(missing), size=sum(f.size for f in missing.values())
+            )
             targets = ((f, partial / p) for p, f in missing.items())
             _download(bucket, targets, progress=progress)
             sync_filesystem(partial)
@@ -95,7 +99,7 @@ def _fetch_folder(bucket: Bucket, prefix: str, *, uri: str, run: Run) -> Obtaine
     return Obtained(path=done, version=version)
 
 
-def _is_whole(path: Path, found: Found) -> bool:
+def _is_whole(path: Path, found: S3Object) -> bool:
     """Tell whether a file is there and was not cut by a crash of its node."""
     return path.exists() and path.stat().st_size == found.size
 
@@ -106,9 +110,9 @@ def is_plain(path: str) -> bool:
     return plain and "\0" not in path and ".." not in path.split("/")
 
 
-def _relative(bucket: Bucket, prefix: str, *, uri: str) -> dict[str, Found]:
+def _relative(bucket: Bucket, prefix: str, *, uri: str) -> dict[str, S3Object]:
     """Return the objects below the prefix by their path in the folder, sorted."""
-    files: dict[str, Found] = {}
+    files: dict[str, S3Object] = {}
     for found in bucket.list(f"{prefix}/" if prefix else ""):
         path = found.key[len(prefix) + 1 if prefix else 0 :]
         if path.endswith("/") or not path:
@@ -141,7 +145,7 @@ def _relative(bucket: Bucket, prefix: str, *, uri: str) -> dict[str, Found]:
 
 
 def _download(
-    bucket: Bucket, targets: Iterator[tuple[Found, Path]], *, progress: "Progress"
+    bucket: Bucket, targets: Iterator[tuple[S3Object, Path]], *, progress: "DownloadProgress"
 ) -> None:
     async def work() -> None:
         for found, target in targets:
@@ -160,7 +164,7 @@ def _download(
     fsspec.asyn.sync(bucket.fs.loop, work_together)
 
 
-class Progress:
+class DownloadProgress:
     """What was received so far, told to the supervisor twice a second at most."""
 
     def __init__(self, run: Run, *, files: int, size: int) -> None:

@@ -16,7 +16,7 @@ _BEATS = 6
 """Signs of life in the time after which a silent pod is dead."""
 
 
-class Line(Struct):
+class PeerMessage(Struct):
     """What one pod says to another: first who it is, then how it is, again and again."""
 
     job: JobRef | None = None
@@ -41,14 +41,14 @@ class Connection:
         self._socket = connected
         self._lines = Lines(self._take, limit=_LINE_BYTES)
         self.heard = time.monotonic()
-        self._sent, self._told = 0.0, Line()
+        self._sent, self._told = 0.0, PeerMessage()
         self.is_open = True
-        self.first: Line | None = None
+        self.first: PeerMessage | None = None
         """Who it is."""
-        self.last = Line()
+        self.last = PeerMessage()
         """How it is."""
 
-    def send(self, line: Line) -> None:
+    def send(self, line: PeerMessage) -> None:
         """Send a line. One who does not read, or is gone, is found by its silence."""
         self._sent, self._told = time.monotonic(), line
         with contextlib.suppress(OSError):
@@ -75,7 +75,7 @@ class Connection:
 
     def _take(self, data: bytes) -> None:
         try:
-            self.last = msgspec.json.decode(data, type=Line)
+            self.last = msgspec.json.decode(data, type=PeerMessage)
         except msgspec.DecodeError:
             self.close()
             return
@@ -92,7 +92,7 @@ class Connection:
         first = self.first
         return f"Pod {first.index} of the gang ({first.host})" if first else "A pod of the gang"
 
-    def beat(self, line: Line) -> None:
+    def beat(self, line: PeerMessage) -> None:
         """Send the line if it is time for a sign of life, or if it is news."""
         if line != self._told or time.monotonic() - self._sent > self._peer_seconds / _BEATS:
             self.send(line)
@@ -126,7 +126,7 @@ def lost(what: str) -> TrainerError:
     )
 
 
-def last_words(line: Line, ending: Ending) -> Line:
+def last_words(line: PeerMessage, ending: Ending) -> PeerMessage:
     """Return the line with which a pod ends."""
     error = ending.termination.error
     return msgspec.structs.replace(

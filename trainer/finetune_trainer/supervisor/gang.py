@@ -14,7 +14,7 @@ import msgspec
 
 from finetune_trainer.contract import Job
 from finetune_trainer.run.gang import LEADER, Gang
-from finetune_trainer.supervisor.connection import Connection, Line, last_words, lost
+from finetune_trainer.supervisor.connection import Connection, PeerMessage, last_words, lost
 from finetune_trainer.supervisor.termination import Ending, reference
 
 _CONNECT_SECONDS = 2.0
@@ -65,7 +65,7 @@ class Leader:
 
     def __init__(self, job: Job, gang: Gang, say: Callable[[str], None]) -> None:
         self._gang, self._say = gang, say
-        self._line = Line(job=reference(job), host=socket.gethostname())
+        self._line = PeerMessage(job=reference(job), host=socket.gethostname())
         self._began = time.monotonic()
         self._strangers: list[Connection] = []
         self._members: dict[int, Connection] = {}
@@ -100,7 +100,7 @@ class Leader:
         for connection in (*self._strangers, *self._members.values()):
             connection.close()
 
-    def _tell(self, line: Line) -> None:
+    def _tell(self, line: PeerMessage) -> None:
         self._line = line
         for member in self._members.values():
             member.send(self._line)
@@ -119,7 +119,7 @@ class Leader:
                 count = f"{len(self._members) + 1} of {self._gang.nodes}"
                 self._say(f"{connection.name} has joined the gang: {count}")
 
-    def _index_of(self, line: Line | None) -> int | None:
+    def _index_of(self, line: PeerMessage | None) -> int | None:
         """Return the member's index, unless it is of another job or attempt, or there already."""
         own = self._line.job
         if line is None or line.job is None or own is None:
@@ -143,7 +143,7 @@ class Follower:
 
     def __init__(self, job: Job, gang: Gang, say: Callable[[str], None]) -> None:
         self._gang, self._say = gang, say
-        self._line = Line(job=reference(job), index=gang.index, host=socket.gethostname())
+        self._line = PeerMessage(job=reference(job), index=gang.index, host=socket.gethostname())
         self._began = time.monotonic()
         self._told = ""
         self._connection: Connection | None = None
@@ -213,4 +213,4 @@ def meet(job: Job, gang: Gang, say: Callable[[str], None]) -> Peers:
     """Return the rest of this pod's gang."""
     if gang.nodes == 1:
         return Alone()
-    return Leader(job, gang, say) if gang.leads else Follower(job, gang, say)
+    return Leader(job, gang, say) if gang.is_leader else Follower(job, gang, say)

@@ -14,17 +14,17 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from finetune_trainer.pipeline import Stage
-from finetune_trainer.supervisor.run_status import Board
+from finetune_trainer.supervisor.run_status import RunStatus
 
 _LATE_SECONDS = 60
 
 
 @contextlib.contextmanager
-def serve(board: Board, *, stages: tuple[Stage, ...], port: int) -> Iterator[int]:
+def serve(run_status: RunStatus, *, stages: tuple[Stage, ...], port: int) -> Iterator[int]:
     """Serve the board on all addresses while the context lasts; yields the port."""
     registry = CollectorRegistry()
-    registry.register(_Collector(board, stages))
-    with _Server(("", port), _handler(board, registry)) as server:
+    registry.register(_Collector(run_status, stages))
+    with _Server(("", port), _handler(run_status, registry)) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -51,17 +51,19 @@ class _Server(http.server.ThreadingHTTPServer):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
-def _handler(board: Board, registry: CollectorRegistry) -> type[http.server.BaseHTTPRequestHandler]:
+def _handler(
+    run_status: RunStatus, registry: CollectorRegistry
+) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
         timeout = 5
 
         def do_GET(self) -> None:
             match self.path.partition("?")[0]:
                 case "/progress":
-                    self._send(200, "application/json", board.encoded())
+                    self._send(200, "application/json", run_status.encoded())
                 case "/metrics":
                     self._send(200, CONTENT_TYPE_LATEST, generate_latest(registry))
-                case "/healthz" if time.monotonic() - board.beat > _LATE_SECONDS:
+                case "/healthz" if time.monotonic() - run_status.last_poll > _LATE_SECONDS:
                     self._send(503, "text/plain", b"the supervisor does not come round\n")
                 case "/healthz":
                     self._send(200, "text/plain", b"ok\n")
@@ -84,14 +86,16 @@ def _handler(board: Board, registry: CollectorRegistry) -> type[http.server.Base
 class _Collector:
     """The board as Prometheus metrics; at most as many series as the board has metrics."""
 
-    def __init__(self, board: Board, stages: tuple[Stage, ...]) -> None:
-        self._board = board
+    def __init__(self, run_status: RunStatus, stages: tuple[Stage, ...]) -> None:
+        self._run_status = run_status
         self._stages = stages
 
     def collect(self) -> Iterator[Metric]:
-        progress = self._board.snapshot()
+        progress = self._run_status.snapshot()
         yield GaugeMetricFamily(
-            "finetune_trainer_progress_ratio", "Part of the run that is done.", self._board.fraction
+            "finetune_trainer_progress_ratio",
+            "Part of the run that is done.",
+            self._run_status.fraction,
         )
         remaining = progress.trainer_status.estimated_remaining_seconds
         if remaining is not None:

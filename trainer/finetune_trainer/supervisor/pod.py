@@ -16,7 +16,7 @@ from finetune_trainer.run.signals import Signals
 from finetune_trainer.supervisor import roles
 from finetune_trainer.supervisor.gang import meet
 from finetune_trainer.supervisor.http import serve
-from finetune_trainer.supervisor.run_status import Board
+from finetune_trainer.supervisor.run_status import RunStatus
 from finetune_trainer.supervisor.supervisor import Supervisor
 from finetune_trainer.supervisor.termination import Ending, encode, fail, reference
 
@@ -43,16 +43,16 @@ def _run(environment: Mapping[str, str], *, stages: tuple[Stage, ...], signals: 
     gang = Gang.of(environment)
     role = roles.choose(environment, gang)
     stages = role.select(stages)
-    board = Board(reference(job), stages=stages)
+    run_status = RunStatus(reference(job), stages=stages)
     log = _ContainerLog()
     wanted = int(environment.get("FINETUNE_PORT", "8080"))
-    with serve(board, stages=stages, port=wanted) as port:
+    with serve(run_status, stages=stages, port=wanted) as port:
         log.say(f"job {job.namespace}/{job.name}, attempt {job.attempt}, HTTP on port {port}")
         peers = meet(job, gang, log.say)
         ending = Supervisor(
             job=job,
             environment=environment,
-            board=board,
+            run_status=run_status,
             console=log,
             signals=signals,
             stages=stages,
@@ -66,7 +66,7 @@ def _run(environment: Mapping[str, str], *, stages: tuple[Stage, ...], signals: 
 
 def _stall_seconds(environment: Mapping[str, str], gang: Gang) -> float:
     """Only the leader of a gang is watched: it stalls with whichever pod does."""
-    return float(environment.get("FINETUNE_STALL_SECONDS", "0")) if gang.leads else 0
+    return float(environment.get("FINETUNE_STALL_SECONDS", "0")) if gang.is_leader else 0
 
 
 class _ContainerLog:
@@ -80,7 +80,7 @@ class _ContainerLog:
     def say(self, text: str) -> None:
         self.output(f"finetune-trainer: {text}\n".encode())
 
-    def update(self, board: Board) -> None:
+    def update(self, run_status: RunStatus) -> None:
         """Say nothing: /progress is read instead."""
 
 

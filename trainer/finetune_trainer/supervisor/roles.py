@@ -53,7 +53,7 @@ def choose(environment: Mapping[str, str], gang: Gang) -> Role:
     """Return the role that FINETUNE_ROLE names."""
     match name := environment.get("FINETUNE_ROLE", "train"):
         case "train":
-            return TRAIN if gang.leads else FOLLOW
+            return TRAIN if gang.is_leader else FOLLOW
         case "prepare":
             return PREPARE
     raise TrainerError(

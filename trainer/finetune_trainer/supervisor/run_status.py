@@ -52,7 +52,7 @@ class Report(Struct):
     error: ReportedError | None = None
 
 
-class Board:
+class RunStatus:
     """The state of the run. Safe to read from other threads."""
 
     def __init__(self, job: JobRef, *, stages: Sequence[Stage]) -> None:
@@ -65,9 +65,9 @@ class Board:
         self._updated = datetime.datetime.now(datetime.UTC)
         self.note = ""
         """For people: "epoch 3 of 8"."""
-        self.moved = time.monotonic()
+        self.last_progress = time.monotonic()
         """When work was last seen, for the watchdog."""
-        self.beat = time.monotonic()
+        self.last_poll = time.monotonic()
         """When the supervisor's loop last came round, for /healthz."""
 
     def start(self, stage: Stage) -> None:
@@ -148,7 +148,7 @@ class Board:
             self._progress, step=self._progress.step + 1, **changes
         )
         self._updated = datetime.datetime.now(datetime.UTC)
-        self.moved = time.monotonic()
+        self.last_progress = time.monotonic()
 
     def _measure(self, metrics: Sequence[Metric]) -> None:
         for metric in metrics:

@@ -24,7 +24,7 @@ from finetune_trainer.run.signals import Signals
 from finetune_trainer.supervisor.child import Child, Lines, attend
 from finetune_trainer.supervisor.gang import Alone, Peers
 from finetune_trainer.supervisor.roles import TRAIN, Role
-from finetune_trainer.supervisor.run_status import Board, Report, ReportedError
+from finetune_trainer.supervisor.run_status import Report, ReportedError, RunStatus
 from finetune_trainer.supervisor.termination import Ending, fail, reference, with_checkpoint
 
 _REPORT_BYTES = 64 * 1024
@@ -41,7 +41,7 @@ class Console(Protocol):
     def say(self, text: str) -> None:
         """Show a line of the supervisor's own."""
 
-    def update(self, board: Board) -> None:
+    def update(self, run_status: RunStatus) -> None:
         """Show how far the run is."""
 
 
@@ -68,7 +68,7 @@ class Supervisor:
     job: Job
     environment: Mapping[str, str]
     """Of the stages' processes; the directories are read from it."""
-    board: Board
+    run_status: RunStatus
     console: Console
     signals: Signals
     stages: tuple[Stage, ...] = STAGES
@@ -88,12 +88,14 @@ class Supervisor:
                 reason="Crashed",
                 message=crash.message,
                 hint=crash.hint,
-                log_tail=self.board.log_tail,
+                log_tail=self.run_status.log_tail,
             )
             ending = Ending(crash.code, Termination(job=reference(self.job), error=error))
         except Exception as exception:
-            ending = fail(reference(self.job), explain(exception), log_tail=self.board.log_tail)
-        return with_checkpoint(ending, self.board.snapshot().checkpoint)
+            ending = fail(
+                reference(self.job), explain(exception), log_tail=self.run_status.log_tail
+            )
+        return with_checkpoint(ending, self.run_status.snapshot().checkpoint)
 
     @property
     def _directory(self) -> Path:
@@ -126,14 +128,14 @@ class Supervisor:
             self._run_process(stages)
         while not self.peers.released:
             self._come_round()
-        self.board.finish()
-        self.console.update(self.board)
+        self.run_status.finish()
+        self.console.update(self.run_status)
 
     def begin(self, stage: Stage) -> None:
         """Show that a stage begins."""
-        self.board.start(stage)
+        self.run_status.start(stage)
         self.console.say(f"stage {stage.name}")
-        self.console.update(self.board)
+        self.console.update(self.run_status)
 
     def _join(self, stage: Stage) -> bool:
         """Wait for the gang's leader; return False if it was done before this pod came."""
@@ -151,7 +153,7 @@ class Supervisor:
 
     def poll(self) -> None:
         """Show that the loop comes round, to /healthz and to the rest of the gang."""
-        self.board.beat = time.monotonic()
+        self.run_status.last_poll = time.monotonic()
         self.signals.stop |= self.peers.poll(stopping=self.signals.stop)
 
     def _run_process(self, stages: Sequence[Stage]) -> None:
@@ -210,7 +212,7 @@ class _Watch:
             raise TrainerError(ExitCode(code), message, hint)
         if status < 0:
             raise Crash(self._stage.name, -status)
-        last = next(reversed(self._supervisor.board.log_tail), "it printed nothing")
+        last = next(reversed(self._supervisor.run_status.log_tail), "it printed nothing")
         raise TrainerError(
             ExitCode.InternalError,
             f"Stage {self._stage.name} ended with exit code {status}: {last}",
@@ -219,7 +221,7 @@ class _Watch:
 
     def _take_output(self, data: bytes) -> None:
         self._supervisor.console.output(data)
-        self._supervisor.board.log(data)
+        self._supervisor.run_status.log(data)
 
     def _take_report(self, line: bytes) -> None:
         try:
@@ -233,19 +235,19 @@ class _Watch:
             self._supervisor.begin(self._stage)
         if report.error:
             self._error, self._told = report.error, time.monotonic()
-        self._supervisor.board.apply(report)
-        self._supervisor.console.update(self._supervisor.board)
+        self._supervisor.run_status.apply(report)
+        self._supervisor.console.update(self._supervisor.run_status)
 
     def _tick(self, child: Child) -> None:
-        board, signals = self._supervisor.board, self._supervisor.signals
+        run_status, signals = self._supervisor.run_status, self._supervisor.signals
         self._supervisor.poll()
         if signals.stop and not self._stopping:
             self._stopping = True
             child.signal(signal.SIGTERM)
-        if signals.hurry or (self._error and board.beat - self._told > _LAST_SECONDS):
+        if signals.hurry or (self._error and run_status.last_poll - self._told > _LAST_SECONDS):
             child.signal(signal.SIGKILL)
         limit = self._supervisor.stall_seconds
-        if limit and not self._stopping and board.beat - board.moved > limit:
+        if limit and not self._stopping and run_status.last_poll - run_status.last_progress > limit:
             self._stalled = True
             child.signal(signal.SIGKILL)
 

@@ -7,7 +7,7 @@ from finetune_trainer.dataset.layouts.folders import has_only_sides, scan_folder
 from finetune_trainer.dataset.layouts.found import Found, Scan
 from finetune_trainer.dataset.layouts.lists import has_labels, scan_csv, scan_lst
 from finetune_trainer.dataset.layouts.records import scan_records
-from finetune_trainer.dataset.lock import Layout, Part
+from finetune_trainer.dataset.lock import Layout, SplitName
 
 
 def find_photos(train: Path, validation: Path | None, spec: Dataset) -> Found:
@@ -23,7 +23,7 @@ def find_photos(train: Path, validation: Path | None, spec: Dataset) -> Found:
             "Remove validationSource, or name the part that trains in dataset.source.",
         )
     other = find_in(validation, spec)
-    sides: dict[Part, Scan] = {"train": found.sides["train"]}
+    sides: dict[SplitName, Scan] = {"train": found.sides["train"]}
     sides["validation"] = other.sides["train"]
     return Found(found.layout, sides, f"{found.described}; to validate: {other.described}")
 

@@ -19,7 +19,7 @@ from finetune_trainer.dataset.layouts.found import (
     printable,
     side_of,
 )
-from finetune_trainer.dataset.lock import Part
+from finetune_trainer.dataset.lock import SplitName
 from finetune_trainer.run.hidden_files import is_passed_over
 
 
@@ -48,9 +48,9 @@ def scan_sides(root: Path) -> Found:
     return Found("Split", sides, described)
 
 
-def side_folders(root: Path) -> dict[Part, Path]:
+def side_folders(root: Path) -> dict[SplitName, Path]:
     """Return the folders named like a side, those with class folders in them."""
-    sides: dict[Part, Path] = {}
+    sides: dict[SplitName, Path] = {}
     order = ("train", "training", "val", "valid", "validation", "test")
     for name in order:
         path = root / name

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from finetune_trainer.dataset.lock import Fate, Layout, Part
+from finetune_trainer.dataset.lock import Fate, Layout, SplitName
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"),
@@ -60,7 +60,7 @@ class Found:
     """What a source holds."""
 
     layout: Layout
-    sides: dict[Part, Scan]
+    sides: dict[SplitName, Scan]
     """Only `train` if the layout has no sides of its own."""
     described: str
     """What it was taken for, for people."""
@@ -83,7 +83,7 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def side_of(stem: str) -> Part | None:
+def side_of(stem: str) -> SplitName | None:
     """Return which side a folder or list is of by its name: train, photos_val, ..."""
     word = stem.lower().rpartition("_")[2].rpartition("-")[2]
     if word in ("train", "training"):

@@ -20,7 +20,7 @@ from finetune_trainer.dataset.layouts.found import (
     printable,
 )
 from finetune_trainer.dataset.layouts.sides import sides_of
-from finetune_trainer.dataset.lock import Layout, Part
+from finetune_trainer.dataset.lock import Layout, SplitName
 
 PATH_COLUMNS = (
     *("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path"),
@@ -68,7 +68,7 @@ def has_labels(root: Path) -> bool:
     return False
 
 
-def _found(layout: Layout, lists: dict[Part, Path], sides: dict[Part, Scan]) -> Found:
+def _found(layout: Layout, lists: dict[SplitName, Path], sides: dict[SplitName, Scan]) -> Found:
     return Found(layout, sides, "the list " + " and ".join(path.name for path in lists.values()))
 
 

@@ -6,7 +6,7 @@ from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.layouts.classes import name_of, read_classes
 from finetune_trainer.dataset.layouts.found import Found, Photo, Scan
 from finetune_trainer.dataset.layouts.sides import sides_of
-from finetune_trainer.dataset.recordio import Head, RecordError, read_heads, read_offsets
+from finetune_trainer.dataset.recordio import RecordError, RecordHeader, read_headers, read_offsets
 
 
 def scan_records(root: Path) -> Found:
@@ -24,7 +24,7 @@ def scan_records(root: Path) -> Found:
     return Found("RecordIO", sides, "the records " + " and ".join(p.name for p in files.values()))
 
 
-def _photos(path: Path, heads: list[Head], names: tuple[str, ...]) -> list[Photo]:
+def _photos(path: Path, heads: list[RecordHeader], names: tuple[str, ...]) -> list[Photo]:
     mtime = path.stat().st_mtime_ns
     return [
         Photo(
@@ -38,9 +38,9 @@ def _photos(path: Path, heads: list[Head], names: tuple[str, ...]) -> list[Photo
     ]
 
 
-def _heads(path: Path) -> list[Head]:
+def _heads(path: Path) -> list[RecordHeader]:
     try:
-        heads = list(read_heads(path))
+        heads = list(read_headers(path))
     except RecordError as error:
         raise _bad(f"{path.name} {error}") from error
     for number, head in enumerate(heads):

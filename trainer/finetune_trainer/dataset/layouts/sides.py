@@ -4,10 +4,12 @@ from pathlib import Path
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.layouts.found import side_of
-from finetune_trainer.dataset.lock import Part
+from finetune_trainer.dataset.lock import SplitName
 
 
-def sides_of(root: Path, suffix: str, *, layout: str, named: str | None = None) -> dict[Part, Path]:
+def sides_of(
+    root: Path, suffix: str, *, layout: str, named: str | None = None
+) -> dict[SplitName, Path]:
     """Return the only file with this suffix, or the two that are named as train and as val."""
     if named is not None:
         if not (root / named).is_file():
@@ -20,7 +22,7 @@ def sides_of(root: Path, suffix: str, *, layout: str, named: str | None = None) 
     files = sorted(path for path in root.glob(f"[!.]*{suffix}") if path.is_file())
     if len(files) == 1:
         return {"train": files[0]}
-    sides: dict[Part, Path] = {}
+    sides: dict[SplitName, Path] = {}
     for path in files:
         part = side_of(path.stem)
         if part is None or part in sides:

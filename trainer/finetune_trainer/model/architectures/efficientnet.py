@@ -17,7 +17,7 @@ EPSILON = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
+class BlockGroup:
     """Blocks of one resolution: the first has the stride, all the same kernel and width."""
 
     blocks: int
@@ -27,14 +27,14 @@ class Stage:
     channels: int
 
 
-STAGES = (
-    Stage(1, 3, 1, 1, 16),
-    Stage(2, 3, 2, 6, 24),
-    Stage(2, 5, 2, 6, 40),
-    Stage(3, 3, 2, 6, 80),
-    Stage(3, 5, 1, 6, 112),
-    Stage(4, 5, 2, 6, 192),
-    Stage(1, 3, 1, 6, 320),
+GROUPS = (
+    BlockGroup(1, 3, 1, 1, 16),
+    BlockGroup(2, 3, 2, 6, 24),
+    BlockGroup(2, 5, 2, 6, 40),
+    BlockGroup(3, 3, 2, 6, 80),
+    BlockGroup(3, 5, 1, 6, 112),
+    BlockGroup(4, 5, 2, 6, 192),
+    BlockGroup(1, 3, 1, 6, 320),
 )
 """Of Lite0. Larger ones have wider stages, and more blocks in all but the first and the last."""
 STEM = 32
@@ -45,25 +45,25 @@ def build(*, width: float, depth: float, size: int, classes: int) -> mx.sym.Symb
     """Return the classifier of images of size x size: data -> ... -> flatten -> fc -> softmax."""
     x, size = _conv(mx.sym.var("data"), "stem", STEM, kernel=3, stride=2, size=size)
     x, channels, index = relu6(x, "stem"), STEM, 0
-    for stage in _scaled(width, depth):
-        for position in range(stage.blocks):
-            stride = stage.stride if position == 0 else 1
+    for group in _scaled(width, depth):
+        for position in range(group.blocks):
+            stride = group.stride if position == 0 else 1
             name = f"block{index}"
-            x, size = _block(x, name, channels=channels, stride=stride, stage=stage, size=size)
-            channels, index = stage.channels, index + 1
+            x, size = _block(x, name, channels=channels, stride=stride, group=group, size=size)
+            channels, index = group.channels, index + 1
     x, _ = _conv(x, "top", TOP, size=size)
     return classifier(relu6(x, "top"), "fc", classes)
 
 
-def _scaled(width: float, depth: float) -> list[Stage]:
-    fixed = (STAGES[0], STAGES[-1])
+def _scaled(width: float, depth: float) -> list[BlockGroup]:
+    fixed = (GROUPS[0], GROUPS[-1])
     return [
         dataclasses.replace(
-            stage,
-            blocks=stage.blocks if stage in fixed else math.ceil(depth * stage.blocks),
-            channels=_multiple_of_8(width * stage.channels),
+            group,
+            blocks=group.blocks if group in fixed else math.ceil(depth * group.blocks),
+            channels=_multiple_of_8(width * group.channels),
         )
-        for stage in STAGES
+        for group in GROUPS
     ]
 
 
@@ -74,17 +74,17 @@ def _multiple_of_8(channels: float) -> int:
 
 
 def _block(
-    data: mx.sym.Symbol, name: str, *, channels: int, stride: int, stage: Stage, size: int
+    data: mx.sym.Symbol, name: str, *, channels: int, stride: int, group: BlockGroup, size: int
 ) -> tuple[mx.sym.Symbol, int]:
     """Inverted residual: expand, depthwise, project; a shortcut where the shape stays."""
-    x, inner = data, channels * stage.expand
-    if stage.expand > 1:
+    x, inner = data, channels * group.expand
+    if group.expand > 1:
         x, _ = _conv(x, f"{name}_expand", inner, size=size)
         x = relu6(x, f"{name}_expand")
-    depthwise = {"kernel": stage.kernel, "stride": stride, "groups": inner}
+    depthwise = {"kernel": group.kernel, "stride": stride, "groups": inner}
     x, size = _conv(x, f"{name}_depthwise", inner, size=size, **depthwise)
-    x, _ = _conv(relu6(x, f"{name}_depthwise"), f"{name}_project", stage.channels, size=size)
-    if stride > 1 or channels != stage.channels:
+    x, _ = _conv(relu6(x, f"{name}_depthwise"), f"{name}_project", group.channels, size=size)
+    if stride > 1 or channels != group.channels:
         return x, size
     return mx.sym.elemwise_add(x, data, name=f"{name}_add"), size
 
