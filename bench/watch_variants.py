@@ -66,7 +66,7 @@ async def watch_by_kopf(watched: Watched, *, children: bool, paged: bool) -> Non
     pages and forget a settled object at once, instead of kopf's defaults.
     """
     registry = kopf.OperatorRegistry()
-    settings = kopf_watch._kopf_settings(kopf_watch.SILENCE_SECONDS)
+    settings = kopf_watch._kopf_settings(kopf_watch.WATCH_IDLE_SECONDS)
     settings.watching.chunk_size = 500 if paged else None
     settings.queueing.idle_timeout = 0.5 if paged else 5
 
@@ -76,12 +76,12 @@ async def watch_by_kopf(watched: Watched, *, children: bool, paged: bool) -> Non
 
     @kopf.on.event(c.GROUP, c.VERSION, c.PLURAL, registry=registry)
     async def job(type: str | None, body: kopf.Body, **_: Any) -> None:
-        gone = type == "DELETED"
-        watched.queue.add(watched.cache.observe_fine_tune_job(dict(body), gone=gone))
+        deleted = type == "DELETED"
+        watched.queue.add(watched.cache.observe_fine_tune_job(dict(body), deleted=deleted))
 
     def child(kind: type[Any], take: Callable[..., Key | None]) -> Callable[..., Any]:
         async def observe(type: str | None, body: kopf.Body, **_: Any) -> None:
-            if key := take(msgspec.convert(dict(body), kind), gone=type == "DELETED"):
+            if key := take(msgspec.convert(dict(body), kind), deleted=type == "DELETED"):
                 watched.queue.add(key)
 
         return observe
@@ -100,9 +100,9 @@ async def watch_by_kopf(watched: Watched, *, children: bool, paged: bool) -> Non
 async def watch_by_informers(watched: Watched) -> None:
     """Watch all three kinds through the operator's own informer."""
 
-    def take(job: FineTuneJob, *, gone: bool) -> None:
+    def take(job: FineTuneJob, *, deleted: bool) -> None:
         key = job.metadata.namespace, job.metadata.name
-        if gone:
+        if deleted:
             watched.cache.jobs.pop(key, None)
         else:
             status: Any = job.status

@@ -19,7 +19,7 @@ from finetune_operator.metrics import Metrics
 from finetune_operator.observe import kopf_watch
 from finetune_operator.observe.cache import Cache, Key
 from finetune_operator.observe.poller import Poller
-from finetune_operator.observe.resync import Sweep
+from finetune_operator.observe.resync import Resync
 from finetune_operator.reconcile import Reconciler
 from finetune_operator.server import Server
 from finetune_operator.settings import Settings
@@ -78,13 +78,13 @@ async def _operate(
     ]
     reconciler = Reconciler(client, cache, metrics, settings, clock=now)
     workers = Workers(queue, reconciler, metrics)
-    sweep = Sweep(
+    resync = Resync(
         client,
         cache,
         queue,
         namespaces=settings.namespaces,
         interval_seconds=settings.sweep_interval_seconds,
-        patience_seconds=2 * kopf_watch.silence_seconds(settings),
+        patience_seconds=2 * kopf_watch.watch_idle_seconds(settings),
     )
     poller = Poller(cache, queue, interval_seconds=settings.progress_interval_seconds)
     watching = asyncio.Event()
@@ -94,20 +94,20 @@ async def _operate(
         return "" if synced else "the first lists are not complete"
 
     def unhealthy() -> str:
-        return workers.stuck() or sweep.deaf()
+        return workers.stuck() or resync.missed_by_watch()
 
     metrics.watch_age.set_function(_age(informers))
     server = Server(registry=metrics.registry, healthy=unhealthy, ready=not_ready)
     elections = (_when_synced(informers, election),) if election else ()
     try:
         await _until_first_ends(
-            kopf_watch.watch_jobs(cache, queue, settings, told=sweep.told, ready=watching),
+            kopf_watch.watch_jobs(cache, queue, settings, observe=resync.observe, ready=watching),
             server.run(settings.port),
             *(informer.run() for informer in informers),
             # Before, a job's own children could be missed.
             _when_synced(informers, lambda: _when(leading, lambda: workers.run(settings.workers))),
             _when(leading, poller.run),
-            sweep.run(),
+            resync.run(),
             *elections,
         )
     finally:
@@ -150,8 +150,8 @@ def _informers(
     relist_seconds: float,
 ) -> tuple[Informer[Job], Informer[Pod]]:
     def observe(take: Callable[..., Key | None]) -> Callable[..., None]:
-        def seen(child: Any, *, gone: bool) -> None:
-            if key := take(child, gone=gone):
+        def seen(child: Any, *, deleted: bool) -> None:
+            if key := take(child, deleted=deleted):
                 queue.add(key)
 
         return seen

@@ -24,10 +24,10 @@ from finetune_operator.policy.plan import (
     Observed,
     Plan,
 )
-from finetune_operator.policy.status import Draft
+from finetune_operator.policy.status import StatusUpdate
 
 Time = datetime.datetime
-NEXT_ANSWER = datetime.timedelta(seconds=5)
+RETRY_SOON = datetime.timedelta(seconds=5)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
     """
     lost = lost_pods(seen.pods, now, defaults.node_lost_seconds)
     uids = frozenset(pod.uid for pod in lost.actions)
-    plan = _decide(dataclasses.replace(seen, lost=uids), now, defaults)
+    plan = _decide(dataclasses.replace(seen, lost_pods=uids), now, defaults)
     return dataclasses.replace(
         plan,
         # After the Jobs: one that is not being deleted would make a new pod.
@@ -61,99 +61,99 @@ def decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
 
 
 @dataclasses.dataclass(frozen=True)
-class Lost:
+class LostPods:
     """What to do about pods on lost nodes, and when to look again."""
 
     actions: tuple[ForceDeletePod, ...]
     requeue_after_seconds: float | None
 
 
-def lost_pods(pods: Sequence[Pod], now: Time, seconds: float) -> Lost:
+def lost_pods(pods: Sequence[Pod], now: Time, seconds: float) -> LostPods:
     """Return the pods that should have ended `seconds` ago, to be taken off the API server."""
     clocks = [deadlines.node_lost(pod, seconds) for pod in pods]
-    return Lost(
+    return LostPods(
         tuple(
             ForceDeletePod(pod.metadata.name, pod.metadata.uid)
             for pod, clock in zip(pods, clocks, strict=True)
             if clock.expired(now)
         ),
-        deadlines.first(now, *(_or_again(clock, now) for clock in clocks)),
+        deadlines.first(now, *(_retry_soon(clock, now) for clock in clocks)),
     )
 
 
-def _or_again(clock: deadlines.Clock, now: Time) -> deadlines.Clock:
+def _retry_soon(clock: deadlines.Clock, now: Time) -> deadlines.Clock:
     """Return the clock; of one that has come, and cannot be acted on yet, the next look."""
-    return deadlines.Clock(now + NEXT_ANSWER) if clock.expired(now) else clock
+    return deadlines.Clock(now + RETRY_SOON) if clock.expired(now) else clock
 
 
 def _decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
-    draft, spec = Draft(seen.job, now), seen.job.spec
-    if draft.status.finished:
-        return _clean_up(seen, draft, now)
-    draft.observe(
+    update, spec = StatusUpdate(seen.job, now), seen.job.spec
+    if update.status.finished:
+        return _clean_up(seen, update, now)
+    update.observe(
         image=spec.trainer.image or defaults.image,
         prepare_image=spec.trainer.image or defaults.prepare_image,
     )
-    live = _live_attempt(seen, draft)
+    live = _live_attempt(seen, update)
     if live:
-        draft.activate(live)
-        draft.take_checkpoint(outcome.termination_of(live.pod))
-    draft.take_progress(seen.progress)
-    if ended := _outcome(seen, live, draft):
-        _conclude(ended, draft, spec.backoff_limit)
+        update.activate(live)
+        update.take_checkpoint(outcome.termination_of(live.pod))
+    update.take_progress(seen.progress)
+    if ended := _outcome(seen, live, update):
+        _conclude(ended, update, spec.backoff_limit)
         live = None
-    if not draft.status.finished and deadlines.active(spec, draft.status).expired(now):
-        _exceed_deadline(draft, spec.active_deadline_seconds)
-    if draft.status.finished:
-        return _clean_up(seen, draft, now)
+    if not update.status.finished and deadlines.active(spec, update.status).expired(now):
+        _exceed_deadline(update, spec.active_deadline_seconds)
+    if update.status.finished:
+        return _clean_up(seen, update, now)
     if spec.suspend:
-        return _suspend(seen, draft)
+        return _suspend(seen, update)
     if not (live and live.job.metadata.deletion_timestamp):
-        draft.resume()
+        update.resume()
     if live:
-        return _follow(seen, live, draft, now)
-    return _start(seen, draft, now, defaults)
+        return _follow(seen, live, update, now)
+    return _start(seen, update, now, defaults)
 
 
-def _live_attempt(seen: Observed, draft: Draft) -> Attempt | None:
+def _live_attempt(seen: Observed, update: StatusUpdate) -> Attempt | None:
     """Find the attempt whose end is not recorded yet; one after the other, so that none is lost
     when the next was created but the status not written.
     """
-    unwritten = (a for a in seen.attempts if not _is_written(a, draft))
-    if not draft.status.current_attempt and (oldest := next(unwritten, None)):
-        draft.adopt(oldest)
-    current = draft.status.current_attempt
+    unrecorded = (a for a in seen.attempts if not _is_recorded(a, update))
+    if not update.status.current_attempt and (oldest := next(unrecorded, None)):
+        update.adopt(oldest)
+    current = update.status.current_attempt
     return next((a for a in seen.attempts if current and a.name == current.job_name), None)
 
 
-def _is_written(attempt: Attempt, draft: Draft) -> bool:
-    return attempt.number <= draft.counts(prepare=attempt.prepare).attempts
+def _is_recorded(attempt: Attempt, update: StatusUpdate) -> bool:
+    return attempt.number <= update.counts(prepare=attempt.prepare).attempts
 
 
-def _outcome(seen: Observed, live: Attempt | None, draft: Draft) -> outcome.Outcome | None:
-    if draft.status.current_attempt is None:
+def _outcome(seen: Observed, live: Attempt | None, update: StatusUpdate) -> outcome.Outcome | None:
+    if update.status.current_attempt is None:
         return None
-    by_user = seen.job.spec.suspend or draft.status.suspending
+    by_user = seen.job.spec.suspend or update.status.suspending
     if live is None:
-        return outcome.lost(draft.status, suspended=by_user)
+        return outcome.job_deleted(update.status, suspended=by_user)
     ended = (
-        outcome.outcome_of(live, draft.status)
-        or _node_lost(seen, live, draft)
+        outcome.outcome_of(live, update.status)
+        or _node_lost(seen, live, update)
         or _stalled(seen, live)
     )
     if ended and ended.reason == c.INTERRUPTED and live.job.metadata.deletion_timestamp:
-        return outcome.lost(draft.status, suspended=by_user)
+        return outcome.job_deleted(update.status, suspended=by_user)
     return ended
 
 
-def _node_lost(seen: Observed, live: Attempt, draft: Draft) -> outcome.Outcome | None:
+def _node_lost(seen: Observed, live: Attempt, update: StatusUpdate) -> outcome.Outcome | None:
     """Return the outcome of an attempt that lives only on nodes that do not answer."""
     running = [pod for pod in live.pods if not pod.ended]
     if live.job.metadata.deletion_timestamp or not running:
         return None
-    if any(pod.metadata.uid not in seen.lost for pod in running):
+    if any(pod.metadata.uid not in seen.lost_pods for pod in running):
         return None
-    return outcome.node_lost(live, running[0], draft.status)
+    return outcome.node_lost(live, running[0], update.status)
 
 
 def _stalled(seen: Observed, live: Attempt) -> outcome.Outcome | None:
@@ -167,69 +167,71 @@ def _stalled(seen: Observed, live: Attempt) -> outcome.Outcome | None:
     return outcome.stalled(live.pod, progress, spec.stall_deadline_seconds)
 
 
-def _conclude(ended: outcome.Outcome, draft: Draft, backoff_limit: int) -> None:
+def _conclude(ended: outcome.Outcome, update: StatusUpdate, backoff_limit: int) -> None:
     """Record the attempt's end, and finish the job if it does."""
-    assert draft.status.current_attempt is not None
-    counts = draft.counts(prepare=draft.status.current_attempt.prepare)
-    draft.record(ended)
+    assert update.status.current_attempt is not None
+    counts = update.counts(prepare=update.status.current_attempt.prepare)
+    update.record(ended)
     if ended.reason == c.PREPARED:
-        draft.prepared(ended.dataset)
+        update.prepared(ended.dataset)
     elif ended.result and ended.reason == c.COMPLETE:
-        draft.complete(ended.result)
+        update.complete(ended.result)
     elif not ended.retried:
-        draft.fail(ended.reason, ended.failure)
+        update.fail(ended.reason, ended.failure)
     elif counts.failures > backoff_limit:
         text = f"{counts.failures} attempts failed (backoffLimit {backoff_limit})."
-        draft.fail(c.BACKOFF_LIMIT_EXCEEDED, ended.failure, f"{text} The last one:")
+        update.fail(c.BACKOFF_LIMIT_EXCEEDED, ended.failure, f"{text} The last one:")
 
 
-def _exceed_deadline(draft: Draft, seconds: int | None) -> None:
+def _exceed_deadline(update: StatusUpdate, seconds: int | None) -> None:
     message = f"The job was active for longer than activeDeadlineSeconds ({seconds} s)."
     hint = "Raise activeDeadlineSeconds and apply the job under another name."
     failure = Failure(reason=c.DEADLINE_EXCEEDED, message=message, hint=hint)
-    draft.fail(c.DEADLINE_EXCEEDED, failure)
+    update.fail(c.DEADLINE_EXCEEDED, failure)
 
 
-def _clean_up(seen: Observed, draft: Draft, now: Time) -> Plan:
+def _clean_up(seen: Observed, update: StatusUpdate, now: Time) -> Plan:
     """End whatever still runs, until it is gone; then wait for the time to live."""
-    unended = _unended(seen, draft)
+    running = _still_running(seen, update)
     # What a pass deletes that starts or follows an attempt may have been cut off by a crash.
-    before = [attempt for attempt in seen.attempts[:-1] if attempt not in unended]
-    actions = [*_deletions(unended), *_outdated(before)]
-    clock = deadlines.time_to_live(seen.job.spec, draft.status)
+    before = [attempt for attempt in seen.attempts[:-1] if attempt not in running]
+    actions = [*_deletions(running), *_superseded(before)]
+    clock = deadlines.time_to_live(seen.job.spec, update.status)
     if not clock.expired(now):
-        return Plan(draft.finish(), tuple(actions), clock.remaining(now))
+        return Plan(update.finish(), tuple(actions), clock.remaining(now))
     if tool := seen.job.kept_by:  # which would apply it again, and it would train again
         children = _deletions(seen.attempts)
         note = f"The time to live is over; {tool} keeps the job, so only its Jobs are deleted."
-        return Plan(draft.finish(), tuple(children), note=note if children else "")
-    return Plan(draft.finish(), (*actions, DeleteSelf()))
+        return Plan(update.finish(), tuple(children), note=note if children else "")
+    return Plan(update.finish(), (*actions, DeleteSelf()))
 
 
-def _suspend(seen: Observed, draft: Draft) -> Plan:
+def _suspend(seen: Observed, update: StatusUpdate) -> Plan:
     """Delete the live attempt with grace (it saves); its end is recorded when it is gone."""
     live = [attempt for attempt in seen.attempts if not attempt.finished]
-    draft.suspend(done=not live and not _pods_left(seen))
-    return Plan(draft.finish(), tuple(_deletions(live)))
+    update.suspend(done=not live and not _pods_left(seen))
+    return Plan(update.finish(), tuple(_deletions(live)))
 
 
-def _follow(seen: Observed, live: Attempt, draft: Draft, now: Time) -> Plan:
+def _follow(seen: Observed, live: Attempt, update: StatusUpdate, now: Time) -> Plan:
     """Describe the live attempt; end the job when it does not start in time."""
     spec = seen.job.spec
-    started = draft.has_started(live)
+    started = update.has_started(live)
     clock = deadlines.Clock(None) if started else deadlines.startup(spec, live)
     failure = None if started else diagnosis.diagnose(live, seen.events)
     if clock.expired(now):
-        draft.fail(
+        update.fail(
             c.STARTUP_DEADLINE_EXCEEDED, _not_started(failure, spec.startup_deadline_seconds)
         )
-        return _clean_up(seen, draft, now)
+        return _clean_up(seen, update, now)
     queued = diagnosis.queued(seen.events)
-    draft.describe(live, failure=failure, progress=seen.progress, silent=seen.silent, queued=queued)
-    stall = _or_again(deadlines.stall(spec, seen.progress), now)  # it has come by an old answer
-    wait = deadlines.first(now, clock, deadlines.active(spec, draft.status), stall)
+    update.describe(
+        live, failure=failure, progress=seen.progress, unreachable=seen.unreachable, queued=queued
+    )
+    stall = _retry_soon(deadlines.stall(spec, seen.progress), now)  # it has come by an old answer
+    wait = deadlines.first(now, clock, deadlines.active(spec, update.status), stall)
     before = seen.attempts[: seen.attempts.index(live)]
-    return Plan(draft.finish(), tuple(_outdated(before)), wait)
+    return Plan(update.finish(), tuple(_superseded(before)), wait)
 
 
 def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:
@@ -239,34 +241,34 @@ def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:
     return msgspec.structs.replace(diagnosed, message=f"{message} {diagnosed.message}")
 
 
-def _start(seen: Observed, draft: Draft, now: Time, defaults: Defaults) -> Plan:
+def _start(seen: Observed, update: StatusUpdate, now: Time, defaults: Defaults) -> Plan:
     """Start the next attempt, once no pod of the last one runs and the backoff is over."""
-    draft.wait()
-    deadline = deadlines.active(seen.job.spec, draft.status)
-    given_up = [a for a in _unended(seen, draft) if _is_written(a, draft)]
-    unwritten = any(not _is_written(a, draft) for a in seen.attempts)
-    if given_up or unwritten or _pods_left(seen):
-        return Plan(draft.finish(), tuple(_deletions(given_up)), deadline.remaining(now))
-    prepare = draft.status.prepares
-    counts = draft.counts(prepare=prepare)
-    start = backoff.next_start(draft.status, counts.failures, defaults.backoff_seconds)
+    update.wait()
+    deadline = deadlines.active(seen.job.spec, update.status)
+    given_up = [a for a in _still_running(seen, update) if _is_recorded(a, update)]
+    unrecorded = any(not _is_recorded(a, update) for a in seen.attempts)
+    if given_up or unrecorded or _pods_left(seen):
+        return Plan(update.finish(), tuple(_deletions(given_up)), deadline.remaining(now))
+    prepare = update.status.prepares
+    counts = update.counts(prepare=prepare)
+    start = backoff.next_start(update.status, counts.failures, defaults.backoff_seconds)
     if start and now < start:
         wait = deadlines.first(now, deadlines.Clock(start), deadline)
-        return Plan(draft.finish(), (), wait)
+        return Plan(update.finish(), (), wait)
     number = counts.attempts + 1
-    draft.begin(number, prepare=prepare)
-    create = CreateAttempt(number, prepare, avoid=outcome.avoided_nodes(draft.status))
-    return Plan(draft.finish(), (*_outdated(seen.attempts), create))
+    update.begin(number, prepare=prepare)
+    create = CreateAttempt(number, prepare, avoid=outcome.avoided_nodes(update.status))
+    return Plan(update.finish(), (*_superseded(seen.attempts), create))
 
 
-def _unended(seen: Observed, draft: Draft) -> list[Attempt]:
+def _still_running(seen: Observed, update: StatusUpdate) -> list[Attempt]:
     """Return the attempts that end only by being deleted. One whose end is written down has ended,
     even if the watch is behind, unless it was given up as stalled or on a lost node; its Job stays
     for the log.
     """
     ended = {
         (record.prepare, record.number)
-        for record in draft.status.history
+        for record in update.status.history
         if record.reason != c.STALLED
     }
     return [
@@ -277,16 +279,16 @@ def _unended(seen: Observed, draft: Draft) -> list[Attempt]:
 
 
 def _has_lost(seen: Observed, attempt: Attempt) -> bool:
-    return any(pod.metadata.uid in seen.lost for pod in attempt.pods)
+    return any(pod.metadata.uid in seen.lost_pods for pod in attempt.pods)
 
 
-def _outdated(ended: Sequence[Attempt]) -> list[Action]:
+def _superseded(ended: Sequence[Attempt]) -> list[Action]:
     """The last ended attempt stays for `kubectl logs`; older ones go."""
     return _deletions(ended[:-1])
 
 
 def _pods_left(seen: Observed) -> bool:
-    return bool(seen.strays) or any(attempt.holds_pods for attempt in seen.attempts)
+    return bool(seen.orphaned_pods) or any(attempt.holds_pods for attempt in seen.attempts)
 
 
 def _deletions(attempts: Iterable[Attempt]) -> list[Action]:

@@ -12,7 +12,7 @@ import msgspec
 
 from finetune_operator.api.kubernetes import Event, Job
 from finetune_operator.api.types import FineTuneJob, Status
-from finetune_operator.children.ensure import ensure, judge_owner
+from finetune_operator.children.ensure import check_owner, ensure
 from finetune_operator.children.gang import ensure_gang
 from finetune_operator.children.job import build_job
 from finetune_operator.children.manifest import Manifest
@@ -29,15 +29,15 @@ from finetune_operator.policy import deadlines
 from finetune_operator.policy.plan import (
     Action,
     Attempt,
+    Blocked,
     CreateAttempt,
     DeleteAttempt,
     DeleteSelf,
     ForceDeletePod,
     Observed,
     Plan,
-    Refusal,
 )
-from finetune_operator.policy.status import Draft
+from finetune_operator.policy.status import StatusUpdate
 from finetune_operator.settings import Settings
 
 WAIT_FOR_WATCH_SECONDS = 1.0
@@ -71,35 +71,38 @@ class Reconciler:
             return None
         self.cache.jobs[key] = summarize(job.metadata.uid, job.status)
         if job.metadata.deletion_timestamp:
-            return await self._let_go(job)
+            return await self._handle_deletion(job)
         now = self.clock()
         lost = self.settings.node_lost_seconds
-        if await consistency.is_behind(
+        if await consistency.is_cache_stale(
             self.client, self.cache, job, now=now, node_lost_seconds=lost
         ):
             return WAIT_FOR_WATCH_SECONDS
-        seen, look_again = await self._observe(job, now)
+        seen, requeue = await self._observe(job, now)
         plan = decide(seen, now, self._defaults(job))
-        if plan.starts_another and await consistency.is_running(self.client, job):
+        if plan.starts_another and await consistency.has_running_pods(self.client, job):
             return WAIT_FOR_WATCH_SECONDS
         # A Job that is not written down is adopted by the next pass, and a verdict that is not
         # carried out is carried out by it; the other way round each could be lost.
-        refusal = await self._create_planned(job, plan)
-        status = _refused(job, plan.status, refusal, now) if refusal else plan.status
+        blocked = await self._create_planned(job, plan)
+        status = _blocked(job, plan.status, blocked, now) if blocked else plan.status
         await self._write(key, job, status, now)
         await self._delete_planned(job, plan.actions)
         if plan.note:
-            await self._tell(job, note_of(job, plan.note, now))
-        retry = refusal.retry_after_seconds if refusal else None
-        return deadlines.earliest(plan.requeue_after_seconds, look_again, retry)
+            await self._emit(job, note_of(job, plan.note, now))
+        retry = blocked.retry_after_seconds if blocked else None
+        return deadlines.earliest(plan.requeue_after_seconds, requeue, retry)
 
-    async def _let_go(self, job: FineTuneJob) -> float | None:
+    async def _handle_deletion(self, job: FineTuneJob) -> float | None:
         """Leave the children to the garbage collector, but for pods on lost nodes: with the policy
         Foreground it would wait for them for ever.
         """
         uid, namespace = job.metadata.uid, job.metadata.namespace
-        attempts, strays = self.cache.attempts_of(uid), self.cache.strays_of(uid, namespace)
-        pods = Observed(job=job, attempts=attempts, strays=strays).pods
+        attempts, orphaned_pods = (
+            self.cache.attempts_of(uid),
+            self.cache.orphaned_pods_of(uid, namespace),
+        )
+        pods = Observed(job=job, attempts=attempts, orphaned_pods=orphaned_pods).pods
         lost = lost_pods(pods, self.clock(), self.settings.node_lost_seconds)
         await self._delete_planned(job, lost.actions)
         return lost.requeue_after_seconds
@@ -122,22 +125,22 @@ class Reconciler:
         newest = attempts[-1] if attempts else None
         pod_uid = newest.pod.metadata.uid if newest and newest.pod else ""
         events: tuple[Event, ...] = ()
-        look_again = None
-        if newest and not job.status.finished and (pause := _pause(newest)):
+        requeue = None
+        if newest and not job.status.finished and (poll := _event_poll_seconds(newest)):
             age = (now - (newest.job.metadata.creation_timestamp or now)).total_seconds()
-            look_again = max(self.settings.stuck_after_seconds - age, pause)
+            requeue = max(self.settings.stuck_after_seconds - age, poll)
             if age >= self.settings.stuck_after_seconds:
                 events = await self._events_of(newest)
-        strays = self.cache.strays_of(job.metadata.uid, job.metadata.namespace)
+        orphaned_pods = self.cache.orphaned_pods_of(job.metadata.uid, job.metadata.namespace)
         seen = Observed(
             job=job,
             attempts=attempts,
-            strays=strays,
+            orphaned_pods=orphaned_pods,
             progress=self.cache.progress.get(pod_uid),
-            silent=pod_uid in self.cache.silent,
+            unreachable=pod_uid in self.cache.unreachable,
             events=events,
         )
-        return seen, look_again
+        return seen, requeue
 
     async def _events_of(self, attempt: Attempt) -> tuple[Event, ...]:
         child = (not attempt.job.spec.suspend and attempt.unstarted_pod) or attempt.job
@@ -145,7 +148,7 @@ class Reconciler:
         path = urls.core_events(child.metadata.namespace)
         return tuple((await self.client.list(path, _EventList, query=query)).items)
 
-    async def _create_planned(self, job: FineTuneJob, plan: Plan) -> Refusal | None:
+    async def _create_planned(self, job: FineTuneJob, plan: Plan) -> Blocked | None:
         for action in plan.actions:
             if isinstance(action, CreateAttempt):
                 return (
@@ -170,7 +173,7 @@ class Reconciler:
 
     async def _create(
         self, job: FineTuneJob, status: Status, action: CreateAttempt
-    ) -> Refusal | None:
+    ) -> Blocked | None:
         """Create the attempt's Job."""
         settings, preparation = self.settings, status.preparation
         image = preparation.image if action.prepare and preparation else status.image
@@ -185,14 +188,14 @@ class Reconciler:
         )
         path = urls.jobs(job.metadata.namespace)
         return await ensure(
-            self.client, path, manifest, Job, judge=lambda found: self._judge(found, job)
+            self.client, path, manifest, Job, check=lambda found: self._check(found, job)
         )
 
-    def _judge(self, found: Job, job: FineTuneJob) -> Refusal | None:
-        refusal = judge_owner("Job", found.metadata, job)
-        if refusal is None:
+    def _check(self, found: Job, job: FineTuneJob) -> Blocked | None:
+        blocked = check_owner("Job", found.metadata, job)
+        if blocked is None:
             self.cache.observe_attempt(found)
-        return refusal
+        return blocked
 
     async def _write(
         self, key: Key, job: FineTuneJob, status: Status, now: datetime.datetime
@@ -209,9 +212,9 @@ class Reconciler:
         if status.phase != job.status.phase:
             log.info("%s/%s: %s", *key, status.phase)
         for event in events_of(job, status, now):
-            await self._tell(job, event)
+            await self._emit(job, event)
 
-    async def _tell(self, job: FineTuneJob, event: Manifest) -> None:
+    async def _emit(self, job: FineTuneJob, event: Manifest) -> None:
         namespace, name = job.metadata.namespace, job.metadata.name
         try:
             await self.client.create(urls.events(namespace), event, Event)
@@ -219,17 +222,17 @@ class Reconciler:
             log.warning("event of %s/%s: %s", namespace, name, error)
 
 
-def _pause(attempt: Attempt) -> float | None:
+def _event_poll_seconds(attempt: Attempt) -> float | None:
     """Return how often to look into the Events of an attempt, None if it waits for nothing."""
     if attempt.job.spec.suspend and not attempt.finished:
         return QUEUED_LOOK_SECONDS
     return STUCK_LOOK_SECONDS if deadlines.awaits_start(attempt) else None
 
 
-def _refused(job: FineTuneJob, planned: Status, refusal: Refusal, now: datetime.datetime) -> Status:
+def _blocked(job: FineTuneJob, planned: Status, blocked: Blocked, now: datetime.datetime) -> Status:
     """Say that the attempt could not be created, and so was not started."""
-    draft = Draft(msgspec.structs.replace(job, status=planned), now)
-    draft.take_back(refusal.failure)
-    if refusal.retry_after_seconds is None:
-        draft.fail(refusal.failure.reason, refusal.failure)
-    return draft.finish()
+    update = StatusUpdate(msgspec.structs.replace(job, status=planned), now)
+    update.undo_begin(blocked.failure)
+    if blocked.retry_after_seconds is None:
+        update.fail(blocked.failure.reason, blocked.failure)
+    return update.finish()

@@ -30,7 +30,7 @@ def plane() -> Iterator[ControlPlane]:
 
 
 def run(plane: ControlPlane, program: Path, *arguments: str, stdin: str | None = None) -> str:
-    """Run helm or kubectl against the control plane; a refusal fails the test with its text."""
+    """Run helm or kubectl against the control plane; a blocked fails the test with its text."""
     completed = subprocess.run(
         [program, *arguments],
         input=stdin,

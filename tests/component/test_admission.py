@@ -325,9 +325,9 @@ BAD: list[Case] = [
 def test_bad_job_is_refused_with_field_and_remedy(
     admission: Admission, changes: Object, field: str, remedy: str
 ) -> None:
-    refusal = admission.refusal(changed(EVERYTHING, changes))
-    assert field in refusal
-    assert remedy in refusal
+    blocked = admission.blocked(changed(EVERYTHING, changes))
+    assert field in blocked
+    assert remedy in blocked
 
 
 def test_there_are_many_bad_jobs_and_none_is_told_twice() -> None:
@@ -345,13 +345,13 @@ SAMPLES = [
 
 @pytest.mark.parametrize("job", SAMPLES)
 def test_sample_is_taken(admission: Admission, job: Object) -> None:
-    assert admission.refusal(job) == ""
+    assert admission.blocked(job) == ""
 
 
 def test_smallest_job_is_taken(admission: Admission) -> None:
     job = fine_tune_job()
     del job["spec"]["trainer"]
-    assert admission.refusal(job) == ""
+    assert admission.blocked(job) == ""
 
 
 GOOD: list[tuple[str, Object, Object]] = [
@@ -405,4 +405,4 @@ GOOD: list[tuple[str, Object, Object]] = [
 
 @pytest.mark.parametrize(("job", "changes"), [pytest.param(*case[1:], id=case[0]) for case in GOOD])
 def test_good_job_is_taken(admission: Admission, job: Object, changes: dict[str, Any]) -> None:
-    assert admission.refusal(changed(job, changes)) == ""
+    assert admission.blocked(changed(job, changes)) == ""

@@ -129,14 +129,14 @@ def test_bound_is_where_the_crd_says(admission: Admission, bound: Bound) -> None
     assert bound.job, f"no job of tests/support/admission.py sets {bound.path}"
     place = "".join(f"['{step}']" for step in bound.place.split("\0")[1:])
     refusals = [
-        admission.refusal(changed(bound.job, {place: value})) for value in bound.values(bound.value)
+        admission.blocked(changed(bound.job, {place: value})) for value in bound.values(bound.value)
     ]
     # A text that may not be empty may have to be longer still.
     assert "" in refusals or bound.kind == "minLength", f"none is taken at the edge: {refusals}"
     beyond = bound.value - 1 if bound.kind.startswith("min") else bound.value + 1
     field = bound.path.rstrip(".*[]").rpartition(".")[2]
     for value in bound.values(beyond):
-        assert field in admission.refusal(changed(bound.job, {place: value}))
+        assert field in admission.blocked(changed(bound.job, {place: value}))
 
 
 def test_the_bounds_are_many() -> None:

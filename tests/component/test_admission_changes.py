@@ -54,9 +54,9 @@ def ask(stored: World) -> Admission:
     ("section", "changes"), [pytest.param(s[0], s[2], id=s[0]) for s in SECTIONS]
 )
 def test_changed_section_is_refused(ask: Admission, section: str, changes: Object) -> None:
-    refusal = ask.refusal_of_change(changed(EVERYTHING, changes))
-    assert f"spec.{section}: " in refusal
-    assert f"{section} {IMMUTABLE}" in refusal
+    blocked = ask.refusal_of_change(changed(EVERYTHING, changes))
+    assert f"spec.{section}: " in blocked
+    assert f"{section} {IMMUTABLE}" in blocked
 
 
 @pytest.mark.parametrize(
@@ -64,19 +64,19 @@ def test_changed_section_is_refused(ask: Admission, section: str, changes: Objec
 )
 def test_added_section_is_refused(ask: Admission, section: str, value: Object) -> None:
     job = HOMELY if section == "output" else BARE
-    refusal = ask.refusal_of_change(changed(job, {f"spec.{section}": value}))
-    assert f"{section} {IMMUTABLE}" in refusal
+    blocked = ask.refusal_of_change(changed(job, {f"spec.{section}": value}))
+    assert f"{section} {IMMUTABLE}" in blocked
 
 
 @pytest.mark.parametrize("section", ["model", "training", "trainer", "workspace", "output"])
 def test_removed_section_is_refused(ask: Admission, section: str) -> None:
-    refusal = ask.refusal_of_change(changed(EVERYTHING, {f"spec.{section}": REMOVED}))
-    assert f"{section} {IMMUTABLE}" in refusal
+    blocked = ask.refusal_of_change(changed(EVERYTHING, {f"spec.{section}": REMOVED}))
+    assert f"{section} {IMMUTABLE}" in blocked
 
 
 def test_removed_data_set_is_refused(ask: Admission) -> None:
-    refusal = ask.refusal_of_change(changed(EVERYTHING, {"spec.dataset": REMOVED}))
-    assert "spec.dataset: Required value" in refusal
+    blocked = ask.refusal_of_change(changed(EVERYTHING, {"spec.dataset": REMOVED}))
+    assert "spec.dataset: Required value" in blocked
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,9 @@ BAD: list[tuple[str, Object, str, str]] = [
 def test_bad_network_is_refused_with_field_and_remedy(
     admission: Admission, changes: Object, field: str, remedy: str
 ) -> None:
-    refusal = admission.refusal(changed(OWN, changes))
-    assert field in refusal
-    assert remedy in refusal
+    blocked = admission.blocked(changed(OWN, changes))
+    assert field in blocked
+    assert remedy in blocked
 
 
 GOOD: list[tuple[str, Object]] = [
@@ -100,4 +100,4 @@ GOOD: list[tuple[str, Object]] = [
 
 @pytest.mark.parametrize("changes", [pytest.param(case[1], id=case[0]) for case in GOOD])
 def test_good_network_is_taken(admission: Admission, changes: Object) -> None:
-    assert admission.refusal(changed(OWN, changes)) == ""
+    assert admission.blocked(changed(OWN, changes)) == ""

@@ -211,7 +211,7 @@ def test_name_taken_by_a_stranger_fails_the_job(world: KubeletWorld) -> None:
     assert "photos-1" in status["failure"]["message"]
 
 
-def test_quota_that_forbids_the_pod_is_told(world: KubeletWorld) -> None:
+def test_quota_that_forbids_the_pod_is_reported(world: KubeletWorld) -> None:
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",

@@ -1,4 +1,4 @@
-"""What /healthz says: not of an idle cluster or an absent API server, but of a deaf watch."""
+"""What /healthz says: not of an idle cluster or an absent API server, but of a stale watch."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from tests.support.release import Release
 from tests.support.world import World, fine_tune_job
 
 pytestmark = pytest.mark.timeout(60)
-SWEEP_SECONDS = 2
+RESYNC_SECONDS = 2
 
 
 class Deafness(Trouble):
@@ -23,12 +23,12 @@ class Deafness(Trouble):
 
     def __init__(self) -> None:
         super().__init__()
-        self.deaf = self.away = False
+        self.stale = self.away = False
 
     def of(self, call: Call) -> Fault | Fate | None:
         if self.away:
             return Fault(forwarded=False, cut=True)
-        if self.deaf and call.is_watch and call.path.endswith("/finetunejobs"):
+        if self.stale and call.is_watch and call.path.endswith("/finetunejobs"):
             return Fate(0, "frozen")
         return None
 
@@ -54,7 +54,7 @@ async def operating(
         process = OperatorProcess(
             release.write_kubeconfig(directory / "kubeconfig", url=proxy.url),
             namespaces=world.namespace,
-            sweep_interval_seconds=f"{SWEEP_SECONDS}",
+            sweep_interval_seconds=f"{RESYNC_SECONDS}",
         )
         await asyncio.to_thread(process.start)
         try:
@@ -72,32 +72,32 @@ async def test_idle_cluster_and_absent_api_server_are_no_failures(
 ) -> None:
     trouble = Deafness()
     async with operating(bare_plane, release, world, tmp_path, trouble) as process:
-        await asyncio.sleep(3 * SWEEP_SECONDS)
+        await asyncio.sleep(3 * RESYNC_SECONDS)
         assert await health(process) == "ok"
         trouble.away = True
         await asyncio.to_thread(world.apply, fine_tune_job())
-        # Longer than the patience with a deaf watch, and short enough that kopf, which waits twice
+        # Longer than the patience with a stale watch, and short enough that kopf, which waits twice
         # as long after each failure, is back before the patience with what it has missed is over.
-        await asyncio.sleep(2.5 * SWEEP_SECONDS)
+        await asyncio.sleep(2.5 * RESYNC_SECONDS)
         assert await health(process) == "ok"
         trouble.away = False
         await asyncio.to_thread(world.wait, "a status", world.status)
-        await asyncio.sleep(3 * SWEEP_SECONDS)
+        await asyncio.sleep(3 * RESYNC_SECONDS)
         assert await health(process) == "ok"
 
 
-async def test_deaf_watch_of_fine_tune_jobs_is_made_up_for_and_found(
+async def test_stale_watch_of_fine_tune_jobs_is_made_up_for_and_found(
     bare_plane: ControlPlane, release: Release, world: World, tmp_path: Path
 ) -> None:
     trouble = Deafness()
-    trouble.deaf = True
+    trouble.stale = True
     async with operating(bare_plane, release, world, tmp_path, trouble) as process:
         await asyncio.to_thread(world.apply, fine_tune_job())
-        await asyncio.to_thread(world.wait, "a status", world.status, seconds=3 * SWEEP_SECONDS)
-        async with asyncio.timeout(10 * SWEEP_SECONDS):
+        await asyncio.to_thread(world.wait, "a status", world.status, seconds=3 * RESYNC_SECONDS)
+        async with asyncio.timeout(10 * RESYNC_SECONDS):
             while await health(process):  # noqa: ASYNC110 ("" stands for an error)
                 await asyncio.sleep(0.2)
-        trouble.deaf = False
-        async with asyncio.timeout(10 * SWEEP_SECONDS):
+        trouble.stale = False
+        async with asyncio.timeout(10 * RESYNC_SECONDS):
             while await health(process) != "ok":  # noqa: ASYNC110
                 await asyncio.sleep(0.2)

@@ -98,7 +98,7 @@ class Run:
                 url=proxy.url,
                 token=self._token,
                 namespaces=namespace.name,
-                sweep_seconds=1,
+                resync_seconds=1,
             )
             operator.start()
             try:

@@ -30,7 +30,7 @@ class Admission:
         self._api = api
         self._path = f"{FTJS}/namespaces/{namespace}/finetunejobs"
 
-    def refusal(self, job: Object) -> str:
+    def blocked(self, job: Object) -> str:
         """Return why this job may not be created, "" if it may."""
         return self._ask("POST", "", job)
 

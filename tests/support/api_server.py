@@ -1,4 +1,4 @@
-"""A small HTTP server in the place of the API server, that misbehaves as it is told."""
+"""A small HTTP server in the place of the API server, scripted by each test."""
 
 import asyncio
 import json

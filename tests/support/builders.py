@@ -27,10 +27,10 @@ from finetune_operator.api.kubernetes import (
     Terminated,
     Waiting,
 )
-from finetune_operator.api.types import Attempt as CurrentAttempt
 from finetune_operator.api.types import (
     AttemptRecord,
     CheckpointStatus,
+    CurrentAttempt,
     FineTuneJob,
     Status,
     TrainerStatus,
@@ -210,16 +210,16 @@ def disrupted(message: str = "Eviction API: evicting") -> Condition:
     return Condition(type="DisruptionTarget", status="True", message=message)
 
 
-def told(pod_uid: str = "pod-1", **what: Any) -> str:
-    """A termination message: told(result={...}), told(error={...})."""
+def termination_message(pod_uid: str = "pod-1", **what: Any) -> str:
+    """What the trainer leaves: `result={...}`, `prepared={...}` or `error={...}`."""
     return json.dumps({"job": {"uid": UID, "attempt": 1, "podUid": pod_uid}, **what})
 
 
-def told_result(accuracy: str = "0.8704", pod_uid: str = "pod-1", **result: Any) -> str:
-    return told(pod_uid, result={"accuracy": accuracy, **result})
+def result_message(accuracy: str = "0.8704", pod_uid: str = "pod-1", **result: Any) -> str:
+    return termination_message(pod_uid, result={"accuracy": accuracy, **result})
 
 
-def told_error(
+def error_message(
     reason: str, message: str = "What happened.", pod_uid: str = "pod-1", **error: Any
 ) -> str:
-    return told(pod_uid, error={"reason": reason, "message": message, **error})
+    return termination_message(pod_uid, error={"reason": reason, "message": message, **error})

@@ -27,6 +27,7 @@ from finetune_operator.policy.plan import (
 from tests.support.builders import (
     NOW,
     disrupted,
+    error_message,
     later,
     make_attempt,
     make_ended_attempt,
@@ -37,8 +38,7 @@ from tests.support.builders import (
     make_progress,
     make_status,
     make_waiting_pod,
-    told_error,
-    told_result,
+    result_message,
 )
 
 DEFAULTS = Defaults(image="trainer:default")
@@ -156,7 +156,7 @@ OUR_DELETE = DeleteAttempt("photos-1", "attempt-1")
         pytest.param(
             LIVE,
             {},
-            (make_ended_attempt(1, 0, told_result()),),
+            (make_ended_attempt(1, 0, result_message()),),
             "Complete",
             (),
             id="a result completes the job",
@@ -164,7 +164,7 @@ OUR_DELETE = DeleteAttempt("photos-1", "attempt-1")
         pytest.param(
             make_status(),
             {},
-            (make_ended_attempt(1, 0, told_result()),),
+            (make_ended_attempt(1, 0, result_message()),),
             "Complete",
             (),
             id="an attempt whose create was not written down is adopted with its result",
@@ -180,7 +180,7 @@ OUR_DELETE = DeleteAttempt("photos-1", "attempt-1")
         pytest.param(
             LIVE,
             {},
-            (make_attempt(1, make_ended_pod(0, told_result()), deleting=True),),
+            (make_attempt(1, make_ended_pod(0, result_message()), deleting=True),),
             "Complete",
             (),
             id="a result is taken from a Job that is being deleted",
@@ -201,7 +201,9 @@ OUR_DELETE = DeleteAttempt("photos-1", "attempt-1")
             (),
             id="suspend keeps the Job of an ended attempt for its log",
         ),
-        pytest.param(COMPLETE, {}, (), "Complete", (), id="complete stays complete, children gone"),
+        pytest.param(
+            COMPLETE, {}, (), "Complete", (), id="complete stays complete, children deleted"
+        ),
         pytest.param(
             COMPLETE,
             {"suspend": True},
@@ -252,7 +254,7 @@ def test_the_same_observation_gives_the_same_plan_and_leaves_the_job_as_it_was()
         (make_job(LIVE), (make_attempt(1, make_waiting_pod("ErrImagePull")),), {}),
         (make_job(LIVE, suspend=True), (make_attempt(1, make_pod(), deleting=True),), {}),
         (make_job(LIVE), (make_ended_attempt(1, 70),), {}),
-        (make_job(LIVE), (make_ended_attempt(1, 0, told_result()),), {}),
+        (make_job(LIVE), (make_ended_attempt(1, 0, result_message()),), {}),
     ],
     ids=["new", "training", "waiting", "suspending", "failed attempt", "complete"],
 )
@@ -300,7 +302,7 @@ class TestRetries:
 
     def test_failures_up_to_the_limit_are_retried_and_one_more_fails_the_job(self) -> None:
         last = make_status(attempt=4, failures=3)
-        plan = plan_of(make_job(last), make_ended_attempt(4, 70, told_error("InternalError")))
+        plan = plan_of(make_job(last), make_ended_attempt(4, 70, error_message("InternalError")))
         assert condition(plan.status, c.FAILED) == ("True", c.BACKOFF_LIMIT_EXCEEDED)
         assert plan.status.failures == 4
         assert plan.status.failure
@@ -314,8 +316,8 @@ class TestRetries:
         plan = plan_of(make_job(FAILED_ONCE), make_attempt(1, running, deleting=True), at=99)
         assert plan.actions == ()
 
-    def test_next_attempt_waits_while_a_pod_runs_whose_job_is_gone(self) -> None:
-        plan = plan_of(make_job(LIVE), strays=(make_pod(deleting=True),))
+    def test_next_attempt_waits_while_a_pod_runs_whose_job_is_deleted(self) -> None:
+        plan = plan_of(make_job(LIVE), orphaned_pods=(make_pod(deleting=True),))
         assert [ended.reason for ended in plan.status.history] == [c.JOB_DELETED]
         assert plan.actions == ()
         assert plan_of(again(make_job(), plan), at=1).actions == (CreateAttempt(2),)
@@ -362,7 +364,7 @@ class TestRetries:
 
     def test_end_of_an_attempt_that_was_never_written_is_recorded_not_started_again(self) -> None:
         evicted = make_ended_attempt(1, 137, conditions=(disrupted(),))
-        trained = make_ended_attempt(2, 0, told_result())
+        trained = make_ended_attempt(2, 0, result_message())
         first = plan_of(make_job(LIVE), evicted, trained)
         assert first.actions == ()
         second = plan_of(again(make_job(), first), evicted, trained)
@@ -376,12 +378,12 @@ class TestRetries:
         assert [ended.number for ended in plan.status.history] == list(range(2, 12))
 
     def test_history_says_what_happened_when_the_next_attempt_has_begun(self) -> None:
-        told = told_error("InternalError", message="x" * 1000)
-        plan = plan_of(make_job(LIVE), make_ended_attempt(1, 70, told))
+        message = error_message("InternalError", message="x" * 1000)
+        plan = plan_of(make_job(LIVE), make_ended_attempt(1, 70, message))
         assert plan.status.history[0].message == "x" * 256
 
     def test_operator_waits_for_the_pods_last_words_when_its_job_has_ended_first(self) -> None:
-        ended = make_attempt(1, make_pod(), ended="Complete")  # the pod watch lags behind
+        ended = make_attempt(1, make_pod(), ended="Complete")  # the pod watch lags
         plan = plan_of(make_job(LIVE), ended, at=1)
         assert plan.status.current_attempt
         assert plan.actions == ()
@@ -403,15 +405,15 @@ class TestDisruptions:
 
     def test_checkpoint_that_the_pod_saved_at_its_end_is_progress(self) -> None:
         """It was written after the last poll; without it the interruption would count."""
-        message = told_error("Interrupted")[:-1] + ', "checkpoint": {"epoch": 4}}'
+        message = error_message("Interrupted")[:-1] + ', "checkpoint": {"epoch": 4}}'
         plan = plan_of(make_job(LIVE), make_ended_attempt(1, 143, message))
         assert plan.status.history[0].checkpoint_epoch == 4
         assert (plan.status.failures, plan.status.disruptions) == (0, 1)
 
     def test_interruption_by_who_deleted_the_job_counts_as_the_deletion_it_is(self) -> None:
         """The Job controller may mark it Failed before it sees that the Job is deleted."""
-        going = make_attempt(1, make_ended_pod(143), ended="Failed", deleting=True)
-        status = plan_of(make_job(LIVE), going).status
+        terminating = make_attempt(1, make_ended_pod(143), ended="Failed", deleting=True)
+        status = plan_of(make_job(LIVE), terminating).status
         assert status.history[-1].reason == c.JOB_DELETED
         assert (status.failures, status.disruptions) == (0, 1)
 
@@ -454,8 +456,8 @@ class TestSuspend:
     ) -> None:
         """The Job controller may see the pod's end before it sees that the Job is deleted."""
         pod = make_ended_pod(143)
-        going = make_attempt(1, pod, ended="Failed", deleting=True)
-        status = plan_of(make_job(LIVE, suspend=True), going).status
+        terminating = make_attempt(1, pod, ended="Failed", deleting=True)
+        status = plan_of(make_job(LIVE, suspend=True), terminating).status
         assert (status.history[-1].reason, status.failures) == ("Suspended", 0)
 
     def test_while_the_pod_saves_the_job_is_not_yet_suspended(self) -> None:
@@ -464,7 +466,7 @@ class TestSuspend:
         assert condition(plan.status, c.SUSPENDED) == ("False", "Suspending")
 
     def test_while_a_pod_without_a_job_saves_the_job_is_not_yet_suspended(self) -> None:
-        plan = plan_of(make_job(LIVE, suspend=True), strays=(make_pod(),))
+        plan = plan_of(make_job(LIVE, suspend=True), orphaned_pods=(make_pod(),))
         assert condition(plan.status, c.SUSPENDED) == ("False", "Suspending")
 
     def test_attempt_that_ended_before_the_suspend_keeps_its_own_end(self) -> None:
@@ -474,7 +476,7 @@ class TestSuspend:
         assert condition(plan.status, c.SUSPENDED)[0] == "True"
 
     def test_job_that_trained_to_the_end_while_saving_is_complete(self) -> None:
-        ended = make_attempt(1, make_ended_pod(0, told_result()), deleting=True)
+        ended = make_attempt(1, make_ended_pod(0, result_message()), deleting=True)
         assert plan_of(make_job(LIVE, suspend=True), ended).status.phase == "Complete"
 
     def test_resume_starts_the_next_attempt_at_once_whatever_failed_before(self) -> None:
@@ -508,7 +510,7 @@ class TestClocks:
         assert plan.actions == (OUR_DELETE,)
         assert plan.status.current_attempt is None
 
-    def test_pod_that_outlives_the_deadline_is_deleted_until_it_is_gone(self) -> None:
+    def test_pod_that_outlives_the_deadline_is_deleted_until_it_is_not_found(self) -> None:
         job = make_job(LIVE, activeDeadlineSeconds=60)
         failed = again(job, plan_of(job, RUNNING, at=60))
         for at in (61, 600):  # the first delete never arrived
@@ -527,7 +529,7 @@ class TestClocks:
 
     def test_active_deadline_does_not_take_a_result_away(self) -> None:
         job = make_job(LIVE, activeDeadlineSeconds=60)
-        plan = plan_of(job, make_ended_attempt(1, 0, told_result()), at=61)
+        plan = plan_of(job, make_ended_attempt(1, 0, result_message()), at=61)
         assert plan.status.phase == "Complete"
 
     def test_startup_deadline_fails_the_job_with_what_it_waited_for(self) -> None:
@@ -566,7 +568,7 @@ class TestClocks:
         job = make_job(make_status(attempt=2), startupDeadlineSeconds=30)
         assert plan_of(job, second, at=5010).requeue_after_seconds == 20
 
-    def test_startup_clock_does_not_run_for_pods_that_have_run_and_are_gone(self) -> None:
+    def test_startup_clock_does_not_run_for_pods_that_have_run_and_are_deleted(self) -> None:
         """The Job controller takes a pod off before it says that its Job has failed."""
         job = make_job(LIVE, startupDeadlineSeconds=60)
         ready = again(job, plan_of(job, RUNNING, at=5))
@@ -612,15 +614,18 @@ class TestClocks:
         job = make_job(LIVE, activeDeadlineSeconds=60)
         ran = again(job, plan_of(job, RUNNING, at=5))
         assert ran.status.active_since == NOW
-        held = plan_of(ran, make_attempt(1, suspended=True, started=None), at=40)
-        assert (held.status.phase, held.status.active_since) == ("Queued", None)
-        waiting = again(job, held)
-        assert plan_of(waiting, make_attempt(1, suspended=True), at=7200).status == held.status
-        let_run = again(job, plan_of(waiting, make_attempt(1, started=later(7300)), at=7301))
-        assert (let_run.status.active_since, let_run.status.active_seconds) == (later(7300), 40)
+        queued = plan_of(ran, make_attempt(1, suspended=True, started=None), at=40)
+        assert (queued.status.phase, queued.status.active_since) == ("Queued", None)
+        waiting = again(job, queued)
+        assert plan_of(waiting, make_attempt(1, suspended=True), at=7200).status == queued.status
+        unsuspended = again(job, plan_of(waiting, make_attempt(1, started=later(7300)), at=7301))
+        assert (unsuspended.status.active_since, unsuspended.status.active_seconds) == (
+            later(7300),
+            40,
+        )
         running = make_attempt(1, make_pod(created=later(7301)), started=later(7300))
-        assert plan_of(let_run, running, at=7319).status.phase == "Starting"
-        assert plan_of(let_run, running, at=7320).status.phase == "Failed"
+        assert plan_of(unsuspended, running, at=7319).status.phase == "Starting"
+        assert plan_of(unsuspended, running, at=7320).status.phase == "Failed"
 
     def test_clocks_do_not_take_the_start_of_before_a_suspension_for_the_new_one(self) -> None:
         """A resumed Job keeps its old startTime, and its condition, until it has pods again."""
@@ -642,7 +647,7 @@ class TestClocks:
 
 class TestReports:
     def test_result_comes_from_the_termination_message(self) -> None:
-        message = told_result(
+        message = result_message(
             "0.7741",
             dataset={"classes": 3, "trainImages": 30, "validationImages": 8},
             model={"name": "efficientnet-lite0"},
@@ -660,13 +665,13 @@ class TestReports:
         assert condition(status, c.RUNNING)[0] != "True"
 
     def test_result_of_another_pod_is_ignored(self) -> None:
-        ended = make_ended_attempt(1, 0, told_result(pod_uid="someone-else"))
+        ended = make_ended_attempt(1, 0, result_message(pod_uid="someone-else"))
         status = plan_of(make_job(LIVE), ended).status
         assert status.accuracy == ""
         assert [each.reason for each in status.history] == [c.RESULT_LOST]
 
     def test_accuracy_below_the_minimum_fails_the_job_and_is_kept(self) -> None:
-        message = told_error("AccuracyBelowMinimum")[:-1] + ', "result": {"accuracy": "0.61"}}'
+        message = error_message("AccuracyBelowMinimum")[:-1] + ', "result": {"accuracy": "0.61"}}'
         status = plan_of(make_job(LIVE), make_ended_attempt(1, 80, message)).status
         assert (status.phase, status.accuracy) == ("Failed", "0.61")
         assert condition(status, c.FAILED) == ("True", c.ACCURACY_BELOW_MINIMUM)
@@ -719,15 +724,15 @@ class TestReports:
         assert (status.trainer_status, status.phase) == (None, "Training")
 
     def test_trainer_that_does_not_answer_is_told_but_not_ended(self) -> None:
-        plan = plan_of(make_job(LIVE), RUNNING, silent=True)
+        plan = plan_of(make_job(LIVE), RUNNING, unreachable=True)
         assert condition(plan.status, c.METRICS_AVAILABLE) == ("False", "Unreachable")
         assert (plan.status.phase, plan.actions) == ("Training", ())
 
-    def test_a_restarted_operator_that_has_asked_nobody_yet_says_of_nobody_that_he_is_silent(
+    def test_a_restarted_operator_that_has_asked_nobody_yet_calls_no_pod_unreachable(
         self,
     ) -> None:
-        told = plan_of(make_job(LIVE), RUNNING, progress=make_progress())
-        plan = plan_of(again(make_job(LIVE), told), RUNNING, at=7200)
+        reported = plan_of(make_job(LIVE), RUNNING, progress=make_progress())
+        plan = plan_of(again(make_job(LIVE), reported), RUNNING, at=7200)
         assert condition(plan.status, c.METRICS_AVAILABLE) == ("True", "Reported")
 
     def test_diagnosis_is_shown_while_it_lasts_and_then_forgotten(self) -> None:
@@ -750,23 +755,23 @@ class TestReports:
 
     def test_newest_pod_counts_when_kueue_gave_the_job_several(self) -> None:
         old = make_ended_pod(143, uid="pod-0")
-        new = make_ended_pod(0, told_result(), created=later(5))
+        new = make_ended_pod(0, result_message(), created=later(5))
         plan = plan_of(make_job(LIVE), make_attempt(1, new, old, ended="Complete"))
         assert plan.status.phase == "Complete"
 
 
 def test_ended_pod_changes_nothing_until_its_job_has_ended() -> None:
     job = make_job(make_status(attempt=1, phase="Training"))
-    plan = plan_of(job, make_attempt(1, make_ended_pod(0, told_result())))
+    plan = plan_of(job, make_attempt(1, make_ended_pod(0, result_message())))
     assert plan.status.phase == "Training"
     assert plan.actions == ()
 
 
-def test_ended_attempt_keeps_its_job_though_the_watch_is_behind() -> None:
-    behind = make_attempt(1, make_ended_pod(70))
-    assert plan_of(make_job(FAILED_ONCE), behind, at=99).actions == (CreateAttempt(2),)
+def test_ended_attempt_keeps_its_job_though_the_cache_is_stale() -> None:
+    stale = make_attempt(1, make_ended_pod(70))
+    assert plan_of(make_job(FAILED_ONCE), stale, at=99).actions == (CreateAttempt(2),)
     finished = msgspec.structs.replace(FAILED_ONCE, phase="Failed", completion_time=NOW)
-    assert plan_of(make_job(finished), behind).actions == ()
+    assert plan_of(make_job(finished), stale).actions == ()
 
 
 class TestResumeWhileItSaves:

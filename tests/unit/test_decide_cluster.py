@@ -46,8 +46,8 @@ class TestQueue:
             source=EventSource(component="batch/job-kueue-controller"),
         )
         other = make_event("Suspended", "Job suspended", at=5)
-        held = make_attempt(1, suspended=True)
-        status = plan_of(make_job(LIVE), held, events=(event, other)).status
+        queued = make_attempt(1, suspended=True)
+        status = plan_of(make_job(LIVE), queued, events=(event, other)).status
         ready = status.condition(c.PODS_READY)
         assert ready
         assert (status.phase, ready.reason, ready.message) == (
@@ -81,8 +81,8 @@ class TestQueue:
 
     def test_watch_of_work_stands_still_while_the_queue_holds_the_job(self) -> None:
         old = make_progress(worked="2026-01-01T10:00:00Z", read_at=later(0), sent_at=later(0))
-        held = make_attempt(1, make_pod(), suspended=True)
-        assert plan_of(make_job(LIVE), held, progress=old).status.history == ()
+        queued = make_attempt(1, make_pod(), suspended=True)
+        assert plan_of(make_job(LIVE), queued, progress=old).status.history == ()
 
 
 class TestHardware:
@@ -146,10 +146,10 @@ class TestLostNode:
         status = plan_of(make_job(LIVE), make_attempt(1, GONE), at=90).status
         assert plan_of(make_job(status), make_attempt(1, GONE), at=91).actions == GIVEN_UP
 
-    def test_next_attempt_starts_when_the_pod_is_gone(self) -> None:
+    def test_next_attempt_starts_when_the_pod_is_deleted(self) -> None:
         status = plan_of(make_job(LIVE), make_attempt(1, GONE), at=90).status
-        going = make_attempt(1, GONE, deleting=True)
-        plan = plan_of(make_job(status), going, at=91)
+        terminating = make_attempt(1, GONE, deleting=True)
+        plan = plan_of(make_job(status), terminating, at=91)
         assert plan.actions == (ForceDeletePod("pod-1", "pod-1"),)
         assert plan_of(make_job(status), at=92).actions == (CreateAttempt(2),)
 
@@ -159,12 +159,12 @@ class TestLostNode:
         assert plan.actions == (ForceDeletePod("pod-1", "pod-1"),)
 
     def test_suspended_job_on_a_lost_node_is_suspended(self) -> None:
-        job, going = make_job(LIVE, suspend=True), make_attempt(1, GONE, deleting=True)
-        plan = plan_of(job, going, at=90)
+        job, terminating = make_job(LIVE, suspend=True), make_attempt(1, GONE, deleting=True)
+        plan = plan_of(job, terminating, at=90)
         assert (plan.status.history, plan.actions) == ((), (ForceDeletePod("pod-1", "pod-1"),))
         done = plan_of(make_job(plan.status, suspend=True), at=91).status
         assert [record.reason for record in done.history] == [c.SUSPENDED]
 
     def test_pod_without_a_job_is_forced(self) -> None:
-        plan = plan_of(make_job(make_status(attempts=1)), strays=(GONE,), at=90)
+        plan = plan_of(make_job(make_status(attempts=1)), orphaned_pods=(GONE,), at=90)
         assert plan.actions == (ForceDeletePod("pod-1", "pod-1"),)

@@ -10,14 +10,14 @@ from finetune_operator.policy.plan import Attempt, Observed, Plan
 
 from tests.support.builders import (
     disrupted,
+    error_message,
     later,
     make_attempt,
     make_ended_pod,
     make_job,
     make_pod,
     make_status,
-    told_error,
-    told_result,
+    result_message,
 )
 
 
@@ -57,7 +57,7 @@ def test_startup_deadline_holds_for_the_last_pod() -> None:
 
 
 def test_result_of_the_leader_completes_the_job_however_its_peers_ended() -> None:
-    leader = make_ended_pod(0, told_result(pod_uid="pod-0"), uid="pod-0", index=0)
+    leader = make_ended_pod(0, result_message(pod_uid="pod-0"), uid="pod-0", index=0)
     plan = plan_of(leader, ended(1, 143), ended="Complete")
     assert (plan.status.phase, plan.status.accuracy) == ("Complete", "0.8704")
 
@@ -65,7 +65,7 @@ def test_result_of_the_leader_completes_the_job_however_its_peers_ended() -> Non
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_pod_that_failed_of_its_own_is_the_cause(order: tuple[int, int]) -> None:
     first, second = order
-    cause = ended(first, 70, told_error("InternalError", "A bug.", pod_uid=f"pod-{first}"), at=5)
+    cause = ended(first, 70, error_message("InternalError", "A bug.", pod_uid=f"pod-{first}"), at=5)
     plan = plan_of(ended(second, 83, at=1), cause, ended="Failed")
     failure = plan.status.failure
     assert failure
@@ -86,13 +86,13 @@ def test_eviction_of_one_pod_is_a_disruption_of_the_gang() -> None:
 
 
 def test_gang_that_lost_a_node_is_given_up_when_its_other_pods_have_ended() -> None:
-    gone = pod(1, deleting=30, node="node-b")
-    assert plan_of(pod(0), gone, at=90).status.history == ()
-    plan = plan_of(ended(0, 83), gone, at=90)
+    deleted = pod(1, deleting=30, node="node-b")
+    assert plan_of(pod(0), deleted, at=90).status.history == ()
+    plan = plan_of(ended(0, 83), deleted, at=90)
     assert [record.reason for record in plan.status.history] == [c.DISRUPTED]
 
 
 def test_result_of_the_leader_is_kept_though_a_peers_node_is_lost() -> None:
-    leader = make_ended_pod(0, told_result(pod_uid="pod-0"), uid="pod-0", index=0)
+    leader = make_ended_pod(0, result_message(pod_uid="pod-0"), uid="pod-0", index=0)
     plan = plan_of(leader, pod(1, deleting=30, node="node-b"), at=90)
     assert (plan.status.phase, plan.status.accuracy) == ("Complete", "0.8704")

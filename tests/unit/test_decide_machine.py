@@ -2,7 +2,7 @@
 an operator that crashes.
 
 Whatever happens in whatever order: a finished job creates nothing, no two pods of one job ever run
-at once, no end of an attempt is lost or told twice, failures are bounded, and when the world is
+at once, no end of an attempt is lost or recorded twice, failures are bounded, and when the world is
 left alone the job comes to its end.
 """
 
@@ -34,7 +34,7 @@ from tests.support.builders import (
     make_job,
     make_pod,
     make_progress,
-    told_result,
+    result_message,
 )
 
 CRASHES = st.sampled_from(["", "after create", "after write"])
@@ -52,7 +52,7 @@ class Child:
     pod: Pod | None = None
     ended: str = ""
     deleting: bool = False
-    held: bool = False
+    queued: bool = False
     """By a queue."""
 
     @property
@@ -72,7 +72,7 @@ class Child:
             *([self.pod] if self.pod else []),
             ended=self.ended,
             deleting=self.deleting,
-            suspended=self.held,
+            suspended=self.queued,
             started=later(self.started),
             prepare=not trains,
         )
@@ -97,7 +97,7 @@ class JobMachine(RuleBasedStateMachine):
         self.job = make_job(**self.spec)
         self.now = 0.0
         self.children: dict[Id, Child] = {}
-        self.strays: list[Pod] = []
+        self.orphaned_pods: list[Pod] = []
         self.epoch = 0
         self.full = False
         self.created: list[Id] = []
@@ -137,7 +137,7 @@ class JobMachine(RuleBasedStateMachine):
         seen = Observed(
             job=self.job,
             attempts=tuple(self.children[key].seen() for key in sorted(self.children)),
-            strays=tuple(self.strays),
+            orphaned_pods=tuple(self.orphaned_pods),
             progress=self._progress(),
         )
         return decide(seen, later(self.now), Defaults(image="trainer:1"))
@@ -164,12 +164,12 @@ class JobMachine(RuleBasedStateMachine):
                 child.deleting = True
 
     def _force(self, uid: str) -> None:
-        """A forced pod is gone, though it may still run: its Job must not make another."""
+        """A forced pod is deleted, though it may still run: its Job must not make another."""
         for child in self.children.values():
             if child.pod and child.pod.metadata.uid == uid:
                 assert child.deleting or child.ended
                 child.pod = None
-        self.strays = [pod for pod in self.strays if pod.metadata.uid != uid]
+        self.orphaned_pods = [pod for pod in self.orphaned_pods if pod.metadata.uid != uid]
 
     # The cluster
 
@@ -179,7 +179,7 @@ class JobMachine(RuleBasedStateMachine):
             if child.deleting:
                 if child.pod is None or child.pod.ended:
                     del self.children[key]
-            elif child.held:
+            elif child.queued:
                 if child.pod and not child.lost:
                     child.pod = None  # it saved
             elif child.pod is None and not child.ended:
@@ -208,7 +208,9 @@ class JobMachine(RuleBasedStateMachine):
         self.full = full
         self.epoch = (self.epoch or 0) + epochs
         if seconds >= 15:
-            self.strays = [pod for pod in self.strays if pod.metadata.deletion_timestamp]
+            self.orphaned_pods = [
+                pod for pod in self.orphaned_pods if pod.metadata.deletion_timestamp
+            ]
         self._watch()
         self._cluster_works()
 
@@ -218,10 +220,10 @@ class JobMachine(RuleBasedStateMachine):
         """The taint manager deletes the pod; no kubelet ends it."""
         child = self.children[max(self.children)]
         if child.pod and child.pod.status.phase == "Running":
-            gone = msgspec.structs.replace(
+            deleted = msgspec.structs.replace(
                 child.pod.metadata, deletion_timestamp=later(self.now + 30)
             )
-            child.pod = msgspec.structs.replace(child.pod, metadata=gone)
+            child.pod = msgspec.structs.replace(child.pod, metadata=deleted)
         self._watch()
 
     @precondition(lambda self: self.children)
@@ -229,7 +231,7 @@ class JobMachine(RuleBasedStateMachine):
     def queue_holds_or_admits_the_newest_job(self) -> None:
         child = self.children[max(self.children)]
         if not child.ended:
-            child.held = not child.held
+            child.queued = not child.queued
             child.started = self.now
         self._cluster_works()
         self._watch()
@@ -248,7 +250,7 @@ class JobMachine(RuleBasedStateMachine):
         if background:
             del self.children[child.id]
             if child.pod and not child.pod.ended:
-                self.strays.append(child.pod)
+                self.orphaned_pods.append(child.pod)
         else:
             child.deleting = True
         self._watch()
@@ -262,7 +264,7 @@ class JobMachine(RuleBasedStateMachine):
     @invariant()
     def no_two_pods_run_at_once(self) -> None:
         running = [x for x in self.children.values() if x.pod and not x.pod.ended]
-        assert len(running) + len(self.strays) <= 1
+        assert len(running) + len(self.orphaned_pods) <= 1
 
     @invariant()
     def failures_are_bounded(self) -> None:
@@ -276,9 +278,9 @@ class JobMachine(RuleBasedStateMachine):
         uncounted = (c.COMPLETE, c.PREPARED, c.SUSPENDED)
         ended = [r for r in status.history if r.reason not in uncounted]
         kinds: list[Any] = [status, *([status.preparation] if status.preparation else [])]
-        told = sum(kind.failures + kind.disruptions for kind in kinds)
-        assert told >= len(ended)
-        assert len(status.history) == 10 or told == len(ended)
+        counted = sum(kind.failures + kind.disruptions for kind in kinds)
+        assert counted >= len(ended)
+        assert len(status.history) == 10 or counted == len(ended)
         # Passes that could not write: one adopted a Job that another had created, and created one.
         newest = max([0, *(number for trains, number in self.created if trains)])
         assert newest - 2 <= status.attempts <= newest
@@ -289,7 +291,7 @@ class JobMachine(RuleBasedStateMachine):
             return
         self.user_suspends(suspend=False)
         for child in self.children.values():
-            child.held = False
+            child.queued = False
         for _ in range(18):
             self.time_passes(400, epochs=0, full=False)
             self.pod_ends(0, evicted=False, loses_message=False, crash="")
@@ -303,7 +305,7 @@ class JobMachine(RuleBasedStateMachine):
 
 def _end(pod: Pod, code: int, conditions: tuple[Condition, ...], *, loses_message: bool) -> Pod:
     uid = pod.metadata.uid
-    message = "" if loses_message or code else told_result(pod_uid=uid)
+    message = "" if loses_message or code else result_message(pod_uid=uid)
     owner = pod.metadata.controller_uid
     return make_ended_pod(code, message, uid=uid, owner=owner, conditions=conditions)
 

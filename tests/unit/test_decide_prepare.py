@@ -12,14 +12,14 @@ from finetune_operator.policy.plan import Attempt, CreateAttempt, DeleteAttempt,
 from tests.support.builders import (
     NOW,
     UID,
+    error_message,
     later,
     make_attempt,
     make_ended_pod,
     make_job,
     make_pod,
     make_progress,
-    told_error,
-    told_result,
+    result_message,
 )
 
 GPU: dict[str, Any] = {"workspace": {"claimName": "work"}, "trainer": {"gpusPerNode": 1}}
@@ -103,8 +103,8 @@ def test_training_starts_when_the_data_set_is_ready() -> None:
 
 def test_data_set_is_ready_though_the_pods_word_of_it_was_lost() -> None:
     started = plan_of(make_job(**GPU))
-    gone = make_attempt(1, prepare=True, ended="Complete")
-    for attempt in (gone, prepared(message="")):
+    deleted = make_attempt(1, prepare=True, ended="Complete")
+    for attempt in (deleted, prepared(message="")):
         assert plan_of(written(started), attempt).actions == (TRAIN,)
 
 
@@ -130,8 +130,8 @@ def test_failures_of_preparing_end_the_job_at_the_same_limit() -> None:
 
 def test_data_that_cannot_be_used_ends_the_job_before_it_asks_for_a_gpu() -> None:
     started = plan_of(make_job(**GPU))
-    told = told_error("InvalidData", "Only one class.", pod_uid="pod-1")
-    plan = plan_of(written(started), ended(1, 65, told))
+    message = error_message("InvalidData", "Only one class.", pod_uid="pod-1")
+    plan = plan_of(written(started), ended(1, 65, message))
     assert (plan.status.phase, plan.status.failure and plan.status.failure.reason) == (
         "Failed",
         "InvalidData",
@@ -166,7 +166,7 @@ def test_job_that_a_killed_operator_had_no_time_to_delete_goes_when_all_has_ende
     job = written(plan_of(job, failed))
     job = written(plan_of(job, failed, at=10))
     job = written(plan_of(job, failed, ready, at=20))  # and photos-prepare-1 was to be deleted
-    trained = make_attempt(1, make_ended_pod(0, told_result()), ended="Complete")
+    trained = make_attempt(1, make_ended_pod(0, result_message()), ended="Complete")
     done = plan_of(job, failed, ready, trained, at=30)
     assert done.status.phase == "Complete"
     old = DeleteAttempt("photos-prepare-1", failed.job.metadata.uid)
@@ -191,6 +191,6 @@ def test_job_of_an_older_operator_goes_on_without_preparing() -> None:
 
 def test_result_of_training_after_preparing_completes_the_job() -> None:
     started = plan_of(written(plan_of(make_job(**GPU))), prepared())
-    pod = make_ended_pod(0, told_result(pod_uid="pod-1"))
+    pod = make_ended_pod(0, result_message(pod_uid="pod-1"))
     plan = plan_of(written(started), prepared(), make_attempt(1, pod, ended="Complete"))
     assert (plan.status.phase, plan.status.accuracy) == ("Complete", "0.8704")

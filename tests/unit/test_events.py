@@ -9,7 +9,7 @@ from finetune_operator.events import events_of
 from tests.support.builders import NOW, make_job, make_status
 
 
-def told(old: Status, new: Status) -> list[tuple[str, str, str]]:
+def emitted(old: Status, new: Status) -> list[tuple[str, str, str]]:
     events = events_of(make_job(old), new, NOW)
     return [(event["type"], event["reason"], event["note"]) for event in events]
 
@@ -23,27 +23,27 @@ FAILURE = Failure(reason=c.IMAGE_PULL_ERROR, message="It is not there.", hint="C
 
 def test_nothing_new_tells_nothing() -> None:
     status = make_status(phase="Training", failure=FAILURE, history=(record(1, c.STALLED),))
-    assert told(status, status) == []
+    assert emitted(status, status) == []
 
 
-def test_phase_is_told() -> None:
-    assert told(make_status(), make_status(phase="Pending")) == [
+def test_phase_is_reported() -> None:
+    assert emitted(make_status(), make_status(phase="Pending")) == [
         ("Normal", "FineTuneJobPending", "The job was accepted.")
     ]
     new = make_status(attempt=2, phase="Training")
-    assert told(make_status(), new) == [("Normal", "FineTuneJobTraining", "Attempt 2.")]
+    assert emitted(make_status(), new) == [("Normal", "FineTuneJobTraining", "Attempt 2.")]
 
 
 def test_end_tells_the_accuracy() -> None:
     new = make_status(phase="Complete", accuracy="0.8704", history=(record(1, c.COMPLETE),))
-    assert told(make_status(phase="Training"), new) == [
+    assert emitted(make_status(phase="Training"), new) == [
         ("Normal", "FineTuneJobComplete", "Accuracy 0.8704 on the validation images.")
     ]
 
 
 def test_failure_is_a_warning_with_its_message() -> None:
     new = make_status(phase="Failed", failure=FAILURE)
-    assert told(make_status(phase="Training"), new) == [
+    assert emitted(make_status(phase="Training"), new) == [
         ("Warning", "FineTuneJobFailed", "It is not there.")
     ]
 
@@ -51,17 +51,19 @@ def test_failure_is_a_warning_with_its_message() -> None:
 def test_attempt_that_ended_is_told_with_its_hint() -> None:
     new = make_status(phase="Pending", failure=FAILURE, history=(record(3, c.STALLED),))
     message = "Attempt 3 ended: It is not there. Check the name."
-    assert ("Warning", c.IMAGE_PULL_ERROR, message) in told(make_status(phase="Training"), new)
+    assert ("Warning", c.IMAGE_PULL_ERROR, message) in emitted(make_status(phase="Training"), new)
 
 
 def test_diagnosis_is_told_once_though_its_message_changes() -> None:
     old = make_status(phase="Starting")
     new = make_status(phase="Starting", failure=FAILURE)
-    assert told(old, new) == [("Warning", c.IMAGE_PULL_ERROR, "It is not there. Check the name.")]
+    assert emitted(old, new) == [
+        ("Warning", c.IMAGE_PULL_ERROR, "It is not there. Check the name.")
+    ]
     again = make_status(
         phase="Starting", failure=Failure(reason=c.IMAGE_PULL_ERROR, message="2nd pull.")
     )
-    assert told(new, again) == []
+    assert emitted(new, again) == []
 
 
 def test_event_names_its_object_and_keeps_to_the_size_of_the_api() -> None:

@@ -1,4 +1,4 @@
-"""What Prometheus is told: gauges of what is true now, counters of what this process wrote."""
+"""What Prometheus scrapes: gauges of what is true now, counters of what this process wrote."""
 
 from typing import Any
 

@@ -142,7 +142,7 @@ async def test_pass_that_finds_nothing_new_writes_nothing(
     assert cluster.calls()[before:] == ["GET photos"]
 
 
-async def test_job_that_is_gone_or_going_is_let_go(
+async def test_job_that_is_deleted_or_terminating_keeps_its_children(
     cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
     assert cluster.body
@@ -241,7 +241,9 @@ class TestLateWatches:
         assert await reconcile(KEY) == 1
         assert not cluster.status
 
-    @pytest.mark.parametrize("deletion", [None, "2026-11-24T08:00:00Z"], ids=["gone", "going"])
+    @pytest.mark.parametrize(
+        "deletion", [None, "2026-11-24T08:00:00Z"], ids=["not found", "terminating"]
+    )
     async def test_attempt_deleted_for_a_suspension_is_not_taken_for_spared_by_a_resume(
         self, cluster: ScriptedCluster, reconcile: Reconciler, deletion: str | None
     ) -> None:
@@ -396,7 +398,7 @@ async def test_end_of_the_time_to_live_of_a_job_that_is_kept_is_told_once(
     await reconcile(KEY)
     assert cluster.calls()[-2:] == ["DELETE photos-1", "POST events"]
     assert "Flux" in cluster.server.bodies[-1]["note"]
-    cluster.cache.observe_attempt(ended, gone=True)
+    cluster.cache.observe_attempt(ended, deleted=True)
     await reconcile(KEY)
     assert cluster.calls().count("POST events") == 1
 

@@ -85,7 +85,7 @@ class Job(Object):
         return true_condition(self.status.conditions, type)
 
     @property
-    def let_run_at(self) -> Time | None:
+    def unsuspended_at(self) -> Time | None:
         """When it was last let run. One that is suspended keeps the `startTime` of before, and one
         that is resumed both until it has pods.
         """
@@ -150,7 +150,7 @@ class Pod(Object):
         return next((status.state for status in statuses if status.name == name), ContainerState())
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether it reports for its Job: every pod but the others of a gang."""
         return self.metadata.labels.get(c.LABEL_INDEX, "0") == "0"
 

@@ -243,7 +243,7 @@ class OutputStatus(Object):
     """Digest of its manifest."""
 
 
-class Attempt(Object, kw_only=True):
+class CurrentAttempt(Object, kw_only=True):
     """The attempt that is live, or about to be."""
 
     number: int
@@ -296,7 +296,7 @@ class Failure(Object):
     """Last lines of its log."""
 
 
-class Preparation(Object, frozen=False):  # type: ignore[misc]  # edited in a draft
+class Preparation(Object, frozen=False):  # type: ignore[misc]  # edited in a update
     """Preparing the data set in Jobs of its own, without GPUs, before any training."""
 
     image: str = ""
@@ -316,7 +316,7 @@ Phase = Literal[
 ]
 
 
-class Status(Object, frozen=False):  # type: ignore[misc]  # msgspec allows it: a draft is edited
+class Status(Object, frozen=False):  # type: ignore[misc]  # msgspec allows it: a update is edited
     """What is known of the job. Written only by the operator."""
 
     phase: Phase | None = None
@@ -351,7 +351,7 @@ class Status(Object, frozen=False):  # type: ignore[misc]  # msgspec allows it: 
     """Failures that count against backoffLimit."""
     disruptions: int = 0
     """Attempts that were disrupted and not counted as failures."""
-    current_attempt: Attempt | None = None
+    current_attempt: CurrentAttempt | None = None
     """The live attempt."""
     history: tuple[AttemptRecord, ...] = ()
     """The last 10 ended attempts."""

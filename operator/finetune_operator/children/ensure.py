@@ -10,7 +10,7 @@ from finetune_operator.api.kubernetes import Metadata
 from finetune_operator.api.types import Failure, FineTuneJob
 from finetune_operator.children.manifest import Manifest
 from finetune_operator.kube.client import AlreadyExists, Client, Forbidden, Invalid
-from finetune_operator.policy.plan import Refusal
+from finetune_operator.policy.plan import Blocked
 
 
 class _Owned(Protocol):
@@ -27,9 +27,9 @@ async def ensure(
     manifest: Manifest,
     type: type[T],
     *,
-    judge: Callable[[T], Refusal | None],
-) -> Refusal | None:
-    """Create it, or find it; `judge` says whether what is there will do. NotFound: it was there and
+    check: Callable[[T], Blocked | None],
+) -> Blocked | None:
+    """Create it, or find it; `check` says whether what is there will do. NotFound: it was there and
     went meanwhile; the pass is repeated.
     """
     kind, name = manifest["kind"], manifest["metadata"]["name"]
@@ -40,27 +40,27 @@ async def ensure(
     except (Forbidden, Invalid) as error:
         hint = f"The message says what refuses the {kind}: a quota, a policy, or a field of it."
         failure = Failure(reason=c.CREATE_REFUSED, message=str(error), hint=hint)
-        return Refusal(failure=failure)
-    return judge(found)
+        return Blocked(failure=failure)
+    return check(found)
 
 
-def judge_owner(kind: str, metadata: Metadata, job: FineTuneJob) -> Refusal | None:
+def check_owner(kind: str, metadata: Metadata, job: FineTuneJob) -> Blocked | None:
     """Return nothing if it is the job's own; else wait for an earlier job's to go, or give up."""
     owner, name = metadata.controller, metadata.name
     if owner and owner.uid == job.metadata.uid:
         return None
     if owner and (owner.kind, owner.name) == (c.KIND, job.metadata.name):
-        return going(kind, name)
+        return wait_for_name(kind, name)
     message = f"There is a {kind} {name!r} in the namespace that is not this FineTuneJob's."
     hint = f"Delete that {kind}, or apply the FineTuneJob under another name."
     failure = Failure(reason=c.NAME_TAKEN, message=message, hint=hint)
-    return Refusal(failure=failure, retry_after_seconds=None)
+    return Blocked(failure=failure, retry_after_seconds=None)
 
 
-def going(kind: str, name: str) -> Refusal:
+def wait_for_name(kind: str, name: str) -> Blocked:
     """Wait for the name."""
     message = f"{kind} {name!r} of an earlier FineTuneJob is still being deleted."
-    return Refusal(
+    return Blocked(
         failure=Failure(reason=c.NAME_TAKEN, message=message),
-        retry_after_seconds=Refusal.WAIT_FOR_NAME_SECONDS,
+        retry_after_seconds=Blocked.WAIT_FOR_NAME_SECONDS,
     )

@@ -3,14 +3,14 @@
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Claim, Service
 from finetune_operator.api.types import Failure, FineTuneJob
-from finetune_operator.children.ensure import ensure, judge_owner
+from finetune_operator.children.ensure import check_owner, ensure
 from finetune_operator.children.manifest import Manifest, labels_of, owner_of
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client, NotFound
-from finetune_operator.policy.plan import Refusal
+from finetune_operator.policy.plan import Blocked
 
 
-async def ensure_gang(client: Client, job: FineTuneJob) -> Refusal | None:
+async def ensure_gang(client: Client, job: FineTuneJob) -> Blocked | None:
     """Create the Service that names the leader's pod, and check that all can share the workspace;
     nothing for a job of one pod.
     """
@@ -24,7 +24,7 @@ async def ensure_gang(client: Client, job: FineTuneJob) -> Refusal | None:
         urls.services(job.metadata.namespace),
         manifest,
         Service,
-        judge=lambda found: judge_owner("Service", found.metadata, job),
+        check=lambda found: check_owner("Service", found.metadata, job),
     )
 
 
@@ -50,7 +50,7 @@ def build_service(job: FineTuneJob) -> Manifest | None:
     }
 
 
-async def _check_workspace(client: Client, job: FineTuneJob) -> Refusal | None:
+async def _check_workspace(client: Client, job: FineTuneJob) -> Blocked | None:
     """A claim that is not there is diagnosed with the pods that wait for it."""
     claim = job.workspace_claim
     try:
@@ -62,4 +62,4 @@ async def _check_workspace(client: Client, job: FineTuneJob) -> Refusal | None:
         return None
     message = f"PersistentVolumeClaim {claim!r} is {', '.join(modes)}: one node can mount it."
     hint = "numNodes > 1 needs a workspace with ReadWriteMany: make one and apply the job with it."
-    return Refusal(failure=Failure(reason=c.WORKSPACE_NOT_SHARED, message=message, hint=hint))
+    return Blocked(failure=Failure(reason=c.WORKSPACE_NOT_SHARED, message=message, hint=hint))

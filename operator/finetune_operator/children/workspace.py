@@ -3,14 +3,14 @@
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Claim
 from finetune_operator.api.types import Failure, FineTuneJob
-from finetune_operator.children.ensure import ensure, going, judge_owner
+from finetune_operator.children.ensure import check_owner, ensure, wait_for_name
 from finetune_operator.children.manifest import Manifest, owner_of, without_none
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client
-from finetune_operator.policy.plan import Refusal
+from finetune_operator.policy.plan import Blocked
 
 
-async def ensure_claim(client: Client, job: FineTuneJob) -> Refusal | None:
+async def ensure_claim(client: Client, job: FineTuneJob) -> Blocked | None:
     """Create the claim if the job asks for one. One that a FineTuneJob of the same name has left is
     used again.
     """
@@ -18,7 +18,7 @@ async def ensure_claim(client: Client, job: FineTuneJob) -> Refusal | None:
     if manifest is None:
         return None
     path = urls.claims(job.metadata.namespace)
-    return await ensure(client, path, manifest, Claim, judge=lambda claim: _judge(claim, job))
+    return await ensure(client, path, manifest, Claim, check=lambda claim: _check(claim, job))
 
 
 def build_claim(job: FineTuneJob) -> Manifest | None:
@@ -55,16 +55,16 @@ def build_claim(job: FineTuneJob) -> Manifest | None:
     }
 
 
-def _judge(claim: Claim, job: FineTuneJob) -> Refusal | None:
+def _check(claim: Claim, job: FineTuneJob) -> Blocked | None:
     metadata, owner = claim.metadata, claim.metadata.controller
     if metadata.deletion_timestamp:
-        return going("PersistentVolumeClaim", metadata.name)
+        return wait_for_name("PersistentVolumeClaim", metadata.name)
     if owner and (owner.kind, owner.name) == (c.KIND, job.metadata.name):
-        return judge_owner("PersistentVolumeClaim", metadata, job)
+        return check_owner("PersistentVolumeClaim", metadata, job)
     left = {c.LABEL_MANAGED_BY: c.MANAGER, c.LABEL_JOB: job.metadata.name}.items()
     if owner is None and left <= metadata.labels.items():
         return None
     message = f"There is a PersistentVolumeClaim {metadata.name!r} that no FineTuneJob created."
     hint = "Use it with workspace.claimName, or apply the FineTuneJob under another name."
     failure = Failure(reason=c.NAME_TAKEN, message=message, hint=hint)
-    return Refusal(failure=failure, retry_after_seconds=None)
+    return Blocked(failure=failure, retry_after_seconds=None)

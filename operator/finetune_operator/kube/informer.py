@@ -19,7 +19,7 @@ from finetune_operator.kube.workqueue import Backoff
 T = TypeVar("T", bound=Job | Pod)
 PAGE = "500"
 SHORT_SECONDS = 10.0  # a watch that ends sooner is not well
-SILENCE_SECONDS = 90.0  # of a dead watch: the API server sends a bookmark each minute
+WATCH_IDLE_SECONDS = 90.0  # of a dead watch: the API server sends a bookmark each minute
 log = logging.getLogger(__name__)
 
 
@@ -43,7 +43,7 @@ class _Page(msgspec.Struct, Generic[T]):
 
 
 class Informer(Generic[T]):
-    """Keeps `observe(object, gone=...)` told of every object of one kind.
+    """Keeps `observe(object, deleted=...)` told of every object of one kind.
 
     `known` gives what is believed to be there, whoever has told it: a list that is without it ends
     that belief.
@@ -104,12 +104,12 @@ class Informer(Generic[T]):
             self._heard()
             for item in page.items:
                 seen.add(item.metadata.uid)
-                self._observe(item, gone=False)
+                self._observe(item, deleted=False)
             if not page.metadata.next:
                 break
             query["continue"] = page.metadata.next
         for item in [item for item in self._known() if item.metadata.uid not in seen]:
-            self._observe(item, gone=True)
+            self._observe(item, deleted=True)
         self._listed = asyncio.get_running_loop().time()
         self.synced.set()
         return page.metadata.resource_version
@@ -122,7 +122,7 @@ class Informer(Generic[T]):
             "allowWatchBookmarks": "true",
             "timeoutSeconds": f"{self._relist_seconds:.0f}",
         }
-        silence = min(SILENCE_SECONDS, self._relist_seconds)
+        silence = min(WATCH_IDLE_SECONDS, self._relist_seconds)
         async for text in self._client.watch(self._path, query=query, idle_seconds=silence):
             self._heard()
             line = msgspec.json.decode(text, type=_Line)
@@ -135,7 +135,7 @@ class Informer(Generic[T]):
                 continue
             item = self._decoder.decode(line.object)
             self._version = item.metadata.resource_version
-            self._observe(item, gone=line.type == "DELETED")
+            self._observe(item, deleted=line.type == "DELETED")
 
     def _heard(self) -> None:
         self.last_heard = asyncio.get_running_loop().time()

@@ -65,15 +65,15 @@ class Elector:
     async def run(self) -> None:
         """Wait for the Lease, then renew it for ever; LostLease when that has not succeeded."""
         while not await self._try():
-            await self._pause()
+            await self._wait()
         log.info("leading as %s", self._identity)
         self.leading.set()
         while True:
             try:
                 async with asyncio.timeout_at(self._renewed + self._deadline):
-                    await self._pause()
+                    await self._wait()
                     while not await self._try():
-                        await self._pause()
+                        await self._wait()
             except TimeoutError:
                 message = f"the Lease was not renewed within {self._deadline:g} s"
                 raise LostLease(message) from None
@@ -91,7 +91,7 @@ class Elector:
         except (ApiError, TimeoutError) as error:  # it expires by itself
             log.warning("the Lease was not released: %r", error)
 
-    async def _pause(self) -> None:
+    async def _wait(self) -> None:
         await asyncio.sleep(self._retry * random.uniform(1, 1.2))
 
     async def _try(self) -> bool:

@@ -42,34 +42,34 @@ class Cache:
         self.jobs: dict[Key, Summary] = {}
         self.progress: dict[str, Progress] = {}
         """By pod uid."""
-        self.silent: set[str] = set()
+        self.unreachable: set[str] = set()
         """Uids of pods that do not answer."""
         self._attempts: dict[str, dict[str, Job]] = {}
         self._pods: dict[str, dict[str, Pod]] = {}
 
-    def observe_fine_tune_job(self, body: dict[str, Any], *, gone: bool) -> Key:
+    def observe_fine_tune_job(self, body: dict[str, Any], *, deleted: bool) -> Key:
         """Take a FineTuneJob in, or out; return its key."""
         job = msgspec.convert(body, _Body)
         key = job.metadata.namespace, job.metadata.name
-        if gone:
+        if deleted:
             self.jobs.pop(key, None)
         else:
             self.jobs[key] = summarize(job.metadata.uid, job.status)
         return key
 
-    def observe_attempt(self, job: Job, *, gone: bool = False) -> Key | None:
+    def observe_attempt(self, job: Job, *, deleted: bool = False) -> Key | None:
         """Take a Job in, or out; return the key of the FineTuneJob it belongs to."""
         uid, owner = job.metadata.uid, job.metadata.controller_uid
-        if gone:
+        if deleted:
             _drop(self._attempts, owner, uid)
         elif not _is_older(job, self._attempts.get(owner, {}).get(uid)):
             self._attempts.setdefault(owner, {})[uid] = job
         return _key(job)
 
-    def observe_pod(self, pod: Pod, *, gone: bool = False) -> Key | None:
+    def observe_pod(self, pod: Pod, *, deleted: bool = False) -> Key | None:
         """Take a pod in, or out; return the key of the FineTuneJob it belongs to."""
         uid, owner = pod.metadata.uid, pod.metadata.labels.get(c.LABEL_JOB_UID, "")
-        if gone:
+        if deleted:
             _drop(self._pods, owner, uid)
             self.progress.pop(uid, None)
         else:
@@ -92,7 +92,7 @@ class Cache:
         ]
         return tuple(sorted(attempts, key=lambda each: (not each.prepare, each.number)))
 
-    def strays_of(self, uid: str, namespace: str) -> tuple[Pod, ...]:
+    def orphaned_pods_of(self, uid: str, namespace: str) -> tuple[Pod, ...]:
         """Return the pods of the FineTuneJob that may still run though their Job is gone."""
         attempts = self._attempts.get(uid, {})
         return tuple(
@@ -117,7 +117,7 @@ class Cache:
             attempts = self._attempts.get(uid, {})
             for pod in pods.values():
                 owned = pod.metadata.controller_uid in attempts
-                if owned and pod.leads and pod.status.phase == "Running" and pod.status.pod_ip:
+                if owned and pod.is_leader and pod.status.phase == "Running" and pod.status.pod_ip:
                     yield pod, uid
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ class _PodList(msgspec.Struct):
     items: list[Pod]
 
 
-async def is_behind(
+async def is_cache_stale(
     client: Client,
     cache: Cache,
     job: FineTuneJob,
@@ -53,7 +53,7 @@ async def is_behind(
     return False
 
 
-async def is_running(client: Client, job: FineTuneJob) -> bool:
+async def has_running_pods(client: Client, job: FineTuneJob) -> bool:
     """Whether any pod of the job may run, of whatever attempt."""
     selector = f"{c.LABEL_JOB_UID}={job.metadata.uid}"
     return any(not pod.ended for pod in await _list(client, job.metadata.namespace, selector))

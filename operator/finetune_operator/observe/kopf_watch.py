@@ -16,7 +16,7 @@ from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe.cache import Cache, Key
 from finetune_operator.settings import Settings
 
-SILENCE_SECONDS = 90  # of a dead watch: the API server sends a bookmark each minute
+WATCH_IDLE_SECONDS = 90  # of a dead watch: the API server sends a bookmark each minute
 
 
 class _Backoffs:
@@ -34,7 +34,7 @@ async def watch_jobs(
     queue: WorkQueue[Key],
     settings: Settings,
     *,
-    told: Callable[..., None],
+    observe: Callable[..., None],
     ready: asyncio.Event,
 ) -> None:
     """Tell the cache, the queue and the sweep (by `told`) of every FineTuneJob event until the
@@ -47,15 +47,15 @@ async def watch_jobs(
         return kopf.login_with_service_account(**options) or kopf.login_with_kubeconfig(**options)
 
     @kopf.on.event(c.GROUP, c.VERSION, c.PLURAL, registry=registry)
-    async def observe(type: str | None, body: kopf.Body, **_: Any) -> None:
-        gone = type == "DELETED"
-        key = cache.observe_fine_tune_job(dict(body), gone=gone)
-        told(key, body["metadata"]["resourceVersion"], gone=gone)
+    async def on_event(type: str | None, body: kopf.Body, **_: Any) -> None:
+        deleted = type == "DELETED"
+        key = cache.observe_fine_tune_job(dict(body), deleted=deleted)
+        observe(key, body["metadata"]["resourceVersion"], deleted=deleted)
         queue.add(key)
 
     await kopf.operator(
         registry=registry,
-        settings=_kopf_settings(silence_seconds(settings)),
+        settings=_kopf_settings(watch_idle_seconds(settings)),
         namespaces=list(settings.namespaces),
         clusterwide=not settings.namespaces,
         standalone=True,
@@ -63,12 +63,12 @@ async def watch_jobs(
     )
 
 
-def silence_seconds(settings: Settings) -> float:
+def watch_idle_seconds(settings: Settings) -> float:
     """Return after how many seconds a silent watch is cut, and begun anew."""
-    return min(SILENCE_SECONDS, settings.sweep_interval_seconds)
+    return min(WATCH_IDLE_SECONDS, settings.sweep_interval_seconds)
 
 
-def _kopf_settings(silence_seconds: float) -> kopf.OperatorSettings:
+def _kopf_settings(watch_idle_seconds: float) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     # Memory: kopf's defaults hold all FineTuneJobs at once while it lists, and each one's body for
     # 5 s after; see docs/design/20261124-watching.md.
@@ -76,7 +76,7 @@ def _kopf_settings(silence_seconds: float) -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = 0.5
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
-    settings.watching.inactivity_timeout = silence_seconds
+    settings.watching.inactivity_timeout = watch_idle_seconds
     settings.watching.connect_timeout = 10
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 30

@@ -56,7 +56,7 @@ class Poller:
             del self._cache.progress[uid]
         for uid in self._misses.keys() - running:
             del self._misses[uid]
-        self._cache.silent &= running
+        self._cache.unreachable &= running
 
     async def _poll(self, session: aiohttp.ClientSession, pod: Pod, job_uid: str) -> None:
         async with self._slots:
@@ -66,14 +66,14 @@ class Poller:
         if progress and (progress.job.pod_uid, progress.job.uid) == (uid, job_uid):
             self._cache.progress[uid] = progress
             self._misses.pop(uid, None)
-            self._cache.silent.discard(uid)
+            self._cache.unreachable.discard(uid)
             moved = before is None or _shown(before) != _shown(progress)
         else:
             self._misses[uid] += 1
             moved = self._misses[uid] == MISSES
             if moved:  # what was said so long ago is no longer true
                 self._cache.progress.pop(uid, None)
-                self._cache.silent.add(uid)
+                self._cache.unreachable.add(uid)
         if moved:
             name = pod.metadata.labels.get(c.LABEL_JOB, "")
             self._queue.add((pod.metadata.namespace, name))

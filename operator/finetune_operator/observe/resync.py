@@ -28,7 +28,7 @@ class _Page(msgspec.Struct):
     items: list[_Item] | None = None  # not [] when there is none
 
 
-class Sweep:
+class Resync:
     """Compares lists with what the watch has told. The watch is deaf when for `patience_seconds`
     it has told nothing of an object that a list had in another version.
     """
@@ -49,52 +49,56 @@ class Sweep:
         self._namespaces = namespaces or ("",)
         self._interval = interval_seconds
         self._patience = patience_seconds
-        self._told: dict[Key, str] = {}  # the version that the watch told last
+        self._observed: dict[Key, str] = {}  # the version that the watch told last
         self._missed: dict[Key, float] = {}  # since when, in loop time
 
-    def told(self, key: Key, version: str, *, gone: bool) -> None:
+    def observe(self, key: Key, version: str, *, deleted: bool) -> None:
         """Note what the watch has told."""
         self._missed.pop(key, None)
-        if gone:
-            self._told.pop(key, None)
+        if deleted:
+            self._observed.pop(key, None)
         else:
-            self._told[key] = version
+            self._observed[key] = version
 
-    def deaf(self) -> str:
+    def missed_by_watch(self) -> str:
         """Return what the watch ought to have told long ago, or nothing."""
         if not self._missed:
             return ""
         limit = asyncio.get_running_loop().time() - self._patience
         keys = sorted(f"{ns}/{name}" for (ns, name), at in self._missed.items() if at < limit)
-        return f"the watch of FineTuneJobs is deaf to {', '.join(keys[:5])}" if keys else ""
+        return (
+            f"the watch of FineTuneJobs is stale: it has missed {', '.join(keys[:5])}"
+            if keys
+            else ""
+        )
 
     async def run(self) -> None:
-        """Sweep for ever."""
+        """Resync for ever."""
         while True:
             await asyncio.sleep(self._interval)
             try:
-                await self._sweep()
+                await self._resync()
             except ApiError as error:
-                log.warning("sweep: %s", error)
+                log.warning("resync: %s", error)
 
-    async def _sweep(self) -> None:
-        before, told = set(self._cache.jobs), dict(self._told)
+    async def _resync(self) -> None:
+        before, observed = set(self._cache.jobs), dict(self._observed)
         found: dict[Key, str] = {}
         for namespace in self._namespaces:
             found |= await self._list(namespace)
         for key in before | found.keys():  # reconcile forgets a key that is not there
             self._queue.add(key)
-        self._compare(found, told)
+        self._compare(found, observed)
 
-    def _compare(self, found: dict[Key, str], told: dict[Key, str]) -> None:
+    def _compare(self, found: dict[Key, str], observed: dict[Key, str]) -> None:
         """Note what differs; what was told since the list began says nothing of the list."""
         now = asyncio.get_running_loop().time()
         for key, version in found.items():
-            if self._told.get(key) == told.get(key) != version:
+            if self._observed.get(key) == observed.get(key) != version:
                 self._missed.setdefault(key, now)
-        for key in (self._told.keys() | self._missed.keys()) - found.keys():
-            if self._told.get(key) == told.get(key):  # a ghost
-                self._told.pop(key, None)
+        for key in (self._observed.keys() | self._missed.keys()) - found.keys():
+            if self._observed.get(key) == observed.get(key):  # a ghost
+                self._observed.pop(key, None)
                 self._missed.pop(key, None)
 
     async def _list(self, namespace: str) -> dict[Key, str]:

@@ -42,7 +42,7 @@ def startup(spec: Spec, attempt: Attempt) -> Clock:
     """
     if not awaits_start(attempt):
         return Clock(None)
-    return _clock(attempt.job.let_run_at, spec.startup_deadline_seconds)
+    return _clock(attempt.job.unsuspended_at, spec.startup_deadline_seconds)
 
 
 def stall(spec: Spec, progress: Progress | None) -> Clock:

@@ -107,7 +107,7 @@ def node_lost(attempt: Attempt, pod: Pod, status: Status) -> Outcome:
     return _uncounted(c.DISRUPTED, failure, status)
 
 
-def lost(status: Status, *, suspended: bool) -> Outcome:
+def job_deleted(status: Status, *, suspended: bool) -> Outcome:
     """Return the outcome of an attempt whose Job is gone."""
     if suspended:
         return Outcome(reason=c.SUSPENDED, counted=False)

@@ -31,7 +31,7 @@ class Attempt:
     @property
     def pod(self) -> Pod | None:
         """The newest pod; of a gang, the newest leader: it alone reports."""
-        leaders = (pod for pod in self.pods if pod.leads)
+        leaders = (pod for pod in self.pods if pod.is_leader)
         return max(leaders, key=lambda pod: str(pod.metadata.creation_timestamp), default=None)
 
     @property
@@ -42,7 +42,7 @@ class Attempt:
     @property
     def started(self) -> bool:
         """Whether all its pods have run since the Job was last let run."""
-        start = self.job.let_run_at
+        start = self.job.unsuspended_at
         if start is None:
             return False
         return sum(_ran_since(start, pod) for pod in self.pods) >= self.job.spec.parallelism
@@ -78,21 +78,21 @@ class Observed:
     job: FineTuneJob
     attempts: tuple[Attempt, ...] = ()
     """Live children, by number."""
-    strays: tuple[Pod, ...] = ()
+    orphaned_pods: tuple[Pod, ...] = ()
     """Pods that may still run though their Job is gone (deleted in the background, orphaned)."""
     progress: Progress | None = None
     """Last answer of the live attempt's newest pod."""
-    silent: bool = False
+    unreachable: bool = False
     """Whether that pod was asked many times in a row, and did not answer."""
     events: tuple[Event, ...] = ()
     """Of a child that is stuck."""
-    lost: frozenset[str] = frozenset()
+    lost_pods: frozenset[str] = frozenset()
     """Uids of the pods that should have ended long ago: their nodes do not answer."""
 
     @property
     def pods(self) -> tuple[Pod, ...]:
         """All pods of the job."""
-        return (*self.strays, *(pod for attempt in self.attempts for pod in attempt.pods))
+        return (*self.orphaned_pods, *(pod for attempt in self.attempts for pod in attempt.pods))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +127,7 @@ class DeleteSelf:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Refusal:
+class Blocked:
     """Why what an attempt needs could not be created."""
 
     RETRY_SECONDS: ClassVar[float] = 15.0

@@ -6,8 +6,8 @@ import datetime
 from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress, Result, Termination
 from finetune_operator.api.types import (
-    Attempt,
     AttemptRecord,
+    CurrentAttempt,
     DatasetStatus,
     Failure,
     FineTuneJob,
@@ -18,14 +18,14 @@ from finetune_operator.api.types import (
 )
 from finetune_operator.policy.conditions import Conditions
 from finetune_operator.policy.outcome import Outcome
-from finetune_operator.policy.plan import Attempt as LiveAttempt
+from finetune_operator.policy.plan import Attempt
 
 HISTORY = 10
 MESSAGE_LENGTH = 256
 PREPARING = ("fetch", "prepare")
 
 
-class Draft:
+class StatusUpdate:
     """A copy of a job's status and the ways it may change."""
 
     def __init__(self, job: FineTuneJob, now: datetime.datetime) -> None:
@@ -58,24 +58,24 @@ class Draft:
             if self._job.prepares_separately:
                 self.status.preparation = Preparation(image=prepare_image)
 
-    def activate(self, live: LiveAttempt) -> None:
+    def activate(self, live: Attempt) -> None:
         """Start the activeDeadlineSeconds clock with the first Job that is let run; stop it while a
         queue holds one.
         """
         since = self.status.active_since
         if not live.job.spec.suspend:
-            self.status.active_since = since or live.job.let_run_at
+            self.status.active_since = since or live.job.unsuspended_at
         elif since:
             self.status.active_seconds += int((self._now - since).total_seconds())
             self.status.active_since = None
 
-    def has_started(self, live: LiveAttempt) -> bool:
+    def has_started(self, live: Attempt) -> bool:
         """Whether its pods have run since the Job was last let run, also if some are gone by now:
         a pod is taken off before the Job says that it has failed.
         """
         if live.started:
             return True
-        start, ready = live.job.let_run_at, self._conditions.true(c.PODS_READY)
+        start, ready = live.job.unsuspended_at, self._conditions.true(c.PODS_READY)
         since = ready.last_transition_time if ready else None
         had_started = start is not None and since is not None and since >= start
         return had_started and not any(pod.status.phase == "Pending" for pod in live.pods)
@@ -83,13 +83,15 @@ class Draft:
     def begin(self, number: int, *, prepare: bool) -> None:
         """Start an attempt."""
         name = self._job.job_name(number, prepare=prepare)
-        self._enter(Attempt(number=number, prepare=prepare, job_name=name, start_time=self._now))
+        self._enter(
+            CurrentAttempt(number=number, prepare=prepare, job_name=name, start_time=self._now)
+        )
         self._set_phase("Starting" if self.status.history else "Pending")
 
-    def adopt(self, live: LiveAttempt) -> None:
+    def adopt(self, live: Attempt) -> None:
         """Take over an attempt that was created but not written down: a crash came between."""
         self._enter(
-            Attempt(
+            CurrentAttempt(
                 number=live.number,
                 prepare=live.prepare,
                 job_name=live.name,
@@ -97,11 +99,11 @@ class Draft:
             )
         )
 
-    def _enter(self, attempt: Attempt) -> None:
+    def _enter(self, attempt: CurrentAttempt) -> None:
         self.counts(prepare=attempt.prepare).attempts = attempt.number
         self.status.current_attempt = attempt
 
-    def take_back(self, failure: Failure) -> None:
+    def undo_begin(self, failure: Failure) -> None:
         """Undo begin(): the attempt could not be created."""
         assert self.status.current_attempt is not None
         self.counts(prepare=self.status.current_attempt.prepare).attempts -= 1
@@ -218,11 +220,11 @@ class Draft:
 
     def describe(
         self,
-        live: LiveAttempt,
+        live: Attempt,
         *,
         failure: Failure | None,
         progress: Progress | None,
-        silent: bool,
+        unreachable: bool,
         queued: str,
     ) -> None:
         """Say how the live attempt is getting on; `queued`: what the queue says of it."""
@@ -238,7 +240,7 @@ class Draft:
         else:
             self.status.failure = None
             self._conditions.set(c.PODS_READY, True, "PodsReady")
-            self._describe_running(progress, silent=silent)
+            self._describe_running(progress, unreachable=unreachable)
 
     def _queue(self, message: str) -> None:
         self._set_phase("Queued")
@@ -249,11 +251,11 @@ class Draft:
         for condition in (c.RUNNING, c.METRICS_AVAILABLE):
             self._conditions.clear(condition, "Queued", "No pod runs.")
 
-    def _describe_running(self, progress: Progress | None, *, silent: bool) -> None:
+    def _describe_running(self, progress: Progress | None, *, unreachable: bool) -> None:
         if progress is None:
             if self.status.phase not in ("Preparing", "Training"):  # a new operator asks first
                 self._set_phase("Starting")
-            if silent:
+            if unreachable:
                 message = "The trainer's /progress does not answer; training goes on unseen."
                 self._conditions.set(c.METRICS_AVAILABLE, False, "Unreachable", message)
             return

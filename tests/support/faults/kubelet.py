@@ -23,7 +23,7 @@ class Trains:
     """What the trainer of an attempt does once it runs."""
 
     code: int | None = 0
-    """How it exits; None: it runs until it is told to end."""
+    """How it exits; None: it runs until it is asked to end."""
     accuracy: str = "0.8704"
     seconds: float = 0.3
     evicted: bool = False

@@ -32,7 +32,7 @@ class Operator:
     """The operator as a process of its own, with short times."""
 
     def __init__(
-        self, directory: Path, *, url: str, token: str, namespaces: str, sweep_seconds: float
+        self, directory: Path, *, url: str, token: str, namespaces: str, resync_seconds: float
     ) -> None:
         directory.mkdir(parents=True)
         self._log = directory / "log"
@@ -41,7 +41,7 @@ class Operator:
         self._environment = TIMES | {
             "KUBECONFIG": str(config),
             "FINETUNE_OPERATOR_NAMESPACES": namespaces,
-            "FINETUNE_OPERATOR_SWEEP_INTERVAL_SECONDS": str(sweep_seconds),
+            "FINETUNE_OPERATOR_SWEEP_INTERVAL_SECONDS": str(resync_seconds),
             "FINETUNE_OPERATOR_PORT": str(next(PORTS)),
         }
         self._process: ForkServerProcess | None = None

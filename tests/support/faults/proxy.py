@@ -20,7 +20,7 @@ from tests.support.faults.trouble import Call, Fate, Fault, Trouble
 
 PASSED_ON = ("Authorization", "Accept", "Content-Type")
 TURNS_TO_ACCEPT = 10
-DEAF_SECONDS = 1.0  # of a watch that will be told that its version is gone
+STALE_SECONDS = 1.0  # of a watch whose version will be too old
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,8 @@ async def _end(request: web.BaseRequest, response: web.StreamResponse, fate: Fat
             raise ConnectionResetError
         case "frozen":
             await asyncio.Event().wait()
-        case "gone":  # and what was deleted meanwhile, it will never be told
-            await asyncio.sleep(DEAF_SECONDS)
+        case "gone":  # and what was deleted meanwhile, it is never reported
+            await asyncio.sleep(STALE_SECONDS)
             status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
             line = {"type": "ERROR", "object": status}
             await response.write(json.dumps(line).encode() + b"\n")

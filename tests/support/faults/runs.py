@@ -78,8 +78,8 @@ class Stage:
         self, scenario: Scenario, *, kill: Kill | None = None, trouble: Trouble | None = None
     ) -> Run:
         """Play a scenario in a new namespace; AssertionError if it does not end as it must."""
-        # With an API server that keeps things back, the sweep is part of the play.
-        sweep_seconds = 3 if trouble else 30
+        # With an API server that keeps things back, the resync is part of the play.
+        resync_seconds = 3 if trouble else 30
         trouble = trouble or Trouble()
         async with self._slots:
             namespace = await self._cluster.add_namespace(f"f-{next(NUMBERS)}")
@@ -92,7 +92,7 @@ class Stage:
                     url=proxy.url,
                     token=self._token,
                     namespaces=namespace.name,
-                    sweep_seconds=sweep_seconds,
+                    resync_seconds=resync_seconds,
                 )
                 if kill:
                     proxy.strike = Strike(kill.call, _restart(operator, proxy), kill.passed_on)

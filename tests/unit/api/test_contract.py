@@ -5,7 +5,7 @@ import json
 import pytest
 from finetune_operator.api.contract import parse_progress, parse_termination
 
-from tests.support.builders import told, told_error, told_result
+from tests.support.builders import error_message, result_message, termination_message
 
 IDS = {"uid": "job-uid", "attempt": 1, "podUid": "pod-1"}
 GARBAGE = ["", "null", "[]", "{}", "bye", '{"job": {}}', '{"x":' + "[" * 4000]
@@ -40,7 +40,7 @@ def test_wrong_type_is_no_report() -> None:
 
 
 def test_termination_with_result_and_error_keeps_both() -> None:
-    message = told(
+    message = termination_message(
         result={"accuracy": "0.6"}, error={"reason": "AccuracyBelowMinimum", "logTail": ["a"]}
     )
     termination = parse_termination(message)
@@ -52,7 +52,7 @@ def test_termination_with_result_and_error_keeps_both() -> None:
 
 @pytest.mark.parametrize("accuracy", ["0", "0.8704", "1", "1.0", "0.123456789012"])
 def test_accuracy_is_a_decimal_from_0_to_1(accuracy: str) -> None:
-    termination = parse_termination(told_result(accuracy))
+    termination = parse_termination(result_message(accuracy))
     assert termination
     assert termination.result
     assert termination.result.accuracy == accuracy
@@ -60,11 +60,11 @@ def test_accuracy_is_a_decimal_from_0_to_1(accuracy: str) -> None:
 
 @pytest.mark.parametrize("accuracy", ["", "87%", "1.01", "-0.5", "nan", "inf", "1e-3", "0.5\n"])
 def test_accuracy_that_no_metric_could_carry_is_no_result(accuracy: str) -> None:
-    assert parse_termination(told_result(accuracy)) is None
+    assert parse_termination(result_message(accuracy)) is None
 
 
 def test_error_without_more_than_a_reason_is_read() -> None:
-    termination = parse_termination(told_error("InvalidData", message=""))
+    termination = parse_termination(error_message("InvalidData", message=""))
     assert termination
     assert termination.error
     assert (termination.error.message, termination.error.hint) == ("", "")

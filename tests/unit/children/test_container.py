@@ -60,8 +60,8 @@ class TestContract:
     )
     def test_users_dollars_and_quotes_arrive_as_they_are(self, text: str) -> None:
         job = make_job(model={"name": text, "podUid": ""}, training={"note": text})
-        told = expanded(encode_job(job, number=1), {"POD_UID": "pod-1", "PATH": "/bin"})
-        body = json.loads(told)
+        value = expanded(encode_job(job, number=1), {"POD_UID": "pod-1", "PATH": "/bin"})
+        body = json.loads(value)
         assert (body["model"], body["training"]) == ({"name": text, "podUid": ""}, {"note": text})
         assert body["podUid"] == "pod-1"
 

@@ -9,7 +9,7 @@ from finetune_operator.api import constants as c
 from finetune_operator.api.types import FineTuneJob
 from finetune_operator.children.gang import build_service, ensure_gang
 from finetune_operator.kube.client import Client
-from finetune_operator.policy.plan import Refusal
+from finetune_operator.policy.plan import Blocked
 
 from tests.support.api_server import Answer, ApiServer, Body, serving
 from tests.support.builders import UID, make_job
@@ -54,9 +54,9 @@ def gang(uid: str = UID, **trainer: Any) -> FineTuneJob:
     return make_job(uid=uid, trainer=trainer, workspace={"claimName": "work"})
 
 
-def reason_and_retry(refusal: Refusal | None) -> tuple[str, float | None]:
-    assert refusal
-    return refusal.failure.reason, refusal.retry_after_seconds
+def reason_and_retry(blocked: Blocked | None) -> tuple[str, float | None]:
+    assert blocked
+    return blocked.failure.reason, blocked.retry_after_seconds
 
 
 async def test_service_is_created_once(namespace: Namespace, client: Client) -> None:
@@ -75,11 +75,11 @@ async def test_claim_of_one_node_is_told_and_looked_at_again(
     namespace: Namespace, client: Client
 ) -> None:
     namespace.modes = ["ReadWriteOnce"]
-    refusal = await ensure_gang(client, gang())
-    assert reason_and_retry(refusal) == (c.WORKSPACE_NOT_SHARED, 15)
-    assert refusal
-    assert "'work' is ReadWriteOnce" in refusal.failure.message
-    assert "ReadWriteMany" in refusal.failure.hint
+    blocked = await ensure_gang(client, gang())
+    assert reason_and_retry(blocked) == (c.WORKSPACE_NOT_SHARED, 15)
+    assert blocked
+    assert "'work' is ReadWriteOnce" in blocked.failure.message
+    assert "ReadWriteMany" in blocked.failure.hint
     assert namespace.service is None
 
 
@@ -104,10 +104,10 @@ async def test_strangers_service_ends_the_job(namespace: Namespace, client: Clie
 
 async def test_refused_service_is_reason_and_retry(namespace: Namespace, client: Client) -> None:
     namespace.fail = 403
-    refusal = await ensure_gang(client, gang())
-    assert reason_and_retry(refusal) == (c.CREATE_REFUSED, 15)
-    assert refusal
-    assert "no Services here" in refusal.failure.message
+    blocked = await ensure_gang(client, gang())
+    assert reason_and_retry(blocked) == (c.CREATE_REFUSED, 15)
+    assert blocked
+    assert "no Services here" in blocked.failure.message
 
 
 def test_service_names_pods_before_they_are_ready() -> None:

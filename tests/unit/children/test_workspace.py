@@ -9,7 +9,7 @@ from finetune_operator.api import constants as c
 from finetune_operator.api.types import FineTuneJob
 from finetune_operator.children.workspace import build_claim, ensure_claim
 from finetune_operator.kube.client import Client, Unavailable
-from finetune_operator.policy.plan import Refusal
+from finetune_operator.policy.plan import Blocked
 
 from tests.support.api_server import Answer, ApiServer, Body, serving
 from tests.support.builders import make_job
@@ -50,9 +50,9 @@ def job(uid: str = "job-uid", **workspace: object) -> FineTuneJob:
     return make_job(uid=uid, workspace={"size": "20Gi", **workspace})
 
 
-def reason_and_retry(refusal: Refusal | None) -> tuple[str, float | None]:
-    assert refusal
-    return refusal.failure.reason, refusal.retry_after_seconds
+def reason_and_retry(blocked: Blocked | None) -> tuple[str, float | None]:
+    assert blocked
+    return blocked.failure.reason, blocked.retry_after_seconds
 
 
 async def test_claim_is_created_once(claims: Claims, client: Client) -> None:
@@ -85,14 +85,14 @@ async def test_claim_that_goes_with_an_earlier_job_is_waited_for(
     await ensure_claim(client, job(uid="earlier", reclaimPolicy="Delete"))
     assert await ensure_claim(client, job(uid="earlier", reclaimPolicy="Delete")) is None
     later = await ensure_claim(client, job(uid="later", reclaimPolicy="Delete"))
-    assert reason_and_retry(later) == (c.NAME_TAKEN, Refusal.WAIT_FOR_NAME_SECONDS)
+    assert reason_and_retry(later) == (c.NAME_TAKEN, Blocked.WAIT_FOR_NAME_SECONDS)
 
 
 async def test_claim_that_is_being_deleted_is_waited_for(claims: Claims, client: Client) -> None:
     await ensure_claim(client, job())
     assert claims.claim
     claims.claim["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
-    assert reason_and_retry(await ensure_claim(client, job()))[1] == Refusal.WAIT_FOR_NAME_SECONDS
+    assert reason_and_retry(await ensure_claim(client, job()))[1] == Blocked.WAIT_FOR_NAME_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -108,18 +108,18 @@ async def test_claim_that_is_being_deleted_is_waited_for(claims: Claims, client:
 )
 async def test_strangers_claim_is_not_used(claims: Claims, client: Client, metadata: Body) -> None:
     claims.claim = {"metadata": {"name": "photos-workspace", **metadata}}
-    refusal = await ensure_claim(client, job())
-    assert reason_and_retry(refusal) == (c.NAME_TAKEN, None)
-    assert refusal
-    assert "workspace.claimName" in refusal.failure.hint
+    blocked = await ensure_claim(client, job())
+    assert reason_and_retry(blocked) == (c.NAME_TAKEN, None)
+    assert blocked
+    assert "workspace.claimName" in blocked.failure.hint
 
 
 async def test_refused_claim_is_told_and_tried_again(claims: Claims, client: Client) -> None:
     claims.fail = 403
-    refusal = await ensure_claim(client, job())
-    assert reason_and_retry(refusal) == (c.CREATE_REFUSED, Refusal.RETRY_SECONDS)
-    assert refusal
-    assert "exceeded quota" in refusal.failure.message
+    blocked = await ensure_claim(client, job())
+    assert reason_and_retry(blocked) == (c.CREATE_REFUSED, Blocked.RETRY_SECONDS)
+    assert blocked
+    assert "exceeded quota" in blocked.failure.message
     claims.fail = 503
     with pytest.raises(Unavailable):
         await ensure_claim(client, job())

@@ -85,7 +85,7 @@ async def test_delete_takes_dependents_along_and_only_the_object_that_is_meant()
 
 
 @pytest.mark.parametrize("status", [404, 409])
-async def test_delete_of_what_is_gone_or_another_is_done(status: int) -> None:
+async def test_delete_of_what_is_not_found_or_another_is_done(status: int) -> None:
     async with serving(failing(status)) as client:
         await client.delete(f"{PATH}/x", uid="u")
 
@@ -136,7 +136,7 @@ async def test_watch_yields_lines_of_any_length() -> None:
     assert server.requests[0][2]["watch"] == "1"
 
 
-async def test_watch_that_falls_silent_is_unavailable() -> None:
+async def test_watch_that_delivers_nothing_is_unavailable() -> None:
     async with serving(always(Answer({"a": 1}, HANG))) as client, asyncio.timeout(3):
         with pytest.raises(Unavailable):
             await lines_of(client, idle_seconds=0.3)

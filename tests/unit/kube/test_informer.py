@@ -37,15 +37,15 @@ GONE = line("ERROR", {"kind": "Status", "code": 410, "message": "too old resourc
 
 
 class Seen:
-    """What the informer told, and the state it adds up to."""
+    """What the informer reported, and the state it adds up to."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, bool]] = []
+        self.reported: list[tuple[str, bool]] = []
         self.pods: dict[str, Pod] = {}
 
-    def observe(self, pod: Pod, *, gone: bool) -> None:
-        self.told.append((pod.metadata.name, gone))
-        if gone:
+    def observe(self, pod: Pod, *, deleted: bool) -> None:
+        self.reported.append((pod.metadata.name, deleted))
+        if deleted:
             self.pods.pop(pod.metadata.uid, None)
         else:
             self.pods[pod.metadata.uid] = pod
@@ -119,7 +119,7 @@ async def test_all_pages_are_read_before_it_is_synced_and_then_changes_are_follo
     async with informing(script) as (seen, server, informer):
         await informer.synced.wait()
         assert seen.pods.keys() >= {"a", "b"}
-        await until(lambda: ("b", True) in seen.told)
+        await until(lambda: ("b", True) in seen.reported)
         assert {name: each.status.phase for name, each in seen.pods.items()} == {
             "a": "Failed",
             "c": "Running",
@@ -130,26 +130,26 @@ async def test_all_pages_are_read_before_it_is_synced_and_then_changes_are_follo
         assert informer.last_heard > 0
 
 
-async def test_what_vanished_while_the_version_was_too_old_is_reported_gone() -> None:
+async def test_what_vanished_while_the_version_was_too_old_is_reported_deleted() -> None:
     script = Script(
         [page(pod("a"), pod("b")), page(pod("b", 9), pod("c", 9), version=9)], [Answer(GONE)]
     )
     async with informing(script) as (seen, _, _):
         await until(lambda: "c" in seen.pods)
-        await until(lambda: ("a", True) in seen.told)
+        await until(lambda: ("a", True) in seen.reported)
         assert seen.pods.keys() == {"b", "c"}
 
 
-async def test_what_was_told_by_someone_else_and_is_not_in_a_list_is_reported_gone() -> None:
-    """A child is cached when it is created; it may be gone before the watch has told of it."""
+async def test_what_someone_else_has_observed_and_is_not_in_a_list_is_reported_deleted() -> None:
+    """A child is cached when it is created; it may be deleted before the watch reports it."""
     script = Script([page(pod("a")), page(version=9)], [Answer(GONE)])
     async with informing(script) as (seen, _, informer):
         seen.pods["created"] = msgspec.convert(pod("created"), Pod)
         await informer.synced.wait()
-        await until(lambda: ("created", True) in seen.told)
+        await until(lambda: ("created", True) in seen.reported)
 
 
-async def test_silent_watch_is_resumed_and_all_is_listed_anew_now_and_then() -> None:
+async def test_idle_watch_is_resumed_and_all_is_listed_anew_now_and_then() -> None:
     script = Script(
         [page(pod("a")), page(pod("b"), version=7)],
         [Answer(line("MODIFIED", pod("a", 2)), HANG), Answer(HANG)],
@@ -163,7 +163,7 @@ async def test_silent_watch_is_resumed_and_all_is_listed_anew_now_and_then() -> 
 async def test_old_version_is_also_told_by_http() -> None:
     script = Script([page(pod("a")), page(version=9)], [Answer({"message": "expired"}, status=410)])
     async with informing(script) as (seen, _, _):
-        await until(lambda: ("a", True) in seen.told)
+        await until(lambda: ("a", True) in seen.reported)
 
 
 async def test_cut_watch_goes_on_where_it_was_without_a_list() -> None:
@@ -177,12 +177,12 @@ async def test_cut_watch_goes_on_where_it_was_without_a_list() -> None:
         assert lists(server) == 1
 
 
-async def test_bookmark_moves_the_version_and_is_not_told() -> None:
+async def test_bookmark_moves_the_version_and_is_not_reported() -> None:
     script = Script([page(version=3)], [Answer(bookmark(50)), Answer(HANG)])
     async with informing(script) as (seen, server, _):
         await until(lambda: len(watched_from(server)) == 2)
         assert watched_from(server) == ["3", "50"]
-        assert seen.told == []
+        assert seen.reported == []
 
 
 async def test_other_errors_and_garbage_are_waited_out() -> None:

@@ -48,42 +48,42 @@ def test_attempts_come_by_number_each_with_its_own_pods() -> None:
     assert len(cache) == 6
 
 
-def test_what_is_gone_leaves_nothing_behind() -> None:
+def test_what_is_deleted_leaves_nothing_behind() -> None:
     cache = Cache()
     pod = make_pod()
     cache.observe_attempt(job())
     cache.observe_pod(pod)
     cache.progress["pod-1"] = make_progress()
-    cache.observe_pod(pod, gone=True)
-    cache.observe_attempt(job(), gone=True)
-    cache.observe_attempt(job(), gone=True)
+    cache.observe_pod(pod, deleted=True)
+    cache.observe_attempt(job(), deleted=True)
+    cache.observe_attempt(job(), deleted=True)
     assert (len(cache), cache.progress, cache.attempts_of(UID)) == (0, {}, ())
 
 
-def test_pod_whose_job_is_gone_is_a_stray_until_it_ends() -> None:
+def test_pod_whose_job_is_deleted_is_orphaned_until_it_ends() -> None:
     cache = Cache()
     cache.observe_attempt(job())
     cache.observe_pod(make_pod())
-    assert cache.strays_of(UID, NAMESPACE) == ()
-    cache.observe_attempt(job(), gone=True)
-    assert [pod.metadata.uid for pod in cache.strays_of(UID, NAMESPACE)] == ["pod-1"]
+    assert cache.orphaned_pods_of(UID, NAMESPACE) == ()
+    cache.observe_attempt(job(), deleted=True)
+    assert [pod.metadata.uid for pod in cache.orphaned_pods_of(UID, NAMESPACE)] == ["pod-1"]
     assert list(cache.reporting_pods()) == []
     cache.observe_pod(make_ended_pod(143))
-    assert cache.strays_of(UID, NAMESPACE) == ()
+    assert cache.orphaned_pods_of(UID, NAMESPACE) == ()
 
 
-def test_pod_that_was_orphaned_is_a_stray() -> None:
+def test_pod_without_an_owner_is_orphaned() -> None:
     cache = Cache()
     cache.observe_attempt(job())
     pod = make_pod()
     cache.observe_pod(pod)
     metadata = msgspec.structs.replace(pod.metadata, owner_references=())
     cache.observe_pod(msgspec.structs.replace(pod, metadata=metadata))
-    assert len(cache.strays_of(UID, NAMESPACE)) == 1
+    assert len(cache.orphaned_pods_of(UID, NAMESPACE)) == 1
     assert cache.attempts_of(UID)[0].pods == ()
 
 
-def test_label_alone_makes_no_attempt_and_no_stray_in_another_namespace() -> None:
+def test_label_alone_makes_no_attempt_and_no_orphaned_pod_in_another_namespace() -> None:
     cache = Cache()
     forged = versioned(job(), 1, owner_references=(), uid="forged")
     cache.observe_attempt(forged)
@@ -91,7 +91,7 @@ def test_label_alone_makes_no_attempt_and_no_stray_in_another_namespace() -> Non
     pod = make_pod(owner="forged")
     elsewhere = msgspec.structs.replace(pod.metadata, namespace="other")
     cache.observe_pod(msgspec.structs.replace(pod, metadata=elsewhere))
-    assert cache.strays_of(UID, NAMESPACE) == ()
+    assert cache.orphaned_pods_of(UID, NAMESPACE) == ()
 
 
 def test_job_without_a_number_is_no_attempt() -> None:
@@ -143,9 +143,9 @@ def test_progress_is_forgotten_when_its_pod_ends() -> None:
 def test_fine_tune_job_is_summed_up_and_forgotten() -> None:
     cache = Cache()
     status = {"phase": "Training", "attempts": 2, "trainerStatus": {"progressPercentage": 40}}
-    assert cache.observe_fine_tune_job(body(**status), gone=False) == KEY
+    assert cache.observe_fine_tune_job(body(**status), deleted=False) == KEY
     summary = cache.jobs[KEY]
     assert (summary.uid, summary.phase, summary.attempts) == (UID, "Training", 2)
     assert summary.progress_percentage == 40
-    assert cache.observe_fine_tune_job(body(), gone=True) == KEY
+    assert cache.observe_fine_tune_job(body(), deleted=True) == KEY
     assert cache.jobs == {}

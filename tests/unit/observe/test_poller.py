@@ -33,8 +33,8 @@ def answering(*bodies: Any) -> Handler:
     left = list(bodies)
 
     async def handle(request: web.Request) -> web.Response:
-        told = left.pop(0) if len(left) > 1 else left[0]
-        return told if isinstance(told, web.Response) else web.json_response(told)
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        return answer if isinstance(answer, web.Response) else web.json_response(answer)
 
     return handle
 
@@ -210,7 +210,7 @@ async def test_answer_in_parts_is_put_together(polling: Polling) -> None:
         await polling.until(lambda: "pod-1" in polling.cache.progress)
 
 
-async def test_answer_that_came_when_its_pod_was_gone_is_forgotten(polling: Polling) -> None:
+async def test_answer_that_came_when_its_pod_was_deleted_is_forgotten(polling: Polling) -> None:
     polling.cache.progress["gone"] = make_progress()
     await polling.until(lambda: not polling.cache.progress)
 
@@ -242,11 +242,11 @@ async def test_pod_that_stops_answering_is_unreachable_after_a_while(polling: Po
         polling.queue.done(await polling.queue.get())
         await polling.until(lambda: "pod-1" not in polling.cache.progress)
         assert await asyncio.wait_for(polling.queue.get(), 5) == KEY
-        assert polling.cache.silent == {"pod-1"}
+        assert polling.cache.unreachable == {"pod-1"}
 
 
-async def test_pod_that_answers_again_is_silent_no_more(polling: Polling) -> None:
+async def test_pod_that_answers_again_is_reachable_again(polling: Polling) -> None:
     async with polling.serving(answering(body("pod-1"))) as address:
-        polling.cache.silent.add("pod-1")
+        polling.cache.unreachable.add("pod-1")
         polling.add_pod(address)
-        await polling.until(lambda: not polling.cache.silent)
+        await polling.until(lambda: not polling.cache.unreachable)

@@ -1,4 +1,4 @@
-"""The sweep finds what a watch missed, on both sides, and that the watch is deaf."""
+"""The resync finds what a watch missed, on both sides, and that the watch is stale."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe.cache import Cache, Key, Summary
-from finetune_operator.observe.resync import Sweep
+from finetune_operator.observe.resync import Resync
 
 from tests.support.api_server import Answer, ApiServer, Body, serving
 
@@ -22,10 +22,10 @@ def page(*names: str, version: str = "7", **metadata: str) -> Answer:
 
 
 @asynccontextmanager
-async def sweeping(
+async def resyncing(
     answers: list[Answer], cache: Cache, queue: WorkQueue[Key]
-) -> AsyncIterator[tuple[Sweep, ApiServer]]:
-    """Sweep again and again; the last answer is repeated."""
+) -> AsyncIterator[tuple[Resync, ApiServer]]:
+    """Resync again and again; the last answer is repeated."""
     left = iter(answers)
 
     def answer(request: object, body: Body) -> Answer:
@@ -33,7 +33,7 @@ async def sweeping(
 
     server = ApiServer(answer)
     async with serving(server) as client:
-        sweep = Sweep(
+        resync = Resync(
             client,
             cache,
             queue,
@@ -41,17 +41,17 @@ async def sweeping(
             interval_seconds=0.02,
             patience_seconds=PATIENCE,
         )
-        task = asyncio.create_task(sweep.run())
-        yield sweep, server
+        task = asyncio.create_task(resync.run())
+        yield resync, server
         assert not task.done()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
 
 async def swept(answers: list[Answer], cache: Cache, *, count: int) -> tuple[set[Key], ApiServer]:
-    """Sweep a few times; return the first keys that are queued."""
+    """Resync a few times; return the first keys that are queued."""
     queue = WorkQueue[Key]()
-    async with sweeping(answers, cache, queue) as (_, server), asyncio.timeout(5):
+    async with resyncing(answers, cache, queue) as (_, server), asyncio.timeout(5):
         keys = {await queue.get() for _ in range(count)}
     return keys, server
 
@@ -77,28 +77,30 @@ async def test_error_is_waited_out() -> None:
     assert keys == {("team", "a")}
 
 
-async def test_watch_that_never_tells_what_is_listed_is_deaf_until_it_does() -> None:
-    async with sweeping([page("a", "b", version="8")], Cache(), WorkQueue[Key]()) as (sweep, _):
-        sweep.told(("team", "a"), "7", gone=False)
-        sweep.told(("team", "b"), "8", gone=False)
+async def test_watch_that_never_reports_what_is_listed_is_stale_until_it_does() -> None:
+    async with resyncing([page("a", "b", version="8")], Cache(), WorkQueue[Key]()) as (resync, _):
+        resync.observe(("team", "a"), "7", deleted=False)
+        resync.observe(("team", "b"), "8", deleted=False)
         await asyncio.sleep(PATIENCE / 2)
-        assert sweep.deaf() == ""
+        assert resync.missed_by_watch() == ""
         await asyncio.sleep(PATIENCE)
-        assert sweep.deaf() == "the watch of FineTuneJobs is deaf to team/a"
-        sweep.told(("team", "a"), "8", gone=False)
+        assert (
+            resync.missed_by_watch() == "the watch of FineTuneJobs is stale: it has missed team/a"
+        )
+        resync.observe(("team", "a"), "8", deleted=False)
         await asyncio.sleep(PATIENCE * 1.5)
-        assert sweep.deaf() == ""
+        assert resync.missed_by_watch() == ""
 
 
-async def test_deletion_that_was_never_told_is_no_deafness() -> None:
-    async with sweeping([page("b")], Cache(), WorkQueue[Key]()) as (sweep, _):
-        sweep.told(("team", "ghost"), "7", gone=False)
-        sweep.told(("team", "b"), "7", gone=False)
+async def test_deletion_that_was_never_reported_makes_no_watch_stale() -> None:
+    async with resyncing([page("b")], Cache(), WorkQueue[Key]()) as (resync, _):
+        resync.observe(("team", "ghost"), "7", deleted=False)
+        resync.observe(("team", "b"), "7", deleted=False)
         await asyncio.sleep(PATIENCE * 1.5)
-        assert sweep.deaf() == ""
+        assert resync.missed_by_watch() == ""
 
 
-async def test_object_that_is_gone_before_its_watch_told_of_it_is_forgotten() -> None:
-    async with sweeping([page("a"), page()], Cache(), WorkQueue[Key]()) as (sweep, _):
+async def test_object_that_is_deleted_before_its_watch_reported_it_is_forgotten() -> None:
+    async with resyncing([page("a"), page()], Cache(), WorkQueue[Key]()) as (resync, _):
         await asyncio.sleep(PATIENCE * 1.5)
-        assert sweep.deaf() == ""
+        assert resync.missed_by_watch() == ""

@@ -220,11 +220,11 @@ def test_kubelet_that_was_too_early_is_no_failure() -> None:
 
 
 def test_scheduler_is_quoted_only_for_what_is_missing() -> None:
-    told = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+    message = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
     more = "no new claims to deallocate, preemption: 0/1 nodes are available: 1 No victims found."
-    failure = diagnose(make_attempt(1, unscheduled(f"{told} {more}")))
+    failure = diagnose(make_attempt(1, unscheduled(f"{message} {more}")))
     assert failure
-    assert failure.message == told
+    assert failure.message == message
 
 
 def test_newest_warning_counts_and_other_events_do_not() -> None:

@@ -7,21 +7,21 @@ from finetune_operator.api.kubernetes import Condition, ContainerState, Containe
 from finetune_operator.api.types import Status
 from finetune_operator.policy.outcome import (
     Outcome,
-    lost,
+    job_deleted,
     outcome_of,
 )
 from finetune_operator.policy.plan import Attempt
 
 from tests.support.builders import (
     disrupted,
+    error_message,
     make_attempt,
     make_ended_attempt,
     make_ended_pod,
     make_pod,
     make_status,
-    told,
-    told_error,
-    told_result,
+    result_message,
+    termination_message,
 )
 
 
@@ -78,8 +78,10 @@ def test_kernel_that_killed_for_memory_is_out_of_memory() -> None:
     assert "limits.memory" in ended.failure.hint
 
 
-def test_trainers_own_words_are_kept_with_the_log_it_chose() -> None:
-    message = told_error("InternalError", "A bug.", hint="Report it.", logTail=["Traceback", "x"])
+def test_trainers_own_message_is_kept_with_the_log_it_chose() -> None:
+    message = error_message(
+        "InternalError", "A bug.", hint="Report it.", logTail=["Traceback", "x"]
+    )
     failure = outcome(make_ended_attempt(1, 70, message)).failure
     assert failure
     assert (failure.message, failure.hint) == ("A bug.", "Report it.")
@@ -95,8 +97,10 @@ def test_without_a_report_the_end_of_the_log_is_kept() -> None:
     assert len(failure.log_tail[-1]) == 512
 
 
-def test_words_of_another_pod_are_not_believed() -> None:
-    message = told("someone-else", error={"reason": "InvalidData", "message": "Not mine."})
+def test_message_of_another_pod_is_ignored() -> None:
+    message = termination_message(
+        "someone-else", error={"reason": "InvalidData", "message": "Not mine."}
+    )
     failure = outcome(make_ended_attempt(1, 70, message)).failure
     assert failure
     assert failure.message == "The trainer exited with code 70 (Error)."
@@ -124,12 +128,12 @@ class TestLife:
         assert outcome_of(attempt, make_status(attempt=1)) is None
 
     def test_result_of_a_pod_whose_job_is_being_deleted_counts(self) -> None:
-        attempt = make_attempt(1, make_ended_pod(0, told_result()), deleting=True)
+        attempt = make_attempt(1, make_ended_pod(0, result_message()), deleting=True)
         ended = outcome(attempt)
         assert (ended.reason, ended.result and ended.result.accuracy) == (c.COMPLETE, "0.8704")
 
 
-class TestPodGone:
+class TestPodDeleted:
     """What the Job's condition still says; messages of Kubernetes 1.34's Job controller."""
 
     def test_exit_code_is_read_from_the_jobs_condition(self) -> None:
@@ -154,12 +158,21 @@ class TestPodGone:
         ended = outcome(make_attempt(1, ended="Complete"))
         assert (ended.reason, ended.retried, ended.counted) == (c.RESULT_LOST, True, False)
 
-    def test_job_that_failed_without_a_word_is_an_unknown_error(self) -> None:
+    def test_job_that_failed_without_a_message_is_an_unknown_error(self) -> None:
         assert outcome(make_attempt(1, ended="Failed")).reason == c.UNKNOWN_ERROR
 
 
 @pytest.mark.parametrize(
-    "message", ["", "bye", '{"job": 1}', told(), told_result("87%"), told_result("NaN"), "[" * 4096]
+    "message",
+    [
+        "",
+        "bye",
+        '{"job": 1}',
+        termination_message(),
+        result_message("87%"),
+        result_message("NaN"),
+        "[" * 4096,
+    ],
 )
 def test_pod_that_ends_well_without_a_result_counts(message: str) -> None:
     """Its image does not keep the contract: retrying for free could go on for days."""
@@ -208,14 +221,14 @@ class TestDisruptions:
         assert outcome(make_ended_attempt(1, 70, conditions=(condition,))).reason == "InternalError"
 
     def test_disrupted_pod_that_left_a_result_is_complete(self) -> None:
-        ended = make_ended_pod(0, told_result(), conditions=(disrupted(),))
+        ended = make_ended_pod(0, result_message(), conditions=(disrupted(),))
         assert outcome(make_attempt(1, ended, ended="Failed")).reason == c.COMPLETE
 
 
 def test_job_that_someone_deleted_is_a_disruption_and_one_that_suspend_deleted_is_none() -> None:
-    deleted = lost(make_status(attempt=1), suspended=False)
+    deleted = job_deleted(make_status(attempt=1), suspended=False)
     assert (deleted.reason, deleted.retried, deleted.counted) == (c.JOB_DELETED, True, False)
-    suspended = lost(make_status(attempt=1), suspended=True)
+    suspended = job_deleted(make_status(attempt=1), suspended=True)
     assert (suspended.reason, suspended.counted, suspended.failure) == (c.SUSPENDED, False, None)
 
 
