@@ -24,7 +24,7 @@ from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Job, Metadata, Object, Pod
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client
-from finetune_operator.kube.informer import Informer
+from finetune_operator.kube.informer import WATCH_IDLE_SECONDS, Informer
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe import kopf_watch
 from finetune_operator.observe.cache import Cache, Key, summarize
@@ -66,7 +66,7 @@ async def watch_by_kopf(watched: Watched, *, children: bool, paged: bool) -> Non
     pages and forget a settled object at once, instead of kopf's defaults.
     """
     registry = kopf.OperatorRegistry()
-    settings = kopf_watch._kopf_settings(kopf_watch.WATCH_IDLE_SECONDS)
+    settings = kopf_watch._kopf_settings(WATCH_IDLE_SECONDS)
     settings.watching.chunk_size = 500 if paged else None
     settings.queueing.idle_timeout = 0.5 if paged else 5
 

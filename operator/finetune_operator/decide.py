@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import Pod
+from finetune_operator.api.kubernetes import Pod, Time
 from finetune_operator.api.types import Failure
 from finetune_operator.policy import backoff, deadlines, diagnosis, outcome
 from finetune_operator.policy.plan import (
@@ -25,31 +25,21 @@ from finetune_operator.policy.plan import (
     Plan,
 )
 from finetune_operator.policy.status import StatusUpdate
+from finetune_operator.settings import Settings
 
-Time = datetime.datetime
 RETRY_SOON = datetime.timedelta(seconds=5)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Defaults:
-    """What the operator's settings give to a job."""
-
-    image: str
-    prepare_image: str = ""
-    backoff_seconds: float = 10
-    node_lost_seconds: float = 60
-
-
-def decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
+def decide(seen: Observed, now: Time, settings: Settings) -> Plan:
     """Return what to do about a job, and what to say of it.
 
     In this order: a finished job is only cleaned up; an ended attempt is recorded, and may finish
     the job; then suspend; then the deadlines; then the live attempt is described, or the next one
     is started. Whatever else is done, a pod on a lost node is taken off the API server.
     """
-    lost = lost_pods(seen.pods, now, defaults.node_lost_seconds)
+    lost = lost_pods(seen.pods, now, settings.node_lost_seconds)
     uids = frozenset(pod.uid for pod in lost.actions)
-    plan = _decide(dataclasses.replace(seen, lost_pods=uids), now, defaults)
+    plan = _decide(dataclasses.replace(seen, lost_pods=uids), now, settings)
     return dataclasses.replace(
         plan,
         # After the Jobs: one that is not being deleted would make a new pod.
@@ -86,13 +76,13 @@ def _retry_soon(clock: deadlines.Clock, now: Time) -> deadlines.Clock:
     return deadlines.Clock(now + RETRY_SOON) if clock.expired(now) else clock
 
 
-def _decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
+def _decide(seen: Observed, now: Time, settings: Settings) -> Plan:
     update, spec = StatusUpdate(seen.job, now), seen.job.spec
     if update.status.finished:
         return _clean_up(seen, update, now)
     update.observe(
-        image=spec.trainer.image or defaults.image,
-        prepare_image=spec.trainer.image or defaults.prepare_image,
+        image=spec.trainer.image or settings.image(gpus=spec.trainer.gpus_per_node),
+        prepare_image=spec.trainer.image or settings.image(gpus=0),
     )
     live = _live_attempt(seen, update)
     if live:
@@ -112,7 +102,7 @@ def _decide(seen: Observed, now: Time, defaults: Defaults) -> Plan:
         update.resume()
     if live:
         return _follow(seen, live, update, now)
-    return _start(seen, update, now, defaults)
+    return _start(seen, update, now, settings)
 
 
 def _live_attempt(seen: Observed, update: StatusUpdate) -> Attempt | None:
@@ -241,7 +231,7 @@ def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:
     return msgspec.structs.replace(diagnosed, message=f"{message} {diagnosed.message}")
 
 
-def _start(seen: Observed, update: StatusUpdate, now: Time, defaults: Defaults) -> Plan:
+def _start(seen: Observed, update: StatusUpdate, now: Time, settings: Settings) -> Plan:
     """Start the next attempt, once no pod of the last one runs and the backoff is over."""
     update.wait()
     deadline = deadlines.active(seen.job.spec, update.status)
@@ -251,7 +241,7 @@ def _start(seen: Observed, update: StatusUpdate, now: Time, defaults: Defaults) 
         return Plan(update.finish(), tuple(_deletions(given_up)), deadline.remaining(now))
     prepare = update.status.prepares
     counts = update.counts(prepare=prepare)
-    start = backoff.next_start(update.status, counts.failures, defaults.backoff_seconds)
+    start = backoff.next_start(update.status, counts.failures, settings.backoff_seconds)
     if start and now < start:
         wait = deadlines.first(now, deadlines.Clock(start), deadline)
         return Plan(update.finish(), (), wait)

@@ -3,6 +3,7 @@ written transitions. Series of a FineTuneJob vanish with it; no counter carries 
 """
 
 import collections
+import typing
 from collections.abc import Callable, Iterable
 
 from prometheus_client import (
@@ -16,19 +17,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from finetune_operator import __version__
-from finetune_operator.api.types import Status
+from finetune_operator.api.types import Phase, Status
 from finetune_operator.observe.cache import Cache
-
-PHASES = (
-    "Pending",
-    "Queued",
-    "Preparing",
-    "Starting",
-    "Training",
-    "Suspended",
-    "Complete",
-    "Failed",
-)
 
 
 class Metrics:
@@ -110,6 +100,8 @@ class JobCollector(Collector):
                 progress.add_metric([namespace, name], job.progress_percentage / 100)
             attempts.add_metric([namespace, name], job.attempts)
         for namespace in {namespace for namespace, _ in counts}:
-            for phase in PHASES:  # zeros too: a phase that empties must not vanish from a graph
+            for phase in typing.get_args(
+                Phase
+            ):  # zeros too: a phase that empties must not vanish from a graph
                 phases.add_metric([namespace, phase], counts[namespace, phase])
         return (phases, accuracy, progress, attempts)

@@ -17,7 +17,7 @@ from finetune_operator.children.gang import ensure_gang
 from finetune_operator.children.job import build_job
 from finetune_operator.children.manifest import Manifest
 from finetune_operator.children.workspace import ensure_claim
-from finetune_operator.decide import Defaults, decide, lost_pods
+from finetune_operator.decide import decide, lost_pods
 from finetune_operator.events import events_of, note_of
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import ApiError, Client, NotFound
@@ -44,10 +44,6 @@ WAIT_FOR_WATCH_SECONDS = 1.0
 STUCK_LOOK_SECONDS = 5
 QUEUED_LOOK_SECONDS = 60
 log = logging.getLogger(__name__)
-
-
-class _EventList(msgspec.Struct):
-    items: list[Event]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +75,7 @@ class Reconciler:
         ):
             return WAIT_FOR_WATCH_SECONDS
         seen, requeue = await self._observe(job, now)
-        plan = decide(seen, now, self._defaults(job))
+        plan = decide(seen, now, self.settings)
         if plan.starts_another and await consistency.has_running_pods(self.client, job):
             return WAIT_FOR_WATCH_SECONDS
         # A Job that is not written down is adopted by the next pass, and a verdict that is not
@@ -106,16 +102,6 @@ class Reconciler:
         lost = lost_pods(pods, self.clock(), self.settings.node_lost_seconds)
         await self._delete_planned(job, lost.actions)
         return lost.requeue_after_seconds
-
-    def _defaults(self, job: FineTuneJob) -> Defaults:
-        gpu = job.spec.trainer.gpus_per_node > 0
-        settings = self.settings
-        return Defaults(
-            image=settings.trainer_gpu_image if gpu else settings.trainer_image,
-            prepare_image=settings.trainer_image,
-            backoff_seconds=settings.backoff_seconds,
-            node_lost_seconds=settings.node_lost_seconds,
-        )
 
     async def _observe(
         self, job: FineTuneJob, now: datetime.datetime
@@ -146,7 +132,7 @@ class Reconciler:
         child = (not attempt.job.spec.suspend and attempt.unstarted_pod) or attempt.job
         query = {"fieldSelector": f"involvedObject.uid={child.metadata.uid}", "limit": "50"}
         path = urls.core_events(child.metadata.namespace)
-        return tuple((await self.client.list(path, _EventList, query=query)).items)
+        return tuple((await self.client.list(path, Event, query=query)).items)
 
     async def _create_planned(self, job: FineTuneJob, plan: Plan) -> Blocked | None:
         for action in plan.actions:

@@ -64,6 +64,10 @@ class Settings:
                 f" {PREFIX}LEASE_DURATION_SECONDS, {self.lease_duration_seconds:g}"
             )
 
+    def image(self, *, gpus: int) -> str:
+        """Return the image of the pods of a job that names none."""
+        return self.trainer_gpu_image if gpus else self.trainer_image
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Take FINETUNE_OPERATOR_<FIELD> for each field; raises ValueError naming the variable."""

@@ -14,7 +14,7 @@ from finetune_operator.api.types import (
     FineTuneJob,
     Status,
 )
-from finetune_operator.decide import Defaults, decide
+from finetune_operator.decide import decide
 from finetune_operator.policy.plan import (
     Attempt,
     CreateAttempt,
@@ -23,6 +23,7 @@ from finetune_operator.policy.plan import (
     Observed,
     Plan,
 )
+from finetune_operator.settings import Settings
 
 from tests.support.builders import (
     NOW,
@@ -41,11 +42,11 @@ from tests.support.builders import (
     result_message,
 )
 
-DEFAULTS = Defaults(image="trainer:default")
+SETTINGS = Settings(trainer_gpu_image="trainer:default")
 
 
 def plan_of(job: FineTuneJob, *attempts: Attempt, at: float = 0, **seen: Any) -> Plan:
-    return decide(Observed(job=job, attempts=attempts, **seen), later(at), DEFAULTS)
+    return decide(Observed(job=job, attempts=attempts, **seen), later(at), SETTINGS)
 
 
 def again(job: FineTuneJob, plan: Plan) -> FineTuneJob:
@@ -280,7 +281,7 @@ def test_image_is_resolved_once_and_outlives_an_operator_upgrade() -> None:
     first = plan_of(make_job())
     assert first.status.image == "trainer:default"
     job = again(make_job(), first)
-    upgraded = decide(Observed(job=job), NOW, Defaults(image="trainer:newer"))
+    upgraded = decide(Observed(job=job), NOW, Settings(trainer_gpu_image="trainer:newer"))
     assert upgraded.status.image == "trainer:default"
     own = plan_of(make_job(trainer={"image": "mine:1"}))
     assert own.status.image == "mine:1"

@@ -7,7 +7,7 @@ import pytest
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import EventSource
 from finetune_operator.api.types import FineTuneJob
-from finetune_operator.decide import Defaults, decide
+from finetune_operator.decide import decide
 from finetune_operator.policy.plan import (
     Attempt,
     CreateAttempt,
@@ -17,6 +17,7 @@ from finetune_operator.policy.plan import (
     Observed,
     Plan,
 )
+from finetune_operator.settings import Settings
 
 from tests.support.builders import (
     later,
@@ -36,7 +37,9 @@ GIVEN_UP = (DeleteAttempt("photos-1", "attempt-1"), ForceDeletePod("pod-1", "pod
 
 def plan_of(job: FineTuneJob, *attempts: Attempt, at: float = 0, **seen: Any) -> Plan:
     seen_now = Observed(job=job, attempts=attempts, **seen)
-    return decide(seen_now, later(at), Defaults(image="trainer:1", node_lost_seconds=60))
+    return decide(
+        seen_now, later(at), Settings(trainer_gpu_image="trainer:1", node_lost_seconds=60)
+    )
 
 
 class TestQueue:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import ContainerState, Pod, Terminated
-from finetune_operator.decide import Defaults, decide
+from finetune_operator.decide import decide
 from finetune_operator.policy.plan import Attempt, Observed, Plan
+from finetune_operator.settings import Settings
 
 from tests.support.builders import (
     disrupted,
@@ -25,7 +26,7 @@ def plan_of(*pods: Pod, ended: str = "", at: float = 0, **seen: Any) -> Plan:
     job = make_job(make_status(attempt=1), trainer={"numNodes": 2, "gpusPerNode": 0})
     attempt: Attempt = make_attempt(1, *pods, nodes=2, ended=ended)
     seen_now = Observed(job=job, attempts=(attempt,), **seen)
-    return decide(seen_now, later(at), Defaults(image="trainer:1"))
+    return decide(seen_now, later(at), Settings(trainer_gpu_image="trainer:1"))
 
 
 def pod(index: int, phase: str = "Running", **fields: Any) -> Pod:

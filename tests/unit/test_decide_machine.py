@@ -13,7 +13,7 @@ import msgspec
 from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress
 from finetune_operator.api.kubernetes import Condition, Pod
-from finetune_operator.decide import Defaults, decide
+from finetune_operator.decide import decide
 from finetune_operator.policy.plan import (
     Attempt,
     CreateAttempt,
@@ -22,6 +22,7 @@ from finetune_operator.policy.plan import (
     Observed,
     Plan,
 )
+from finetune_operator.settings import Settings
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -140,7 +141,7 @@ class JobMachine(RuleBasedStateMachine):
             orphaned_pods=tuple(self.orphaned_pods),
             progress=self._progress(),
         )
-        return decide(seen, later(self.now), Defaults(image="trainer:1"))
+        return decide(seen, later(self.now), Settings(trainer_gpu_image="trainer:1"))
 
     def _progress(self) -> Progress | None:
         newest = self.children.get(max(self.children, default=(True, 0)))

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from finetune_operator.api import constants as c
 from finetune_operator.api.types import AttemptRecord, FineTuneJob, Preparation, Status
-from finetune_operator.decide import Defaults, decide
+from finetune_operator.decide import decide
 from finetune_operator.policy.plan import Attempt, CreateAttempt, DeleteAttempt, Observed, Plan
+from finetune_operator.settings import Settings
 
 from tests.support.builders import (
     NOW,
@@ -34,7 +35,7 @@ DATASET = {
 
 
 def plan_of(job: FineTuneJob, *attempts: Attempt, at: float = 0, **seen: Any) -> Plan:
-    defaults = Defaults(image="trainer:gpu", prepare_image="trainer:cpu")
+    defaults = Settings(trainer_gpu_image="trainer:gpu", trainer_image="trainer:cpu")
     return decide(Observed(job=job, attempts=attempts, **seen), later(at), defaults)
 
 

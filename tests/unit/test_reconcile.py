@@ -66,9 +66,9 @@ class ScriptedCluster:
         if "finetunejobs" in parts:
             return self._fine_tune_job(request.method, body)
         if parts[-1] == "pods":
-            return Answer({"items": self.pods})
+            return Answer({"metadata": {}, "items": self.pods})
         if parts[-1] == "events":
-            return Answer({"items": []} if request.method == "GET" else body)
+            return Answer({"metadata": {}, "items": []} if request.method == "GET" else body)
         if request.method == "POST":
             name = body["metadata"]["name"]
             if name in self.jobs:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress
-from finetune_operator.decide import Defaults, decide
+from finetune_operator.decide import decide
 from finetune_operator.policy.plan import Attempt, CreateAttempt, DeleteAttempt, Observed, Plan
+from finetune_operator.settings import Settings
 
 from tests.support.builders import (
     later,
@@ -36,7 +37,7 @@ def answer(*, read: float, worked: str | None = NOON, sent: float | None = None)
 def plan_at(seconds: float, progress: Progress | None, **spec: Any) -> Plan:
     job = make_job(LIVE, **{"stallDeadlineSeconds": DEADLINE, **spec})
     seen = Observed(job=job, attempts=(make_attempt(1, make_pod()),), progress=progress)
-    return decide(seen, later(seconds), Defaults(image="trainer:1"))
+    return decide(seen, later(seconds), Settings(trainer_gpu_image="trainer:1"))
 
 
 def test_attempt_without_work_for_so_long_is_recorded_as_stalled_and_deleted() -> None:
@@ -102,7 +103,7 @@ def test_stalled_attempt_that_was_not_deleted_is_deleted_by_the_next_pass() -> N
 
     def again(*attempts: Attempt) -> Plan:
         seen = Observed(job=job, attempts=attempts)
-        return decide(seen, later(500), Defaults(image="trainer:1"))
+        return decide(seen, later(500), Settings(trainer_gpu_image="trainer:1"))
 
     plan = again(make_attempt(1, make_pod()))
     assert plan.actions == (DeleteAttempt("photos-1", "attempt-1"),)

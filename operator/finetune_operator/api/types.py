@@ -5,7 +5,6 @@ the source of that half of the CRD. The other sections pass through to the train
 for the URIs in them. Rules (`cel`) become CEL validations of the API server.
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -156,19 +155,17 @@ class Spec(Object, kw_only=True):
         ),
     )
 
-    def uris(self) -> Iterator[tuple[str, str]]:
-        """Yield (use, uri) of everything the pod reads or writes by URI."""
-        sources = {
+    @property
+    def locations(self) -> dict[str, Section]:
+        """Everything that the pod reads or writes by URI, by its use."""
+        found = {
             "dataset": self.dataset.get("source"),
             "validation": self.dataset.get("validationSource"),
             "model": self.model.get("source"),
             "resume": self.training.get("resumeFrom"),
+            "output": self.output,
         }
-        for use, source in sources.items():
-            if uri := (source or {}).get("uri"):
-                yield use, uri
-        if uri := (self.output or {}).get("uri"):
-            yield "output", uri
+        return {use: location for use, location in found.items() if location}
 
 
 class Metric(Object):

@@ -81,17 +81,10 @@ def encode_job(job: FineTuneJob, *, number: int) -> str:
 
 
 def _secrets(job: FineTuneJob) -> list[tuple[str, str]]:
-    uses = {
-        "DATASET_": job.spec.dataset.get("source"),
-        "VALIDATION_": job.spec.dataset.get("validationSource"),
-        "MODEL_": job.spec.model.get("source"),
-        "RESUME_": job.spec.training.get("resumeFrom"),
-        "OUTPUT_": job.spec.output,
-    }
     return [
-        (prefix, use["secretRef"]["name"])
-        for prefix, use in uses.items()
-        if use and use.get("secretRef")
+        (f"{use.upper()}_", location["secretRef"]["name"])
+        for use, location in job.spec.locations.items()
+        if location.get("secretRef")
     ]
 
 

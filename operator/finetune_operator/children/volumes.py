@@ -9,8 +9,8 @@ from finetune_operator.children.manifest import Manifest
 def _claims(job: FineTuneJob) -> dict[str, bool]:
     """Return the claims that URIs name, and whether each is only read."""
     claims: dict[str, bool] = {}
-    for use, uri in job.spec.uris():
-        parts = urlsplit(uri)
+    for use, location in job.spec.locations.items():
+        parts = urlsplit(location.get("uri", ""))
         if parts.scheme == "pvc":
             claims[parts.netloc] = claims.get(parts.netloc, True) and use != "output"
     return claims

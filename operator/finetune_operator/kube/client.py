@@ -15,7 +15,7 @@ ApiError
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import aiohttp
 import msgspec
@@ -77,11 +77,21 @@ class _Status(msgspec.Struct):
     details: _Details | None = None
 
 
-class ListMeta(msgspec.Struct, rename="camel"):
-    """What a list says of itself."""
-
+class _ListMeta(msgspec.Struct, rename="camel"):
     resource_version: str = ""
     next: str = msgspec.field(default="", name="continue")
+
+
+class Page(msgspec.Struct, Generic[T]):
+    """One page of a list."""
+
+    metadata: _ListMeta
+    objects: list[T] | None = msgspec.field(name="items")
+
+    @property
+    def items(self) -> list[T]:
+        """The objects; the API server writes `null` for metadata of no objects."""
+        return self.objects or []
 
 
 class Client:
@@ -124,11 +134,22 @@ class Client:
         *,
         query: Mapping[str, str],
         accept: str = "application/json",
-    ) -> T:
+    ) -> Page[T]:
         """Read one page of a list; `query` as in the API (labelSelector, limit, continue)."""
-        return msgspec.json.decode(
-            await self._call("GET", path, query=query, accept=accept, seconds=60), type=type
-        )
+        body = await self._call("GET", path, query=query, accept=accept, seconds=60)
+        return msgspec.json.decode(body, type=Page[type])  # type: ignore[valid-type]
+
+    async def pages(
+        self, path: str, type: type[T], *, query: Mapping[str, str], **options: str
+    ) -> AsyncIterator[Page[T]]:
+        """Yield all pages of a list, of 500 objects each."""
+        query = {**query, "limit": "500"}
+        while True:
+            page = await self.list(path, type, query=query, **options)
+            yield page
+            if not page.metadata.next:
+                return
+            query["continue"] = page.metadata.next
 
     async def create(self, path: str, body: Mapping[str, Any], type: type[T]) -> T:
         """Create an object."""

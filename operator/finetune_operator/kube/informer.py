@@ -13,11 +13,10 @@ from typing import Generic, TypeVar
 import msgspec
 
 from finetune_operator.api.kubernetes import Job, Metadata, Pod
-from finetune_operator.kube.client import ApiError, Client, Gone, ListMeta
+from finetune_operator.kube.client import ApiError, Client, Gone
 from finetune_operator.kube.workqueue import Backoff
 
 T = TypeVar("T", bound=Job | Pod)
-PAGE = "500"
 SHORT_SECONDS = 10.0  # a watch that ends sooner is not well
 WATCH_IDLE_SECONDS = 90.0  # of a dead watch: the API server sends a bookmark each minute
 log = logging.getLogger(__name__)
@@ -35,11 +34,6 @@ class _Bookmark(msgspec.Struct):
 class _Status(msgspec.Struct):
     code: int = 0
     message: str = ""
-
-
-class _Page(msgspec.Struct, Generic[T]):
-    metadata: ListMeta
-    items: list[T]
 
 
 class Informer(Generic[T]):
@@ -62,7 +56,7 @@ class Informer(Generic[T]):
     ) -> None:
         self._client = client
         self._path = path
-        self._page: type[_Page[T]] = _Page[kind]  # type: ignore[valid-type]
+        self._kind = kind
         self._decoder = msgspec.json.Decoder(kind)
         self._query = {"labelSelector": selector}
         self._observe = observe
@@ -98,21 +92,18 @@ class Informer(Generic[T]):
     async def _list(self) -> str:
         """Read all pages; report what is new, changed or gone."""
         seen: set[str] = set()
-        query = {**self._query, "limit": PAGE}
-        while True:
-            page = await self._client.list(self._path, self._page, query=query)
+        version = ""
+        async for page in self._client.pages(self._path, self._kind, query=self._query):
             self._heard()
             for item in page.items:
                 seen.add(item.metadata.uid)
                 self._observe(item, deleted=False)
-            if not page.metadata.next:
-                break
-            query["continue"] = page.metadata.next
+            version = page.metadata.resource_version
         for item in [item for item in self._known() if item.metadata.uid not in seen]:
             self._observe(item, deleted=True)
         self._listed = asyncio.get_running_loop().time()
         self.synced.set()
-        return page.metadata.resource_version
+        return version
 
     async def _watch(self) -> None:
         """Follow the changes from the version that was last seen."""

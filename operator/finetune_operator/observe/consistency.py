@@ -6,8 +6,6 @@ A watch can be silent for a minute and a half before it is taken for dead.
 import datetime
 from collections.abc import Iterable
 
-import msgspec
-
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Job, Pod
 from finetune_operator.api.types import FineTuneJob, Preparation
@@ -15,10 +13,6 @@ from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client, NotFound
 from finetune_operator.observe.cache import Cache
 from finetune_operator.policy import deadlines
-
-
-class _PodList(msgspec.Struct):
-    items: list[Pod]
 
 
 async def is_cache_stale(
@@ -84,7 +78,7 @@ async def _read(client: Client, job: FineTuneJob, name: str) -> Job | None:
 
 async def _list(client: Client, namespace: str, selector: str) -> list[Pod]:
     query = {"labelSelector": selector}
-    return (await client.list(urls.pods(namespace), _PodList, query=query)).items
+    return (await client.list(urls.pods(namespace), Pod, query=query)).items
 
 
 def _versions(pods: Iterable[Pod]) -> dict[str, str]:

@@ -12,11 +12,10 @@ from typing import Any
 import kopf
 
 from finetune_operator.api import constants as c
+from finetune_operator.kube.informer import WATCH_IDLE_SECONDS
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe.cache import Cache, Key
 from finetune_operator.settings import Settings
-
-WATCH_IDLE_SECONDS = 90  # of a dead watch: the API server sends a bookmark each minute
 
 
 class _Backoffs:

@@ -11,7 +11,7 @@ import msgspec
 
 from finetune_operator.api.kubernetes import Metadata
 from finetune_operator.kube import urls
-from finetune_operator.kube.client import ApiError, Client, ListMeta
+from finetune_operator.kube.client import ApiError, Client
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe.cache import Cache, Key
 
@@ -21,11 +21,6 @@ log = logging.getLogger(__name__)
 
 class _Item(msgspec.Struct):
     metadata: Metadata
-
-
-class _Page(msgspec.Struct):
-    metadata: ListMeta
-    items: list[_Item] | None = None  # not [] when there is none
 
 
 class Resync:
@@ -102,14 +97,9 @@ class Resync:
                 self._missed.pop(key, None)
 
     async def _list(self, namespace: str) -> dict[Key, str]:
-        found: dict[Key, str] = {}
-        query = {"limit": "500"}
-        while True:
-            page = await self._client.list(
-                urls.fine_tune_jobs(namespace), _Page, query=query, accept=METADATA_ONLY
-            )
-            for metadata in (item.metadata for item in page.items or ()):
-                found[metadata.namespace, metadata.name] = metadata.resource_version
-            if not page.metadata.next:
-                return found
-            query["continue"] = page.metadata.next
+        path = urls.fine_tune_jobs(namespace)
+        return {
+            (item.metadata.namespace, item.metadata.name): item.metadata.resource_version
+            async for page in self._client.pages(path, _Item, query={}, accept=METADATA_ONLY)
+            for item in page.items
+        }

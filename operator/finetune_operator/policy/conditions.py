@@ -2,16 +2,17 @@
 
 import datetime
 
+from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Condition, true_condition
 
 ORDER = (
-    "Suspended",
-    "DatasetReady",
-    "PodsReady",
-    "Running",
-    "MetricsAvailable",
-    "Complete",
-    "Failed",
+    c.SUSPENDED,
+    c.DATASET_READY,
+    c.PODS_READY,
+    c.RUNNING,
+    c.METRICS_AVAILABLE,
+    c.COMPLETE,
+    c.FAILED,
 )
 
 

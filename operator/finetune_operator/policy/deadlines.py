@@ -4,11 +4,9 @@ import dataclasses
 import datetime
 
 from finetune_operator.api.contract import Progress
-from finetune_operator.api.kubernetes import Pod
+from finetune_operator.api.kubernetes import Pod, Time
 from finetune_operator.api.types import Spec, Status
 from finetune_operator.policy.plan import Attempt
-
-Time = datetime.datetime
 
 
 @dataclasses.dataclass(frozen=True)

@@ -86,7 +86,7 @@ class StatusUpdate:
         self._enter(
             CurrentAttempt(number=number, prepare=prepare, job_name=name, start_time=self._now)
         )
-        self._set_phase("Starting" if self.status.history else "Pending")
+        self.status.phase = "Starting" if self.status.history else "Pending"
 
     def adopt(self, live: Attempt) -> None:
         """Take over an attempt that was created but not written down: a crash came between."""
@@ -202,7 +202,7 @@ class StatusUpdate:
     def suspend(self, *, done: bool) -> None:
         """Stop by the user's wish; done when no pod of the job runs."""
         self.status.failure = None
-        self._set_phase("Suspended")
+        self.status.phase = "Suspended"
         if done:
             # The clock starts anew on resume, as batch/v1's does.
             self.status.active_since, self.status.active_seconds = None, 0
@@ -216,7 +216,7 @@ class StatusUpdate:
 
     def wait(self) -> None:
         """Wait for the next attempt, or for the first."""
-        self._set_phase("Pending")
+        self.status.phase = "Pending"
 
     def describe(
         self,
@@ -233,7 +233,7 @@ class StatusUpdate:
         elif live.pod and live.pod.ended:
             return  # the Job controller counts it in a moment; until then nothing is new
         elif not self.has_started(live):
-            self._set_phase("Starting")
+            self.status.phase = "Starting"
             self.status.failure = failure
             reason, message = (failure.reason, failure.message) if failure else ("Starting", "")
             self._conditions.set(c.PODS_READY, False, reason, message)
@@ -243,7 +243,7 @@ class StatusUpdate:
             self._describe_running(progress, unreachable=unreachable)
 
     def _queue(self, message: str) -> None:
-        self._set_phase("Queued")
+        self.status.phase = "Queued"
         self.status.failure = None
         self.status.eta = ""
         text = message or "The Job is suspended: a queue holds it."
@@ -254,18 +254,15 @@ class StatusUpdate:
     def _describe_running(self, progress: Progress | None, *, unreachable: bool) -> None:
         if progress is None:
             if self.status.phase not in ("Preparing", "Training"):  # a new operator asks first
-                self._set_phase("Starting")
+                self.status.phase = "Starting"
             if unreachable:
                 message = "The trainer's /progress does not answer; training goes on unseen."
                 self._conditions.set(c.METRICS_AVAILABLE, False, "Unreachable", message)
             return
         preparing = progress.stage in PREPARING
-        self._set_phase("Preparing" if preparing else "Training")
+        self.status.phase = "Preparing" if preparing else "Training"
         self._conditions.set(c.RUNNING, not preparing, "Preparing" if preparing else "Training")
         self._conditions.set(c.METRICS_AVAILABLE, True, "Reported")
-
-    def _set_phase(self, phase: Phase) -> None:
-        self.status.phase = phase
 
     def _finish(self, phase: Phase, condition: str, reason: str, message: str) -> None:
         self.status.completion_time = self._now
@@ -274,7 +271,7 @@ class StatusUpdate:
         for ended in (c.PODS_READY, c.RUNNING):
             self._conditions.clear(ended, reason, "The job ended.")
         self._conditions.set(condition, True, reason, message)
-        self._set_phase(phase)
+        self.status.phase = phase
 
 
 def duration(seconds: int | None) -> str:
