@@ -32,7 +32,7 @@ from finetune_trainer.dataset.pack import keep_memory
 from finetune_trainer.dataset.resize import BILINEAR, resized
 from PIL import Image
 
-from tests.trainer.making.datasets import prepare_photos
+from tests.trainer.support.datasets import prepare_photos
 
 RESIZE, QUALITY, PROCESSES, CLASSES = 256, 90, 2, 4
 SIZES = {"500x375": (500, 375, 8000), "1 MP": (1152, 864, 4000), "12 MP": (4000, 3000, 640)}

@@ -19,7 +19,7 @@ from typing import Any
 from finetune_trainer.run.cgroup import available_cpus
 
 from bench.pack import RESIZE, make_different_photos
-from tests.trainer.making.datasets import Prepared, make_run, prepare_photos
+from tests.trainer.support.datasets import Prepared, make_run, prepare_photos
 
 STEPS = 50
 READ_ALONE = 10_000

@@ -17,7 +17,7 @@ from tests.servers import s3, web
 from tests.servers.s3 import S3
 from tests.servers.web import Site
 from tests.support.world import Object, World
-from tests.trainer.making.datasets import make_tar
+from tests.trainer.support.datasets import make_tar
 
 ADDRESS = NODES[0].address
 TOKEN = "a-token-that-nobody-may-see"

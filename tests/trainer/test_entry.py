@@ -8,7 +8,7 @@ import tomllib
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-from tests.trainer.making.pods import wait_until
+from tests.trainer.support.pods import wait_until
 
 PROJECT = tomllib.loads(Path("trainer/pyproject.toml").read_text())["project"]
 # What pip writes into venv/bin, but for its first line.

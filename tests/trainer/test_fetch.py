@@ -10,8 +10,8 @@ from finetune_trainer.contract import ExitCode, Output
 from finetune_trainer.fetch import check_and_fetch
 from finetune_trainer.run.handoff import FETCHED
 
-from tests.trainer.making.datasets import make_photos, make_run
-from tests.trainer.making.pods import make_job, start_pod
+from tests.trainer.support.datasets import make_photos, make_run
+from tests.trainer.support.pods import make_job, start_pod
 
 
 @pytest.mark.parametrize(

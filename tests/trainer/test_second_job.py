@@ -4,8 +4,8 @@ import os
 import time
 from pathlib import Path
 
-from tests.trainer.making.datasets import make_photos
-from tests.trainer.making.pods import Pod, make_job, start_pod
+from tests.trainer.support.datasets import make_photos
+from tests.trainer.support.pods import Pod, make_job, start_pod
 
 
 def start(root: Path, name: str, **environment: str) -> Pod:

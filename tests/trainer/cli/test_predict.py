@@ -23,9 +23,9 @@ from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.handoff import EVALUATION, PACKED, Packed
 
-from tests.trainer.making.datasets import draw, make_photos, prepare_photos
-from tests.trainer.making.fitted import leave_fitted
-from tests.trainer.making.networks import leave_built
+from tests.trainer.support.datasets import draw, make_photos, prepare_photos
+from tests.trainer.support.fitted import leave_fitted
+from tests.trainer.support.networks import leave_built
 
 CLASSES = {"cat": 10, "dog": 10, "ox": 10}
 

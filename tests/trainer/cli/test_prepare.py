@@ -10,7 +10,7 @@ from finetune_trainer.dataset.compose import training_order, validation_order
 from finetune_trainer.dataset.lock import read_lock
 from PIL import Image
 
-from tests.trainer.making.datasets import draw, make_hostile_photos, make_photos
+from tests.trainer.support.datasets import draw, make_hostile_photos, make_photos
 
 
 def packed_directory(workspace: Path) -> Path:

@@ -18,8 +18,8 @@ from finetune_trainer.cli.run import RunOptions, localize, run_local
 from finetune_trainer.contract import ExitCode, TrainerError
 from PIL import Image
 
-from tests.trainer.making.pods import wait_until
-from tests.trainer.making.small_stages import table
+from tests.trainer.support.pods import wait_until
+from tests.trainer.support.small_stages import table
 
 MANIFEST = """\
 apiVersion: finetune-operator.dev/v1alpha1
@@ -64,7 +64,7 @@ def local_command(manifest: Path, photos: Path, *stages: str) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "tests.trainer.making.small_stages",
+        "tests.trainer.support.small_stages",
         "run",
         *map(str, where),
         *stages,

@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.trainer.making.pods import make_job, start_pod, wait_until
+from tests.trainer.support.pods import make_job, start_pod, wait_until
 
 SCHEMA_FILE = Path(__file__).parents[3] / "docs" / "trainer-contract.schema.json"
 IDS = {key: make_job()[key] for key in ("uid", "attempt", "podUid")}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from tests.trainer.making.datasets import draw, make_photos, prepare_photos
+from tests.trainer.support.datasets import draw, make_photos, prepare_photos
 
 SIZE = (384, 256)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from finetune_trainer.dataset.lock import File
 
-from tests.trainer.making.datasets import Prepared, make_photos, prepare_photos
-from tests.trainer.making.hostile import BAD, OK, make_corpus
+from tests.trainer.support.datasets import Prepared, make_photos, prepare_photos
+from tests.trainer.support.hostile import BAD, OK, make_corpus
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_the_corpus_is_packed_in_less_than_a_gigabyte(tmp_path: Path) -> None:
     make_corpus(photos / "cat")
     program = (
         "import sys; from pathlib import Path;"
-        "from tests.trainer.making.datasets import prepare_photos;"
+        "from tests.trainer.support.datasets import prepare_photos;"
         "prepare_photos(Path(sys.argv[1]), Path(sys.argv[2]), badImages={'maxFraction': '1'})"
     )
     command = [sys.executable, "-c", program, str(tmp_path), str(photos)]

@@ -6,7 +6,7 @@ import mxnet as mx
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
 
-from tests.trainer.making.datasets import Prepared, draw, make_photos, prepare_photos
+from tests.trainer.support.datasets import Prepared, draw, make_photos, prepare_photos
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from finetune_trainer.dataset.photo import Encoded, Packing, decode_quickly, enc
 from finetune_trainer.dataset.resize import BILINEAR, resized
 from PIL import Image
 
-from tests.trainer.making.datasets import Pixels, as_ordinary_user, draw
+from tests.trainer.support.datasets import Pixels, as_ordinary_user, draw
 
 
 def encode(path: Path, *, framing: Framing = "Crop", resize_short: int = 40) -> Encoded:

@@ -19,7 +19,7 @@ from finetune_trainer.run.handoff import FETCHED, Fetched
 from finetune_trainer.run.reporter import Pace
 from PIL import Image
 
-from tests.trainer.making.datasets import (
+from tests.trainer.support.datasets import (
     Prepared,
     copy_with_other_times,
     draw,

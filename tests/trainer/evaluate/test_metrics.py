@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from finetune_trainer.evaluate.metrics import BINS, WORST, Answers, Evaluation, measure, wilson
 
-from tests.trainer.making.recount import recount_figures
+from tests.trainer.support.recount import recount_figures
 
 Rows = np.ndarray[Any, np.dtype[np.float32]]
 

@@ -17,7 +17,7 @@ from finetune_trainer.model.network import Network, Preprocessing
 from finetune_trainer.model.surgery import replace_head
 from mxnet.gluon.model_zoo import vision
 
-from tests.trainer.making.networks import random_params, small_network
+from tests.trainer.support.networks import random_params, small_network
 
 CLASSES = 7
 

@@ -29,8 +29,8 @@ from finetune_trainer.run.handoff import (
     Packed,
 )
 
-from tests.trainer.making.networks import MEAN, SIZE, STD, make_run, write_records
-from tests.trainer.making.recount import recount_classes, recount_confusion, recount_figures
+from tests.trainer.support.networks import MEAN, SIZE, STD, make_run, write_records
+from tests.trainer.support.recount import recount_classes, recount_confusion, recount_figures
 
 TRAIN = [0, 1, 2, 3] * 6
 SEVEN = [0, 1, 2, 3, 4, 5, 6]

@@ -24,8 +24,8 @@ from finetune_trainer.run.context import Run
 from finetune_trainer.run.handoff import EVALUATION, PACKED, Packed
 from finetune_trainer.run.history import HISTORY, Row
 
-from tests.trainer.making.fitted import leave_fitted
-from tests.trainer.making.networks import make_run
+from tests.trainer.support.fitted import leave_fitted
+from tests.trainer.support.networks import make_run
 
 EVIL = "<script>alert(1)</script>"
 NAMED = ("cat", EVIL, "\"quoted\" & 'more'", "dog", "bird", "fish")

@@ -27,7 +27,7 @@ from finetune_trainer.run.handoff import (
     Fitted,
 )
 
-from tests.trainer.making.networks import make_run, random_params, small_network
+from tests.trainer.support.networks import make_run, random_params, small_network
 
 FILES = {
     "model-symbol.json",

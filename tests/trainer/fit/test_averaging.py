@@ -13,7 +13,7 @@ from finetune_trainer.model.network import PARAMS, load, load_params
 from finetune_trainer.run import files
 
 from tests.trainer.fit.test_learner import batches_of, make_learner, moved
-from tests.trainer.making.networks import make_run
+from tests.trainer.support.networks import make_run
 
 TRAIN, VALIDATION = [0, 1, 2] * 9, [0, 1, 2]
 

@@ -20,7 +20,7 @@ from finetune_trainer.run import files
 from finetune_trainer.run.handoff import FITTED, Fitted
 
 from tests.trainer.fit.test_stage import assert_same_bits, best_params, stop_after
-from tests.trainer.making.networks import SIZE, make_run, small_network
+from tests.trainer.support.networks import SIZE, make_run, small_network
 
 FULL = recipes.choose(Training(recipe="full"), gpus=0)
 OUTPUTS = 4 * (3 * 8 * 14 * 14 + 8 + 8 + 8 + 3 + 3)

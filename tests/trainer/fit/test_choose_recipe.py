@@ -31,7 +31,7 @@ from finetune_trainer.run.history import HISTORY, Row, append, read
 from finetune_trainer.run.signals import Signals
 
 from tests.trainer.fit.test_stage import assert_same_bits, best_params, stop_after
-from tests.trainer.making.networks import Reports, make_run, write_records
+from tests.trainer.support.networks import Reports, make_run, write_records
 
 TRAIN = [0, 1, 2] * 10
 VALIDATION = [0, 1, 2] * 3

@@ -16,7 +16,7 @@ import pytest
 from finetune_trainer.contract import ExitCode
 from finetune_trainer.model.network import load
 
-from tests.trainer.making.pods import Pod, make_job, start_pod
+from tests.trainer.support.pods import Pod, make_job, start_pod
 
 TRAINING: dict[str, Any] = {
     "recipe": "tutorial",
@@ -59,7 +59,7 @@ def start_member(
     return start_pod(
         directory,
         *stages,
-        module="" if stages else "tests.trainer.making.gang_stages",
+        module="" if stages else "tests.trainer.support.gang_stages",
         job=make_job(**{"podUid": f"pod-{index} of {job.get('attempt', 1)}"} | job),
         **settings | environment,
     )

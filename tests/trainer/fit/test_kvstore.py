@@ -11,7 +11,7 @@ from finetune_trainer.fit.checkpoint import Checkpoint
 from finetune_trainer.fit.kvstore import SharedMemory
 from finetune_trainer.fit.learner import Learner
 
-from tests.trainer.making.networks import bare_task, small_network
+from tests.trainer.support.networks import bare_task, small_network
 
 KEYS, STEPS = ("weight", "bias", "gamma", "beta"), 3
 

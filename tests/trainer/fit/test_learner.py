@@ -12,7 +12,7 @@ from finetune_trainer.fit.checkpoint import Checkpoint, _states_by_name
 from finetune_trainer.fit.learner import Learner
 from finetune_trainer.model.network import Network
 
-from tests.trainer.making.networks import bare_task
+from tests.trainer.support.networks import bare_task
 
 WIDTH, CLASSES = 6, 3
 DEVICES = [[mx.cpu(0)], [mx.cpu(0), mx.cpu(1)]]

@@ -15,7 +15,7 @@ from finetune_trainer.run import files
 from finetune_trainer.run.handoff import FITTED, Fitted
 from finetune_trainer.run.history import HISTORY, read
 
-from tests.trainer.making.networks import make_run, small_network
+from tests.trainer.support.networks import make_run, small_network
 
 LABELS = np.array([0] * 60 + [1] * 5 + [2] * 36)
 

@@ -31,7 +31,7 @@ from finetune_trainer.run.context import Run
 from finetune_trainer.run.handoff import FITTED, Fitted
 from finetune_trainer.run.history import HISTORY, Row, read
 
-from tests.trainer.making.networks import Reports, make_run, small_network
+from tests.trainer.support.networks import Reports, make_run, small_network
 
 TRAIN = [0, 1, 2] * 9
 VALIDATION = [0, 1, 2] * 3
@@ -504,7 +504,7 @@ def test_sigterm_ends_the_process_soon_with_143_after_saving(tmp_path: Path) -> 
         from finetune_trainer.contract import TrainerError
         from finetune_trainer.fit.stage import fit
         from finetune_trainer.run.context import Reporter
-        from tests.trainer.making.networks import make_run
+        from tests.trainer.support.networks import make_run
         run, _ = make_run(Path(sys.argv[1]), train=[0, 1] * 40, validation=[0, 1],
                           training={"recipe": "tutorial", "epochs": 1000})
         run = dataclasses.replace(run, reporter=Reporter(lambda line: os.write(1, line)))

@@ -19,8 +19,8 @@ from finetune_trainer.model.network import PREPROCESSING, Network, load, load_pr
 from finetune_trainer.run import files
 from PIL import Image, ImageDraw
 
-from tests.trainer.making import reference
-from tests.trainer.making.weight_files import pth
+from tests.trainer.support import reference
+from tests.trainer.support.weight_files import pth
 
 NAME = "efficientnet-lite0"
 ENTRIES = catalogue.entries()

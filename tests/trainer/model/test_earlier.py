@@ -30,7 +30,7 @@ from finetune_trainer.storage import web_source
 
 from tests.servers import s3, web
 from tests.trainer.export.test_stage import fitted_run
-from tests.trainer.making.networks import MEAN, SIZE, STD, make_run, random_params, small_network
+from tests.trainer.support.networks import MEAN, SIZE, STD, make_run, random_params, small_network
 
 OLD = ("class-2", "class-0")
 """What the earlier model knows; the new job has class-0 to class-3."""

@@ -14,7 +14,7 @@ from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.model.formats import safetensors as safetensors_format
 from finetune_trainer.model.formats.pytorch import decode, read_tensors
 
-from tests.trainer.making.weight_files import (
+from tests.trainer.support.weight_files import (
     FloatStorage,
     Tensor,
     bare_pth,

@@ -23,8 +23,8 @@ from finetune_trainer.model.rewrites.batch_norm import with_frozen_statistics
 from finetune_trainer.model.rewrites.half import in_half_precision, loss_scale
 from finetune_trainer.model.surgery import replace_head
 
-from tests.trainer.making.architectures import SMALL, pretrained, trunk, zoo
-from tests.trainer.making.networks import bare_task
+from tests.trainer.support.architectures import SMALL, pretrained, trunk, zoo
+from tests.trainer.support.networks import bare_task
 
 Symbol = Any
 ROWS, SIZE, CLASSES = 8, 16, 3

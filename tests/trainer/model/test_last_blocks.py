@@ -8,8 +8,8 @@ import pytest
 from finetune_trainer.model.last_blocks import above, cut_below
 from finetune_trainer.model.network import Network
 
-from tests.trainer.making.architectures import mlp, pretrained, tutorial_resnet, vgg_like
-from tests.trainer.making.networks import SIZE
+from tests.trainer.support.architectures import mlp, pretrained, tutorial_resnet, vgg_like
+from tests.trainer.support.networks import SIZE
 
 
 def said_by(symbol: mx.sym.Symbol, network: Network, data: Any) -> Any:

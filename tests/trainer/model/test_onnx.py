@@ -21,7 +21,7 @@ from finetune_trainer.model.surgery import replace_head
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 from tests.trainer.evaluate.test_onnx_twin import images, of_gluon, preprocessing
-from tests.trainer.making.onnx_files import (
+from tests.trainer.support.onnx_files import (
     CHANNELS,
     CLASSES,
     SIZE,
@@ -32,7 +32,7 @@ from tests.trainer.making.onnx_files import (
     node,
     numbers,
 )
-from tests.trainer.making.surgeries import assert_head_for_classes, assert_only_the_head_is_gone
+from tests.trainer.support.surgeries import assert_head_for_classes, assert_only_the_head_is_gone
 
 NORM = {"g": numbers(CHANNELS) + 1, "b": numbers(CHANNELS), "m": numbers(CHANNELS)}
 NORM |= {"v": abs(numbers(CHANNELS)) + 0.5}

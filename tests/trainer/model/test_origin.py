@@ -27,12 +27,12 @@ from finetune_trainer.run.handoff import BUILT, Built
 from finetune_trainer.storage import web_source
 
 from tests.servers import web
-from tests.trainer.making import onnx_files
-from tests.trainer.making.architectures import alexnet_like, pretrained, tutorial_resnet
-from tests.trainer.making.networks import make_run
-from tests.trainer.making.reference import resnet_state
-from tests.trainer.making.weight_files import bare_pth, pth, safetensors
 from tests.trainer.model.test_formats import Evil
+from tests.trainer.support import onnx_files
+from tests.trainer.support.architectures import alexnet_like, pretrained, tutorial_resnet
+from tests.trainer.support.networks import make_run
+from tests.trainer.support.reference import resnet_state
+from tests.trainer.support.weight_files import bare_pth, pth, safetensors
 
 NORMALIZATION = {"mean": ["123.68", "116.78", "103.94"], "std": ["58.4", "57.1", "57.4"]}
 SIZE = 64

@@ -11,7 +11,7 @@ from finetune_trainer.fit.learner import Learner
 from finetune_trainer.model.network import Network
 from finetune_trainer.model.rewrites.relu6 import with_relu_before_clip
 
-from tests.trainer.making.networks import bare_task
+from tests.trainer.support.networks import bare_task
 
 
 def network(clipped: tuple[float, float]) -> Any:

@@ -16,7 +16,7 @@ from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.handoff import BUILT, Built
 
-from tests.trainer.making.networks import Reports, make_run
+from tests.trainer.support.networks import Reports, make_run
 
 NAME = "efficientnet-lite0"
 (WEIGHTS,) = filter(None, [catalogue.find(NAME).package])

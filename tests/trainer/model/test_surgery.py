@@ -15,7 +15,7 @@ from finetune_trainer.model.network import Network, load, save
 from finetune_trainer.model.rewrites.batch_norm import with_frozen_statistics, with_momentum
 from finetune_trainer.model.surgery import replace_head
 
-from tests.trainer.making.architectures import (
+from tests.trainer.support.architectures import (
     SMALL,
     alexnet_like,
     convolution_before_pooling,
@@ -27,7 +27,7 @@ from tests.trainer.making.architectures import (
     vgg_like,
     zoo,
 )
-from tests.trainer.making.surgeries import (
+from tests.trainer.support.surgeries import (
     CLASSES,
     assert_head_for_classes,
     assert_only_the_head_is_gone,

@@ -12,7 +12,7 @@ from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.storage import archive as archive_module
 from finetune_trainer.storage.archive import extract, without_wrapping
 
-from tests.trainer.making.datasets import make_photos, make_run
+from tests.trainer.support.datasets import make_photos, make_run
 
 
 def unpack(archive: Path) -> Path:

@@ -16,7 +16,7 @@ from finetune_trainer.storage.s3_source import is_plain
 
 from tests.servers import s3
 from tests.servers.s3 import S3, Cutter
-from tests.trainer.making.datasets import Prepared, make_photos, make_run, make_tar
+from tests.trainer.support.datasets import Prepared, make_photos, make_run, make_tar
 
 URI = "s3://photos/flowers"
 

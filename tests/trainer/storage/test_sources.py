@@ -9,7 +9,7 @@ from finetune_trainer.fetch import fetch
 from finetune_trainer.run.files import read_json, sha256_of
 from finetune_trainer.run.handoff import FETCHED, Fetched
 
-from tests.trainer.making.datasets import (
+from tests.trainer.support.datasets import (
     Prepared,
     as_ordinary_user,
     make_photos,

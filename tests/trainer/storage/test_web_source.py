@@ -15,7 +15,7 @@ from finetune_trainer.storage.web_source import Server, authorization
 
 from tests.servers import web
 from tests.servers.web import Site
-from tests.trainer.making.datasets import Prepared, make_photos, make_run, make_tar
+from tests.trainer.support.datasets import Prepared, make_photos, make_run, make_tar
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from finetune_trainer.contract import ExitCode
 from PIL import Image
 
 from tests.trainer.contract.test_schema import check
-from tests.trainer.making.pods import Pod, make_job, start_pod
+from tests.trainer.support.pods import Pod, make_job, start_pod
 
 
 def write_photos(root: Path) -> None:

@@ -16,8 +16,8 @@ from finetune_trainer.supervisor.run_status import RunStatus
 from finetune_trainer.supervisor.supervisor import Supervisor
 from finetune_trainer.supervisor.termination import reference
 
-from tests.trainer.making.pods import make_job, start_pod, wait_until
-from tests.trainer.making.small_stages import table
+from tests.trainer.support.pods import make_job, start_pod, wait_until
+from tests.trainer.support.small_stages import table
 
 FAILURES = [
     code for code in ExitCode if code not in (ExitCode.Complete, ExitCode.AccuracyBelowMinimum)

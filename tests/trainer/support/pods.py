@@ -95,7 +95,7 @@ def start_pod(
     **environment: str,
 ) -> Pod:
     """Supervise `job` with stages of small_stages, or with the real ones if none are named."""
-    module = module or ("tests.trainer.making.small_stages" if stages else "finetune_trainer")
+    module = module or ("tests.trainer.support.small_stages" if stages else "finetune_trainer")
     text = job if isinstance(job, str) else json.dumps(job or make_job())
     with open(directory / "log", "wb") as log:
         process = subprocess.Popen(

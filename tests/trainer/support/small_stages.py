@@ -1,6 +1,6 @@
 """Stages of a few lines, run by the real supervisor in real processes.
 
-`python -m tests.trainer.making.small_stages fetch=succeed fit=crash` supervises the job in
+`python -m tests.trainer.support.small_stages fetch=succeed fit=crash` supervises the job in
 FINETUNE_JOB with these two stages, each a function of this module. With `run MANIFEST DATA
 WORKSPACE OUTPUT` before the stages it is a local run.
 """

@@ -8,7 +8,7 @@ from typing import Any
 import mxnet as mx
 from finetune_trainer.model.network import Network
 
-from tests.trainer.making.networks import random_params
+from tests.trainer.support.networks import random_params
 
 Symbol = Any
 

@@ -1,6 +1,6 @@
 """Files that a stranger may hand in as photos, and what must become of each.
 
-`python -m tests.trainer.making.hostile DIR` writes them for a look by hand.
+`python -m tests.trainer.support.hostile DIR` writes them for a look by hand.
 """
 
 import io
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.trainer.making.datasets import draw
+from tests.trainer.support.datasets import draw
 
 Make = Callable[[], bytes]
 

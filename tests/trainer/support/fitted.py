@@ -9,7 +9,7 @@ from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.handoff import BUILT, FITTED, PACKED, Built, Fitted, Packed
 
-from tests.trainer.making.networks import random_params
+from tests.trainer.support.networks import random_params
 
 
 def leave_fitted(run: Run, *, seed: int = 1) -> None:

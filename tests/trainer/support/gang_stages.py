@@ -19,13 +19,13 @@ from finetune_trainer.run.handoff import BUILT, FITTED, PACKED, RESULT, Built, F
 from finetune_trainer.supervisor.pod import supervise
 from PIL import Image
 
-from tests.trainer.making.networks import SIZE, make_run, random_params
+from tests.trainer.support.networks import SIZE, make_run, random_params
 
 TRAIN = [0, 1, 2, 3] * 8
 STAGES = (
-    Stage("model", "tests.trainer.making.gang_stages:lay_out", 1),
+    Stage("model", "tests.trainer.support.gang_stages:lay_out", 1),
     Stage("fit", "finetune_trainer.fit.stage:fit", 1),
-    Stage("report", "tests.trainer.making.gang_stages:conclude", 1),
+    Stage("report", "tests.trainer.support.gang_stages:conclude", 1),
 )
 
 
