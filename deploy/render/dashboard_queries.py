@@ -91,5 +91,5 @@ def queue_depth() -> str:
 
 
 def watch_age() -> str:
-    """Seconds since the quietest watch was last heard of."""
+    """Seconds since the last event of the most idle watch."""
     return "max(finetune_operator_watch_age_seconds)"

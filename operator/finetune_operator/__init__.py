@@ -1,11 +1,11 @@
 """The finetune-operator: watches FineTuneJobs and runs each as batch/v1 Jobs, one per attempt.
 
 __main__     starts everything       workers     takes keys from the queue
-reconcile    one pass over one job   decide      from what is seen to what is done; pure
+reconcile    one pass over one job   decide      from the observed state to a plan; pure
 policy/      the rules, pure         children/   the objects that a job owns
-observe/     what is seen            kube/       the API server
+observe/     the observed state      kube/       the access to the API server
 api/         types and constants     settings    environment variables
-events, metrics, server              what users and Prometheus see
+events, metrics, server              the output for users and Prometheus
 
 Where something new goes: a policy is a file in policy/ and a line in decide; a status field a field
 in api/types and the change in policy/status; an exit code of the trainer a line in the table of

@@ -1,4 +1,4 @@
-"""`python -m finetune_operator`: settings from the environment, then everything in one loop."""
+"""`python -m finetune_operator`: reads the settings, then runs every part in one event loop."""
 
 import asyncio
 import datetime
@@ -27,10 +27,10 @@ from finetune_operator.workers import Workers
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """Formats a log record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format a record; a traceback goes into its own field."""
+        """Return the line; a traceback has a field of its own."""
         line = {
             "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(),
             "level": record.levelname,
@@ -43,17 +43,17 @@ class JsonFormatter(logging.Formatter):
 
 
 async def run(settings: Settings) -> None:
-    """Run until the process is told to end; raise if any part of it ends by itself."""
+    """Run until SIGTERM; raise if a part fails."""
     if not settings.lease:
         leading = asyncio.Event()
         leading.set()
         return await _operate(await Client.connect(), settings, leading, election=None)
-    lease_client = await Client.connect()  # of its own: no other request is to delay a renewal
+    lease_client = await Client.connect()  # its own: no other request may delay a renewal
     elector = Elector(lease_client, settings)
     client = await Client.connect(time_to_write=elector.time_to_write)
     try:
         await _operate(client, settings, elector.leading, election=elector.run)
-    finally:  # all else has ended
+    finally:  # nothing writes any more
         await elector.release()
         await lease_client.close()
 
@@ -65,7 +65,7 @@ async def _operate(
     *,
     election: Callable[[], Coroutine[Any, Any, None]] | None,
 ) -> None:
-    """Watch at once; compete, if there is an `election`, once all is listed; work when leading."""
+    """Watch at once; compete for the Lease once all is listed; reconcile as the leader."""
     queue: WorkQueue[Key] = WorkQueue()
     cache = Cache()
     metrics = Metrics(cache, queue_depth=lambda: len(queue), leading=leading.is_set)
@@ -104,7 +104,7 @@ async def _operate(
             kopf_watch.watch_jobs(cache, queue, settings, observe=resync.observe, ready=watching),
             server.run(settings.port),
             *(informer.run() for informer in informers),
-            # Before, a job's own children could be missed.
+            # Before the first lists a reconcile could miss its own Jobs.
             _when_synced(informers, lambda: _when(leading, lambda: workers.run(settings.workers))),
             _when(leading, poller.run),
             resync.run(),
@@ -128,7 +128,7 @@ async def _when(event: asyncio.Event, begin: Callable[[], Coroutine[Any, Any, No
 
 
 async def _until_first_ends(*parts: Coroutine[Any, Any, None]) -> None:
-    """Run all; when one ends (kopf's on SIGTERM), end the others."""
+    """Run all parts until one ends (kopf's does on SIGTERM); then end the others."""
     tasks = [asyncio.create_task(part) for part in parts]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -187,12 +187,12 @@ def _age(informers: list[Any]) -> Callable[[], float]:
 
 
 def now() -> datetime.datetime:
-    """Return the time as Kubernetes objects carry it: UTC, whole seconds."""
+    """Return the time as Kubernetes writes it: UTC, whole seconds."""
     return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 
 def main() -> None:
-    """Run the operator; a wrong setting ends it at once, naming the variable."""
+    """Run the operator; an invalid setting ends it at once, with the name of its variable."""
     try:
         settings = Settings.from_environment()
     except ValueError as error:
@@ -203,7 +203,7 @@ def main() -> None:
     try:
         asyncio.run(run(settings))
     except LostLease as lost:
-        sys.exit(f"{lost}: this operator ends, and starts over as a standby")
+        sys.exit(f"{lost}: this operator ends, and restarts as a standby")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The operator's logic: from what is observed of one FineTuneJob to what is done about it.
+"""The operator's logic: from the observed state of one FineTuneJob to a plan.
 
 Pure and level-triggered: the same observation gives the same plan, whatever happened before. No
-I/O, no clock, no memory; every time is read off the objects.
+I/O, no clock, no memory; every time comes from the objects or from `now`.
 """
 
 import dataclasses
@@ -31,18 +31,18 @@ RETRY_SOON = datetime.timedelta(seconds=5)
 
 
 def decide(seen: Observed, now: Time, settings: Settings) -> Plan:
-    """Return what to do about a job, and what to say of it.
+    """Return the new status of a job, the actions on its children, and when to reconcile again.
 
     In this order: a finished job is only cleaned up; an ended attempt is recorded, and may finish
-    the job; then suspend; then the deadlines; then the live attempt is described, or the next one
-    is started. Whatever else is done, a pod on a lost node is taken off the API server.
+    the job; the active deadline may end it; a suspended job is stopped; else the live attempt is
+    described, or the next one is created. In every case the pods on lost nodes are deleted.
     """
     lost = lost_pods(seen.pods, now, settings.node_lost_seconds)
     uids = frozenset(pod.uid for pod in lost.actions)
     plan = _decide(dataclasses.replace(seen, lost_pods=uids), now, settings)
     return dataclasses.replace(
         plan,
-        # After the Jobs: one that is not being deleted would make a new pod.
+        # After the Jobs: a Job that is not being deleted would create a new pod.
         actions=(*plan.actions, *lost.actions),
         requeue_after_seconds=deadlines.earliest(
             plan.requeue_after_seconds, lost.requeue_after_seconds
@@ -52,14 +52,14 @@ def decide(seen: Observed, now: Time, settings: Settings) -> Plan:
 
 @dataclasses.dataclass(frozen=True)
 class LostPods:
-    """What to do about pods on lost nodes, and when to look again."""
+    """The pods to delete because their nodes are lost, and when to check again."""
 
     actions: tuple[ForceDeletePod, ...]
     requeue_after_seconds: float | None
 
 
 def lost_pods(pods: Sequence[Pod], now: Time, seconds: float) -> LostPods:
-    """Return the pods that should have ended `seconds` ago, to be taken off the API server."""
+    """Return the pods whose deletion is overdue by `seconds`: only their nodes could confirm it."""
     clocks = [deadlines.node_lost(pod, seconds) for pod in pods]
     return LostPods(
         tuple(
@@ -72,7 +72,7 @@ def lost_pods(pods: Sequence[Pod], now: Time, seconds: float) -> LostPods:
 
 
 def _retry_soon(clock: deadlines.Clock, now: Time) -> deadlines.Clock:
-    """Return the clock; of one that has come, and cannot be acted on yet, the next look."""
+    """Return the clock, or one a few seconds away if it is due but nothing could be done yet."""
     return deadlines.Clock(now + RETRY_SOON) if clock.expired(now) else clock
 
 
@@ -106,8 +106,9 @@ def _decide(seen: Observed, now: Time, settings: Settings) -> Plan:
 
 
 def _live_attempt(seen: Observed, update: StatusUpdate) -> Attempt | None:
-    """Find the attempt whose end is not recorded yet; one after the other, so that none is lost
-    when the next was created but the status not written.
+    """Return the attempt whose end is not recorded yet, the oldest first.
+
+    After a crash between a create and the status write the status does not name it: it is adopted.
     """
     unrecorded = (a for a in seen.attempts if not _is_recorded(a, update))
     if not update.status.current_attempt and (oldest := next(unrecorded, None)):
@@ -137,7 +138,7 @@ def _outcome(seen: Observed, live: Attempt | None, update: StatusUpdate) -> outc
 
 
 def _node_lost(seen: Observed, live: Attempt, update: StatusUpdate) -> outcome.Outcome | None:
-    """Return the outcome of an attempt that lives only on nodes that do not answer."""
+    """Return the outcome of an attempt whose running pods are all on lost nodes."""
     running = [pod for pod in live.pods if not pod.ended]
     if live.job.metadata.deletion_timestamp or not running:
         return None
@@ -147,10 +148,10 @@ def _node_lost(seen: Observed, live: Attempt, update: StatusUpdate) -> outcome.O
 
 
 def _stalled(seen: Observed, live: Attempt) -> outcome.Outcome | None:
-    """Return the outcome of an attempt that answers but does not work; _start deletes it."""
+    """Return the outcome of an attempt that makes no progress; _start deletes its Job."""
     spec, progress = seen.job.spec, seen.progress
-    held = spec.suspend or live.job.spec.suspend or live.job.metadata.deletion_timestamp
-    if held or not live.pod or not progress:
+    ending = spec.suspend or live.job.spec.suspend or live.job.metadata.deletion_timestamp
+    if ending or not live.pod or not progress:
         return None
     if not deadlines.has_stalled(spec, progress):
         return None
@@ -158,12 +159,12 @@ def _stalled(seen: Observed, live: Attempt) -> outcome.Outcome | None:
 
 
 def _conclude(ended: outcome.Outcome, update: StatusUpdate, backoff_limit: int) -> None:
-    """Record the attempt's end, and finish the job if it does."""
+    """Record the attempt's end; it may finish the job."""
     assert update.status.current_attempt is not None
     counts = update.counts(prepare=update.status.current_attempt.prepare)
     update.record(ended)
     if ended.reason == c.PREPARED:
-        update.prepared(ended.dataset)
+        update.complete_preparation(ended.dataset)
     elif ended.result and ended.reason == c.COMPLETE:
         update.complete(ended.result)
     elif not ended.retried:
@@ -181,30 +182,30 @@ def _exceed_deadline(update: StatusUpdate, seconds: int | None) -> None:
 
 
 def _clean_up(seen: Observed, update: StatusUpdate, now: Time) -> Plan:
-    """End whatever still runs, until it is gone; then wait for the time to live."""
+    """Delete the Jobs that still run; then wait for the time to live, and delete the job itself."""
     running = _still_running(seen, update)
-    # What a pass deletes that starts or follows an attempt may have been cut off by a crash.
+    # Older Jobs are deleted when an attempt starts; a crash may have prevented it.
     before = [attempt for attempt in seen.attempts[:-1] if attempt not in running]
     actions = [*_deletions(running), *_superseded(before)]
     clock = deadlines.time_to_live(seen.job.spec, update.status)
     if not clock.expired(now):
         return Plan(update.finish(), tuple(actions), clock.remaining(now))
-    if tool := seen.job.kept_by:  # which would apply it again, and it would train again
+    if tool := seen.job.kept_by:  # which would create the job again, and it would train again
         children = _deletions(seen.attempts)
-        note = f"The time to live is over; {tool} keeps the job, so only its Jobs are deleted."
+        note = f"The time to live has passed. {tool} manages the job, so only its Jobs are deleted."
         return Plan(update.finish(), tuple(children), note=note if children else "")
     return Plan(update.finish(), (*actions, DeleteSelf()))
 
 
 def _suspend(seen: Observed, update: StatusUpdate) -> Plan:
-    """Delete the live attempt with grace (it saves); its end is recorded when it is gone."""
+    """Delete the live attempt with its grace period, in which it saves a checkpoint."""
     live = [attempt for attempt in seen.attempts if not attempt.finished]
     update.suspend(done=not live and not _pods_left(seen))
     return Plan(update.finish(), tuple(_deletions(live)))
 
 
 def _follow(seen: Observed, live: Attempt, update: StatusUpdate, now: Time) -> Plan:
-    """Describe the live attempt; end the job when it does not start in time."""
+    """Describe the live attempt; fail the job if it does not start in time."""
     spec = seen.job.spec
     started = update.has_started(live)
     clock = deadlines.Clock(None) if started else deadlines.startup(spec, live)
@@ -218,7 +219,7 @@ def _follow(seen: Observed, live: Attempt, update: StatusUpdate, now: Time) -> P
     update.describe(
         live, failure=failure, progress=seen.progress, unreachable=seen.unreachable, queued=queued
     )
-    stall = _retry_soon(deadlines.stall(spec, seen.progress), now)  # it has come by an old answer
+    stall = _retry_soon(deadlines.stall(spec, seen.progress), now)  # due: wait for a fresh report
     wait = deadlines.first(now, clock, deadlines.active(spec, update.status), stall)
     before = seen.attempts[: seen.attempts.index(live)]
     return Plan(update.finish(), tuple(_superseded(before)), wait)
@@ -232,13 +233,13 @@ def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:
 
 
 def _start(seen: Observed, update: StatusUpdate, now: Time, settings: Settings) -> Plan:
-    """Start the next attempt, once no pod of the last one runs and the backoff is over."""
+    """Create the next attempt, once no pod of the last one runs and the backoff is over."""
     update.wait()
     deadline = deadlines.active(seen.job.spec, update.status)
-    given_up = [a for a in _still_running(seen, update) if _is_recorded(a, update)]
+    abandoned = [a for a in _still_running(seen, update) if _is_recorded(a, update)]
     unrecorded = any(not _is_recorded(a, update) for a in seen.attempts)
-    if given_up or unrecorded or _pods_left(seen):
-        return Plan(update.finish(), tuple(_deletions(given_up)), deadline.remaining(now))
+    if abandoned or unrecorded or _pods_left(seen):
+        return Plan(update.finish(), tuple(_deletions(abandoned)), deadline.remaining(now))
     prepare = update.status.prepares
     counts = update.counts(prepare=prepare)
     start = backoff.next_start(update.status, counts.failures, settings.backoff_seconds)
@@ -252,9 +253,10 @@ def _start(seen: Observed, update: StatusUpdate, now: Time, settings: Settings) 
 
 
 def _still_running(seen: Observed, update: StatusUpdate) -> list[Attempt]:
-    """Return the attempts that end only by being deleted. One whose end is written down has ended,
-    even if the watch is behind, unless it was given up as stalled or on a lost node; its Job stays
-    for the log.
+    """Return the attempts that must be deleted to end.
+
+    An attempt in the history has ended, even if the cache is stale, unless it stalled or its node
+    was lost: then its pods may still run.
     """
     ended = {
         (record.prepare, record.number)
@@ -273,7 +275,7 @@ def _has_lost(seen: Observed, attempt: Attempt) -> bool:
 
 
 def _superseded(ended: Sequence[Attempt]) -> list[Action]:
-    """The last ended attempt stays for `kubectl logs`; older ones go."""
+    """Return the deletions of all ended attempts but the last, which stays for `kubectl logs`."""
     return _deletions(ended[:-1])
 
 

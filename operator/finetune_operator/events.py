@@ -1,4 +1,4 @@
-"""Events that tell a user what happened, derived from the change of a status."""
+"""The Events of a FineTuneJob, derived from the change of its status."""
 
 import datetime
 import os
@@ -13,26 +13,26 @@ WARNING, NORMAL = "Warning", "Normal"
 
 
 def events_of(job: FineTuneJob, new: Status, now: datetime.datetime) -> list[dict[str, Any]]:
-    """Return the events of a transition: of the phase, of an ended attempt, of a diagnosis."""
-    old, told = job.status, []
+    """Return the Events of a change: a new phase, an ended attempt, a new diagnosis."""
+    old, found = job.status, []
     if new.phase != old.phase and new.phase:
         warns = new.phase == "Failed"
         message = (new.failure.message if warns and new.failure else "") or _phase_message(new)
-        told.append((WARNING if warns else NORMAL, f"{c.KIND}{new.phase}", message))
+        found.append((WARNING if warns else NORMAL, f"{c.KIND}{new.phase}", message))
     if len(new.history) and new.history[-1:] != old.history[-1:] and new.failure:
-        message = f"Attempt {new.history[-1].number} ended: {_told(new.failure)}"
-        told.append((WARNING, new.failure.reason, message))
+        message = f"Attempt {new.history[-1].number} ended: {_text(new.failure)}"
+        found.append((WARNING, new.failure.reason, message))
     elif new.failure and new.phase != "Failed" and _differs(new, old):
-        told.append((WARNING, new.failure.reason, _told(new.failure)))
-    return [_event(job, *each, now) for each in told]
+        found.append((WARNING, new.failure.reason, _text(new.failure)))
+    return [_event(job, *each, now) for each in found]
 
 
 def note_of(job: FineTuneJob, text: str, now: datetime.datetime) -> dict[str, Any]:
-    """Return the Event of something that the status does not tell."""
+    """Return an Event about something that the status does not show."""
     return _event(job, NORMAL, c.TIME_TO_LIVE_ENDED, text, now)
 
 
-def _told(failure: Failure) -> str:
+def _text(failure: Failure) -> str:
     return f"{failure.message} {failure.hint}".strip()
 
 
@@ -62,7 +62,7 @@ def _event(
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "type": type,
         "reason": reason,
-        "note": message.encode()[:1024].decode(errors="ignore"),  # its limit is in bytes
+        "note": message.encode()[:1024].decode(errors="ignore"),  # the API server's limit, in bytes
         "action": "Reconcile",
         "regarding": {
             "apiVersion": c.API_VERSION,

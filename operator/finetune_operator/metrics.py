@@ -1,5 +1,6 @@
-"""Prometheus metrics: gauges read from the cache when scraped, counters of this process's own
-written transitions. Series of a FineTuneJob vanish with it; no counter carries a job's name.
+"""Prometheus metrics: gauges that are read from the cache when scraped, and counters of the status
+changes that this process wrote. The series of a FineTuneJob are deleted with it; no counter has the
+name of a job.
 """
 
 import collections
@@ -54,17 +55,19 @@ class Metrics:
             f"{prefix}_reconcile_errors", "Reconciles that raised", registry=registry
         )
         self.watch_age = Gauge(
-            f"{prefix}_watch_age_seconds", "Silence of the quietest watch", registry=registry
+            f"{prefix}_watch_age_seconds",
+            "Time since the last event of the most idle watch",
+            registry=registry,
         )
         depth = Gauge(f"{prefix}_queue_depth", "Keys that wait for a worker", registry=registry)
         depth.set_function(lambda: queue_depth() if leading() else 0)
-        leader = Gauge(f"{prefix}_leader", "Whether this operator is the one", registry=registry)
+        leader = Gauge(f"{prefix}_leader", "1 if this operator is the leader", registry=registry)
         leader.set_function(lambda: int(leading()))
         build = Gauge(f"{prefix}_build_info", "Version", ["version"], registry=registry)
         build.labels(__version__).set(1)
 
     def count(self, namespace: str, old: Status, new: Status) -> None:
-        """Count a transition that this process has written."""
+        """Count a status change that this process wrote."""
         if new.history[-1:] != old.history[-1:]:
             self.attempts.labels(namespace, new.history[-1].reason).inc()
         if new.finished and not old.finished:
@@ -76,14 +79,14 @@ class Metrics:
 
 
 class JobCollector(Collector):
-    """What is true now of each FineTuneJob; told by the leader alone, for each once."""
+    """The gauges of all FineTuneJobs. Only the leader has them, so each job appears once."""
 
     def __init__(self, cache: Cache, leading: Callable[[], bool]) -> None:
         self._cache = cache
         self._leading = leading
 
     def collect(self) -> Iterable[Metric]:
-        """Build the families from the cache; runs in the loop, so nothing changes under it."""
+        """Build the gauges from the cache; it runs in the event loop: the cache cannot change."""
         names = ["namespace", "name"]
         phases = GaugeMetricFamily("finetune_jobs", "FineTuneJobs", labels=["namespace", "phase"])
         accuracy = GaugeMetricFamily(
@@ -100,8 +103,6 @@ class JobCollector(Collector):
                 progress.add_metric([namespace, name], job.progress_percentage / 100)
             attempts.add_metric([namespace, name], job.attempts)
         for namespace in {namespace for namespace, _ in counts}:
-            for phase in typing.get_args(
-                Phase
-            ):  # zeros too: a phase that empties must not vanish from a graph
+            for phase in typing.get_args(Phase):  # zeros too, so that no line of a graph ends
                 phases.add_metric([namespace, phase], counts[namespace, phase])
         return (phases, accuracy, progress, attempts)

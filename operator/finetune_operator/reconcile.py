@@ -1,6 +1,6 @@
-"""One pass over one FineTuneJob: read it, decide, do, write the status once, then tell.
+"""One pass over one FineTuneJob: read it, decide, create, write the status once, delete.
 
-Every step may be the last one before a crash: the next pass starts from what is then true.
+Every step may be the last one before a crash: the next pass starts from the state it finds.
 """
 
 import dataclasses
@@ -41,14 +41,14 @@ from finetune_operator.policy.status import StatusUpdate
 from finetune_operator.settings import Settings
 
 WAIT_FOR_WATCH_SECONDS = 1.0
-STUCK_LOOK_SECONDS = 5
-QUEUED_LOOK_SECONDS = 60
+STUCK_POLL_SECONDS = 5
+QUEUED_POLL_SECONDS = 60
 log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Reconciler:
-    """What a reconcile needs."""
+    """Reconciles one FineTuneJob at each call."""
 
     client: Client
     cache: Cache
@@ -57,7 +57,7 @@ class Reconciler:
     clock: Callable[[], datetime.datetime]
 
     async def __call__(self, key: Key) -> float | None:
-        """Bring the FineTuneJob one step on; return in how many seconds to look again."""
+        """Reconcile the FineTuneJob; return the seconds until it must be reconciled again."""
         namespace, name = key
         path = f"{urls.fine_tune_jobs(namespace)}/{name}"
         try:
@@ -78,8 +78,9 @@ class Reconciler:
         plan = decide(seen, now, self.settings)
         if plan.starts_another and await consistency.has_running_pods(self.client, job):
             return WAIT_FOR_WATCH_SECONDS
-        # A Job that is not written down is adopted by the next pass, and a verdict that is not
-        # carried out is carried out by it; the other way round each could be lost.
+        # Create, then write the status, then delete. After a crash in between, the next pass adopts
+        # a Job that the status does not name, and repeats the deletions that the status implies. In
+        # another order the end of an attempt could be lost.
         blocked = await self._create_planned(job, plan)
         status = _blocked(job, plan.status, blocked, now) if blocked else plan.status
         await self._write(key, job, status, now)
@@ -90,8 +91,9 @@ class Reconciler:
         return deadlines.earliest(plan.requeue_after_seconds, requeue, retry)
 
     async def _handle_deletion(self, job: FineTuneJob) -> float | None:
-        """Leave the children to the garbage collector, but for pods on lost nodes: with the policy
-        Foreground it would wait for them for ever.
+        """Delete pods on lost nodes, and leave the other children to the garbage collector.
+
+        With foreground deletion the collector would wait for these pods for ever.
         """
         uid, namespace = job.metadata.uid, job.metadata.namespace
         attempts, orphaned_pods = (
@@ -106,7 +108,7 @@ class Reconciler:
     async def _observe(
         self, job: FineTuneJob, now: datetime.datetime
     ) -> tuple[Observed, float | None]:
-        """Gather the children; read the Events of one that is stuck."""
+        """Return the children, the Events of one that does not start, and when to read again."""
         attempts = self.cache.attempts_of(job.metadata.uid)
         newest = attempts[-1] if attempts else None
         pod_uid = newest.pod.metadata.uid if newest and newest.pod else ""
@@ -167,7 +169,7 @@ class Reconciler:
             job,
             action,
             image=image,
-            # Without an image of the user's it was ours when it was resolved, and stays so.
+            # An image that was resolved from an earlier default is ours, too.
             own_image=job.spec.trainer.image is None
             or image in (settings.trainer_image, settings.trainer_gpu_image),
             pull=settings.image_pull_policy,
@@ -186,7 +188,7 @@ class Reconciler:
     async def _write(
         self, key: Key, job: FineTuneJob, status: Status, now: datetime.datetime
     ) -> None:
-        """Write what changed, if it did, on the version that was read; then events and counters."""
+        """Patch the status if it changed, on the version that was read; then emit events, count."""
         patch = merge_patch(msgspec.to_builtins(job.status), msgspec.to_builtins(status))
         if not patch:
             return
@@ -204,19 +206,19 @@ class Reconciler:
         namespace, name = job.metadata.namespace, job.metadata.name
         try:
             await self.client.create(urls.events(namespace), event, Event)
-        except ApiError as error:  # a lost event is no reason to do the pass again
+        except ApiError as error:  # an event that fails is no reason to repeat the pass
             log.warning("event of %s/%s: %s", namespace, name, error)
 
 
 def _event_poll_seconds(attempt: Attempt) -> float | None:
-    """Return how often to look into the Events of an attempt, None if it waits for nothing."""
+    """Return the seconds between two reads of the attempt's Events, None for no reads."""
     if attempt.job.spec.suspend and not attempt.finished:
-        return QUEUED_LOOK_SECONDS
-    return STUCK_LOOK_SECONDS if deadlines.awaits_start(attempt) else None
+        return QUEUED_POLL_SECONDS
+    return STUCK_POLL_SECONDS if deadlines.awaits_start(attempt) else None
 
 
 def _blocked(job: FineTuneJob, planned: Status, blocked: Blocked, now: datetime.datetime) -> Status:
-    """Say that the attempt could not be created, and so was not started."""
+    """Return the status after an attempt could not be created."""
     update = StatusUpdate(msgspec.structs.replace(job, status=planned), now)
     update.undo_begin(blocked.failure)
     if blocked.retry_after_seconds is None:

@@ -1,7 +1,7 @@
-"""The operator's own HTTP: /metrics, /healthz, /readyz, served in the event loop.
+"""The operator's HTTP server: /metrics, /healthz and /readyz.
 
-In the loop, because the metrics iterate what the loop changes; and a loop that is stuck then
-fails its liveness probe by itself.
+It runs in the event loop: the metrics read what the loop changes, and a blocked loop then fails its
+own liveness probe.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The operator's settings, one environment variable each; the chart's values map 1:1."""
+"""The operator's settings: one environment variable and one value of the chart for each."""
 
 import dataclasses
 import os
@@ -14,7 +14,7 @@ CHOICES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Read once at start; a wrong value ends the process with the variable named."""
+    """The settings, read once at start."""
 
     trainer_image: str = ""
     """Image of trainer pods without GPUs, for jobs that name none."""
@@ -25,32 +25,32 @@ class Settings:
     namespaces: tuple[str, ...] = ()
     """Namespaces to watch; empty: all of the cluster."""
     workers: int = 8
-    """Reconciles at the same time; never two of one FineTuneJob."""
+    """Number of reconciles at the same time; never two of one FineTuneJob."""
     progress_interval_seconds: float = 5
-    """How often each running pod is asked, and each status written at most."""
+    """Seconds between two polls of a running pod; its status is written no more often."""
     sweep_interval_seconds: float = 300
-    """How often everything is listed, to find what a watch missed."""
+    """Seconds between two resyncs, which list everything to find what a watch has missed."""
     port: int = 8080
     """Port of /metrics, /healthz and /readyz."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
     stuck_after_seconds: float = 15
-    """Age at which a child that has not started is looked up in the Events."""
+    """Age in seconds from which the Events of a Job or pod that does not start are read."""
     backoff_seconds: float = 10
-    """Wait after the first counted failure; doubled for each further one, up to 36 times this."""
+    """Seconds to wait after the first counted failure; doubled for each more, up to 36 times."""
     lease: str = ""
-    """Namespace/name of the Lease by which several operators elect one; empty: there is but one."""
+    """Namespace/name of the Lease of the leader election; empty: there is one operator."""
     lease_duration_seconds: float = 15
-    """How long the others wait after the last renewal they have seen."""
+    """Seconds that a standby waits after the last renewal it has seen."""
     renew_deadline_seconds: float = 10
-    """How long the leader writes after its last renewal."""
+    """Seconds that the leader may write after its last renewal."""
     retry_period_seconds: float = 2
-    """Time between two tries to take or to renew the Lease."""
+    """Seconds between two attempts to take or renew the Lease."""
     node_lost_seconds: float = 60
-    """How long a deleted pod may outstay its grace before its node is taken for lost."""
+    """Seconds after the grace period of a deleted pod until its node counts as lost."""
 
     def __post_init__(self) -> None:
-        """Check what depends on several settings."""
+        """Check the rules between settings."""
         if self.lease and len([part for part in self.lease.split("/") if part]) != 2:
             raise ValueError(f"{PREFIX}LEASE: {self.lease!r} is not namespace/name")
         if not 2 * self.retry_period_seconds < self.renew_deadline_seconds:
@@ -70,7 +70,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Take FINETUNE_OPERATOR_<FIELD> for each field; raises ValueError naming the variable."""
+        """Read FINETUNE_OPERATOR_<FIELD> for each field; a ValueError names the variable."""
         values: dict[str, object] = {}
         for field in dataclasses.fields(cls):
             name = PREFIX + field.name.upper()

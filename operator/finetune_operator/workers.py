@@ -1,4 +1,4 @@
-"""The workers: each takes a key, reconciles it, and queues it again when there is more to do."""
+"""The workers: each takes a key, reconciles it, and queues it again for later."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Workers:
-    """A fixed number of reconciles at the same time; never two of one key."""
+    """Runs a fixed number of reconciles at the same time, never two of one key."""
 
     def __init__(
         self,
@@ -30,13 +30,13 @@ class Workers:
         self._started: dict[Key, float] = {}
 
     async def run(self, count: int) -> None:
-        """Work for ever."""
+        """Run `count` workers for ever."""
         async with asyncio.TaskGroup() as group:
             for _ in range(count):
                 group.create_task(self._work())
 
     def stuck(self) -> str:
-        """Return what has been worked on for too long, or nothing."""
+        """Return the keys whose reconcile takes too long, or nothing."""
         limit = time.monotonic() - STUCK_SECONDS
         keys = [f"{ns}/{name}" for (ns, name), start in self._started.items() if start < limit]
         return f"stuck: {', '.join(keys)}" if keys else ""

@@ -57,7 +57,7 @@ def test_stalled_attempt_is_deleted_and_the_next_one_starts_when_its_pod_is_gone
     with answering(progress_of(pod, job, worked_seconds_ago=100)) as address:
         world.run(pod, address=address)
         failure = world.wait_for_failure("Stalled")
-    assert "no work for 60 s" in failure["message"]
+    assert "no progress for 60 s" in failure["message"]
     assert world.status()["failures"] == 1
     world.wait("its deletion", lambda: "deletionTimestamp" in world.pods()[0]["metadata"])
     assert "currentAttempt" not in world.status()

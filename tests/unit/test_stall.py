@@ -46,7 +46,9 @@ def test_attempt_without_work_for_so_long_is_recorded_as_stalled_and_deleted() -
     assert plan.status.failures == 1
     assert plan.actions == (DeleteAttempt("photos-1", "attempt-1"),)
     assert plan.status.failure
-    assert "no work for 300 s (stallDeadlineSeconds) in stage fit" in plan.status.failure.message
+    assert (
+        "no progress for 300 s (stallDeadlineSeconds) in stage fit" in plan.status.failure.message
+    )
     assert plan.status.failure.log_tail == ("epoch 3",)
     assert "volume" in plan.status.failure.hint
 

@@ -1,4 +1,7 @@
-"""Every label, condition type and reason the operator writes; each is part of the API."""
+"""Labels, condition types and reasons that the operator writes; each is part of the API.
+
+Beside these the phases (types.Phase) are reasons of Events, with the kind before them.
+"""
 
 GROUP = "finetune-operator.dev"
 VERSION = "v1alpha1"
@@ -55,7 +58,17 @@ UNKNOWN_ERROR = "UnknownError"
 
 TIME_TO_LIVE_ENDED = "TimeToLiveEnded"
 
-# Reasons of a FineTuneJob's end or of its waiting.
+# Reasons of conditions while the job goes on. SUSPENDING: Status.suspending reads it back.
+REPORTED = "Reported"
+UNREACHABLE = "Unreachable"
+QUEUED = "Queued"
+STARTING = "Starting"
+PREPARING = "Preparing"
+TRAINING = "Training"
+SUSPENDING = "Suspending"
+RESUMED = "Resumed"
+
+# Reasons why a FineTuneJob failed or waits.
 NAME_TAKEN = "NameTaken"
 WORKSPACE_NOT_SHARED = "WorkspaceNotShared"
 DEADLINE_EXCEEDED = "DeadlineExceeded"

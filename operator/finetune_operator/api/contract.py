@@ -1,7 +1,7 @@
-"""What the trainer reports: the operator's side of the trainer contract.
+"""The operator's side of the trainer contract: the reports that a trainer sends.
 
-Read leniently: a trainer image may be older or newer than the operator, and a user's own image
-may send anything. What does not parse is no report.
+They are read leniently, as a trainer image may be older or newer than the operator, or not ours at
+all. What does not parse is not a report.
 """
 
 import datetime
@@ -19,12 +19,12 @@ from finetune_operator.api.types import (
     TrainerStatus,
 )
 
-# RecursionError: a pod that sends a thousand brackets must not end the operator.
+# RecursionError: a thousand brackets from a pod must not end the operator.
 NOT_A_REPORT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class JobRef(Object):
-    """Whose report it is; one with other ids is discarded (pod addresses are reused)."""
+    """The sender of a report; one with other uids is discarded, as pod addresses are reused."""
 
     uid: str
     attempt: int
@@ -32,7 +32,7 @@ class JobRef(Object):
 
 
 class Progress(Object):
-    """Body of GET /progress."""
+    """The body of GET /progress."""
 
     job: JobRef
     stage: str
@@ -43,18 +43,20 @@ class Progress(Object):
     checkpoint: CheckpointStatus | None = None
     log_tail: tuple[str, ...] = ()
     read_at: Time | None = None
-    """When the operator read it; written over whatever the pod says."""
+    """The time when the operator read it; the operator sets it."""
     sent_at: Time | None = None
-    """When that was by the pod's clock; likewise."""
+    """The same time by the pod's clock; the operator sets it, too."""
 
     @property
     def last_work(self) -> Time | None:
-        """When `step` last moved by our clock: how long before it said so is told by its own, as
-        the clocks of nodes differ.
+        """The time of the last progress, by the operator's clock.
+
+        The pod's clock may differ: only the time between the progress and the report is taken from
+        it.
         """
-        told = self.trainer_status.last_updated_time if self.trainer_status else None
+        updated = self.trainer_status.last_updated_time if self.trainer_status else None
         try:
-            moved = datetime.datetime.fromisoformat(told or "")
+            moved = datetime.datetime.fromisoformat(updated or "")
         except ValueError:
             return None
         sent = self.sent_at or self.read_at
@@ -62,7 +64,7 @@ class Progress(Object):
             return None
         try:
             return self.read_at - max(sent - moved, datetime.timedelta(0))
-        except OverflowError:  # it says that this was before our era
+        except OverflowError:  # a date before year 1
             return None
 
 
@@ -88,14 +90,14 @@ class Termination(Object):
     job: JobRef
     result: Result | None = None
     prepared: DatasetStatus | None = None
-    """The data set, of a pod that only prepares."""
+    """The data set, from a pod that only prepares."""
     error: Error | None = None
     checkpoint: CheckpointStatus | None = None
-    """Without a result: what the next attempt resumes from."""
+    """The checkpoint that the next attempt resumes from, if there is no result."""
 
 
 def parse_progress(body: bytes) -> Progress | None:
-    """Parse a /progress body; None if it is not one."""
+    """Parse a /progress body; return None if it is not one."""
     try:
         return msgspec.json.decode(body, type=Progress)
     except NOT_A_REPORT:
@@ -103,7 +105,7 @@ def parse_progress(body: bytes) -> Progress | None:
 
 
 def parse_termination(message: str) -> Termination | None:
-    """Parse a termination message; None if it is not one (then it is the end of a log)."""
+    """Parse a termination message; return None if it is not one, but the end of a log."""
     try:
         return msgspec.json.decode(message, type=Termination)
     except NOT_A_REPORT:

@@ -1,6 +1,6 @@
-"""The parts of Kubernetes' own objects that the operator reads; everything else is never decoded.
+"""The parts of Kubernetes' own objects that the operator reads; the rest is not decoded.
 
-These slim structs are also what the cache holds, so a field here costs memory for every pod.
+The cache keeps these structs, so each field costs memory for every pod.
 """
 
 import datetime
@@ -17,8 +17,9 @@ Time = datetime.datetime
 class Object(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False
 ):
-    """A frozen value with the field names of the Kubernetes API; a tree, so nothing for the
-    garbage collector to look through.
+    """A frozen value with the field names of the Kubernetes API.
+
+    `gc=False`: it has no reference cycles, so Python's garbage collector need not track it.
     """
 
 
@@ -42,12 +43,12 @@ class Metadata(Object):
 
     @property
     def controller(self) -> OwnerReference | None:
-        """The controller owner; labels can be forged, this is what counts."""
+        """The owner that is the controller: it says what belongs to a job; labels can be forged."""
         return next((owner for owner in self.owner_references if owner.controller), None)
 
     @property
     def controller_uid(self) -> str:
-        """Uid of the controller owner, or nothing."""
+        """The uid of the controller, or nothing."""
         owner = self.controller
         return owner.uid if owner else ""
 
@@ -86,8 +87,10 @@ class Job(Object):
 
     @property
     def unsuspended_at(self) -> Time | None:
-        """When it was last let run. One that is suspended keeps the `startTime` of before, and one
-        that is resumed both until it has pods.
+        """The time when the Job was last unsuspended, None while it is suspended.
+
+        The condition is checked, too: a suspended Job keeps its old `startTime`, and a resumed one
+        keeps both until its controller has seen it (https://kep.k8s.io/2232).
         """
         return None if self.condition("Suspended") else self.status.start_time
 
@@ -151,12 +154,12 @@ class Pod(Object):
 
     @property
     def is_leader(self) -> bool:
-        """Whether it reports for its Job: every pod but the others of a gang."""
+        """True if the pod reports for its Job: in a gang only the pod with index 0 does."""
         return self.metadata.labels.get(c.LABEL_INDEX, "0") == "0"
 
     @property
     def ended(self) -> bool:
-        """Whether all its containers have stopped for good."""
+        """True if all its containers have ended for good."""
         return self.status.phase in ("Succeeded", "Failed")
 
 
@@ -165,14 +168,14 @@ class ClaimSpec(Object):
 
 
 class Claim(Object):
-    """core/v1 PersistentVolumeClaim: whose it is, and how it may be mounted."""
+    """core/v1 PersistentVolumeClaim: its owner and its access modes."""
 
     metadata: Metadata
     spec: ClaimSpec = ClaimSpec()
 
 
 class Service(Object):
-    """core/v1 Service: whose it is."""
+    """core/v1 Service: its owner."""
 
     metadata: Metadata
 
@@ -188,7 +191,7 @@ class EventSource(Object):
 
 
 class Event(Object):
-    """core/v1 Event: the only place where quota, admission and mount failures are told."""
+    """core/v1 Event: the only report of quota, admission and mount failures."""
 
     metadata: Metadata
     involved_object: ObjectReference = ObjectReference()

@@ -20,7 +20,7 @@ class Toleration(Strict):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """Taint effect; without one all effects match."""
     toleration_seconds: Annotated[int, Meta(ge=0, le=2147483647)] | None = None
-    """How long a NoExecute taint is tolerated."""
+    """Seconds that a NoExecute taint is tolerated."""
 
     cel: ClassVar[Rules] = (
         (
@@ -45,7 +45,7 @@ class LabelExpression(Strict):
     key: LabelKey
     """Label of the node."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
-    """How the label's value is compared."""
+    """Comparison of the label's value."""
     values: Annotated[tuple[LabelValue, ...], Meta(max_length=32)] = ()
     """At least one for In and NotIn, one whole number for Gt and Lt, none for the others."""
 
@@ -85,4 +85,4 @@ class NodeAffinity(Strict):
     """A core/v1 NodeAffinity, its required terms only."""
 
     required: NodeTerms = msgspec.field(name="requiredDuringSchedulingIgnoredDuringExecution")
-    """Which nodes the pods may run on."""
+    """Nodes that the pods may run on."""

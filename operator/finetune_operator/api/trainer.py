@@ -58,7 +58,7 @@ class KeyReference(Strict):
 
 
 class EnvSource(Strict):
-    """Where a variable's value comes from. Exactly one of the two."""
+    """Source of a variable's value: exactly one of the two."""
 
     secret_key_ref: KeyReference | None = None
     """A key of a Secret; the operator never reads it."""
@@ -94,7 +94,7 @@ class EnvVar(Strict):
     value: Annotated[str, Meta(max_length=8192)] | None = None
     """Its value; $(NAME) is the value of a variable before it, $$ is a dollar."""
     value_from: EnvSource | None = None
-    """Where its value comes from."""
+    """Source of the value."""
 
     cel: ClassVar[Rules] = (
         (
@@ -144,14 +144,13 @@ class Trainer(Strict):
     """Trainer image. Default: the operator's GPU image with gpusPerNode > 0, else its CPU image;
     resolved once, see status.image."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    """When the kubelet pulls the image."""
+    """Policy by which the kubelet pulls the image."""
     image_pull_secrets: Annotated[tuple[LocalReference, ...], Meta(max_length=16), _BY_NAME] = ()
     """Secrets for a private registry."""
     num_nodes: Annotated[int, Meta(ge=1, le=64)] = 1
-    """Pods that train together, each on a node or a part of one. More than 1 needs a workspace with
-    ReadWriteMany."""
+    """Number of pods that train together. More than 1 needs a workspace with ReadWriteMany."""
     gpus_per_node: Annotated[int, Meta(ge=0, le=16)] = 1
-    """GPUs of each pod; 0 trains on the CPU."""
+    """Number of GPUs of each pod; 0 trains on the CPU."""
     gpu_resource_name: Annotated[
         str,
         Meta(min_length=1, max_length=317),
@@ -162,22 +161,22 @@ class Trainer(Strict):
             )
         ),
     ] = "nvidia.com/gpu"
-    """Extended resource that a GPU is."""
+    """Name of the extended resource for a GPU."""
     resources: Resources = msgspec.field(default_factory=Resources)
-    """Requests and limits beside the GPUs."""
+    """Requests and limits besides the GPUs."""
     env: Annotated[tuple[EnvVar, ...], Meta(max_length=64), _BY_NAME] = ()
     """Variables of the trainer's environment, after the operator's own."""
     shared_memory: Size = "1Gi"
     """Size of /dev/shm; counts as memory of the pod."""
     termination_grace_period_seconds: Annotated[int, Meta(ge=0, le=86400)] = 120
-    """Time the trainer has to save after SIGTERM."""
+    """Seconds that the trainer has to save a checkpoint after SIGTERM."""
     node_selector: Labels = {}
-    """Labels a node must have."""
+    """Labels that a node must have."""
     node_affinity: NodeAffinity | None = None
-    """Nodes the pods may run on, where nodeSelector does not say enough. The operator's own GPU
-    image is kept off GPUs it has no code for in addition to each term."""
+    """Nodes that the pods may run on, if nodeSelector is not enough. The operator adds to each term
+    what its own GPU image needs: a GPU that it has code for."""
     tolerations: Annotated[tuple[Toleration, ...], Meta(max_length=32)] = ()
-    """Taints the pods tolerate; the GPU resource's own taint always is."""
+    """Taints that the pods tolerate, besides the taint of GPU nodes."""
     priority_class_name: Name | None = None
     """PriorityClass of the pods."""
     scheduler_name: Name | None = None
@@ -189,13 +188,13 @@ class Trainer(Strict):
     pod_labels: Annotated[
         dict[str, LabelValue], Meta(max_length=32), rules(validation.LABEL_KEYS, _NOT_RESERVED)
     ] = {}
-    """Labels of the pods beside the operator's own."""
+    """Labels of the pods, besides the operator's own."""
     pod_annotations: Annotated[
         dict[str, Annotated[str, Meta(max_length=4096)]],
         Meta(max_length=32),
         rules(validation.LABEL_KEYS, _NOT_RESERVED),
     ] = {}
-    """Annotations of the pods beside the operator's own."""
+    """Annotations of the pods, besides the operator's own."""
     security_context: SecurityContext = msgspec.field(default_factory=SecurityContext)
     """Identity of the trainer process."""
 

@@ -1,8 +1,8 @@
-"""FineTuneJob as the operator sees it: the only place that reads its raw bodies.
+"""The FineTuneJob: the types of its spec and status. Only here its raw body is read.
 
-The operator owns `trainer`, `workspace`, the lifecycle fields and `status`, and these types are
-the source of that half of the CRD. The other sections pass through to the trainer unread, except
-for the URIs in them. Rules (`cel`) become CEL validations of the API server.
+The operator owns `trainer`, `workspace`, the lifecycle fields and `status`; these types are the
+source of their part of the CRD. The other sections go to the trainer unread, except for their URIs.
+Rules (`cel`) become CEL validations of the API server.
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Condition, Metadata, Object, Time
 from finetune_operator.api.trainer import Trainer
 from finetune_operator.api.validation import Name, Rules, Seconds, Size, Strict, rules
@@ -18,9 +19,9 @@ Section = dict[str, Any]
 
 
 class Workspace(Strict):
-    """Where packed data and checkpoints are kept between attempts: an existing claim, or one that
-    the operator creates as NAME-workspace. A claim of that name that an earlier FineTuneJob of
-    the same name left is used again as it is.
+    """Storage of packed data and checkpoints between attempts: an existing claim, or one that the
+    operator creates as NAME-workspace. A claim of that name that an earlier FineTuneJob left is
+    used again unchanged.
     """
 
     claim_name: Name | None = None
@@ -44,7 +45,7 @@ class Workspace(Strict):
     ) = None
     """Access modes of the claim to create. Default: ReadWriteOnce."""
     reclaim_policy: Literal["Retain", "Delete"] | None = None
-    """Whether the created claim outlives the FineTuneJob. Default: Retain."""
+    """Retain keeps the created claim when the FineTuneJob is deleted. Default: Retain."""
 
     cel: ClassVar[Rules] = (
         (
@@ -65,23 +66,23 @@ _HAS_GPUS = "!has(self.trainer) || !has(self.trainer.gpusPerNode) || self.traine
 
 
 class Spec(Object, kw_only=True):
-    """What to fine-tune, on which photos, and how."""
+    """The model to fine-tune, the photos, and the settings of the training."""
 
     suspend: bool = False
-    """true deletes the running pod with grace (it saves) and starts none; false resumes."""
+    """true stops the job: its pod saves a checkpoint and ends. false resumes it."""
     backoff_limit: Annotated[int, Meta(ge=0, le=100)] = 3
-    """Failures that are retried, each from the last checkpoint. Disruptions (eviction, preemption,
-    lost node) do not count while checkpoints advance."""
+    """Number of failures that are retried, each from the last checkpoint. Disruptions (eviction,
+    preemption, lost node) do not count while checkpoints advance."""
     active_deadline_seconds: Seconds | None = None
-    """Time the job may be active, from the start of its first attempt, without what it waits in a
-    queue."""
+    """Seconds that the job may be active, from the start of its first attempt. Time in a queue does
+    not count."""
     startup_deadline_seconds: Seconds = 1800
-    """Time until an attempt's pod must run (image, volumes, a free node)."""
+    """Seconds until the pods of an attempt must run: a free node, the volumes, the image."""
     stall_deadline_seconds: Annotated[int, Meta(ge=60, le=2147483647)] = 900
-    """Time without any work after which a running attempt is ended as Stalled and retried. A change
-    reaches the trainer's own watchdog with the next attempt."""
+    """Seconds without progress after which a running attempt is ended as Stalled and retried. A
+    change reaches the trainer's own watchdog with the next attempt."""
     ttl_seconds_after_finished: Annotated[int, Meta(ge=0, le=2147483647)] | None = None
-    """Delete the FineTuneJob this long after it finished. Not set: keep it."""
+    """Seconds after its end until the FineTuneJob is deleted. Not set: it is kept."""
     model: Section = {}
     dataset: Section
     training: Section = {}
@@ -89,8 +90,7 @@ class Spec(Object, kw_only=True):
     trainer: Trainer = msgspec.field(default_factory=Trainer)
     """The pods that train."""
     workspace: Workspace | None = None
-    """Where packed data and checkpoints are kept between attempts. Without one an attempt starts
-    over."""
+    """Storage of packed data and checkpoints between attempts. Without it attempts start over."""
 
     immutable: ClassVar[tuple[str, ...]] = (
         "model",
@@ -169,10 +169,12 @@ class Spec(Object, kw_only=True):
 
 
 class Metric(Object):
+    """One metric."""
+
     name: str
-    """What was measured."""
+    """Name of the metric."""
     value: str
-    """Its value, a decimal."""
+    """Its value, a decimal number."""
 
 
 class TrainerStatus(Object):
@@ -183,30 +185,30 @@ class TrainerStatus(Object):
     estimated_remaining_seconds: int | None = None
     """Estimated time to the end."""
     metrics: tuple[Metric, ...] = ()
-    """Newest figures."""
+    """Newest values."""
     last_updated_time: str | None = None
-    """When the trainer reported this."""
+    """Time of the last progress, by the pod's clock."""
 
 
 class DatasetStatus(Object):
-    """What was found in the photos."""
+    """The data set that was made from the photos."""
 
     classes: int = 0
-    """Class folders with images."""
+    """Number of class folders with images."""
     train_images: int = 0
-    """Images that train."""
+    """Number of training images."""
     validation_images: int = 0
-    """Images that validate."""
+    """Number of validation images."""
     rejected_images: int = 0
-    """Files left out; the trainer's log and dataset.lock.json name them."""
+    """Number of files left out; the trainer's log and dataset.lock.json name them."""
     digest: str = ""
     """Digest of the packed data set."""
     duplicate_images: int = 0
-    """Copies of another photo; all copies are on one side of the split."""
+    """Number of copies of another photo; all copies of a photo are in the same split."""
     near_duplicates: int = 0
-    """Pairs of photos that look alike."""
+    """Number of pairs of similar photos."""
     label_conflicts: int = 0
-    """Photos left out because the same picture is in two classes."""
+    """Number of photos left out because the same picture is in two classes."""
 
 
 class ModelStatus(Object):
@@ -224,15 +226,15 @@ class CheckpointStatus(Object):
     """The newest checkpoint in the workspace."""
 
     epoch: int = 0
-    """Epochs that are complete in it."""
+    """Number of complete epochs in it."""
     step: int = 0
-    """Updates of the weights that are complete in it, from the first epoch on."""
+    """Number of weight updates in it, since the first epoch."""
     time: str = ""
-    """When it was written."""
+    """Time at which it was written."""
 
 
 class OutputStatus(Object):
-    """Where the model was written."""
+    """The place of the finished model."""
 
     uri: str = ""
     """Directory of the model."""
@@ -241,16 +243,16 @@ class OutputStatus(Object):
 
 
 class CurrentAttempt(Object, kw_only=True):
-    """The attempt that is live, or about to be."""
+    """The current attempt: its Job exists, or is about to be created."""
 
     number: int
     """1 for the first."""
     prepare: bool = False
-    """Whether it only prepares the data set; such attempts are counted apart."""
+    """true if the attempt only prepares the data set; such attempts have their own counters."""
     job_name: str
     """Name of its batch/v1 Job."""
     start_time: Time | None = None
-    """When it was created."""
+    """Time at which it was created."""
 
 
 class AttemptRecord(Object, kw_only=True):
@@ -259,53 +261,53 @@ class AttemptRecord(Object, kw_only=True):
     number: int
     """1 for the first."""
     prepare: bool = False
-    """Whether it only prepared the data set."""
+    """true if the attempt only prepared the data set."""
     reason: str
-    """Why it ended."""
+    """Reason of its end, a CamelCase word."""
     start_time: Time | None = None
-    """When it was created."""
+    """Time at which it was created."""
     end_time: Time | None = None
-    """When it ended."""
+    """Time at which it ended."""
     checkpoint_epoch: int | None = None
-    """Epochs in the newest checkpoint at its end."""
+    """Number of epochs in the newest checkpoint at its end."""
     checkpoint_step: int | None = None
-    """Updates in it, from the first epoch on."""
+    """Number of weight updates in that checkpoint."""
     node: str = ""
     """Node of its pod, or of the pod that failed first."""
     message: str = ""
-    """What happened, cut to 256 characters; status.failure has all of it until the next attempt."""
+    """Message, cut to 256 characters; status.failure has all of it until the next attempt."""
 
 
 class Failure(Object):
-    """What went wrong, or what an attempt is waiting for, in the user's terms."""
+    """The failure, or the thing that an attempt waits for, and what the user can do."""
 
     reason: str
-    """CamelCase word for programs."""
+    """Reason, a CamelCase word for programs."""
     message: str = ""
-    """What happened."""
+    """Message for humans."""
     hint: str = ""
-    """What to change."""
+    """Advice: what to change."""
     exit_code: int | None = None
     """Exit code of the trainer."""
     pod: str = ""
-    """Pod it happened to."""
+    """Name of the pod."""
     log_tail: tuple[str, ...] = ()
-    """Last lines of its log."""
+    """Last lines of the pod's log."""
 
 
-class Preparation(Object, frozen=False):  # type: ignore[misc]  # edited in a update
-    """Preparing the data set in Jobs of its own, without GPUs, before any training."""
+class Preparation(Object, frozen=False):  # type: ignore[misc]  # StatusUpdate edits it
+    """The preparation of the data set, in Jobs without GPUs, before the training."""
 
     image: str = ""
     """Image of its pods, resolved once."""
     attempts: int = 0
-    """Attempts started."""
+    """Number of attempts started."""
     failures: int = 0
-    """Failures that count against backoffLimit."""
+    """Number of failures that count against backoffLimit."""
     disruptions: int = 0
-    """Attempts that were disrupted and not counted as failures."""
+    """Number of disrupted attempts, which do not count as failures."""
     completion_time: Time | None = None
-    """When the data set was ready."""
+    """Time at which the data set was ready."""
 
 
 Phase = Literal[
@@ -313,23 +315,23 @@ Phase = Literal[
 ]
 
 
-class Status(Object, frozen=False):  # type: ignore[misc]  # msgspec allows it: a update is edited
-    """What is known of the job. Written only by the operator."""
+class Status(Object, frozen=False):  # type: ignore[misc]  # StatusUpdate edits it
+    """The observed state of the job. Only the operator writes it."""
 
     phase: Phase | None = None
-    """One word for people, derived from the conditions."""
+    """Human-readable summary of the state. The conditions say more."""
     conditions: tuple[Condition, ...] = ()
-    """Suspended, DatasetReady, PodsReady, Running, MetricsAvailable, Complete, Failed."""
+    """Types: Suspended, DatasetReady, PodsReady, Running, MetricsAvailable, Complete, Failed."""
     observed_generation: int = 0
-    """Generation of the spec that this status is about."""
+    """Generation of the spec that this status belongs to."""
     start_time: Time | None = None
-    """When the operator first saw the job."""
+    """Time at which the operator first observed the job."""
     active_since: Time | None = None
-    """Start of the activeDeadlineSeconds clock; none while a queue holds the job."""
+    """Start of the clock of activeDeadlineSeconds; not set while a queue suspends the job."""
     active_seconds: int = 0
-    """What had passed on that clock before."""
+    """Seconds on that clock before it was last started."""
     completion_time: Time | None = None
-    """When the job completed or failed."""
+    """Time at which the job completed or failed."""
     image: str = ""
     """Trainer image, resolved once for all attempts."""
     accuracy: Annotated[str, Meta(extra={"schema": {"pattern": r"^(0(\.[0-9]+)?|1(\.0+)?)?$"}})] = (
@@ -341,47 +343,47 @@ class Status(Object, frozen=False):  # type: ignore[misc]  # msgspec allows it: 
     trainer_status: TrainerStatus | None = None
     """Progress as the trainer reported it."""
     preparation: Preparation | None = None
-    """Preparing the data set in Jobs of its own; see dataset.prepare."""
+    """The preparation of the data set in its own Jobs; see dataset.prepare."""
     attempts: int = 0
-    """Attempts started."""
+    """Number of attempts started."""
     failures: int = 0
-    """Failures that count against backoffLimit."""
+    """Number of failures that count against backoffLimit."""
     disruptions: int = 0
-    """Attempts that were disrupted and not counted as failures."""
+    """Number of disrupted attempts, which do not count as failures."""
     current_attempt: CurrentAttempt | None = None
-    """The live attempt."""
+    """The current attempt."""
     history: tuple[AttemptRecord, ...] = ()
     """The last 10 ended attempts."""
     dataset: DatasetStatus | None = None
-    """What was found in the photos."""
+    """The data set that was made from the photos."""
     model: ModelStatus | None = None
     """The pretrained network."""
     checkpoint: CheckpointStatus | None = None
     """The newest checkpoint in the workspace."""
     output: OutputStatus | None = None
-    """Where the model was written."""
+    """The place of the finished model."""
     failure: Failure | None = None
-    """Why the job failed, or what it is waiting for."""
+    """Reason of the job's failure, or the thing that it waits for."""
 
     @property
     def finished(self) -> bool:
-        """Whether it is Complete or Failed: then nothing is ever created for it again."""
+        """True if the job is Complete or Failed: nothing is created for it any more."""
         return self.phase in ("Complete", "Failed")
 
     @property
     def prepares(self) -> bool:
-        """Whether the next attempt is one that prepares, once the job was seen."""
+        """True if the next attempt prepares the data set; valid once the job was observed."""
         return self.preparation is not None and self.preparation.completion_time is None
 
     @property
     def suspending(self) -> bool:
-        """Whether an attempt was told to save and end by the user's wish, and may be there yet."""
-        condition = self.condition("Suspended")
-        return condition is not None and condition.reason == "Suspending"
+        """True while an attempt of a suspended job saves and ends."""
+        condition = self.condition(c.SUSPENDED)
+        return condition is not None and condition.reason == c.SUSPENDING
 
     def condition(self, type: str) -> Condition | None:
         """Return the condition of this type, true or not."""
-        return next((c for c in self.conditions if c.type == type), None)
+        return next((each for each in self.conditions if each.type == type), None)
 
 
 class FineTuneJobMetadata(Metadata):
@@ -394,11 +396,11 @@ GITOPS = {
     "kustomize.toolkit.fluxcd.io/name": "Flux",
     "helm.toolkit.fluxcd.io/name": "Flux",
 }
-"""Labels and annotations by which a tool knows what it has applied, and applies it again."""
+"""Labels and annotations of GitOps tools, which apply a deleted object again."""
 
 
 class FineTuneJob(Object):
-    """A FineTuneJob."""
+    """A FineTuneJob fine-tunes an image classifier on photos."""
 
     metadata: FineTuneJobMetadata
     spec: Spec
@@ -414,13 +416,13 @@ class FineTuneJob(Object):
 
     @property
     def kept_by(self) -> str:
-        """The GitOps tool that would apply the job again if it were deleted, or nothing."""
+        """The GitOps tool that would create a deleted job again, or nothing."""
         keys = self.metadata.labels.keys() | self.metadata.annotations.keys()
         return next((tool for key, tool in GITOPS.items() if key in keys), "")
 
     @property
     def prepares_separately(self) -> bool:
-        """Whether Jobs without GPUs prepare the data set first."""
+        """True if Jobs without GPUs prepare the data set first."""
         wish = self.spec.dataset.get("prepare", "Auto")
         return wish == "Separate" or (
             wish == "Auto"
@@ -430,16 +432,16 @@ class FineTuneJob(Object):
 
     @property
     def prepares_next(self) -> bool:
-        """Whether the next attempt is one that prepares; first sight decides it for good."""
+        """True if the next attempt prepares the data set; fixed when the job is first observed."""
         return self.status.prepares if self.status.start_time else self.prepares_separately
 
     @property
     def gang_service(self) -> str | None:
-        """Name of the headless Service by which the pods of a gang find their leader."""
+        """Name of the headless Service through which the pods of a gang find their leader."""
         return f"{self.metadata.name}-gang" if self.spec.trainer.num_nodes > 1 else None
 
     @property
     def workspace_claim(self) -> str | None:
-        """Name of the claim that is the workspace, the user's or ours."""
+        """Name of the workspace's claim, whether the user or the operator creates it."""
         workspace = self.spec.workspace
         return (workspace.claim_name or f"{self.metadata.name}-workspace") if workspace else None

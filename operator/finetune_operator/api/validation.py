@@ -1,7 +1,7 @@
-"""Types of single fields with the bounds and rules that the API server holds users to.
+"""Types of single fields, with the bounds and rules that the API server checks.
 
-A rule (`cel`) is a CEL expression with the message the user reads: what is wrong, what to write.
-Only the CRD has the rules: the operator reads leniently what the API server let through.
+A rule (`cel`) is a CEL expression and its message: what is wrong, and what to write. Only the CRD
+has the rules; the operator reads leniently.
 """
 
 from typing import Annotated
@@ -14,16 +14,16 @@ Rules = tuple[tuple[str, str], ...]
 
 
 class Strict(Object, forbid_unknown_fields=True):
-    """A part of the spec; the CRD knows the same fields."""
+    """A part of the spec; a field that the CRD does not know is an error."""
 
 
 def matches(pattern: str, message: str) -> tuple[str, str]:
-    """Return the rule that a string matches; RE2, without backslashes and quotes."""
+    """Return the rule that a string matches a pattern: RE2, without backslashes and quotes."""
     return f"self.matches('^({pattern})$')", message
 
 
 def rules(*each: tuple[str, str]) -> Meta:
-    """Return metadata with rules."""
+    """Return the metadata that adds rules to a type."""
     return Meta(extra={"cel": each})
 
 

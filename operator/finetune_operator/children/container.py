@@ -1,4 +1,4 @@
-"""The trainer's container: what it is told, given and allowed."""
+"""The trainer's container: environment, resources, security context and mounts."""
 
 import msgspec
 
@@ -9,7 +9,7 @@ from finetune_operator.children import volumes
 from finetune_operator.children.manifest import Manifest, without_none
 from finetune_operator.policy.plan import CreateAttempt
 
-POD_UID = "$(POD_UID)"  # the kubelet expands it from the variable before
+POD_UID = "$(POD_UID)"  # the kubelet expands it
 
 
 def build_container(
@@ -63,7 +63,7 @@ def _role(job: FineTuneJob, attempt: CreateAttempt) -> list[Manifest]:
 
 
 def encode_job(job: FineTuneJob, *, number: int) -> str:
-    """Encode what the trainer is to do, as the contract has it; `$` is doubled for the kubelet."""
+    """Return FINETUNE_JOB, the job in the trainer contract's form; the kubelet halves each `$$`."""
     spec = job.spec
     body = {
         "name": job.metadata.name,

@@ -1,6 +1,4 @@
-"""Creates what belongs to a FineTuneJob under a fixed name: that it is there, and is the job's, is
-as good as created.
-"""
+"""Creates a child object under its fixed name, or checks the object that already has the name."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -29,8 +27,9 @@ async def ensure(
     *,
     check: Callable[[T], Blocked | None],
 ) -> Blocked | None:
-    """Create it, or find it; `check` says whether what is there will do. NotFound: it was there and
-    went meanwhile; the pass is repeated.
+    """Create the object, or read the existing one; `check` says if it will do.
+
+    NotFound is raised if the existing one was deleted meanwhile; the pass is then repeated.
     """
     kind, name = manifest["kind"], manifest["metadata"]["name"]
     try:
@@ -38,27 +37,27 @@ async def ensure(
     except AlreadyExists:
         found = await client.get(f"{path}/{name}", type)
     except (Forbidden, Invalid) as error:
-        hint = f"The message says what refuses the {kind}: a quota, a policy, or a field of it."
+        hint = f"The message says what rejects the {kind}: a quota, a policy, or one of its fields."
         failure = Failure(reason=c.CREATE_REFUSED, message=str(error), hint=hint)
         return Blocked(failure=failure)
     return check(found)
 
 
 def check_owner(kind: str, metadata: Metadata, job: FineTuneJob) -> Blocked | None:
-    """Return nothing if it is the job's own; else wait for an earlier job's to go, or give up."""
+    """Return None if the object is the job's own; wait for an earlier job's to be deleted."""
     owner, name = metadata.controller, metadata.name
     if owner and owner.uid == job.metadata.uid:
         return None
     if owner and (owner.kind, owner.name) == (c.KIND, job.metadata.name):
         return wait_for_name(kind, name)
-    message = f"There is a {kind} {name!r} in the namespace that is not this FineTuneJob's."
+    message = f"The namespace has a {kind} {name!r} that does not belong to this FineTuneJob."
     hint = f"Delete that {kind}, or apply the FineTuneJob under another name."
     failure = Failure(reason=c.NAME_TAKEN, message=message, hint=hint)
     return Blocked(failure=failure, retry_after_seconds=None)
 
 
 def wait_for_name(kind: str, name: str) -> Blocked:
-    """Wait for the name."""
+    """Return that the name is free soon."""
     message = f"{kind} {name!r} of an earlier FineTuneJob is still being deleted."
     return Blocked(
         failure=Failure(reason=c.NAME_TAKEN, message=message),

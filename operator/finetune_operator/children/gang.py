@@ -1,4 +1,4 @@
-"""What the pods of a gang need of each other: a name for their leader, and one workspace."""
+"""The needs of a gang, the pods of a job with numNodes > 1: a Service and a shared workspace."""
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Claim, Service
@@ -11,9 +11,7 @@ from finetune_operator.policy.plan import Blocked
 
 
 async def ensure_gang(client: Client, job: FineTuneJob) -> Blocked | None:
-    """Create the Service that names the leader's pod, and check that all can share the workspace;
-    nothing for a job of one pod.
-    """
+    """Create the Service of a gang, and check that all its pods can mount the workspace."""
     manifest = build_service(job)
     if manifest is None:
         return None
@@ -29,7 +27,7 @@ async def ensure_gang(client: Client, job: FineTuneJob) -> Blocked | None:
 
 
 def build_service(job: FineTuneJob) -> Manifest | None:
-    """Build the headless Service of a gang: pods are found by host name from their first moment."""
+    """Build the headless Service of a gang: it gives each pod a host name before it is ready."""
     if job.gang_service is None:
         return None
     return {
@@ -51,7 +49,7 @@ def build_service(job: FineTuneJob) -> Manifest | None:
 
 
 async def _check_workspace(client: Client, job: FineTuneJob) -> Blocked | None:
-    """A claim that is not there is diagnosed with the pods that wait for it."""
+    """Return what is wrong with the claim; a missing one is diagnosed with its pods."""
     claim = job.workspace_claim
     try:
         found = await client.get(f"{urls.claims(job.metadata.namespace)}/{claim}", Claim)
@@ -60,6 +58,6 @@ async def _check_workspace(client: Client, job: FineTuneJob) -> Blocked | None:
     modes = found.spec.access_modes
     if "ReadWriteMany" in modes:
         return None
-    message = f"PersistentVolumeClaim {claim!r} is {', '.join(modes)}: one node can mount it."
-    hint = "numNodes > 1 needs a workspace with ReadWriteMany: make one and apply the job with it."
+    message = f"PersistentVolumeClaim {claim!r} is {', '.join(modes)}: only one node can mount it."
+    hint = "numNodes > 1 needs a ReadWriteMany workspace: create one and apply the job with it."
     return Blocked(failure=Failure(reason=c.WORKSPACE_NOT_SHARED, message=message, hint=hint))

@@ -1,4 +1,4 @@
-"""The Kubernetes objects of an attempt, as pure functions of the job: same job, same manifest."""
+"""The batch/v1 Job of an attempt: the same FineTuneJob always gives the same manifest."""
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.trainer import Trainer
@@ -12,7 +12,7 @@ from finetune_operator.policy.plan import CreateAttempt
 def build_job(
     job: FineTuneJob, attempt: CreateAttempt, *, image: str, own_image: bool, pull: str
 ) -> Manifest:
-    """Build the batch/v1 Job of an attempt. `own_image`: one of this project's images."""
+    """Build the Job of an attempt. `own_image`: the image is one of this project's."""
     trainer = job.spec.trainer
     gpus = 0 if attempt.prepare else trainer.gpus_per_node
     labels = {
@@ -32,12 +32,12 @@ def build_job(
             "ownerReferences": [owner_of(job)],
         },
         "spec": {
-            "backoffLimit": 0,  # the operator retries: each attempt is a Job of its own
-            "podReplacementPolicy": "Failed",
+            "backoffLimit": 0,  # the operator retries with a Job for each attempt
+            "podReplacementPolicy": "Failed",  # https://kep.k8s.io/3939
             **(_indexed(trainer.num_nodes) if gang else {}),
             "podFailurePolicy": {
-                # Its only use: the Job's condition then keeps the cause when the pod is gone. Not
-                # 143: a pod that a queue has asked to end must not fail its Job.
+                # The Job's condition then keeps the cause after the pod is deleted. Not 143: a pod
+                # that a queue ends must not fail its Job. https://kep.k8s.io/3329
                 "rules": [
                     {
                         "action": "FailJob",
@@ -56,7 +56,7 @@ def build_job(
             "template": {
                 "metadata": {
                     "labels": {**trainer.pod_labels, **labels},
-                    # A sidecar that never ends would keep the Job from ending.
+                    # A sidecar that does not end would keep the Job running.
                     "annotations": {**trainer.pod_annotations, "sidecar.istio.io/inject": "false"},
                 },
                 "spec": without_none(
@@ -92,7 +92,7 @@ def build_job(
 
 
 def _indexed(pods: int) -> Manifest:
-    """Return what makes a Job a gang; it is done when its leader is."""
+    """Return the fields that make a Job a gang; it succeeds with its leader: https://kep.k8s.io/3998."""
     return {
         "completionMode": "Indexed",
         "completions": pods,

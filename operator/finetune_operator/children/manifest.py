@@ -1,4 +1,4 @@
-"""What all manifests have in common."""
+"""The parts that all manifests share."""
 
 from typing import Any
 
@@ -32,5 +32,5 @@ def owner_of(job: FineTuneJob) -> Manifest:
 
 
 def without_none(body: Manifest) -> Manifest:
-    """Return the fields that are set."""
+    """Return the body without the fields that are None."""
     return {key: value for key, value in body.items() if value is not None}

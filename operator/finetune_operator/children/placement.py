@@ -1,4 +1,4 @@
-"""Where the pods may run, as parts of their spec."""
+"""The nodes that the pods may run on: node selector, affinity, tolerations."""
 
 import msgspec
 
@@ -10,7 +10,7 @@ UNSUPPORTED_COMPUTE_MAJORS = ["9", "10", "12"]
 
 
 def node_selector(trainer: Trainer, *, own_image: bool) -> dict[str, str] | None:
-    """Return the labels a node must have; the project's own images are for amd64."""
+    """Return the labels that a node must have; this project's images are for amd64."""
     architecture = {"kubernetes.io/arch": "amd64"} if own_image else {}
     return {**architecture, **trainer.node_selector} or None
 
@@ -18,8 +18,10 @@ def node_selector(trainer: Trainer, *, own_image: bool) -> dict[str, str] | None
 def affinity(
     trainer: Trainer, *, gpus: int, own_image: bool, avoid: tuple[str, ...] = ()
 ) -> Manifest | None:
-    """Return the user's terms, each of which also keeps the pods off the nodes to avoid, and the
-    project's own GPU image off GPUs it has no code for; a node without that label passes.
+    """Return the user's node affinity, with the operator's own expressions in each term.
+
+    They exclude the nodes to `avoid`, and GPUs that this project's image has no code for. A node
+    without the label of its GPU is allowed.
     """
     required = trainer.node_affinity.required.node_selector_terms if trainer.node_affinity else ()
     terms: list[Manifest] = list(msgspec.to_builtins(required))
@@ -43,7 +45,7 @@ def _not_in(key: str, values: list[str]) -> Manifest:
 
 
 def tolerations(trainer: Trainer) -> list[Manifest] | None:
-    """Return the user's tolerations and the one of the GPU resource's own taint."""
+    """Return the user's tolerations, and one for the taint of GPU nodes."""
     own: list[Manifest] = list(msgspec.to_builtins(trainer.tolerations))
     if trainer.gpus_per_node:
         own.append({"key": trainer.gpu_resource_name, "operator": "Exists"})

@@ -1,4 +1,4 @@
-"""The volumes of a pod and where the trainer finds them."""
+"""The volumes of a pod and their mounts."""
 
 from urllib.parse import urlsplit
 
@@ -7,7 +7,7 @@ from finetune_operator.children.manifest import Manifest
 
 
 def _claims(job: FineTuneJob) -> dict[str, bool]:
-    """Return the claims that URIs name, and whether each is only read."""
+    """Return the claims in the job's URIs, each with True if it is only read."""
     claims: dict[str, bool] = {}
     for use, location in job.spec.locations.items():
         parts = urlsplit(location.get("uri", ""))
@@ -17,7 +17,7 @@ def _claims(job: FineTuneJob) -> dict[str, bool]:
 
 
 def pod_volumes(job: FineTuneJob) -> list[Manifest]:
-    """Return the volumes of a pod: the claims of its URIs, its workspace, memory, /tmp."""
+    """Return the volumes: the claims of the URIs, the workspace, /dev/shm and /tmp."""
     volumes: list[Manifest] = [
         {"name": f"claim-{index}", "persistentVolumeClaim": {"claimName": claim}}
         for index, claim in enumerate(_claims(job))
@@ -34,7 +34,7 @@ def pod_volumes(job: FineTuneJob) -> list[Manifest]:
 
 
 def mounts(job: FineTuneJob) -> list[Manifest]:
-    """Return where the trainer finds them."""
+    """Return the mounts of these volumes."""
     found: list[Manifest] = [
         {"name": f"claim-{index}", "mountPath": f"/claims/{claim}", "readOnly": read_only}
         for index, (claim, read_only) in enumerate(_claims(job).items())

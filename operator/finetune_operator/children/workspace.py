@@ -1,4 +1,4 @@
-"""The claim that the operator creates for a job's workspace, once, before its first attempt."""
+"""The claim of a job's workspace, which the operator creates before the first attempt."""
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Claim
@@ -11,8 +11,9 @@ from finetune_operator.policy.plan import Blocked
 
 
 async def ensure_claim(client: Client, job: FineTuneJob) -> Blocked | None:
-    """Create the claim if the job asks for one. One that a FineTuneJob of the same name has left is
-    used again.
+    """Create the claim if the job asks for one.
+
+    A claim that an earlier FineTuneJob of the same name left is used again.
     """
     manifest = build_claim(job)
     if manifest is None:
@@ -22,9 +23,9 @@ async def ensure_claim(client: Client, job: FineTuneJob) -> Blocked | None:
 
 
 def build_claim(job: FineTuneJob) -> Manifest | None:
-    """Build the workspace's claim, if the operator is to create it.
+    """Build the claim of the workspace, if the operator creates it.
 
-    With Retain nothing ties it to the job but its labels: they say who may use it again.
+    With Retain it has no owner; its labels say which job may use it again.
     """
     workspace = job.spec.workspace
     if workspace is None or workspace.size is None:
@@ -64,7 +65,7 @@ def _check(claim: Claim, job: FineTuneJob) -> Blocked | None:
     left = {c.LABEL_MANAGED_BY: c.MANAGER, c.LABEL_JOB: job.metadata.name}.items()
     if owner is None and left <= metadata.labels.items():
         return None
-    message = f"There is a PersistentVolumeClaim {metadata.name!r} that no FineTuneJob created."
+    message = f"No FineTuneJob created the existing PersistentVolumeClaim {metadata.name!r}."
     hint = "Use it with workspace.claimName, or apply the FineTuneJob under another name."
     failure = Failure(reason=c.NAME_TAKEN, message=message, hint=hint)
     return Blocked(failure=failure, retry_after_seconds=None)

@@ -1,9 +1,9 @@
-"""What client-go is to Go: how to speak with the API server. Nothing here decides.
+"""The access to the API server, as client-go is for Go. Nothing here knows what a job needs.
 
 client            one request, and a small tree of errors
 urls              the paths of the API server
 informer          list and watch one kind of object
 workqueue         keys to reconcile, now or later
-leader_election   which of several operators works
+leader_election   the one of several operators that works
 merge_patch       the difference between two objects
 """

@@ -1,14 +1,15 @@
-"""The API server behind six verbs: the official client, a finite timeout on each call, and a
-small tree of errors.
+"""The verbs of the API server, each with a timeout, and a small tree of errors.
+
+Of the official client only its login and its connections are used: its models decode everything.
 
 ApiError
  +- NotFound       404
  +- AlreadyExists  409 on create
  +- Conflict       409: the object changed since it was read
- +- Invalid        400, 422: the API server refuses the object for what is in it
+ +- Invalid        400, 422: the API server rejects a field of the object
  +- Forbidden      403: RBAC, quota or an admission policy
  +- Gone           410: the resource version is too old
- +- Fenced         not sent: another operator may be leading
+ +- Fenced         not sent: another operator may be the leader
  +- Unavailable    429, 5xx, no connection: try again, after `retry_after` seconds if given
 """
 
@@ -27,7 +28,7 @@ AUTH = ["BearerToken"]
 
 
 class ApiError(Exception):
-    """The API server did not do what was asked."""
+    """A request failed, or was not sent."""
 
     def __init__(self, message: str, *, status: int = 0, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -48,7 +49,7 @@ class Conflict(ApiError):
 
 
 class Invalid(ApiError):
-    """400, 422: the object is refused for what is in it."""
+    """400, 422: the API server rejects a field of the object."""
 
 
 class Forbidden(ApiError):
@@ -60,7 +61,7 @@ class Gone(ApiError):
 
 
 class Fenced(ApiError):
-    """Not sent: another operator may be leading."""
+    """The request was not sent: another operator may be the leader."""
 
 
 class Unavailable(ApiError):
@@ -95,8 +96,9 @@ class Page(msgspec.Struct, Generic[T]):
 
 
 class Client:
-    """One connection pool to the API server; paths are as in its URLs. No write takes longer than
-    `time_to_write` says when it begins.
+    """One pool of connections to the API server; `urls` has the paths.
+
+    `time_to_write` returns how many seconds a write that begins now may take.
     """
 
     def __init__(
@@ -159,11 +161,13 @@ class Client:
             raise AlreadyExists(str(error), status=409) from None
 
     async def delete(self, path: str, *, uid: str, grace_seconds: int | None = None) -> None:
-        """Delete this very object with its dependents first; nothing if it is gone."""
+        """Delete the object with this uid, its dependents first; no error if it does not exist."""
         body: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "propagationPolicy": "Foreground",  # without a policy a Job orphans its pods
+            # Without a policy a Job orphans its pods:
+            # https://github.com/kubernetes/kubernetes/blob/master/pkg/registry/batch/job/strategy.go
+            "propagationPolicy": "Foreground",
             "preconditions": {"uid": uid},
         }
         if grace_seconds is not None:
@@ -183,8 +187,9 @@ class Client:
     async def watch(
         self, path: str, *, query: Mapping[str, str], idle_seconds: float
     ) -> AsyncIterator[bytes]:
-        """Yield the lines of a watch until the server ends it; silence for longer than
-        `idle_seconds` (bookmarks come each minute) raises Unavailable.
+        """Yield the lines of a watch until the server ends it.
+
+        Raise Unavailable if no line comes for `idle_seconds`: a bookmark comes each minute.
         """
         timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=idle_seconds)
         try:
@@ -199,7 +204,7 @@ class Client:
 
     async def _call(self, method: str, path: str, *, seconds: float = 15, **options: Any) -> bytes:
         if method != "GET" and (seconds := min(seconds, self._time_to_write())) <= 0:
-            raise Fenced(f"{method} {path}: another operator may be leading")
+            raise Fenced(f"{method} {path}: another operator may be the leader")
         try:
             async with asyncio.timeout(seconds):
                 response = await self._send(method, path, limit=seconds, **options)
@@ -237,13 +242,13 @@ class Client:
 
 
 def error_of(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
-    """Return the error for an HTTP status and its metav1.Status body."""
+    """Return the error for an HTTP status and its `metav1.Status` body."""
     try:
-        told = msgspec.json.decode(body, type=_Status)
+        answer = msgspec.json.decode(body, type=_Status)
     except msgspec.DecodeError:
-        told = _Status(message=body[:200].decode(errors="replace"))
+        answer = _Status(message=body[:200].decode(errors="replace"))
     kinds = {400: Invalid, 403: Forbidden, 404: NotFound, 409: Conflict, 410: Gone, 422: Invalid}
     kind = kinds.get(status, Unavailable if status == 429 or status >= 500 else ApiError)
     retry_after = headers.get("Retry-After", "")
     seconds = float(retry_after) if retry_after.isdigit() else None
-    return kind(told.message or f"HTTP {status}", status=status, retry_after=seconds)
+    return kind(answer.message or f"HTTP {status}", status=status, retry_after=seconds)

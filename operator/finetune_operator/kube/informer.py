@@ -1,8 +1,8 @@
-"""List and watch one kind of child, decoded straight into slim structs.
+"""List and watch one kind of child object, decoded into slim structs.
 
-A re-list after a gap, and now and then without one, reports what vanished meanwhile, so that the
-cache holds no ghosts; a silent watch is cut and resumed. (kopf's watch keeps no such account, and
-keeps much more of each object: see docs/design/.)
+Each list also reports what was deleted while no watch ran, so the cache keeps no deleted object. An
+idle watch is closed and resumed. kopf's watch reports no such deletions and keeps whole objects in
+memory: docs/design/20261124-watching.md.
 """
 
 import asyncio
@@ -17,8 +17,10 @@ from finetune_operator.kube.client import ApiError, Client, Gone
 from finetune_operator.kube.workqueue import Backoff
 
 T = TypeVar("T", bound=Job | Pod)
-SHORT_SECONDS = 10.0  # a watch that ends sooner is not well
-WATCH_IDLE_SECONDS = 90.0  # of a dead watch: the API server sends a bookmark each minute
+SHORT_SECONDS = 10.0  # a watch that ends sooner has failed
+WATCH_IDLE_SECONDS = 90.0
+"""Time without an event after which a watch is closed; a bookmark comes each minute
+(https://kep.k8s.io/956)."""
 log = logging.getLogger(__name__)
 
 
@@ -37,10 +39,10 @@ class _Status(msgspec.Struct):
 
 
 class Informer(Generic[T]):
-    """Keeps `observe(object, deleted=...)` told of every object of one kind.
+    """Calls `observe(object, deleted=...)` for every change of an object of one kind.
 
-    `known` gives what is believed to be there, whoever has told it: a list that is without it ends
-    that belief.
+    `known` returns the objects in the cache. Those that a list does not contain are reported as
+    deleted, whoever put them into the cache.
     """
 
     def __init__(
@@ -67,10 +69,10 @@ class Informer(Generic[T]):
         self.synced = asyncio.Event()
         """Set once the first list is complete."""
         self.last_heard = 0.0
-        """Loop time of the last list or watch line."""
+        """The loop time of the last list or watch event."""
 
     async def run(self) -> None:
-        """List and watch for ever; errors are waited out, and watches that end at once too."""
+        """List and watch for ever, with a backoff after errors and after short watches."""
         backoff: Backoff[str] = Backoff(first=0.5, most=30)
         loop = asyncio.get_running_loop()
         while True:
@@ -90,7 +92,7 @@ class Informer(Generic[T]):
             await asyncio.sleep(max(backoff.next(self._path), least))
 
     async def _list(self) -> str:
-        """Read all pages; report what is new, changed or gone."""
+        """Read all pages; report each object, and as deleted what is not listed any more."""
         seen: set[str] = set()
         version = ""
         async for page in self._client.pages(self._path, self._kind, query=self._query):
@@ -106,15 +108,15 @@ class Informer(Generic[T]):
         return version
 
     async def _watch(self) -> None:
-        """Follow the changes from the version that was last seen."""
+        """Report the changes since the last resource version."""
         query = {
             **self._query,
             "resourceVersion": self._version,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": f"{self._relist_seconds:.0f}",
         }
-        silence = min(WATCH_IDLE_SECONDS, self._relist_seconds)
-        async for text in self._client.watch(self._path, query=query, idle_seconds=silence):
+        idle_seconds = min(WATCH_IDLE_SECONDS, self._relist_seconds)
+        async for text in self._client.watch(self._path, query=query, idle_seconds=idle_seconds):
             self._heard()
             line = msgspec.json.decode(text, type=_Line)
             if line.type == "ERROR":

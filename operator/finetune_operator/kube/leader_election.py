@@ -1,8 +1,12 @@
-"""At most one of several operators writes: the one that holds a coordination.k8s.io/v1 Lease.
+"""Leader election: of several operators only the holder of a coordination.k8s.io/v1 Lease writes.
 
-client-go's rules. The holder renews the Lease each retry period, and stops writing when its last
-renewal that succeeded was begun a renew deadline ago. The others wait until they have seen no
-change of the Lease for its duration, by their own clock: no two machines' clocks are compared.
+The rules are client-go's:
+https://github.com/kubernetes/client-go/blob/master/tools/leaderelection/leaderelection.go
+
+The leader renews the Lease each retry period, and stops writing a renew deadline after the begin of
+its last successful renewal. The others wait until the Lease has not changed for its duration, by
+their own clock: clocks of two machines are never compared. The election of the Python client uses
+the wall clock, bounds no writes and does not release the Lease.
 """
 
 import asyncio
@@ -26,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class LostLease(Exception):
-    """Another operator may lead: this process must end, and start over as a standby."""
+    """Another operator may be the leader: this process must end, and restart as a standby."""
 
 
 class _Spec(msgspec.Struct, rename="camel"):
@@ -41,7 +45,7 @@ class _Lease(msgspec.Struct):
 
 
 class Elector:
-    """Competes for the Lease, then keeps it. Its client must not be the one that it gates."""
+    """Competes for the Lease, then keeps it. It needs a client of its own: see time_to_write()."""
 
     def __init__(self, client: Client, settings: Settings) -> None:
         self._client = client
@@ -51,22 +55,22 @@ class Elector:
         self._duration = settings.lease_duration_seconds
         self._deadline = settings.renew_deadline_seconds
         self._retry = settings.retry_period_seconds
-        self._renewed = -math.inf  # when the last renewal that succeeded was begun
-        self._held: _Lease | None = None  # as it was written last
+        self._renewed = -math.inf  # begin of the last successful renewal
+        self._held: _Lease | None = None  # as last written
         self._seen = ("", 0.0)  # version of the Lease, and when it was first seen
         self.leading = asyncio.Event()
-        """Set once the Lease is held; it stays set, for the process ends with the Lease."""
+        """Set when the Lease is taken; never cleared, as the process ends with the Lease."""
 
     def time_to_write(self) -> float:
-        """Return for how many seconds a write may still take."""
+        """Return how many seconds a write that begins now may take."""
         left = self._renewed + self._deadline - asyncio.get_running_loop().time()
         return max(left, 0)
 
     async def run(self) -> None:
-        """Wait for the Lease, then renew it for ever; LostLease when that has not succeeded."""
+        """Wait for the Lease, then renew it for ever; raise LostLease if that fails."""
         while not await self._try():
             await self._wait()
-        log.info("leading as %s", self._identity)
+        log.info("leader as %s", self._identity)
         self.leading.set()
         while True:
             try:
@@ -79,7 +83,7 @@ class Elector:
                 raise LostLease(message) from None
 
     async def release(self) -> None:
-        """Hand over at once. Nothing may be written from now on, nor is."""
+        """Release the Lease, so that a standby takes it at once; refuse all later writes."""
         self._renewed = -math.inf
         if not self.leading.is_set():
             return
@@ -95,7 +99,7 @@ class Elector:
         await asyncio.sleep(self._retry * random.uniform(1, 1.2))
 
     async def _try(self) -> bool:
-        """Take the Lease or keep it; return whether that has succeeded."""
+        """Take the Lease or renew it; return True if that succeeded."""
         start, held, self._held = asyncio.get_running_loop().time(), self._held, None
         try:
             async with asyncio.timeout(self._deadline / 2):
@@ -103,7 +107,10 @@ class Elector:
                 if lease and not self._may_take(lease):
                     return False
                 self._held = await self._write(lease, holder=self._identity)
-        except (AlreadyExists, Conflict):  # another was faster, or we do not know of our own write
+        except (
+            AlreadyExists,
+            Conflict,
+        ):  # another was faster, or our own write was not acknowledged
             return False
         except (ApiError, TimeoutError) as error:
             log.warning("Lease %s/%s: %r", self._namespace, self._name, error)
@@ -117,8 +124,8 @@ class Elector:
             return True
         if self.leading.is_set():
             raise LostLease(f"{holder} holds the Lease")
-        quiet = asyncio.get_running_loop().time() - self._seen[1]
-        return quiet >= (lease.spec.lease_duration_seconds or self._duration)
+        unchanged = asyncio.get_running_loop().time() - self._seen[1]
+        return unchanged >= (lease.spec.lease_duration_seconds or self._duration)
 
     async def _read(self) -> _Lease | None:
         try:
@@ -131,7 +138,7 @@ class Elector:
         return lease
 
     async def _write(self, lease: _Lease | None, *, holder: str) -> _Lease:
-        """Create the Lease, or change the very version that was read."""
+        """Create the Lease, or patch the version that was read."""
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         spec: dict[str, Any] = {
             "holderIdentity": holder,

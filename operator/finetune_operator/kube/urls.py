@@ -1,45 +1,45 @@
-"""URL paths of the API server."""
+"""The URL paths of the API server; without a namespace of all namespaces."""
 
 from finetune_operator.api import constants as c
 
 
 def jobs(namespace: str = "") -> str:
-    """batch/v1 Jobs, of one namespace or of all."""
+    """Return the path of batch/v1 Jobs."""
     return f"/apis/batch/v1{_scope(namespace)}/jobs"
 
 
 def pods(namespace: str = "") -> str:
-    """Pods, of one namespace or of all."""
+    """Return the path of pods."""
     return f"/api/v1{_scope(namespace)}/pods"
 
 
 def claims(namespace: str) -> str:
-    """PersistentVolumeClaims."""
+    """Return the path of PersistentVolumeClaims."""
     return f"/api/v1{_scope(namespace)}/persistentvolumeclaims"
 
 
 def services(namespace: str) -> str:
-    """Services."""
+    """Return the path of Services."""
     return f"/api/v1{_scope(namespace)}/services"
 
 
 def core_events(namespace: str) -> str:
-    """core/v1 Events, as the controllers and kubelets write them."""
+    """Return the path of core/v1 Events: controllers and kubelets write these."""
     return f"/api/v1{_scope(namespace)}/events"
 
 
 def events(namespace: str) -> str:
-    """events.k8s.io/v1 Events, as the operator writes them."""
+    """Return the path of events.k8s.io/v1 Events: the operator writes these."""
     return f"/apis/events.k8s.io/v1{_scope(namespace)}/events"
 
 
 def leases(namespace: str) -> str:
-    """Leases."""
+    """Return the path of Leases."""
     return f"/apis/coordination.k8s.io/v1{_scope(namespace)}/leases"
 
 
 def fine_tune_jobs(namespace: str = "") -> str:
-    """FineTuneJobs, of one namespace or of all."""
+    """Return the path of FineTuneJobs."""
     return f"/apis/{c.API_VERSION}{_scope(namespace)}/{c.PLURAL}"
 
 

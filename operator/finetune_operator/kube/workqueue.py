@@ -1,5 +1,6 @@
-"""A keyed work queue with client-go's semantics: one key is never with two workers, and a key
-added while it is worked on is worked on once more.
+"""A keyed work queue with the semantics of client-go: no two workers get the same key at the same
+time, and a key that is added while a worker has it is handed out once more.
+https://github.com/kubernetes/client-go/tree/master/util/workqueue
 """
 
 import asyncio
@@ -12,20 +13,20 @@ K = TypeVar("K")
 
 
 class WorkQueue(Generic[K]):
-    """Keys to work on, now or at a later time of the running loop's clock."""
+    """Keys that wait for a worker, now or from a later time of the loop's clock."""
 
     def __init__(self) -> None:
         self._ready: asyncio.Queue[K] = asyncio.Queue()
         self._waiting: set[K] = set()  # in _ready
         self._active: set[K] = set()
         self._dirty: set[K] = set()  # added while active
-        self._due: dict[K, tuple[float, int]] = {}  # of _timers, the one of each key that holds
+        self._due: dict[K, tuple[float, int]] = {}  # the timer of each key that counts
         self._timers: list[tuple[tuple[float, int], K]] = []
         self._order = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None
 
     def add(self, key: K) -> None:
-        """Work on the key as soon as a worker is free."""
+        """Hand the key out as soon as a worker is free."""
         self._due.pop(key, None)
         if key in self._active:
             self._dirty.add(key)
@@ -34,7 +35,7 @@ class WorkQueue(Generic[K]):
             self._ready.put_nowait(key)
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Work on the key no later than in `seconds`; the earliest of several times holds."""
+        """Hand the key out in `seconds` at the latest; the earliest of several times counts."""
         due = asyncio.get_running_loop().time() + max(seconds, 0), next(self._order)
         if key not in self._due or due < self._due[key]:
             self._due[key] = due
@@ -50,7 +51,7 @@ class WorkQueue(Generic[K]):
         return key
 
     def done(self, key: K) -> None:
-        """End the work on a key; it comes again at once if it was added meanwhile."""
+        """Take a key back from its worker; it waits again if it was added meanwhile."""
         self._active.discard(key)
         if key in self._dirty:
             self._dirty.discard(key)
@@ -68,7 +69,7 @@ class WorkQueue(Generic[K]):
             self._alarm = asyncio.get_running_loop().call_at(self._timers[0][0][0], self._ring)
 
     def _drop_superseded(self) -> None:
-        """Keep the heap in proportion: a key with a far deadline is added again and again."""
+        """Bound the heap: a key with a far deadline is added again and again."""
         if len(self._timers) > 2 * len(self._due) + 64:
             self._timers = [(due, key) for due, key in self._timers if self._due.get(key) == due]
             heapq.heapify(self._timers)
@@ -83,7 +84,7 @@ class WorkQueue(Generic[K]):
 
 
 class Backoff(Generic[K]):
-    """Delay of repeated errors by key: doubled from `first` to `most` seconds, with jitter."""
+    """The delay after errors of a key: doubled from `first` to `most` seconds, with jitter."""
 
     def __init__(self, *, first: float = 0.5, most: float = 60) -> None:
         self._first = first
@@ -97,5 +98,5 @@ class Backoff(Generic[K]):
         return delay * random.uniform(0.75, 1.0)
 
     def forget(self, key: K) -> None:
-        """Start over: the key had no error."""
+        """Forget the errors of the key."""
         self._errors.pop(key, None)

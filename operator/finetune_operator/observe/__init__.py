@@ -1,8 +1,10 @@
-"""What is seen of the cluster, and how far it can be trusted.
+"""The observed state of the cluster.
 
-cache         FineTuneJobs, their Jobs and pods, as last seen
+cache         the last observed FineTuneJobs, Jobs and pods
 kopf_watch    the watch of FineTuneJobs; the only module that imports kopf
-poller        asks each running trainer for its progress
-resync        lists all FineTuneJobs now and then: finds what their watch missed
-consistency   reads from the API server itself before something final is done
+poller        polls each running trainer for its progress
+resync        lists all FineTuneJobs periodically, to find what their watch has missed
+consistency   reads from the API server before a final decision, in case the cache is stale
+
+Jobs and pods are watched by kube/informer.
 """

@@ -1,7 +1,7 @@
-"""What the watches have seen: slim views of FineTuneJobs, their Jobs and pods, by owner uid.
+"""The last observed FineTuneJobs, their Jobs and their pods, in slim form.
 
-Read by reconcile and by the metrics; written only by the watches, and by reconcile right after a
-create (so that the next reconcile does not miss its own Job).
+reconcile and the metrics read it. The watches write it, and reconcile after each create, so that
+its next pass does not miss its own Job.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ Key = tuple[str, str]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Summary:
-    """What the metrics tell of a FineTuneJob."""
+    """The fields of a FineTuneJob that the metrics need."""
 
     uid: str
     phase: str
@@ -33,22 +33,23 @@ class Summary:
 
 
 class Cache:
-    """All children by the uid of their FineTuneJob (not its name: a job of the same name is
-    another job). What belongs to an attempt is told by the controller references, for a label can
-    be forged; a pod that has lost its Job is known by its label alone.
+    """All children by the uid of their FineTuneJob: a later job may have the same name.
+
+    The controller references say what belongs to an attempt, as a label can be forged. Only for an
+    orphaned pod, whose Job was deleted, the label has to do.
     """
 
     def __init__(self) -> None:
         self.jobs: dict[Key, Summary] = {}
         self.progress: dict[str, Progress] = {}
-        """By pod uid."""
+        """The last report of each pod, by its uid."""
         self.unreachable: set[str] = set()
-        """Uids of pods that do not answer."""
+        """Uids of the pods that do not answer."""
         self._attempts: dict[str, dict[str, Job]] = {}
         self._pods: dict[str, dict[str, Pod]] = {}
 
     def observe_fine_tune_job(self, body: dict[str, Any], *, deleted: bool) -> Key:
-        """Take a FineTuneJob in, or out; return its key."""
+        """Add, replace or remove a FineTuneJob; return its key."""
         job = msgspec.convert(body, _Body)
         key = job.metadata.namespace, job.metadata.name
         if deleted:
@@ -58,7 +59,7 @@ class Cache:
         return key
 
     def observe_attempt(self, job: Job, *, deleted: bool = False) -> Key | None:
-        """Take a Job in, or out; return the key of the FineTuneJob it belongs to."""
+        """Add, replace or remove a Job; return the key of its FineTuneJob."""
         uid, owner = job.metadata.uid, job.metadata.controller_uid
         if deleted:
             _drop(self._attempts, owner, uid)
@@ -67,7 +68,7 @@ class Cache:
         return _key(job)
 
     def observe_pod(self, pod: Pod, *, deleted: bool = False) -> Key | None:
-        """Take a pod in, or out; return the key of the FineTuneJob it belongs to."""
+        """Add, replace or remove a pod; return the key of its FineTuneJob."""
         uid, owner = pod.metadata.uid, pod.metadata.labels.get(c.LABEL_JOB_UID, "")
         if deleted:
             _drop(self._pods, owner, uid)
@@ -79,7 +80,7 @@ class Cache:
         return _key(pod)
 
     def attempts_of(self, uid: str) -> tuple[Attempt, ...]:
-        """Return the live attempts of the FineTuneJob in their order."""
+        """Return the attempts of the FineTuneJob, those that prepare first."""
         pods = self._pods.get(uid, {}).values()
         attempts = [
             Attempt(
@@ -93,7 +94,7 @@ class Cache:
         return tuple(sorted(attempts, key=lambda each: (not each.prepare, each.number)))
 
     def orphaned_pods_of(self, uid: str, namespace: str) -> tuple[Pod, ...]:
-        """Return the pods of the FineTuneJob that may still run though their Job is gone."""
+        """Return the pods of the FineTuneJob that may still run though their Job was deleted."""
         attempts = self._attempts.get(uid, {})
         return tuple(
             pod
@@ -104,15 +105,15 @@ class Cache:
         )
 
     def attempts_in(self, namespace: str) -> list[Job]:
-        """Return the Jobs held of a namespace, or of all."""
+        """Return the Jobs of a namespace, or of all."""
         return _in(namespace, self._attempts)
 
     def pods_in(self, namespace: str) -> list[Pod]:
-        """Return the pods held of a namespace, or of all."""
+        """Return the pods of a namespace, or of all."""
         return _in(namespace, self._pods)
 
     def reporting_pods(self) -> Iterator[tuple[Pod, str]]:
-        """Yield each pod that runs, has an address and reports, with its FineTuneJob's uid."""
+        """Yield each running pod that reports, with the uid of its FineTuneJob."""
         for uid, pods in self._pods.items():
             attempts = self._attempts.get(uid, {})
             for pod in pods.values():
@@ -121,19 +122,19 @@ class Cache:
                     yield pod, uid
 
     def __len__(self) -> int:
-        """Return the number of Jobs and pods held."""
+        """Return the number of Jobs and pods."""
         return sum(map(len, self._attempts.values())) + sum(map(len, self._pods.values()))
 
 
 class _Body(msgspec.Struct):
-    """Of a FineTuneJob, what the metrics need."""
+    """The part of a FineTuneJob that the metrics need."""
 
     metadata: Metadata
     status: Status = msgspec.field(default_factory=Status)
 
 
 def summarize(uid: str, status: Status) -> Summary:
-    """Return what the metrics tell of a FineTuneJob with this status."""
+    """Return the summary of a FineTuneJob with this status."""
     progress = status.trainer_status
     return Summary(
         uid=uid,
@@ -145,7 +146,7 @@ def summarize(uid: str, status: Status) -> Summary:
 
 
 def number_of(job: Job) -> int:
-    """Return the attempt's number, 0 for a Job that is no attempt."""
+    """Return the number of the attempt, 0 for a Job that is none."""
     text = job.metadata.labels.get(c.LABEL_ATTEMPT, "")
     return int(text) if text.isdigit() else 0
 
@@ -156,7 +157,7 @@ def _key(child: Job | Pod) -> Key | None:
 
 
 def _is_older(new: Job, old: Job | None) -> bool:
-    """A watch event may be older than what a create has just returned."""
+    """Return True if a watch event is older than the result of a create."""
     if old is None:
         return False
     versions = new.metadata.resource_version, old.metadata.resource_version
@@ -164,8 +165,8 @@ def _is_older(new: Job, old: Job | None) -> bool:
 
 
 def _in(namespace: str, table: dict[str, dict[str, C]]) -> list[C]:
-    held = (child for children in table.values() for child in children.values())
-    return [child for child in held if namespace in ("", child.metadata.namespace)]
+    found = (child for children in table.values() for child in children.values())
+    return [child for child in found if namespace in ("", child.metadata.namespace)]
 
 
 def _drop(table: dict[str, dict[str, Any]], owner: str, uid: str) -> None:

@@ -1,6 +1,6 @@
-"""Asks the API server before something is done that a watch which is behind could be wrong about.
+"""Reads from the API server before a decision that a stale cache would make wrong.
 
-A watch can be silent for a minute and a half before it is taken for dead.
+A watch may deliver nothing for 90 seconds before it is restarted.
 """
 
 import datetime
@@ -23,13 +23,14 @@ async def is_cache_stale(
     now: datetime.datetime,
     node_lost_seconds: float,
 ) -> bool:
-    """Whether the attempt would be taken for lost, for ended in some way, for one that does not
-    start, for none at all when the job is suspended, or for spared when it is resumed, though the
-    API server knows better.
+    """Return True if the cache and the API server differ where the next decision is final.
+
+    Such decisions are: the attempt's Job was deleted; the attempt ended; its node is lost; it did
+    not start in time; a suspended job has no attempt; a resumed job keeps its attempt.
     """
     status, namespace = job.status, job.metadata.namespace
     current = status.current_attempt
-    name = current.job_name if current else _next_name(job)  # which decide will adopt
+    name = current.job_name if current else _next_name(job)  # decide will adopt it
     attempts = cache.attempts_of(job.metadata.uid)
     live = next((attempt for attempt in attempts if attempt.name == name), None)
     if live is None and current:
@@ -48,15 +49,15 @@ async def is_cache_stale(
 
 
 async def has_running_pods(client: Client, job: FineTuneJob) -> bool:
-    """Whether any pod of the job may run, of whatever attempt."""
+    """Return True if a pod of any attempt may run."""
     selector = f"{c.LABEL_JOB_UID}={job.metadata.uid}"
     return any(not pod.ended for pod in await _list(client, job.metadata.namespace, selector))
 
 
 async def _has_unseen(client: Client, job: FineTuneJob, seen: set[str]) -> bool:
-    """Whether there is an attempt whose creation was not answered."""
+    """Return True if the next attempt exists already: its create succeeded without an answer."""
     names = {_next_name(job)}
-    if job.status.start_time is None:  # whether it prepares apart is not written down yet
+    if job.status.start_time is None:  # not recorded yet: the next one may prepare or train
         names = {job.job_name(1), job.job_name(1, prepare=True)}
     return any([await _read(client, job, name) for name in sorted(names - seen)])
 
@@ -68,7 +69,7 @@ def _next_name(job: FineTuneJob) -> str:
 
 
 async def _read(client: Client, job: FineTuneJob, name: str) -> Job | None:
-    """Return the Job of this name if it is the FineTuneJob's."""
+    """Return the Job of this name if the FineTuneJob is its controller."""
     try:
         found = await client.get(f"{urls.jobs(job.metadata.namespace)}/{name}", Job)
     except NotFound:

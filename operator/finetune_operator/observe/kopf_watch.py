@@ -1,7 +1,8 @@
-"""kopf, used as an informer of FineTuneJobs and as the process shell; nothing else of it.
+"""The watch of FineTuneJobs, by kopf, which also ends the process on SIGTERM.
 
-No kopf finalizer, annotation, daemon, timer or index: the handler only notes and queues. The only
-module that imports kopf.
+No finalizer, annotation, daemon, timer or index of kopf is used: its one handler updates the cache
+and adds the key to the queue. Jobs and pods have an informer of their own (kube/informer), because
+kopf keeps whole objects: docs/design/20261124-watching.md.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from finetune_operator.settings import Settings
 
 
 class _Backoffs:
-    """Seconds between repeated requests of kopf, for ever; re-iterable."""
+    """The seconds between kopf's retries: doubled up to a minute, without end."""
 
     def __iter__(self) -> Iterator[float]:
         delay = 1.0
@@ -36,9 +37,7 @@ async def watch_jobs(
     observe: Callable[..., None],
     ready: asyncio.Event,
 ) -> None:
-    """Tell the cache, the queue and the sweep (by `told`) of every FineTuneJob event until the
-    process is told to end.
-    """
+    """Watch FineTuneJobs until SIGTERM; pass each event to the cache, `observe` and the queue."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -63,14 +62,13 @@ async def watch_jobs(
 
 
 def watch_idle_seconds(settings: Settings) -> float:
-    """Return after how many seconds a silent watch is cut, and begun anew."""
+    """Return the seconds without an event after which a watch is restarted."""
     return min(WATCH_IDLE_SECONDS, settings.sweep_interval_seconds)
 
 
 def _kopf_settings(watch_idle_seconds: float) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
-    # Memory: kopf's defaults hold all FineTuneJobs at once while it lists, and each one's body for
-    # 5 s after; see docs/design/20261124-watching.md.
+    # Memory: by default kopf keeps all FineTuneJobs of a list at once, and each body for 5 s more.
     settings.watching.chunk_size = 500
     settings.queueing.idle_timeout = 0.5
     settings.watching.server_timeout = 300
@@ -81,9 +79,9 @@ def _kopf_settings(watch_idle_seconds: float) -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     settings.networking.error_backoffs = _Backoffs()
     settings.networking.enforce_retry_after = True
-    settings.scanning.disabled = True  # the CRD is there: no right to watch CRDs is needed
+    settings.scanning.disabled = True  # needs no right to watch CRDs
     settings.posting.enabled = False
-    settings.persistence.finalizer = f"{c.GROUP}/unused"  # never set; never kopf's own
+    settings.persistence.finalizer = f"{c.GROUP}/unused"  # never added to an object
     settings.process.ultimate_exiting_timeout = 20
     logging.getLogger("kopf").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").propagate = False

@@ -1,5 +1,7 @@
-"""Asks every running trainer pod how far it is. A pod that lies, hangs or floods hurts only
-itself: bounded concurrency, a short timeout, a size limit, and its ids must be right.
+"""Polls every running trainer for its progress.
+
+A pod that hangs, floods or sends false reports harms only itself: concurrency, time and size are
+bounded, and a report must carry the uids of its pod and its job.
 """
 
 import asyncio
@@ -27,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Poller:
-    """Keeps cache.progress fresh, and queues the jobs whose progress moved."""
+    """Updates cache.progress, and queues the jobs whose progress changed."""
 
     def __init__(self, cache: Cache, queue: WorkQueue[Key], *, interval_seconds: float) -> None:
         self._cache = cache
@@ -40,7 +42,7 @@ class Poller:
         """Poll for ever."""
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         connector = aiohttp.TCPConnector(limit=CONCURRENCY, force_close=True)
-        # No decompression: 64 KiB on the wire are 64 KiB here.
+        # Without decompression the size limit is also the limit of memory.
         async with aiohttp.ClientSession(
             timeout=timeout, connector=connector, auto_decompress=False
         ) as session:
@@ -51,7 +53,7 @@ class Poller:
                 await asyncio.gather(pause, *(self._poll(session, *pod) for pod in pods))
 
     def _forget_all_but(self, running: set[str]) -> None:
-        """Drop answers that came when their pod was gone already."""
+        """Drop the reports of pods that run no more."""
         for uid in self._cache.progress.keys() - running:
             del self._cache.progress[uid]
         for uid in self._misses.keys() - running:
@@ -71,7 +73,7 @@ class Poller:
         else:
             self._misses[uid] += 1
             moved = self._misses[uid] == MISSES
-            if moved:  # what was said so long ago is no longer true
+            if moved:  # the last report is too old
                 self._cache.progress.pop(uid, None)
                 self._cache.unreachable.add(uid)
         if moved:

@@ -1,7 +1,7 @@
-"""Lists all FineTuneJobs now and then: finds what their watch missed, drops what is gone, and
-knows by that when the watch is deaf.
+"""The periodic resync: lists all FineTuneJobs, and queues what their watch has missed.
 
-kopf never reports deletions that happened while its watch was down.
+It also detects a stale watch, and deletions that happened while the watch was down: kopf never
+reports those.
 """
 
 import asyncio
@@ -24,8 +24,10 @@ class _Item(msgspec.Struct):
 
 
 class Resync:
-    """Compares lists with what the watch has told. The watch is deaf when for `patience_seconds`
-    it has told nothing of an object that a list had in another version.
+    """Compares lists with the events of the watch.
+
+    The watch is stale if a list has an object in a newer version, and the watch reports no event of
+    it for `patience_seconds`.
     """
 
     def __init__(
@@ -44,11 +46,11 @@ class Resync:
         self._namespaces = namespaces or ("",)
         self._interval = interval_seconds
         self._patience = patience_seconds
-        self._observed: dict[Key, str] = {}  # the version that the watch told last
-        self._missed: dict[Key, float] = {}  # since when, in loop time
+        self._observed: dict[Key, str] = {}  # the last version from the watch
+        self._missed: dict[Key, float] = {}  # loop time of the list that had it
 
     def observe(self, key: Key, version: str, *, deleted: bool) -> None:
-        """Note what the watch has told."""
+        """Record an event of the watch."""
         self._missed.pop(key, None)
         if deleted:
             self._observed.pop(key, None)
@@ -56,19 +58,16 @@ class Resync:
             self._observed[key] = version
 
     def missed_by_watch(self) -> str:
-        """Return what the watch ought to have told long ago, or nothing."""
+        """Return which objects the watch has missed for too long, or nothing."""
         if not self._missed:
             return ""
         limit = asyncio.get_running_loop().time() - self._patience
         keys = sorted(f"{ns}/{name}" for (ns, name), at in self._missed.items() if at < limit)
-        return (
-            f"the watch of FineTuneJobs is stale: it has missed {', '.join(keys[:5])}"
-            if keys
-            else ""
-        )
+        names = ", ".join(keys[:5])
+        return f"the watch of FineTuneJobs is stale: it has missed {names}" if keys else ""
 
     async def run(self) -> None:
-        """Resync for ever."""
+        """List at each interval, for ever."""
         while True:
             await asyncio.sleep(self._interval)
             try:
@@ -81,18 +80,18 @@ class Resync:
         found: dict[Key, str] = {}
         for namespace in self._namespaces:
             found |= await self._list(namespace)
-        for key in before | found.keys():  # reconcile forgets a key that is not there
+        for key in before | found.keys():  # reconcile drops a key that does not exist
             self._queue.add(key)
         self._compare(found, observed)
 
     def _compare(self, found: dict[Key, str], observed: dict[Key, str]) -> None:
-        """Note what differs; what was told since the list began says nothing of the list."""
+        """Record the objects that differ, except those with an event since the list began."""
         now = asyncio.get_running_loop().time()
         for key, version in found.items():
             if self._observed.get(key) == observed.get(key) != version:
                 self._missed.setdefault(key, now)
         for key in (self._observed.keys() | self._missed.keys()) - found.keys():
-            if self._observed.get(key) == observed.get(key):  # a ghost
+            if self._observed.get(key) == observed.get(key):  # deleted unseen
                 self._observed.pop(key, None)
                 self._missed.pop(key, None)
 

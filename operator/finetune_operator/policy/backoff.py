@@ -11,15 +11,14 @@ DISRUPTIONS = (c.DISRUPTED, c.INTERRUPTED, c.JOB_DELETED, c.RESULT_LOST)
 
 
 def backoff_seconds(failures: int, first: float) -> float:
-    """Return the wait after this many counted failures: doubled each time, up to 36 times."""
+    """Return the wait after this many counted failures: `first`, doubled up to 36 times."""
     return min(first * 2.0 ** (failures - 1), first * MAX_FACTOR) if failures else 0
 
 
 def next_start(status: Status, failures: int, first: float) -> datetime.datetime | None:
-    """Return the earliest time of the next attempt, from the end of the last one and the failures
-    of its kind.
+    """Return the earliest time of the next attempt, from the end of the last one.
 
-    None after a suspension: who resumes a job waits no longer.
+    None for the first attempt, and after a suspension: a resumed job starts at once.
     """
     last = status.history[-1] if status.history else None
     if last is None or last.end_time is None or last.reason == c.SUSPENDED:
@@ -29,7 +28,10 @@ def next_start(status: Status, failures: int, first: float) -> datetime.datetime
 
 
 def counts(status: Status, *, only_if_advanced: bool) -> bool:
-    """Return whether a disruption counts: only when the job goes on without any progress."""
+    """Return True if a disruption counts as a failure: only if checkpoints do not advance.
+
+    The first 5 disruptions in a row are free; with `only_if_advanced` none is.
+    """
     saved = status.checkpoint
     now = (saved.epoch, saved.step) if saved else (0, 0)
     advanced = now > (_saved(status.history[-1], now) if status.history else (0, 0))
@@ -43,8 +45,9 @@ def counts(status: Status, *, only_if_advanced: bool) -> bool:
 
 
 def _saved(record: AttemptRecord, now: tuple[int, int]) -> tuple[int, int]:
-    """Return epochs and steps of the newest checkpoint at an attempt's end; an older operator wrote
-    down epochs alone.
+    """Return epochs and steps of the newest checkpoint at an attempt's end.
+
+    An older operator recorded epochs only.
     """
     step = now[1] if record.checkpoint_step is None else record.checkpoint_step
     return record.checkpoint_epoch or 0, step

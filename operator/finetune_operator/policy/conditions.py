@@ -1,4 +1,4 @@
-"""Conditions that change only when something changed."""
+"""Conditions whose times move only with their status."""
 
 import datetime
 
@@ -17,7 +17,7 @@ ORDER = (
 
 
 class Conditions:
-    """The conditions of one status, edited in place; unchanged ones keep their times."""
+    """The conditions of one status, edited in place."""
 
     def __init__(
         self, conditions: tuple[Condition, ...], *, now: datetime.datetime, generation: int
@@ -27,7 +27,7 @@ class Conditions:
         self._generation = generation
 
     def set(self, type: str, status: bool, reason: str, message: str = "") -> None:
-        """Set a condition; lastTransitionTime moves only with its status."""
+        """Set a condition; lastTransitionTime moves only if the status changes."""
         text = "True" if status else "False"
         before = self._by_type.get(type)
         same = before is not None and before.status == text
@@ -41,16 +41,16 @@ class Conditions:
         )
 
     def clear(self, type: str, reason: str, message: str = "") -> None:
-        """Set to False a condition that is there; one that never was stays away."""
+        """Set a condition to False if it exists."""
         if type in self._by_type:
             self.set(type, False, reason, message)
 
     def true(self, type: str) -> Condition | None:
-        """Return a condition if it is true."""
+        """Return the condition if it is true."""
         return true_condition(tuple(self._by_type.values()), type)
 
     def all(self) -> tuple[Condition, ...]:
-        """Return them in a fixed order."""
+        """Return the conditions in a fixed order."""
         ranks = {known: rank for rank, known in enumerate(ORDER)}
-        # One that someone else has added stays, at the end.
+        # A condition that someone else has added stays, at the end.
         return tuple(sorted(self._by_type.values(), key=lambda each: ranks.get(each.type, 99)))

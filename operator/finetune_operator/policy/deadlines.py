@@ -1,4 +1,4 @@
-"""Clocks that run on timestamps in the objects, so that a restarted operator continues them."""
+"""Deadlines. They run on timestamps in the objects, so a restarted operator continues them."""
 
 import dataclasses
 import datetime
@@ -11,22 +11,24 @@ from finetune_operator.policy.plan import Attempt
 
 @dataclasses.dataclass(frozen=True)
 class Clock:
-    """A time that is to come, or has come."""
+    """A moment at which something is due, or never."""
 
     due: Time | None
 
     def expired(self, now: Time) -> bool:
-        """Whether it has come."""
+        """Return True if the moment has come."""
         return self.due is not None and now >= self.due
 
     def remaining(self, now: Time) -> float | None:
-        """Return the seconds until then, None if it never comes."""
+        """Return the seconds that remain, None if it is never due."""
         return max((self.due - now).total_seconds(), 0) if self.due else None
 
 
 def active(spec: Spec, status: Status) -> Clock:
-    """Return the clock of activeDeadlineSeconds: from the first start, without the time in a queue;
-    reset by a resume.
+    """Return the clock of activeDeadlineSeconds.
+
+    It starts with the first attempt, stops while a queue suspends the Job, and is reset when the
+    user resumes the job.
     """
     limit = spec.active_deadline_seconds
     left = None if limit is None else limit - status.active_seconds
@@ -34,9 +36,9 @@ def active(spec: Spec, status: Status) -> Clock:
 
 
 def startup(spec: Spec, attempt: Attempt) -> Clock:
-    """Return the clock of startupDeadlineSeconds: from the Job's own start until a pod runs.
+    """Return the clock of startupDeadlineSeconds: from the Job's start until its pods run.
 
-    For a Job that a queue holds the clock does not run.
+    The clock does not run while a queue suspends the Job.
     """
     if not awaits_start(attempt):
         return Clock(None)
@@ -44,12 +46,15 @@ def startup(spec: Spec, attempt: Attempt) -> Clock:
 
 
 def stall(spec: Spec, progress: Progress | None) -> Clock:
-    """Return the clock of stallDeadlineSeconds: from the last work that the trainer reported."""
+    """Return the clock of stallDeadlineSeconds: from the last work that the trainer reports."""
     return _clock(progress.last_work if progress else None, spec.stall_deadline_seconds)
 
 
 def has_stalled(spec: Spec, progress: Progress) -> bool:
-    """Whether the trainer itself, asked after the deadline, had not worked: silence is no proof."""
+    """Return True if a report that was read after the deadline shows no work since.
+
+    A trainer that does not answer has not stalled for that reason alone.
+    """
     return bool(progress.read_at and stall(spec, progress).expired(progress.read_at))
 
 
@@ -59,7 +64,7 @@ def time_to_live(spec: Spec, status: Status) -> Clock:
 
 
 def first(now: Time, *clocks: Clock) -> float | None:
-    """Return the seconds until the first of them, None if none ever comes."""
+    """Return the seconds until the first clock is due, None if none ever is."""
     return earliest(*(clock.remaining(now) for clock in clocks))
 
 
@@ -69,13 +74,17 @@ def earliest(*waits: float | None) -> float | None:
 
 
 def awaits_start(attempt: Attempt) -> bool:
-    """Whether a pod of it should run soon: it was let run, and neither started nor ended."""
-    held = attempt.job.spec.suspend or attempt.finished or attempt.started
-    return not (held or attempt.job.metadata.deletion_timestamp)
+    """Return True if the Job is unsuspended, but its pods do not run yet."""
+    job = attempt.job
+    suspended_or_deleted = job.spec.suspend or job.metadata.deletion_timestamp
+    return not (suspended_or_deleted or attempt.started or attempt.finished)
 
 
 def node_lost(pod: Pod, seconds: float) -> Clock:
-    """Return the clock of a pod that should have ended: deletionTimestamp has its grace in it."""
+    """Return the clock after which the node of a pod that is being deleted counts as lost.
+
+    The grace period is part of deletionTimestamp.
+    """
     deleted = None if pod.ended else pod.metadata.deletion_timestamp
     return Clock(deleted + datetime.timedelta(seconds=seconds) if deleted else None)
 

@@ -1,4 +1,4 @@
-"""Why a child does not start, in the user's terms: reason, what happened, what to change."""
+"""The diagnosis of an attempt that does not start: reason, message, and what to change."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -12,16 +12,17 @@ IMAGE_ERRORS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImag
 CONFIG_ERRORS = {"CreateContainerConfigError"}
 CONTAINER_ERRORS = {"CreateContainerError", "RunContainerError", "CrashLoopBackOff"}
 MOUNT_EVENTS = {"FailedMount", "FailedAttachVolume", "FailedMapVolume"}
-# What else the scheduler has tried, after what it lacks.
-AFTERTHOUGHT = re.compile(
+# The rest of a scheduler message: what else it has tried.
+MESSAGE_TAIL = re.compile(
     r"\s*(no new claims to deallocate|preemption:|(?<=\.) not found).*$", re.S
 )
-# The API server lets a kubelet read the claims of a pod only when it has heard of the pod itself.
-UNHEARD_OF = "no relationship found between node"
+# A kubelet may not read the claims of a pod that the node authorizer does not know yet:
+# https://github.com/kubernetes/kubernetes/blob/master/plugin/pkg/auth/authorizer/node/node_authorizer.go
+NOT_AUTHORIZED_YET = "no relationship found between node"
 
 
 def diagnose(attempt: Attempt, events: Iterable[Event] = ()) -> Failure | None:
-    """Return what the attempt is waiting for, None if it looks well."""
+    """Return what the attempt is waiting for, None if nothing is wrong."""
     pod = attempt.unstarted_pod
     if pod is None:
         return _from_events(events, {"FailedCreate"}, _refused)
@@ -33,9 +34,9 @@ def diagnose(attempt: Attempt, events: Iterable[Event] = ()) -> Failure | None:
 
 
 def queued(events: Iterable[Event]) -> str:
-    """Return what Kueue last said of a Job that it holds, or nothing."""
-    told = [event for event in events if "kueue" in event.source.component]
-    newest = _newest(told)
+    """Return Kueue's last message about a Job that it suspends, or nothing."""
+    found = [event for event in events if "kueue" in event.source.component]
+    newest = _newest(found)
     return f"{newest.reason}: {newest.message}" if newest else ""
 
 
@@ -73,23 +74,27 @@ def _unscheduled(pod: Pod) -> Failure | None:
         hint = f"Create the claim {claim!r}, or correct its name in the FineTuneJob."
         text = f"There is no PersistentVolumeClaim {claim!r} in namespace {pod.metadata.namespace}."
         return Failure(reason=c.CLAIM_NOT_FOUND, message=text, hint=hint, pod=name)
-    message = AFTERTHOUGHT.sub("", message)
+    message = MESSAGE_TAIL.sub("", message)
     if "unbound" in message and "PersistentVolumeClaim" in message:
         hint = "Run `kubectl describe pvc`: its StorageClass or size may not be available."
         return Failure(reason=c.CLAIM_NOT_BOUND, message=message, hint=hint, pod=name)
-    return Failure(reason=c.UNSCHEDULABLE, message=message, hint=_room(message), pod=name)
+    return Failure(
+        reason=c.UNSCHEDULABLE, message=message, hint=_scheduling_hint(message), pod=name
+    )
 
 
-def _room(message: str) -> str:
+def _scheduling_hint(message: str) -> str:
     if short := sorted(set(re.findall(r"Insufficient (\S+?)[.,]?(?:\s|$)", message))):
-        # Extended resources, and only they, have a domain: nvidia.com/gpu.
+        # Only extended resources have a domain: nvidia.com/gpu.
         fields = {"trainer.gpusPerNode" if "/" in name else "trainer.resources" for name in short}
         what, where = " and ".join(short), " and ".join(sorted(fields))
         return f"No node has enough free {what}: lower {where}, or wait."
     if "affinity" in message or "selector" in message:
-        return "No node fits: check trainer.nodeSelector, and that GPU nodes have supported GPUs."
+        return (
+            "No node matches: check trainer.nodeSelector, and that GPU nodes have supported GPUs."
+        )
     if "taint" in message:
-        return "The fitting nodes are tainted: add trainer.tolerations."
+        return "The matching nodes are tainted: add trainer.tolerations."
     return "The scheduler found no node; its message says why."
 
 
@@ -98,9 +103,9 @@ def _refused(event: Event) -> Failure:
     if "exceeded quota" in message:
         hint = "Raise the ResourceQuota, or lower trainer.resources or trainer.gpusPerNode."
     elif "violates PodSecurity" in message:
-        hint = "The namespace refuses the pod: check its pod-security labels."
+        hint = "The namespace rejects the pod: check its pod-security labels."
     else:
-        hint = "An admission policy refused the pod; its message says why."
+        hint = "An admission policy rejected the pod; its message says why."
     return Failure(reason=c.CREATE_REFUSED, message=message, hint=hint)
 
 
@@ -115,7 +120,9 @@ def _from_events(
     found = [
         event
         for event in events
-        if event.reason in reasons and event.type == "Warning" and UNHEARD_OF not in event.message
+        if event.reason in reasons
+        and event.type == "Warning"
+        and NOT_AUTHORIZED_YET not in event.message
     ]
     newest = _newest(found)
     return build(newest) if newest else None

@@ -1,7 +1,7 @@
-"""How an attempt ended, and whether another one may follow.
+"""The end of an attempt: its reason, whether it is retried, and what the user should do.
 
-The table is the trainer contract's exit codes; everything the user reads comes from the trainer's
-own error where it left one, because it knows more.
+The table has the exit codes of the trainer contract. If the trainer left an error of its own, its
+message and hint are used: the trainer knows more.
 """
 
 import dataclasses
@@ -35,7 +35,11 @@ BY_EXIT_CODE = {
     64: (c.INVALID_SPEC, False, "Correct the FineTuneJob and apply it under another name."),
     65: (c.INVALID_DATA, False, "Correct the data set and apply the FineTuneJob again."),
     66: (c.INPUT_NOT_FOUND, False, "Check the URIs of dataset and model."),
-    69: (c.UNSUPPORTED_HARDWARE, True, "Choose other GPUs with trainer.nodeSelector."),  # once
+    69: (
+        c.UNSUPPORTED_HARDWARE,
+        True,
+        "Choose other GPUs with trainer.nodeSelector.",
+    ),  # once: see _classify
     70: (c.INTERNAL_ERROR, True, "This is a bug in the trainer: please report it with the log."),
     73: (c.OUTPUT_NOT_WRITABLE, False, "Check that output.uri may be written by the pod's user."),
     74: (c.INPUT_OUTPUT_ERROR, True, "Check the free space of the volumes."),
@@ -43,12 +47,12 @@ BY_EXIT_CODE = {
     77: (c.PERMISSION_DENIED, False, "Check the credentials and the files' permissions."),
     80: (c.ACCURACY_BELOW_MINIMUM, False, "Add images, or lower training.minAccuracy."),
     81: (c.DIVERGED, False, "Lower training.optimizer.learningRate."),
-    82: (c.STALLED, True, "Look for a hanging volume or device in the pod's log."),
-    83: (c.PEER_LOST, True, "Look after the nodes of the other pods and the network between them."),
+    82: (c.STALLED, True, "Look in the pod's log for a volume or device that hangs."),
+    83: (c.PEER_LOST, True, "Check the nodes of the other pods, and the network between them."),
     84: (c.DEVICE_OUT_OF_MEMORY, False, "Lower training.batchSizePerDevice."),
-    134: (c.CRASHED, True, "The trainer died of SIGABRT: see its log."),
-    136: (c.CRASHED, True, "The trainer died of SIGFPE: see its log."),
-    139: (c.CRASHED, True, "The trainer died of SIGSEGV: see its log."),
+    134: (c.CRASHED, True, "The trainer was killed by SIGABRT: see its log."),
+    136: (c.CRASHED, True, "The trainer was killed by SIGFPE: see its log."),
+    139: (c.CRASHED, True, "The trainer was killed by SIGSEGV: see its log."),
     143: (c.INTERRUPTED, True, "The pod was deleted; the next attempt resumes."),
 }
 
@@ -56,9 +60,8 @@ BY_EXIT_CODE = {
 def outcome_of(attempt: Attempt, status: Status) -> Outcome | None:
     """Return how the attempt ended, None while it lives.
 
-    The Job's own condition comes last of all its pods' ends, but over another watch: what the pod
-    said may still be on its way. Only a Job that is being deleted never gets a condition, and a
-    result that its pod left all the same is not thrown away.
+    An attempt ends with its Job's condition, which is set after all its pods have ended. A Job that
+    is being deleted never gets one: there a result in the termination message is enough.
     """
     if attempt.holds_pods:
         return None
@@ -68,17 +71,17 @@ def outcome_of(attempt: Attempt, status: Status) -> Outcome | None:
 
 
 def termination_of(pod: Pod | None) -> Termination | None:
-    """Return what the pod said at its end; a message with another pod's id is no one's."""
+    """Return the termination message of the pod; one with another pod's uid is ignored."""
     terminated = _terminated(pod)
-    told = parse_termination(terminated.message) if terminated else None
-    return told if told and pod and told.job.pod_uid == pod.metadata.uid else None
+    report = parse_termination(terminated.message) if terminated else None
+    return report if report and pod and report.job.pod_uid == pod.metadata.uid else None
 
 
 def stalled(pod: Pod, progress: Progress, seconds: int) -> Outcome:
-    """Return the outcome of an attempt whose trainer answers but does not work."""
+    """Return the outcome of an attempt whose trainer answers but makes no progress."""
     message = (
-        f"The trainer answers, but showed no work for {seconds} s (stallDeadlineSeconds) in stage "
-        f"{progress.stage}."
+        f"The trainer answers, but made no progress for {seconds} s (stallDeadlineSeconds) "
+        f"in stage {progress.stage}."
     )
     reason, _, hint = BY_EXIT_CODE[82]
     return Outcome(
@@ -94,21 +97,21 @@ def stalled(pod: Pod, progress: Progress, seconds: int) -> Outcome:
 
 
 def node_lost(attempt: Attempt, pod: Pod, status: Status) -> Outcome:
-    """Return the outcome of an attempt one of whose pods will never be said to have ended."""
+    """Return the outcome of an attempt whose pod is on a lost node."""
     if _has_result(attempt):
         return _classify(attempt, status)
     node = pod.spec.node_name
     failure = Failure(
         reason=c.DISRUPTED,
-        message=f"Node {node!r} does not answer; pod {pod.metadata.name} was given up.",
-        hint="The next attempt resumes from the last checkpoint; look after the node.",
+        message=f"Node {node!r} is unreachable; its pod {pod.metadata.name} was deleted.",
+        hint="The next attempt resumes from the last checkpoint; check the node.",
         pod=pod.metadata.name,
     )
     return _uncounted(c.DISRUPTED, failure, status)
 
 
 def job_deleted(status: Status, *, suspended: bool) -> Outcome:
-    """Return the outcome of an attempt whose Job is gone."""
+    """Return the outcome of an attempt whose Job was deleted."""
     if suspended:
         return Outcome(reason=c.SUSPENDED, counted=False)
     message = "The attempt's Job was deleted by someone else."
@@ -122,58 +125,63 @@ def avoided_nodes(status: Status) -> tuple[str, ...]:
 
 
 def _has_result(attempt: Attempt) -> bool:
-    told = termination_of(attempt.pod)
-    return bool(attempt.pod and attempt.pod.ended and told and (told.result or told.prepared))
+    report = termination_of(attempt.pod)
+    return bool(attempt.pod and attempt.pod.ended and report and (report.result or report.prepared))
 
 
 def _classify(attempt: Attempt, status: Status) -> Outcome:
     pod, job = attempt.pod, attempt.job
     if pod is None or pod.status.phase == "Failed":
         pod = _culprit(attempt.pods) or pod
-    told, terminated = termination_of(pod), _terminated(pod)
+    report, terminated = termination_of(pod), _terminated(pod)
     code = terminated.exit_code if terminated else _code_in(job)
     name = pod.metadata.name if pod else ""
     if attempt.prepare and (code == 0 or job.condition("Complete")):
-        # What it made is in the workspace, whether its word of it came through or not.
-        return Outcome(reason=c.PREPARED, counted=False, dataset=told.prepared if told else None)
-    if code == 0 and told and told.result:
-        return Outcome(reason=c.COMPLETE, result=told.result)
+        # The data set is in the workspace, even if the termination message is missing.
+        return Outcome(
+            reason=c.PREPARED, counted=False, dataset=report.prepared if report else None
+        )
+    if code == 0 and report and report.result:
+        return Outcome(reason=c.COMPLETE, result=report.result)
     if job.condition("Complete") or code == 0:
-        message = "The pod ended well, but its result could not be read."
+        message = "The pod succeeded, but its result could not be read."
         failure = Failure(reason=c.RESULT_LOST, message=message, pod=name)
-        if terminated:  # the image does not keep the contract: it will not the next time either
+        if terminated:  # the image breaks the contract, and will do so again
             return Outcome(reason=c.RESULT_LOST, failure=failure)
         return _uncounted(c.RESULT_LOST, failure, status)
     if _disrupted(pod, job):
         return _uncounted(c.DISRUPTED, _disruption(pod, job), status)
     if job.spec.suspend:
         return _uncounted(c.DISRUPTED, _preemption(name), status)
-    reason, retried, hint = _row(code, terminated, pod)
+    reason, retried, hint = _by_exit_code(code, terminated, pod)
     failure = Failure(
         reason=reason,
-        message=(told.error.message if told and told.error else "") or _why(terminated, pod, job),
-        hint=(told.error.hint if told and told.error else "") or hint,
+        message=(report.error.message if report and report.error else "")
+        or _cause(terminated, pod, job),
+        hint=(report.error.hint if report and report.error else "") or hint,
         exit_code=code,
         pod=name,
-        log_tail=_log_tail(terminated, told),
+        log_tail=_log_tail(terminated, report),
     )
     if reason == c.INTERRUPTED:
         return _uncounted(reason, failure, status, only_if_advanced=True)
-    if reason == c.UNSUPPORTED_HARDWARE:  # on another node it may go well; nowhere the third time
+    if reason == c.UNSUPPORTED_HARDWARE:  # another node may do; a second failure ends the job
         retried = not avoided_nodes(status)
-    result = told.result if told else None
+    result = report.result if report else None
     node = pod.spec.node_name if pod else ""
     return Outcome(reason=reason, retried=retried, failure=failure, result=result, node=node)
 
 
-def _row(code: int | None, terminated: Terminated | None, pod: Pod | None) -> tuple[str, bool, str]:
+def _by_exit_code(
+    code: int | None, terminated: Terminated | None, pod: Pod | None
+) -> tuple[str, bool, str]:
     if terminated and terminated.reason == "OOMKilled":
         hint = "Raise trainer.resources.limits.memory, or lower training.batchSizePerDevice."
         return c.OUT_OF_MEMORY, True, hint
     if code in BY_EXIT_CODE:
         return BY_EXIT_CODE[code]
     if code is None and pod and pod.status.reason:
-        return pod.status.reason, True, "The kubelet refused the pod: see its message."
+        return pod.status.reason, True, "The kubelet rejected the pod: see its message."
     return c.UNKNOWN_ERROR, True, "See the pod's log."
 
 
@@ -189,13 +197,13 @@ def _terminated(pod: Pod | None) -> Terminated | None:
 
 
 def _culprit(pods: Iterable[Pod]) -> Pod | None:
-    """Return the pod that failed first of its own: the others of a gang end because of it."""
+    """Return the pod that failed first; the other pods of a gang ended because of it."""
 
     def rank(pod: Pod) -> tuple[bool, str]:
         terminated = _terminated(pod)
         follows = terminated is not None and terminated.exit_code in ENDS_AFTER_ANOTHER
-        spared = follows and not pod.condition("DisruptionTarget")
-        return spared, str(terminated.finished_at if terminated else "")
+        excused = follows and not pod.condition("DisruptionTarget")
+        return excused, str(terminated.finished_at if terminated else "")
 
     return min((pod for pod in pods if pod.status.phase == "Failed"), key=rank, default=None)
 
@@ -208,11 +216,11 @@ def _disrupted(pod: Pod | None, job: Job) -> bool:
 
 
 def _disruption(pod: Pod | None, job: Job) -> Failure:
-    # The kubelet evicts for a limit on storage without the condition.
+    # The kubelet sets no condition when it evicts a pod for its storage limit.
     condition = pod.condition("DisruptionTarget") if pod else None
     failed = job.condition("Failed")
-    words = (condition, pod and pod.status, failed)
-    message = next((each.message for each in words if each and each.message), "")
+    sources = (condition, pod and pod.status, failed)
+    message = next((each.message for each in sources if each and each.message), "")
     hint = "The next attempt resumes from the last checkpoint."
     if "ephemeral" in message:
         hint = "Raise trainer.resources.limits.ephemeral-storage, or use a workspace."
@@ -235,9 +243,10 @@ def _preemption(pod: str) -> Failure:
 
 
 def _code_in(job: Job) -> int | None:
-    """Read the exit code out of the Job's condition, for a pod that is gone already.
+    """Return the exit code that the Job's condition names, for a pod that is already deleted.
 
-    The Job's podFailurePolicy names every code but that of a pod that was asked to end.
+    podFailurePolicy puts every code into the condition except 143, the one of SIGTERM:
+    https://kep.k8s.io/3329
     """
     failed = job.condition("Failed")
     if failed and failed.reason == "BackoffLimitExceeded":
@@ -246,7 +255,7 @@ def _code_in(job: Job) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def _why(terminated: Terminated | None, pod: Pod | None, job: Job) -> str:
+def _cause(terminated: Terminated | None, pod: Pod | None, job: Job) -> str:
     if terminated:
         return f"The trainer exited with code {terminated.exit_code} ({terminated.reason})."
     if pod and pod.status.message:
@@ -255,10 +264,10 @@ def _why(terminated: Terminated | None, pod: Pod | None, job: Job) -> str:
     return failed.message if failed else ""
 
 
-def _log_tail(terminated: Terminated | None, told: Termination | None) -> tuple[str, ...]:
-    """Without a termination message the kubelet put the end of the log there."""
-    if told and told.error:
-        lines = told.error.log_tail
+def _log_tail(terminated: Terminated | None, report: Termination | None) -> tuple[str, ...]:
+    """Return the last lines of the log; without a report the kubelet makes them the message."""
+    if report and report.error:
+        lines = report.error.log_tail
     else:
-        lines = tuple(terminated.message.splitlines()) if terminated and not told else ()
+        lines = tuple(terminated.message.splitlines()) if terminated and not report else ()
     return tuple(line[:512] for line in lines[-20:])

@@ -1,4 +1,4 @@
-"""What decide is given and what it returns."""
+"""The types of decide: Observed goes in, Plan comes out."""
 
 import dataclasses
 import datetime
@@ -12,7 +12,7 @@ from finetune_operator.api.types import Failure, FineTuneJob, Status
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One attempt's Job and the pods it has had; Kueue may give a Job several over time."""
+    """The Job of one attempt and its pods; Kueue may give it new pods several times."""
 
     number: int
     job: Job
@@ -20,28 +20,28 @@ class Attempt:
 
     @property
     def name(self) -> str:
-        """Name of its Job."""
+        """Name of the Job."""
         return self.job.metadata.name
 
     @property
     def prepare(self) -> bool:
-        """Whether it only prepares the data set."""
+        """True if the attempt only prepares the data set."""
         return self.job.metadata.labels.get(c.LABEL_ROLE) == c.ROLE_PREPARE
 
     @property
     def pod(self) -> Pod | None:
-        """The newest pod; of a gang, the newest leader: it alone reports."""
+        """The newest pod that reports: in a gang only the leader does."""
         leaders = (pod for pod in self.pods if pod.is_leader)
         return max(leaders, key=lambda pod: str(pod.metadata.creation_timestamp), default=None)
 
     @property
     def unstarted_pod(self) -> Pod | None:
-        """A pod that does not run yet, else the one that reports."""
+        """The first pod that does not run yet, else the pod that reports."""
         return next((pod for pod in self.pods if pod.status.phase == "Pending"), self.pod)
 
     @property
     def started(self) -> bool:
-        """Whether all its pods have run since the Job was last let run."""
+        """True if all its pods have run since the Job was last unsuspended."""
         start = self.job.unsuspended_at
         if start is None:
             return False
@@ -49,18 +49,20 @@ class Attempt:
 
     @property
     def finished(self) -> bool:
-        """Whether the Job controller is done with it: then all its pods have ended."""
+        """True if the Job is complete or failed: then all its pods have ended."""
         return bool(self.job.condition("Complete") or self.job.condition("Failed"))
 
     @property
     def holds_pods(self) -> bool:
-        """Whether a pod of it may still run."""
+        """True if one of its pods may still run."""
         return any(not pod.ended for pod in self.pods)
 
 
 def _ran_since(start: datetime.datetime, pod: Pod) -> bool:
-    """Whether a pod has run for a Job that was let run then. A Job that a queue lets run gets its
-    pods first and the time afterwards; pods of before are deleted.
+    """Return True if the pod has run since the Job was unsuspended at `start`.
+
+    The Job controller may create the pods a moment before it sets `startTime`, so an older pod
+    counts too, unless it ended before or is being deleted: then it is of the time before.
     """
     if pod.status.phase not in ("Running", "Succeeded", "Failed"):
         return False
@@ -73,21 +75,21 @@ def _ran_since(start: datetime.datetime, pod: Pod) -> bool:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Observed:
-    """A FineTuneJob and everything known of its children, at one moment."""
+    """A FineTuneJob and its children, as observed at one moment."""
 
     job: FineTuneJob
     attempts: tuple[Attempt, ...] = ()
-    """Live children, by number."""
+    """The attempts whose Jobs exist, by number."""
     orphaned_pods: tuple[Pod, ...] = ()
-    """Pods that may still run though their Job is gone (deleted in the background, orphaned)."""
+    """Pods that may still run though their Job was deleted (--cascade=background or orphan)."""
     progress: Progress | None = None
-    """Last answer of the live attempt's newest pod."""
+    """The last report of the newest attempt's pod."""
     unreachable: bool = False
-    """Whether that pod was asked many times in a row, and did not answer."""
+    """True if that pod did not answer many requests in a row."""
     events: tuple[Event, ...] = ()
-    """Of a child that is stuck."""
+    """Events of a child that does not start."""
     lost_pods: frozenset[str] = frozenset()
-    """Uids of the pods that should have ended long ago: their nodes do not answer."""
+    """Uids of the pods on lost nodes: their deletion is long overdue."""
 
     @property
     def pods(self) -> tuple[Pod, ...]:
@@ -102,12 +104,12 @@ class CreateAttempt:
     number: int
     prepare: bool = False
     avoid: tuple[str, ...] = ()
-    """Nodes that its pods are kept off."""
+    """Nodes that its pods must avoid."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DeleteAttempt:
-    """Delete this Job and its pods, with grace."""
+    """Delete this Job and its pods, with their grace period."""
 
     name: str
     uid: str
@@ -115,7 +117,7 @@ class DeleteAttempt:
 
 @dataclasses.dataclass(frozen=True)
 class ForceDeletePod:
-    """Take this pod off the API server without its kubelet's word that it has ended."""
+    """Delete this pod from the API server without waiting for its kubelet."""
 
     name: str
     uid: str
@@ -128,14 +130,14 @@ class DeleteSelf:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Blocked:
-    """Why what an attempt needs could not be created."""
+    """The reason why an object that an attempt needs could not be created."""
 
     RETRY_SECONDS: ClassVar[float] = 15.0
     WAIT_FOR_NAME_SECONDS: ClassVar[float] = 2.0
 
     failure: Failure
     retry_after_seconds: float | None = RETRY_SECONDS
-    """None: never."""
+    """None: retrying does not help."""
 
 
 Action = CreateAttempt | DeleteAttempt | ForceDeletePod | DeleteSelf
@@ -143,16 +145,16 @@ Action = CreateAttempt | DeleteAttempt | ForceDeletePod | DeleteSelf
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to do now, what to say of it, and when to look again."""
+    """The new status, the actions, and when to reconcile again."""
 
     status: Status
     actions: tuple[Action, ...] = ()
     requeue_after_seconds: float | None = None
     note: str = ""
-    """What an Event is to say that the status does not."""
+    """Text of an Event about something that the status does not show."""
 
     @property
     def starts_another(self) -> bool:
-        """Whether an attempt is created that is not the job's first."""
+        """True if the plan creates an attempt that is not the job's first."""
         creates = any(isinstance(each, CreateAttempt) for each in self.actions)
         return creates and bool(self.status.history)

@@ -1,4 +1,4 @@
-"""The status while it is being decided: its transitions, each with the conditions it implies."""
+"""The changes of a status: each method is one transition, with its conditions."""
 
 import copy
 import datetime
@@ -26,7 +26,7 @@ PREPARING = ("fetch", "prepare")
 
 
 class StatusUpdate:
-    """A copy of a job's status and the ways it may change."""
+    """A copy of a job's status that is being changed; finish() returns it."""
 
     def __init__(self, job: FineTuneJob, now: datetime.datetime) -> None:
         self._job = job
@@ -39,19 +39,19 @@ class StatusUpdate:
         )
 
     def finish(self) -> Status:
-        """Return the status that was decided."""
+        """Return the new status."""
         self.status.conditions = self._conditions.all()
         return self.status
 
     def counts(self, *, prepare: bool) -> Status | Preparation:
-        """Return where attempts, failures and disruptions of this kind are counted."""
+        """Return the counters of this kind: the status itself, or its `preparation`."""
         if not prepare:
             return self.status
         self.status.preparation = self.status.preparation or Preparation()
         return self.status.preparation
 
     def observe(self, *, image: str, prepare_image: str) -> None:
-        """First sight of the job: what is resolved now holds for all its attempts."""
+        """Resolve the images when the job is first observed: all its attempts use these."""
         if self.status.start_time is None:
             self.status.start_time = self._now
             self.status.image = image
@@ -59,8 +59,8 @@ class StatusUpdate:
                 self.status.preparation = Preparation(image=prepare_image)
 
     def activate(self, live: Attempt) -> None:
-        """Start the activeDeadlineSeconds clock with the first Job that is let run; stop it while a
-        queue holds one.
+        """Start the clock of activeDeadlineSeconds with the first unsuspended Job; stop it while a
+        queue suspends one.
         """
         since = self.status.active_since
         if not live.job.spec.suspend:
@@ -70,8 +70,9 @@ class StatusUpdate:
             self.status.active_since = None
 
     def has_started(self, live: Attempt) -> bool:
-        """Whether its pods have run since the Job was last let run, also if some are gone by now:
-        a pod is taken off before the Job says that it has failed.
+        """Return True if the pods have run since the Job was last unsuspended.
+
+        The condition PodsReady remembers it: a pod may be deleted before its Job has failed.
         """
         if live.started:
             return True
@@ -81,7 +82,7 @@ class StatusUpdate:
         return had_started and not any(pod.status.phase == "Pending" for pod in live.pods)
 
     def begin(self, number: int, *, prepare: bool) -> None:
-        """Start an attempt."""
+        """Enter an attempt that is about to be created."""
         name = self._job.job_name(number, prepare=prepare)
         self._enter(
             CurrentAttempt(number=number, prepare=prepare, job_name=name, start_time=self._now)
@@ -89,7 +90,7 @@ class StatusUpdate:
         self.status.phase = "Starting" if self.status.history else "Pending"
 
     def adopt(self, live: Attempt) -> None:
-        """Take over an attempt that was created but not written down: a crash came between."""
+        """Enter an attempt that was created before a crash, without a status that names it."""
         self._enter(
             CurrentAttempt(
                 number=live.number,
@@ -104,14 +105,14 @@ class StatusUpdate:
         self.status.current_attempt = attempt
 
     def undo_begin(self, failure: Failure) -> None:
-        """Undo begin(): the attempt could not be created."""
+        """Undo begin(), because the attempt could not be created."""
         assert self.status.current_attempt is not None
         self.counts(prepare=self.status.current_attempt.prepare).attempts -= 1
         self.status.current_attempt = None
         self.status.failure = failure
 
     def record(self, outcome: Outcome) -> None:
-        """Write the live attempt's end down, so that it is never looked at again."""
+        """Move the current attempt to the history, with its end."""
         reason, result = outcome.reason, outcome.result
         status, attempt = self.status, self.status.current_attempt
         assert attempt is not None
@@ -140,7 +141,7 @@ class StatusUpdate:
             counts.disruptions += not outcome.counted
 
     def take_progress(self, progress: Progress | None) -> None:
-        """Copy what the trainer reports; times alone are no news worth a write."""
+        """Copy the trainer's report; a change of times alone is not worth a write."""
         if progress is None:
             return
         status = self.status
@@ -156,7 +157,7 @@ class StatusUpdate:
             status.eta = duration(new.estimated_remaining_seconds)
 
     def take_checkpoint(self, termination: Termination | None) -> None:
-        """Copy the checkpoint that an ended pod left: the last poll may have been before it."""
+        """Copy the checkpoint from a termination message: it may be newer than the last poll."""
         if termination and termination.checkpoint:
             self.status.checkpoint = termination.checkpoint
 
@@ -170,7 +171,7 @@ class StatusUpdate:
         status.trainer_status = TrainerStatus(
             progress_percentage=100, estimated_remaining_seconds=0, metrics=result.metrics
         )
-        self._conditions.set(c.METRICS_AVAILABLE, True, "Reported", "The result was read.")
+        self._conditions.set(c.METRICS_AVAILABLE, True, c.REPORTED, "The result was read.")
 
     def _take_dataset(self, dataset: DatasetStatus | None) -> None:
         self.status.dataset = dataset or self.status.dataset
@@ -178,8 +179,8 @@ class StatusUpdate:
             message = _counts(self.status.dataset)
             self._conditions.set(c.DATASET_READY, True, c.PREPARED, message)
 
-    def prepared(self, dataset: DatasetStatus | None) -> None:
-        """Note that the data set is ready: training comes next."""
+    def complete_preparation(self, dataset: DatasetStatus | None) -> None:
+        """Record that the data set is ready; training comes next."""
         assert self.status.preparation is not None
         self.status.preparation.completion_time = self._now
         self._take_dataset(dataset)
@@ -188,34 +189,34 @@ class StatusUpdate:
             self._conditions.set(c.DATASET_READY, True, c.PREPARED, message)
 
     def complete(self, result: Result) -> None:
-        """End well."""
+        """Finish the job as Complete."""
         message = f"Accuracy {result.accuracy} on the validation images."
         self.status.failure = None
         self._finish("Complete", c.COMPLETE, c.COMPLETE, message)
 
     def fail(self, reason: str, failure: Failure | None, message: str = "") -> None:
-        """End badly."""
+        """Finish the job as Failed."""
         self.status.failure = failure
         text = " ".join(part for part in (message, failure.message if failure else "") if part)
         self._finish("Failed", c.FAILED, reason, text)
 
     def suspend(self, *, done: bool) -> None:
-        """Stop by the user's wish; done when no pod of the job runs."""
+        """Enter Suspended by spec.suspend; `done` when no pod of the job runs."""
         self.status.failure = None
         self.status.phase = "Suspended"
         if done:
-            # The clock starts anew on resume, as batch/v1's does.
+            # The clock starts over on resume, as a Job's does: https://kep.k8s.io/2232
             self.status.active_since, self.status.active_seconds = None, 0
-            self._conditions.set(c.SUSPENDED, True, "Suspended", "spec.suspend is true.")
+            self._conditions.set(c.SUSPENDED, True, c.SUSPENDED, "spec.suspend is true.")
         else:
-            self._conditions.set(c.SUSPENDED, False, "Suspending", "The pod is saving.")
+            self._conditions.set(c.SUSPENDED, False, c.SUSPENDING, "The pod is saving.")
 
     def resume(self) -> None:
-        """Undo suspend()."""
-        self._conditions.clear(c.SUSPENDED, "Resumed", "spec.suspend is false.")
+        """Leave Suspended."""
+        self._conditions.clear(c.SUSPENDED, c.RESUMED, "spec.suspend is false.")
 
     def wait(self) -> None:
-        """Wait for the next attempt, or for the first."""
+        """Enter Pending: the next attempt is not created yet."""
         self.status.phase = "Pending"
 
     def describe(
@@ -227,42 +228,48 @@ class StatusUpdate:
         unreachable: bool,
         queued: str,
     ) -> None:
-        """Say how the live attempt is getting on; `queued`: what the queue says of it."""
+        """Describe the live attempt. `queued` is the queue's last message about its Job."""
         if live.job.spec.suspend:
             self._queue(queued)
         elif live.pod and live.pod.ended:
-            return  # the Job controller counts it in a moment; until then nothing is new
+            return  # the Job's own condition comes in a moment
         elif not self.has_started(live):
             self.status.phase = "Starting"
             self.status.failure = failure
-            reason, message = (failure.reason, failure.message) if failure else ("Starting", "")
+            reason, message = (failure.reason, failure.message) if failure else (c.STARTING, "")
             self._conditions.set(c.PODS_READY, False, reason, message)
         else:
             self.status.failure = None
-            self._conditions.set(c.PODS_READY, True, "PodsReady")
+            self._conditions.set(c.PODS_READY, True, c.PODS_READY)
             self._describe_running(progress, unreachable=unreachable)
 
     def _queue(self, message: str) -> None:
         self.status.phase = "Queued"
         self.status.failure = None
         self.status.eta = ""
-        text = message or "The Job is suspended: a queue holds it."
-        self._conditions.set(c.PODS_READY, False, "Queued", text)
+        text = message or "The Job is suspended by a queue."
+        self._conditions.set(c.PODS_READY, False, c.QUEUED, text)
         for condition in (c.RUNNING, c.METRICS_AVAILABLE):
-            self._conditions.clear(condition, "Queued", "No pod runs.")
+            self._conditions.clear(condition, c.QUEUED, "No pod runs.")
 
     def _describe_running(self, progress: Progress | None, *, unreachable: bool) -> None:
         if progress is None:
-            if self.status.phase not in ("Preparing", "Training"):  # a new operator asks first
+            if self.status.phase not in (
+                "Preparing",
+                "Training",
+            ):  # a new operator has not polled yet
                 self.status.phase = "Starting"
             if unreachable:
-                message = "The trainer's /progress does not answer; training goes on unseen."
-                self._conditions.set(c.METRICS_AVAILABLE, False, "Unreachable", message)
+                message = (
+                    "The trainer's /progress does not answer; training continues without reports."
+                )
+                self._conditions.set(c.METRICS_AVAILABLE, False, c.UNREACHABLE, message)
             return
         preparing = progress.stage in PREPARING
         self.status.phase = "Preparing" if preparing else "Training"
-        self._conditions.set(c.RUNNING, not preparing, "Preparing" if preparing else "Training")
-        self._conditions.set(c.METRICS_AVAILABLE, True, "Reported")
+        reason = c.PREPARING if preparing else c.TRAINING
+        self._conditions.set(c.RUNNING, not preparing, reason)
+        self._conditions.set(c.METRICS_AVAILABLE, True, c.REPORTED)
 
     def _finish(self, phase: Phase, condition: str, reason: str, message: str) -> None:
         self.status.completion_time = self._now
@@ -275,7 +282,7 @@ class StatusUpdate:
 
 
 def duration(seconds: int | None) -> str:
-    """Return a time as people say it: 45s, 12m, 3h5m, 2d4h."""
+    """Return a duration in human-readable form: 45s, 12m, 3h5m, 2d4h."""
     if seconds is None:
         return ""
     for unit, size, part, small in (("d", 86400, "h", 3600), ("h", 3600, "m", 60)):
