@@ -139,7 +139,7 @@ def set_default(schema: Schema, field: msgspec.structs.FieldInfo) -> None:
 
 
 def has_defaults(schema: Schema) -> bool:
-    """Whether a field of this object has a default."""
+    """Return True if a field of this object has a default."""
     return any("default" in inner for inner in schema.get("properties", {}).values())
 
 

@@ -82,7 +82,7 @@ class Reconciler:
         # a Job that the status does not name, and repeats the deletions that the status implies. In
         # another order the end of an attempt could be lost.
         blocked = await self._create_planned(job, plan)
-        status = _blocked(job, plan.status, blocked, now) if blocked else plan.status
+        status = _undo_begin(job, plan.status, blocked, now) if blocked else plan.status
         await self._write(key, job, status, now)
         await self._delete_planned(job, plan.actions)
         if plan.note:
@@ -96,11 +96,11 @@ class Reconciler:
         With foreground deletion the collector would wait for these pods for ever.
         """
         uid, namespace = job.metadata.uid, job.metadata.namespace
-        attempts, orphaned_pods = (
-            self.cache.attempts_of(uid),
-            self.cache.orphaned_pods_of(uid, namespace),
-        )
-        pods = Observed(job=job, attempts=attempts, orphaned_pods=orphaned_pods).pods
+        pods = Observed(
+            job=job,
+            attempts=self.cache.attempts_of(uid),
+            orphaned_pods=self.cache.orphaned_pods_of(uid, namespace),
+        ).pods
         lost = lost_pods(pods, self.clock(), self.settings.node_lost_seconds)
         await self._delete_planned(job, lost.actions)
         return lost.requeue_after_seconds
@@ -119,11 +119,10 @@ class Reconciler:
             requeue = max(self.settings.stuck_after_seconds - age, poll)
             if age >= self.settings.stuck_after_seconds:
                 events = await self._events_of(newest)
-        orphaned_pods = self.cache.orphaned_pods_of(job.metadata.uid, job.metadata.namespace)
         seen = Observed(
             job=job,
             attempts=attempts,
-            orphaned_pods=orphaned_pods,
+            orphaned_pods=self.cache.orphaned_pods_of(job.metadata.uid, job.metadata.namespace),
             progress=self.cache.progress.get(pod_uid),
             unreachable=pod_uid in self.cache.unreachable,
             events=events,
@@ -217,8 +216,10 @@ def _event_poll_seconds(attempt: Attempt) -> float | None:
     return STUCK_POLL_SECONDS if deadlines.awaits_start(attempt) else None
 
 
-def _blocked(job: FineTuneJob, planned: Status, blocked: Blocked, now: datetime.datetime) -> Status:
-    """Return the status after an attempt could not be created."""
+def _undo_begin(
+    job: FineTuneJob, planned: Status, blocked: Blocked, now: datetime.datetime
+) -> Status:
+    """Return the planned status without the attempt, which could not be created."""
     update = StatusUpdate(msgspec.structs.replace(job, status=planned), now)
     update.undo_begin(blocked.failure)
     if blocked.retry_after_seconds is None:

@@ -57,7 +57,7 @@ def check_owner(kind: str, metadata: Metadata, job: FineTuneJob) -> Blocked | No
 
 
 def wait_for_name(kind: str, name: str) -> Blocked:
-    """Return that the name is free soon."""
+    """Return that the attempt must wait until the object with this name is deleted."""
     message = f"{kind} {name!r} of an earlier FineTuneJob is still being deleted."
     return Blocked(
         failure=Failure(reason=c.NAME_TAKEN, message=message),

@@ -1,6 +1,6 @@
 """The verbs of the API server, each with a timeout, and a small tree of errors.
 
-Of the official client only its login and its connections are used: its models decode everything.
+Only the login and the connections of the official client are used: its models decode whole objects.
 
 ApiError
  +- NotFound       404
