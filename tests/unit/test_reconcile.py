@@ -1,24 +1,14 @@
 """One pass against an HTTP server in the API server's place: order of calls, refusals, races."""
 
-import copy
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import web
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import Condition
-from finetune_operator.api.types import FineTuneJob
 from finetune_operator.kube.client import Conflict, Forbidden
-from finetune_operator.metrics import Metrics
-from finetune_operator.observe.cache import Cache
 from finetune_operator.reconcile import Reconciler
-from finetune_operator.settings import Settings
 
-from tests.support.api_server import Answer, ApiServer, Body, serving
 from tests.support.builders import (
-    NAMESPACE,
     UID,
     later,
     make_attempt,
@@ -26,100 +16,7 @@ from tests.support.builders import (
     make_pod,
     make_status,
 )
-from tests.support.world import condition
-
-KEY = (NAMESPACE, "photos")
-
-
-class ScriptedCluster:
-    """A FineTuneJob and the Jobs around it, behind HTTP; `fail` makes calls fail."""
-
-    def __init__(self) -> None:
-        self.server = ApiServer(self._answer)
-        self.cache = Cache()
-        self.now = 0.0
-        self.jobs: dict[str, Body] = {}
-        self.pods: list[Body] = []
-        self.fail: dict[str, int] = {}
-        """HTTP status by method and last part of the path: {"POST jobs": 403}."""
-        self.put(make_job())
-
-    def put(self, job: FineTuneJob) -> None:
-        self.body: Body | None = msgspec.to_builtins(job)
-
-    @property
-    def status(self) -> Body:
-        assert self.body
-        status: Body = self.body.get("status", {})
-        return status
-
-    def calls(self) -> list[str]:
-        return [f"{method} {path.split('/')[-1]}" for method, path, _ in self.server.requests]
-
-    def _answer(self, request: web.Request, body: Body) -> Answer:
-        parts = request.path.strip("/").split("/")
-        call = f"{request.method} {parts[-1]}"
-        if status := self.fail.get(call):
-            return Answer({"message": f"{call} is refused"}, status=status)
-        if request.method == "DELETE":
-            return Answer({})
-        if "finetunejobs" in parts:
-            return self._fine_tune_job(request.method, body)
-        if parts[-1] == "pods":
-            return Answer({"metadata": {}, "items": self.pods})
-        if parts[-1] == "events":
-            return Answer({"metadata": {}, "items": []} if request.method == "GET" else body)
-        if request.method == "POST":
-            name = body["metadata"]["name"]
-            if name in self.jobs:
-                return Answer({"message": "already exists"}, status=409)
-            metadata = {**body["metadata"], "uid": f"attempt-{name[-1]}"}
-            self.jobs[name] = {**body, "metadata": metadata}
-            return Answer(self.jobs[name])
-        found = self.jobs.get(parts[-1])
-        return Answer(found) if found else Answer({"message": "not found"}, status=404)
-
-    def _fine_tune_job(self, method: str, body: Body) -> Answer:
-        if self.body is None:
-            return Answer({"message": "not found"}, status=404)
-        if method == "PATCH":
-            assert body["metadata"]["resourceVersion"] == self.body["metadata"]["resourceVersion"]
-            status = copy.deepcopy(self.status)
-            self.body["status"] = _merged(status, body["status"])
-        return Answer(self.body)
-
-
-def _merged(target: Body, patch: Body) -> Body:
-    for key, value in patch.items():
-        if value is None:
-            target.pop(key, None)
-        elif isinstance(value, dict) and isinstance(target.get(key), dict):
-            _merged(target[key], value)
-        else:
-            target[key] = value
-    return target
-
-
-@pytest.fixture
-def cluster() -> ScriptedCluster:
-    return ScriptedCluster()
-
-
-@pytest.fixture
-async def reconcile(cluster: ScriptedCluster) -> AsyncIterator[Reconciler]:
-    async with serving(cluster.server) as client:
-        yield Reconciler(
-            client,
-            cluster.cache,
-            Metrics(cluster.cache, queue_depth=lambda: 0),
-            Settings(trainer_image="trainer:cpu", trainer_gpu_image="trainer:gpu"),
-            clock=lambda: later(cluster.now),
-        )
-
-
-def failure(cluster: ScriptedCluster) -> str:
-    reason: str = cluster.status["failure"]["reason"]
-    return reason
+from tests.support.scripted_cluster import KEY, ScriptedCluster
 
 
 async def test_new_job_gets_its_attempt_and_then_one_status_and_events(
@@ -168,144 +65,6 @@ async def test_attempt_whose_status_was_not_written_is_adopted_and_not_created_a
     assert list(cluster.jobs) == ["photos-1"]
     assert cluster.status["attempts"] == 1
     assert cluster.status["currentAttempt"]["jobName"] == "photos-1"
-
-
-class TestRefusals:
-    @pytest.mark.parametrize("status", [403, 422])
-    async def test_attempt_that_is_refused_was_not_started_and_is_tried_again(
-        self, cluster: ScriptedCluster, reconcile: Reconciler, status: int
-    ) -> None:
-        cluster.fail = {"POST jobs": status}
-        for _ in range(2):
-            assert await reconcile(KEY) == 15
-            assert "attempts" not in cluster.status
-            assert "currentAttempt" not in cluster.status
-            assert failure(cluster) == c.CREATE_REFUSED
-        assert cluster.calls().count("PATCH status") == 1
-        cluster.fail = {}
-        await reconcile(KEY)
-        assert cluster.status["attempts"] == 1
-
-    async def test_name_that_a_stranger_has_fails_the_job(
-        self, cluster: ScriptedCluster, reconcile: Reconciler
-    ) -> None:
-        cluster.jobs["photos-1"] = {"metadata": {"name": "photos-1", "uid": "x"}}
-        assert await reconcile(KEY) is None
-        assert (cluster.status["phase"], failure(cluster)) == ("Failed", c.NAME_TAKEN)
-        assert "'photos-1'" in cluster.status["failure"]["message"]
-
-    async def test_name_that_an_earlier_job_of_that_name_still_has_is_waited_for(
-        self, cluster: ScriptedCluster, reconcile: Reconciler
-    ) -> None:
-        owner = {"kind": c.KIND, "name": "photos", "uid": "earlier", "controller": True}
-        metadata = {"name": "photos-1", "uid": "x", "ownerReferences": [owner]}
-        cluster.jobs["photos-1"] = {"metadata": metadata}
-        assert await reconcile(KEY) == 2
-        assert (cluster.status["phase"], failure(cluster)) == ("Pending", c.NAME_TAKEN)
-        cluster.jobs.clear()
-        await reconcile(KEY)
-        assert cluster.status["attempts"] == 1
-
-
-class TestLateWatches:
-    async def test_attempt_that_the_watch_has_not_shown_is_not_taken_for_deleted(
-        self, cluster: ScriptedCluster, reconcile: Reconciler
-    ) -> None:
-        cluster.put(make_job(make_status(attempt=1)))
-        owner = {"kind": c.KIND, "uid": UID, "controller": True}
-        metadata = {"name": "photos-1", "uid": "attempt-1", "ownerReferences": [owner]}
-        cluster.jobs["photos-1"] = {"metadata": metadata}
-        assert await reconcile(KEY) == 1
-        assert cluster.calls() == ["GET photos", "GET photos-1"]
-
-    @pytest.mark.parametrize("name", ["photos-1", "photos-prepare-1"])
-    async def test_suspended_job_is_not_said_to_be_while_a_creation_that_was_not_answered_runs(
-        self, cluster: ScriptedCluster, reconcile: Reconciler, name: str
-    ) -> None:
-        cluster.put(make_job(suspend=True))
-        owner = {"kind": c.KIND, "uid": UID, "controller": True}
-        metadata = {"name": name, "uid": "attempt-1", "ownerReferences": [owner]}
-        cluster.jobs[name] = {"metadata": metadata}
-        assert await reconcile(KEY) == 1
-        assert not cluster.status
-        cluster.jobs.clear()
-        await reconcile(KEY)
-        assert condition(cluster.status, "Suspended")["status"] == "True"
-
-    async def test_end_of_an_unwritten_preparation_waits_for_its_pods_last_words(
-        self, cluster: ScriptedCluster, reconcile: Reconciler
-    ) -> None:
-        cluster.put(make_job(workspace={"claimName": "work"}))
-        cluster.cache.observe_attempt(make_attempt(1, prepare=True, ended="Complete").job)
-        cluster.pods = [msgspec.to_builtins(make_pod("Succeeded"))]
-        assert await reconcile(KEY) == 1
-        assert not cluster.status
-
-    @pytest.mark.parametrize(
-        "deletion", [None, "2026-11-24T08:00:00Z"], ids=["not found", "terminating"]
-    )
-    async def test_attempt_deleted_for_a_suspension_is_not_taken_for_spared_by_a_resume(
-        self, cluster: ScriptedCluster, reconcile: Reconciler, deletion: str | None
-    ) -> None:
-        suspending = Condition(type=c.SUSPENDED, status="False", reason="Suspending")
-        cluster.put(make_job(make_status(attempt=1, conditions=(suspending,))))
-        cluster.cache.observe_attempt(make_attempt(1).job)
-        if deletion:
-            owner = {"kind": c.KIND, "uid": UID, "controller": True}
-            metadata = {"name": "photos-1", "uid": "attempt-1", "ownerReferences": [owner]}
-            cluster.jobs["photos-1"] = {"metadata": {**metadata, "deletionTimestamp": deletion}}
-        assert await reconcile(KEY) == 1
-        assert condition(cluster.status, "Suspended")["reason"] == "Suspending"
-
-    @pytest.mark.parametrize("uid", ["", "another"], ids=["nothing", "a stranger"])
-    async def test_attempt_whose_name_now_has(
-        self, cluster: ScriptedCluster, reconcile: Reconciler, uid: str
-    ) -> None:
-        cluster.put(make_job(make_status(attempt=1)))
-        if uid:
-            owner = {"kind": c.KIND, "uid": uid, "controller": True}
-            cluster.jobs["photos-1"] = {
-                "metadata": {"name": "photos-1", "ownerReferences": [owner]}
-            }
-        await reconcile(KEY)
-        assert cluster.status["history"][0]["reason"] == c.JOB_DELETED
-
-    async def test_job_that_ended_is_not_judged_before_its_pod_is_seen(
-        self, cluster: ScriptedCluster, reconcile: Reconciler
-    ) -> None:
-        cluster.put(make_job(make_status(attempt=1)))
-        cluster.cache.observe_attempt(make_attempt(1, ended="Complete").job)
-        cluster.pods = [msgspec.to_builtins(make_pod())]
-        assert await reconcile(KEY) == 1
-        assert "history" not in cluster.status
-        cluster.pods = []
-        await reconcile(KEY)
-        assert cluster.status["history"][0]["reason"] == c.RESULT_LOST
-
-    @pytest.mark.parametrize("attempt", [1, 0], ids=["written down", "to be adopted"])
-    async def test_attempt_that_seems_not_to_start_is_not_given_up_before_its_pod_is_seen(
-        self, cluster: ScriptedCluster, reconcile: Reconciler, attempt: int
-    ) -> None:
-        cluster.put(make_job(make_status(attempt=attempt), startupDeadlineSeconds=60))
-        cluster.cache.observe_attempt(make_attempt(1).job)
-        cluster.pods = [msgspec.to_builtins(make_pod())]
-        cluster.now = 60
-        assert await reconcile(KEY) == 1
-        assert "DELETE photos-1" not in cluster.calls()
-        cluster.cache.observe_pod(make_pod())
-        await reconcile(KEY)
-        assert condition(cluster.status, c.PODS_READY)["status"] == "True"
-
-    async def test_next_attempt_waits_for_a_pod_that_the_watch_has_not_shown(
-        self, cluster: ScriptedCluster, reconcile: Reconciler
-    ) -> None:
-        cluster.put(make_job(make_status(attempt=1)))
-        cluster.pods = [msgspec.to_builtins(make_pod())]
-        assert await reconcile(KEY) == 1
-        assert cluster.jobs == {}
-        cluster.pods = [msgspec.to_builtins(make_pod("Failed"))]
-        await reconcile(KEY)
-        assert list(cluster.jobs) == ["photos-2"]
 
 
 async def test_verdict_is_written_before_the_pod_is_ended_and_outlives_a_failed_delete(
@@ -384,7 +143,7 @@ async def test_pod_on_a_lost_node_is_forced_after_its_job_was_deleted(
     assert cluster.server.bodies[-1]["gracePeriodSeconds"] == 0
 
 
-async def test_end_of_the_time_to_live_of_a_job_that_is_kept_is_told_once(
+async def test_end_of_the_time_to_live_of_a_job_that_is_kept_is_reported_once(
     cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
     done = make_status(phase="Complete", attempts=1, completion_time=later(0))

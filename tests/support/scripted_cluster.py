@@ -1,0 +1,90 @@
+"""A scripted API server with one FineTuneJob, for the tests of reconcile."""
+
+import copy
+
+import msgspec
+from aiohttp import web
+from finetune_operator.api.types import FineTuneJob
+from finetune_operator.observe.cache import Cache
+
+from tests.support.api_server import Answer, ApiServer, Body
+from tests.support.builders import (
+    NAMESPACE,
+    make_job,
+)
+
+KEY = (NAMESPACE, "photos")
+
+
+class ScriptedCluster:
+    """A FineTuneJob and the Jobs around it, behind HTTP; `fail` makes calls fail."""
+
+    def __init__(self) -> None:
+        self.server = ApiServer(self._answer)
+        self.cache = Cache()
+        self.now = 0.0
+        self.jobs: dict[str, Body] = {}
+        self.pods: list[Body] = []
+        self.fail: dict[str, int] = {}
+        """HTTP status by method and last part of the path: {"POST jobs": 403}."""
+        self.put(make_job())
+
+    def put(self, job: FineTuneJob) -> None:
+        self.body: Body | None = msgspec.to_builtins(job)
+
+    @property
+    def status(self) -> Body:
+        assert self.body
+        status: Body = self.body.get("status", {})
+        return status
+
+    def calls(self) -> list[str]:
+        return [f"{method} {path.split('/')[-1]}" for method, path, _ in self.server.requests]
+
+    def _answer(self, request: web.Request, body: Body) -> Answer:
+        parts = request.path.strip("/").split("/")
+        call = f"{request.method} {parts[-1]}"
+        if status := self.fail.get(call):
+            return Answer({"message": f"{call} is refused"}, status=status)
+        if request.method == "DELETE":
+            return Answer({})
+        if "finetunejobs" in parts:
+            return self._fine_tune_job(request.method, body)
+        if parts[-1] == "pods":
+            return Answer({"metadata": {}, "items": self.pods})
+        if parts[-1] == "events":
+            return Answer({"metadata": {}, "items": []} if request.method == "GET" else body)
+        if request.method == "POST":
+            name = body["metadata"]["name"]
+            if name in self.jobs:
+                return Answer({"message": "already exists"}, status=409)
+            metadata = {**body["metadata"], "uid": f"attempt-{name[-1]}"}
+            self.jobs[name] = {**body, "metadata": metadata}
+            return Answer(self.jobs[name])
+        found = self.jobs.get(parts[-1])
+        return Answer(found) if found else Answer({"message": "not found"}, status=404)
+
+    def _fine_tune_job(self, method: str, body: Body) -> Answer:
+        if self.body is None:
+            return Answer({"message": "not found"}, status=404)
+        if method == "PATCH":
+            assert body["metadata"]["resourceVersion"] == self.body["metadata"]["resourceVersion"]
+            status = copy.deepcopy(self.status)
+            self.body["status"] = _merged(status, body["status"])
+        return Answer(self.body)
+
+
+def _merged(target: Body, patch: Body) -> Body:
+    for key, value in patch.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, dict) and isinstance(target.get(key), dict):
+            _merged(target[key], value)
+        else:
+            target[key] = value
+    return target
+
+
+def failure(cluster: ScriptedCluster) -> str:
+    reason: str = cluster.status["failure"]["reason"]
+    return reason

@@ -1,0 +1,122 @@
+"""A stale cache leads to no decision that is final: reconcile reads from the API server first."""
+
+import msgspec
+import pytest
+from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Condition
+from finetune_operator.reconcile import Reconciler
+
+from tests.support.builders import (
+    UID,
+    make_attempt,
+    make_job,
+    make_pod,
+    make_status,
+)
+from tests.support.scripted_cluster import KEY, ScriptedCluster
+from tests.support.world import condition
+
+
+async def test_attempt_that_the_watch_has_not_shown_is_not_taken_for_deleted(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    owner = {"kind": c.KIND, "uid": UID, "controller": True}
+    metadata = {"name": "photos-1", "uid": "attempt-1", "ownerReferences": [owner]}
+    cluster.jobs["photos-1"] = {"metadata": metadata}
+    assert await reconcile(KEY) == 1
+    assert cluster.calls() == ["GET photos", "GET photos-1"]
+
+
+@pytest.mark.parametrize("name", ["photos-1", "photos-prepare-1"])
+async def test_suspended_job_is_not_said_to_be_while_a_creation_that_was_not_answered_runs(
+    cluster: ScriptedCluster, reconcile: Reconciler, name: str
+) -> None:
+    cluster.put(make_job(suspend=True))
+    owner = {"kind": c.KIND, "uid": UID, "controller": True}
+    metadata = {"name": name, "uid": "attempt-1", "ownerReferences": [owner]}
+    cluster.jobs[name] = {"metadata": metadata}
+    assert await reconcile(KEY) == 1
+    assert not cluster.status
+    cluster.jobs.clear()
+    await reconcile(KEY)
+    assert condition(cluster.status, "Suspended")["status"] == "True"
+
+
+async def test_end_of_an_unwritten_preparation_waits_for_its_pods_termination_message(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(workspace={"claimName": "work"}))
+    cluster.cache.observe_attempt(make_attempt(1, prepare=True, ended="Complete").job)
+    cluster.pods = [msgspec.to_builtins(make_pod("Succeeded"))]
+    assert await reconcile(KEY) == 1
+    assert not cluster.status
+
+
+@pytest.mark.parametrize(
+    "deletion", [None, "2026-11-24T08:00:00Z"], ids=["not found", "terminating"]
+)
+async def test_attempt_deleted_for_a_suspension_is_not_taken_for_spared_by_a_resume(
+    cluster: ScriptedCluster, reconcile: Reconciler, deletion: str | None
+) -> None:
+    suspending = Condition(type=c.SUSPENDED, status="False", reason="Suspending")
+    cluster.put(make_job(make_status(attempt=1, conditions=(suspending,))))
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    if deletion:
+        owner = {"kind": c.KIND, "uid": UID, "controller": True}
+        metadata = {"name": "photos-1", "uid": "attempt-1", "ownerReferences": [owner]}
+        cluster.jobs["photos-1"] = {"metadata": {**metadata, "deletionTimestamp": deletion}}
+    assert await reconcile(KEY) == 1
+    assert condition(cluster.status, "Suspended")["reason"] == "Suspending"
+
+
+@pytest.mark.parametrize("uid", ["", "another"], ids=["nothing", "a stranger"])
+async def test_attempt_whose_name_now_has(
+    cluster: ScriptedCluster, reconcile: Reconciler, uid: str
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    if uid:
+        owner = {"kind": c.KIND, "uid": uid, "controller": True}
+        cluster.jobs["photos-1"] = {"metadata": {"name": "photos-1", "ownerReferences": [owner]}}
+    await reconcile(KEY)
+    assert cluster.status["history"][0]["reason"] == c.JOB_DELETED
+
+
+async def test_job_that_ended_is_not_judged_before_its_pod_is_seen(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    cluster.cache.observe_attempt(make_attempt(1, ended="Complete").job)
+    cluster.pods = [msgspec.to_builtins(make_pod())]
+    assert await reconcile(KEY) == 1
+    assert "history" not in cluster.status
+    cluster.pods = []
+    await reconcile(KEY)
+    assert cluster.status["history"][0]["reason"] == c.RESULT_LOST
+
+
+@pytest.mark.parametrize("attempt", [1, 0], ids=["written down", "to be adopted"])
+async def test_attempt_that_seems_not_to_start_is_not_given_up_before_its_pod_is_seen(
+    cluster: ScriptedCluster, reconcile: Reconciler, attempt: int
+) -> None:
+    cluster.put(make_job(make_status(attempt=attempt), startupDeadlineSeconds=60))
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.pods = [msgspec.to_builtins(make_pod())]
+    cluster.now = 60
+    assert await reconcile(KEY) == 1
+    assert "DELETE photos-1" not in cluster.calls()
+    cluster.cache.observe_pod(make_pod())
+    await reconcile(KEY)
+    assert condition(cluster.status, c.PODS_READY)["status"] == "True"
+
+
+async def test_next_attempt_waits_for_a_pod_that_the_watch_has_not_shown(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    cluster.pods = [msgspec.to_builtins(make_pod())]
+    assert await reconcile(KEY) == 1
+    assert cluster.jobs == {}
+    cluster.pods = [msgspec.to_builtins(make_pod("Failed"))]
+    await reconcile(KEY)
+    assert list(cluster.jobs) == ["photos-2"]
