@@ -36,7 +36,7 @@ def plane(audit_log: Path) -> Iterator[ControlPlane]:
 @pytest.fixture
 def fresh_plane() -> Iterator[ControlPlane]:
     """One whose controllers have not seen an outage yet: after a few of them they wait for up to a
-    minute before they look again, and so does all that needs them.
+    minute before they retry, and so does all that needs them.
     """
     with ControlPlane(scheduler=True) as plane:
         _furnish(plane)

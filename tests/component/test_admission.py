@@ -26,7 +26,7 @@ SOURCE = f"{DATASET}.source"
 
 Case = tuple[str, Object, str, str]
 BAD: list[Case] = [
-    # sentence, changes, the field that is named, the remedy that is told
+    # sentence, changes, the field that is named, the remedy that is named
     ("name begins with a digit", {"metadata.name": "8photos"}, "metadata.name",
      "must start with a letter"),
     ("name has a dot", {"metadata.name": "my.photos"}, "metadata.name",

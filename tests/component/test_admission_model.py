@@ -16,7 +16,7 @@ EARLIER = {
 OWN = changed(EVERYTHING, {MODEL: OWN_MODEL})
 
 BAD: list[tuple[str, Object, str, str]] = [
-    # sentence, changes, the field that is named, the remedy that is told
+    # sentence, changes, the field that is named, the remedy that is named
     ("neither is set", {MODEL: {}}, "spec", "set exactly one of model.name, of the model"),
     ("nothing is said", {MODEL: REMOVED}, "spec", "and training.resumeFrom, an earlier job's"),
     ("both are set", {f"{MODEL}.name": "resnet-50"}, MODEL, "set exactly one of name"),

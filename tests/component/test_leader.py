@@ -56,13 +56,13 @@ class Peer:
         self.process = process
         self.line = line
 
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         return "finetune_operator_leader 1.0" in self.process.get("/metrics")
 
     async def until_it_leads(self, *, seconds: float) -> float:
         """Wait; return for how long."""
         start = time.monotonic()
-        while not await asyncio.to_thread(self.leads):
+        while not await asyncio.to_thread(self.is_leader):
             waited = time.monotonic() - start
             assert waited < seconds, self.process.log()
             await asyncio.sleep(0.05)
@@ -128,9 +128,9 @@ async def test_only_the_leader_writes_and_tells_of_jobs_though_both_are_ready(
         assert leader.line.writes
         assert not standby.line.writes
         assert await asyncio.to_thread(standby.process.get, "/readyz") == "ok"
-        assert not await asyncio.to_thread(standby.leads)
-        told = [await asyncio.to_thread(p.process.get, "/metrics") for p in (leader, standby)]
-        assert ['name="photos"' in text for text in told] == [True, False]
+        assert not await asyncio.to_thread(standby.is_leader)
+        pages = [await asyncio.to_thread(p.process.get, "/metrics") for p in (leader, standby)]
+        assert ['name="photos"' in text for text in pages] == [True, False]
 
 
 async def test_standby_follows_a_killed_leader_within_the_leases_time(
@@ -181,7 +181,7 @@ async def test_leader_that_is_cut_off_stops_to_write_before_another_starts(
         leader.line.state = "well"
         await asyncio.to_thread(leader.process.start)
         await asyncio.sleep(2 * RETRY)
-        assert not await asyncio.to_thread(leader.leads)
+        assert not await asyncio.to_thread(leader.is_leader)
 
 
 async def test_leader_that_was_stopped_wakes_up_without_writing(

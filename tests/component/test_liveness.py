@@ -18,8 +18,8 @@ pytestmark = pytest.mark.timeout(60)
 RESYNC_SECONDS = 2
 
 
-class Deafness(Trouble):
-    """Some watches of FineTuneJobs never tell anything; or nothing is answered at all."""
+class StaleWatches(Trouble):
+    """Some watches of FineTuneJobs deliver nothing, or no request is answered at all."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ def world(bare_plane: ControlPlane, request: pytest.FixtureRequest) -> World:
 
 @asynccontextmanager
 async def operating(
-    plane: ControlPlane, release: Release, world: World, directory: Path, trouble: Deafness
+    plane: ControlPlane, release: Release, world: World, directory: Path, trouble: StaleWatches
 ) -> AsyncIterator[OperatorProcess]:
     authority = plane.certificate_authority
     async with Proxy(plane.url, certificate_authority=authority, trouble=trouble) as proxy:
@@ -70,7 +70,7 @@ async def health(process: OperatorProcess) -> str:
 async def test_idle_cluster_and_absent_api_server_are_no_failures(
     bare_plane: ControlPlane, release: Release, world: World, tmp_path: Path
 ) -> None:
-    trouble = Deafness()
+    trouble = StaleWatches()
     async with operating(bare_plane, release, world, tmp_path, trouble) as process:
         await asyncio.sleep(3 * RESYNC_SECONDS)
         assert await health(process) == "ok"
@@ -89,7 +89,7 @@ async def test_idle_cluster_and_absent_api_server_are_no_failures(
 async def test_stale_watch_of_fine_tune_jobs_is_made_up_for_and_found(
     bare_plane: ControlPlane, release: Release, world: World, tmp_path: Path
 ) -> None:
-    trouble = Deafness()
+    trouble = StaleWatches()
     trouble.stale = True
     async with operating(bare_plane, release, world, tmp_path, trouble) as process:
         await asyncio.to_thread(world.apply, fine_tune_job())

@@ -19,7 +19,7 @@ from tests.support.release import Release
 AT_ONCE = 10
 AFTER_RESTART_SECONDS = 150
 """On a busy machine the API server takes a while to come back, and Kubernetes' own controllers then
-wait for up to a minute before they look again (client-go: 30 seconds, twice that by jitter)."""
+wait for up to a minute before they retry (client-go: 30 seconds, twice that by jitter)."""
 
 
 @pytest.mark.timeout(180)

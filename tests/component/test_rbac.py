@@ -16,7 +16,7 @@ from tests.support.operator_process import OperatorProcess
 from tests.support.release import Release
 from tests.support.world import Object, fine_tune_job
 
-# What admission plugins ask of the authorizer themselves, which no audit log tells:
+# What admission plugins ask of the authorizer themselves, which no audit log shows:
 # OwnerReferencesPermissionEnforcement, when a Job blocks the deletion of its FineTuneJob.
 CHECKED_BY_ADMISSION: set[Right] = {("finetune-operator.dev", "finetunejobs/finalizers", "update")}
 

@@ -147,6 +147,8 @@ def assert_monotone(statuses: list[Object]) -> None:
         change = f"from {json.dumps(before)} to {json.dumps(after)}"
         for count in ("attempts", "failures", "disruptions", "observedGeneration"):
             assert after.get(count, 0) >= before.get(count, 0), f"{count} went back {change}"
-        told = before.get("history", [])
-        assert after.get("history", [])[: len(told)] == told, f"the history changed {change}"
+        recorded = before.get("history", [])
+        assert after.get("history", [])[: len(recorded)] == recorded, (
+            f"the history changed {change}"
+        )
         assert before.get("phase") not in ("Complete", "Failed"), f"an ended job changed {change}"

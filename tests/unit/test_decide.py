@@ -383,7 +383,7 @@ class TestRetries:
         plan = plan_of(make_job(LIVE), make_ended_attempt(1, 70, message))
         assert plan.status.history[0].message == "x" * 256
 
-    def test_operator_waits_for_the_pods_last_words_when_its_job_has_ended_first(self) -> None:
+    def test_operator_waits_for_the_termination_message_when_its_job_has_ended_first(self) -> None:
         ended = make_attempt(1, make_pod(), ended="Complete")  # the pod watch lags
         plan = plan_of(make_job(LIVE), ended, at=1)
         assert plan.status.current_attempt

@@ -31,7 +31,7 @@ from tests.support.builders import (
 )
 
 LIVE = make_status(attempt=1)
-GONE = make_pod(deleting=30)
+LOST_POD = make_pod(deleting=30)
 GIVEN_UP = (DeleteAttempt("photos-1", "attempt-1"), ForceDeletePod("pod-1", "pod-1"))
 
 
@@ -134,40 +134,40 @@ class TestTimeToLive:
 
 class TestLostNode:
     def test_pod_is_waited_for_until_its_time_is_over(self) -> None:
-        plan = plan_of(make_job(LIVE), make_attempt(1, GONE), at=89)
+        plan = plan_of(make_job(LIVE), make_attempt(1, LOST_POD), at=89)
         assert plan.actions == ()
         assert plan.requeue_after_seconds == 1
 
     def test_attempt_is_disrupted_and_its_job_goes_before_its_pod_is_forced(self) -> None:
-        plan = plan_of(make_job(LIVE), make_attempt(1, GONE), at=90)
+        plan = plan_of(make_job(LIVE), make_attempt(1, LOST_POD), at=90)
         assert [record.reason for record in plan.status.history] == [c.DISRUPTED]
         assert plan.status.failure
         assert "node-a" in plan.status.failure.message
         assert plan.actions == GIVEN_UP
 
     def test_verdict_that_was_not_carried_out_is_carried_out(self) -> None:
-        status = plan_of(make_job(LIVE), make_attempt(1, GONE), at=90).status
-        assert plan_of(make_job(status), make_attempt(1, GONE), at=91).actions == GIVEN_UP
+        status = plan_of(make_job(LIVE), make_attempt(1, LOST_POD), at=90).status
+        assert plan_of(make_job(status), make_attempt(1, LOST_POD), at=91).actions == GIVEN_UP
 
     def test_next_attempt_starts_when_the_pod_is_deleted(self) -> None:
-        status = plan_of(make_job(LIVE), make_attempt(1, GONE), at=90).status
-        terminating = make_attempt(1, GONE, deleting=True)
+        status = plan_of(make_job(LIVE), make_attempt(1, LOST_POD), at=90).status
+        terminating = make_attempt(1, LOST_POD, deleting=True)
         plan = plan_of(make_job(status), terminating, at=91)
         assert plan.actions == (ForceDeletePod("pod-1", "pod-1"),)
         assert plan_of(make_job(status), at=92).actions == (CreateAttempt(2),)
 
     def test_pod_of_a_finished_job_is_forced_too(self) -> None:
         failed = make_status(phase="Failed", attempts=1)
-        plan = plan_of(make_job(failed), make_attempt(1, GONE, deleting=True), at=90)
+        plan = plan_of(make_job(failed), make_attempt(1, LOST_POD, deleting=True), at=90)
         assert plan.actions == (ForceDeletePod("pod-1", "pod-1"),)
 
     def test_suspended_job_on_a_lost_node_is_suspended(self) -> None:
-        job, terminating = make_job(LIVE, suspend=True), make_attempt(1, GONE, deleting=True)
+        job, terminating = make_job(LIVE, suspend=True), make_attempt(1, LOST_POD, deleting=True)
         plan = plan_of(job, terminating, at=90)
         assert (plan.status.history, plan.actions) == ((), (ForceDeletePod("pod-1", "pod-1"),))
         done = plan_of(make_job(plan.status, suspend=True), at=91).status
         assert [record.reason for record in done.history] == [c.SUSPENDED]
 
     def test_pod_without_a_job_is_forced(self) -> None:
-        plan = plan_of(make_job(make_status(attempts=1)), orphaned_pods=(GONE,), at=90)
+        plan = plan_of(make_job(make_status(attempts=1)), orphaned_pods=(LOST_POD,), at=90)
         assert plan.actions == (ForceDeletePod("pod-1", "pod-1"),)

@@ -1,4 +1,4 @@
-"""Events tell each thing that happened once."""
+"""Each thing that happens has one Event."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def test_attempt_that_ended_is_told_with_its_hint() -> None:
     assert ("Warning", c.IMAGE_PULL_ERROR, message) in emitted(make_status(phase="Training"), new)
 
 
-def test_diagnosis_is_told_once_though_its_message_changes() -> None:
+def test_diagnosis_is_reported_once_though_its_message_changes() -> None:
     old = make_status(phase="Starting")
     new = make_status(phase="Starting", failure=FAILURE)
     assert emitted(old, new) == [

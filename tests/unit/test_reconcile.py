@@ -59,7 +59,7 @@ async def test_attempt_whose_status_was_not_written_is_adopted_and_not_created_a
     with pytest.raises(Conflict):
         await reconcile(KEY)
     cluster.fail = {}
-    if cache_is_lost:  # its informer has not heard of the Job yet
+    if cache_is_lost:  # its informer has not seen the Job yet
         cluster.cache._attempts.clear()
     await reconcile(KEY)
     assert list(cluster.jobs) == ["photos-1"]

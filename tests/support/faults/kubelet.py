@@ -106,7 +106,7 @@ class Kubelet:
         return status
 
     async def _until(self, uid: str, found: Callable[[Object], bool]) -> None:
-        """Wait until it is so, or the pod is gone."""
+        """Wait until it is true, or the pod is deleted."""
 
         def is_so() -> bool:
             pod = self._namespace.objects["pods"].get(uid)

@@ -18,7 +18,7 @@ SOURCE = {"source": {"uri": "https://example.test/photos.zip"}}
 class End:
     """Where a job has come to, in what its user can see."""
 
-    phase: str = "Complete"  # "" when it is gone
+    phase: str = "Complete"  # "" after its deletion
     reason: str = "Complete"  # of the condition Complete or Failed
     failure: str = ""
     attempts: int = 1

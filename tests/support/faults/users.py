@@ -22,7 +22,7 @@ async def _runs(namespace: Namespace) -> Object:
 
 
 async def _runs_and_is_written_down(namespace: Namespace) -> None:
-    """A Job that is deleted before the status tells of it leaves no trace in the attempts."""
+    """A Job that is deleted before the status names it leaves no trace in the attempts."""
     await _runs(namespace)
     await namespace.until("the attempt in status", lambda: namespace.last_status.get("attempts"))
 

@@ -30,11 +30,11 @@ class Namespace:
         self._cluster = cluster
         self.name = name
         self.objects: dict[str, dict[str, Object]] = {plural: {} for plural in PATHS}
-        """By plural and uid."""
+        """The objects by plural and uid."""
         self.last_status: Object = {}
-        """Of the FineTuneJob, also when it is gone."""
+        """The last status of the FineTuneJob, also after its deletion."""
         self.applied = False
-        """Whether there is or was a FineTuneJob."""
+        """True if there is or was a FineTuneJob."""
         self.violations: list[str] = []
         self._changed = asyncio.Event()
 
@@ -48,10 +48,10 @@ class Namespace:
         """All pods, the oldest first."""
         return list(self.objects["pods"].values())
 
-    def take(self, plural: str, item: Object, *, gone: bool) -> None:
-        """Take an event in."""
+    def take(self, plural: str, item: Object, *, deleted: bool) -> None:
+        """Take in an event."""
         uid = item["metadata"]["uid"]
-        if gone:
+        if deleted:
             self.objects[plural].pop(uid, None)
         else:
             self.objects[plural][uid] = item
@@ -64,7 +64,7 @@ class Namespace:
         """Take a list in, after a gap."""
         self.objects[plural].clear()
         for item in items:
-            self.take(plural, item, gone=False)
+            self.take(plural, item, deleted=False)
         self._wake()
 
     async def until(self, what: str, found: Callable[[], Any], *, seconds: float = 30) -> Any:
@@ -181,7 +181,7 @@ class WatchedCluster:
                     return
                 item = event["object"]
                 if seen_by := self._namespaces.get(item["metadata"]["namespace"]):
-                    seen_by.take(plural, item, gone=event["type"] == "DELETED")
+                    seen_by.take(plural, item, deleted=event["type"] == "DELETED")
 
 
 async def _is_ready(namespace: Namespace) -> bool:
@@ -191,7 +191,7 @@ async def _is_ready(namespace: Namespace) -> bool:
 
 
 def is_ended(pod: Object) -> bool:
-    """Whether all containers of a pod have stopped for good."""
+    """Return True if all containers of a pod have ended for good."""
     return pod["status"].get("phase") in ("Succeeded", "Failed")
 
 
