@@ -173,7 +173,7 @@ async def test_leader_that_is_cut_off_stops_to_write_before_another_starts(
             await asyncio.sleep(0.4)
         code = await asyncio.to_thread(leader.process.wait, seconds=DURATION + SLACK + 20)
         assert code == 1
-        assert "starts over as a standby" in leader.process.log()
+        assert "restarts as a standby" in leader.process.log()
         await standby.until_it_leads(seconds=DURATION + SLACK)
         await worked_on(world, "during-11")
         assert leader.line.writes[-1] <= cut_at + DEADLINE

@@ -70,7 +70,7 @@ class Elector:
         """Wait for the Lease, then renew it for ever; raise LostLease if that fails."""
         while not await self._try():
             await self._wait()
-        log.info("leader as %s", self._identity)
+        log.info("elected as the leader, %s", self._identity)
         self.leading.set()
         while True:
             try:
