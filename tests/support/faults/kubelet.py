@@ -27,6 +27,8 @@ class Trains:
     accuracy: str = "0.8704"
     seconds: float = 0.3
     evicted: bool = False
+    orphaned: bool = False
+    """It ends only after its Job is deleted and the pod belongs to nobody."""
     lost: bool = False
     """Its node does not answer any more, whoever deletes it."""
     peers: int | None = 0
@@ -72,6 +74,8 @@ class Kubelet:
             await self._report(pod, running(pod))
         if does.lost:
             return
+        if does.orphaned:
+            await self._until(uid, lambda pod: not pod["metadata"].get("ownerReferences"))
         if does.code is not None and not await self._is_deleted_within(uid, does.seconds):
             await self._report(pod, self._end(pod, does))
         await self._until(uid, _is_deleted)

@@ -181,7 +181,7 @@ SCENARIOS = {
         ),
         Scenario(
             name="orphaned pod",
-            attempts=(Trains(code=143, seconds=2.5), Trains()),
+            attempts=(Trains(code=143, seconds=1.0, orphaned=True), Trains()),
             user=users.orphans_the_pod,
             end=End(
                 attempts=2, disruptions=1, history=("JobDeleted", "Complete"), jobs=("photos-2",)
