@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from finetune_trainer.contract.values import Fraction, Rules, Source, Struct
+from finetune_trainer.contract.values import Fraction, Rules, Source, Struct, rule
 
 
 class Split(Struct, forbid_unknown_fields=True):
@@ -64,17 +64,11 @@ class Csv(Struct, forbid_unknown_fields=True):
     file: (
         Annotated[
             str,
-            Meta(
+            rule(
+                "!self.startsWith('/') && !self.matches('(^|/)[.][.](/|$)')",
+                "must be a path within the source, such as labels.csv",
                 min_length=1,
                 max_length=253,
-                extra={
-                    "cel": (
-                        (
-                            "!self.startsWith('/') && !self.matches('(^|/)[.][.](/|$)')",
-                            "must be a path within the source, such as labels.csv",
-                        ),
-                    )
-                },
             ),
         ]
         | None

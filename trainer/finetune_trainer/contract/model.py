@@ -12,22 +12,17 @@ from finetune_trainer.contract.values import (
     Source,
     Struct,
     Uri,
+    rule,
     source_rules,
 )
 
 CatalogueName = Annotated[
     str,
-    Meta(
+    rule(
+        "self.matches('^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$')",
+        "must be an entry of the model catalogue, such as efficientnet-lite0",
         min_length=1,
         max_length=63,
-        extra={
-            "cel": (
-                (
-                    "self.matches('^[a-z0-9]([-a-z0-9._]*[a-z0-9])?$')",
-                    "must be an entry of the model catalogue, such as efficientnet-lite0",
-                ),
-            )
-        },
     ),
 ]
 

@@ -6,13 +6,13 @@ import msgspec
 from msgspec import Meta
 
 from finetune_trainer.contract.sagemaker import SAGEMAKER, sagemaker_rules
-from finetune_trainer.contract.values import Decimal, Fraction, Rules, Source, Struct
+from finetune_trainer.contract.values import Decimal, Fraction, Rules, Source, Struct, rule
 
 Augmentation = Literal["none", "crop", "color", "strong"]
 
-_Beta = Annotated[
-    Fraction, Meta(extra={"cel": (("!self.matches('^1')", 'must be below 1, such as "0.9"'),)})
-]
+_Beta = Annotated[Fraction, rule("!self.matches('^1')", 'must be below 1, such as "0.9"')]
+_Momentum = Annotated[Decimal, rule("!self.matches('^0*[1-9]')", 'must be below 1, such as "0.9"')]
+_LearningRate = Annotated[Decimal, rule("self.matches('[1-9]')", 'must be above 0, such as "0.01"')]
 
 
 class Optimizer(Struct, forbid_unknown_fields=True):
@@ -20,21 +20,9 @@ class Optimizer(Struct, forbid_unknown_fields=True):
 
     name: Literal["sgd", "nag", "adam", "adamw", "rmsprop", "lamb"] | None = None
     """MXNet's name of the optimizer."""
-    learning_rate: (
-        Annotated[
-            Decimal,
-            Meta(extra={"cel": (("self.matches('[1-9]')", 'must be above 0, such as "0.01"'),)}),
-        ]
-        | None
-    ) = None
+    learning_rate: _LearningRate | None = None
     """Learning rate."""
-    momentum: (
-        Annotated[
-            Decimal,
-            Meta(extra={"cel": (("!self.matches('^0*[1-9]')", 'must be below 1, such as "0.9"'),)}),
-        ]
-        | None
-    ) = None
+    momentum: _Momentum | None = None
     """Momentum of sgd and nag."""
     weight_decay: Decimal | None = None
     """Weight decay (MXNet's wd)."""

@@ -1,73 +1,61 @@
 """What the parts of a job are made of: numbers, URIs, Secrets, sources, with their CEL rules."""
 
-from typing import Annotated, ClassVar, dataclass_transform
+from typing import Annotated, Any, ClassVar, dataclass_transform
 
 import msgspec
 from msgspec import Meta
 
+Rules = tuple[tuple[str, str], ...]
+"""CEL rules of the CRD, each with the message that the user reads."""
+
+
+def rule(cel: str, message: str, **bounds: Any) -> Meta:
+    """Return the metadata of a field: a CEL rule of the CRD with its message, and Meta's bounds."""
+    return Meta(extra={"cel": ((cel, message),)}, **bounds)
+
+
 Decimal = Annotated[
     str,
-    Meta(
+    rule(
+        r"self.matches('^[0-9]{1,9}(\\.[0-9]{1,9})?$')",
+        'must be a decimal number in quotes, such as "0.01"',
         pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$",
         max_length=19,
-        extra={
-            "cel": (
-                (
-                    r"self.matches('^[0-9]{1,9}(\\.[0-9]{1,9})?$')",
-                    'must be a decimal number in quotes, such as "0.01"',
-                ),
-            )
-        },
     ),
 ]
 Fraction = Annotated[
     str,
-    Meta(
+    rule(
+        r"self.matches('^(0(\\.[0-9]{1,9})?|1(\\.0{1,9})?)$')",
+        'must be a decimal number from 0 to 1 in quotes, such as "0.8"',
         pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$",
         max_length=11,
-        extra={
-            "cel": (
-                (
-                    r"self.matches('^(0(\\.[0-9]{1,9})?|1(\\.0{1,9})?)$')",
-                    'must be a decimal number from 0 to 1 in quotes, such as "0.8"',
-                ),
-            )
-        },
     ),
 ]
 Sha256 = Annotated[
     str,
-    Meta(
-        pattern=r"^[0-9a-f]{64}$",
+    rule(
+        "self.matches('^[0-9a-f]{64}$')",
+        "must be 64 lower-case hex digits",
+        pattern="^[0-9a-f]{64}$",
         max_length=64,
-        extra={
-            "cel": (("self.matches('^[0-9a-f]{64}$')", "must be 64 lower-case hex digits"),),
-        },
     ),
 ]
-Rules = tuple[tuple[str, str], ...]
-"""CEL rules of the CRD, each with the message the user reads."""
 SUBDOMAIN = "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 CLAIM = f"pvc://{SUBDOMAIN}(/.*)?"
 ARCHIVE = "https?://[^/].*"
 BUCKET = "s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9](/.*)?"
 Uri = Annotated[
     str,
-    Meta(
+    rule(
+        "!self.matches('(^|/)[.][.](/|$)')",
+        "must not contain '..': name the folder itself",
         min_length=1,
         max_length=1024,
-        extra={
-            "cel": (
-                (
-                    "!self.matches('(^|/)[.][.](/|$)')",
-                    "must not contain '..': name the folder itself",
-                ),
-                (
-                    "!self.matches('[[:cntrl:]]')",
-                    "must not contain line breaks or other control characters: remove them",
-                ),
-            )
-        },
+    ),
+    rule(
+        "!self.matches('[[:cntrl:]]')",
+        "must not contain line breaks or other control characters: remove them",
     ),
 ]
 
@@ -82,17 +70,11 @@ class SecretRef(Struct, forbid_unknown_fields=True):
 
     name: Annotated[
         str,
-        Meta(
+        rule(
+            f"self.matches('^{SUBDOMAIN}$')",
+            "must be the name of a Secret: lower-case letters, digits, '-' and '.'",
             min_length=1,
             max_length=253,
-            extra={
-                "cel": (
-                    (
-                        f"self.matches('^{SUBDOMAIN}$')",
-                        "must be the name of a Secret: lower-case letters, digits, '-' and '.'",
-                    ),
-                )
-            },
         ),
     ]
     """Name of the Secret."""
