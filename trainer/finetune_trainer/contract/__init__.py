@@ -21,7 +21,7 @@ from finetune_trainer.contract.report import (
     Termination,
     TrainerStatus,
 )
-from finetune_trainer.contract.sagemaker import ELSEWHERE, SAGEMAKER
+from finetune_trainer.contract.sagemaker import ALLOWED, SAGEMAKER
 from finetune_trainer.contract.training import (
     Augmentation,
     EarlyStopping,
@@ -41,7 +41,7 @@ from finetune_trainer.contract.values import (
 )
 
 __all__ = [
-    "ELSEWHERE",
+    "ALLOWED",
     "SAGEMAKER",
     "Augmentation",
     "BadImages",

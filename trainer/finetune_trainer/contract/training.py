@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from finetune_trainer.contract.sagemaker import SAGEMAKER, sagemaker_rules
+from finetune_trainer.contract.sagemaker import ALLOWED, sagemaker_rules
 from finetune_trainer.contract.values import Decimal, Fraction, Rules, Source, Struct, rule
 
 Augmentation = Literal["none", "crop", "color", "strong"]
@@ -153,7 +153,7 @@ class Training(Struct, forbid_unknown_fields=True):
     tenth of the learning rate before the job fails with Diverged. Not with trainer.numNodes > 1."""
     hyperparameters: Annotated[
         dict[str, Annotated[str, Meta(max_length=64)]],
-        Meta(max_length=len(SAGEMAKER), extra={"cel": sagemaker_rules()}),
+        Meta(max_length=len(ALLOWED), extra={"cel": sagemaker_rules()}),
     ] = msgspec.field(default_factory=dict)
     """Hyperparameters of SageMaker's Image Classification (MXNet) by their names there, each in
     quotes, such as learning_rate: "0.01". Nothing may be set under both names."""

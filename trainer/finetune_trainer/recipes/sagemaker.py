@@ -1,30 +1,11 @@
-"""The hyperparameters of SageMaker's "Image Classification - MXNet" under our names.
-
-Every name of theirs is taken over, needless (and said to be so), or refused with what to do.
-"""
+"""Turns SageMaker's hyperparameters into fields of `training`; the contract has their table."""
 
 import re
-from collections.abc import Callable, Mapping
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from finetune_trainer.contract import ELSEWHERE, SAGEMAKER, ExitCode, TrainerError, Training
-
-AUGMENTATIONS = {
-    "none": "none",
-    "crop": "crop",
-    "crop_color": "color",
-    "crop_color_transform": "strong",
-}
-NEEDLESS = {
-    "num_classes": "the classes are counted",
-    "num_training_samples": "the photos are counted",
-    "checkpoint_frequency": "a checkpoint is saved after every epoch",
-    "kv_store": "gradients are added up in step (dist_sync) with trainer.numNodes",
-    "top_k": "the report has it",
-}
+from finetune_trainer.contract import ALLOWED, SAGEMAKER, ExitCode, TrainerError, Training
 
 
 def merged(training: Training, *, gpus: int) -> Training:
@@ -34,9 +15,8 @@ def merged(training: Training, *, gpus: int) -> Training:
     found: dict[str, Any] = {}
     for name, value in training.hyperparameters.items():
         _check(name, value)
-        if name in PLACES:
-            place, read = PLACES[name]
-            _put(found, place, value=read(value), name=name, training=training)
+        if SAGEMAKER[name].place:
+            _put(found, name, value, training)
     _put_early_stopping(found, training)
     batch = found.get("batchSizePerDevice")
     if batch and batch % max(1, gpus):
@@ -60,33 +40,33 @@ def merged(training: Training, *, gpus: int) -> Training:
 
 def needless(training: Training) -> list[str]:
     """Return what to say about hyperparameters that change nothing."""
-    known = NEEDLESS
+    reasons = {name: SAGEMAKER[name].needless for name in training.hyperparameters}
     if _has_factor_alone(training):
-        known = known | {"lr_scheduler_factor": "there is no lr_scheduler_step"}
-    return [f"{n}: {known[n]}" for n in training.hyperparameters if n in known]
+        reasons["lr_scheduler_factor"] = "there is no lr_scheduler_step"
+    return [f"{name}: {reason}" for name, reason in reasons.items() if reason]
 
 
 def _check(name: str, value: str) -> None:
-    if name in ELSEWHERE:
-        raise _refused(name, f"set {ELSEWHERE[name]} instead")
-    if name not in SAGEMAKER:
-        raise _refused(name, f"is none of those that are known here: {', '.join(SAGEMAKER)}")
-    pattern, what = SAGEMAKER[name]
-    if not re.fullmatch(pattern, value):
-        raise _refused(name, f"is {value!r}, but must be {what}")
+    known = SAGEMAKER.get(name)
+    if known is None:
+        raise _refused(name, f"is none of those that are known here: {', '.join(ALLOWED)}")
+    if known.instead:
+        raise _refused(name, f"set {known.instead} instead")
+    if not re.fullmatch(known.pattern, value):
+        raise _refused(name, f"is {value!r}, but must be {known.words}")
     if name == "learning_rate" and not re.search("[1-9]", value):
         raise _refused(name, f"is {value!r}, but must be above 0")
 
 
-def _put(
-    found: dict[str, Any], place: tuple[str, ...], *, value: Any, name: str, training: Training
-) -> None:
-    own = msgspec.to_builtins(training)
-    for step in place[:-1]:
-        found, own = found.setdefault(step, {}), own.get(step, {})
-    if place[-1] in own:
-        raise _refused(name, f"is set a second time as training.{'.'.join(place)}: remove one")
-    found[place[-1]] = value
+def _put(found: dict[str, Any], name: str, value: str, training: Training) -> None:
+    """Put the value into `found`, at its place below `training`."""
+    place, own = SAGEMAKER[name].place, msgspec.to_builtins(training)
+    *groups, field = place.split(".")
+    for group in groups:
+        found, own = found.setdefault(group, {}), own.get(group, {})
+    if field in own:
+        raise _refused(name, f"is set a second time as training.{place}: remove one")
+    found[field] = SAGEMAKER[name].read(value)
 
 
 def _put_early_stopping(found: dict[str, Any], training: Training) -> None:
@@ -110,44 +90,9 @@ def _has_factor_alone(training: Training) -> bool:
     return "lr_scheduler_factor" in given and not has_steps
 
 
-def _decimal(text: str) -> str:
-    """1e-8 -> 0.00000001, as the API has decimals."""
-    return f"{Decimal(text):f}"
-
-
-def _truth(text: str) -> bool:
-    return text.lower() == "true"
-
-
-def _steps(text: str) -> list[int]:
-    return [int(step) for step in text.split(",")]
-
-
 def _refused(name: str, why: str) -> TrainerError:
     return TrainerError(
         ExitCode.InvalidSpec,
         f"training.hyperparameters.{name} {why}",
         "docs/training.md has the names and what becomes of them.",
     )
-
-
-PLACES: Mapping[str, tuple[tuple[str, ...], Callable[[str], Any]]] = {
-    "epochs": (("epochs",), int),
-    "mini_batch_size": (("batchSizePerDevice",), int),
-    "augmentation_type": (("augmentation",), AUGMENTATIONS.__getitem__),
-    "optimizer": (("optimizer", "name"), str),
-    "learning_rate": (("optimizer", "learningRate"), _decimal),
-    "momentum": (("optimizer", "momentum"), _decimal),
-    "weight_decay": (("optimizer", "weightDecay"), _decimal),
-    "beta_1": (("optimizer", "beta1"), _decimal),
-    "beta_2": (("optimizer", "beta2"), _decimal),
-    "eps": (("optimizer", "epsilon"), _decimal),
-    "lr_scheduler_step": (("schedule", "stepEpochs"), _steps),
-    "lr_scheduler_factor": (("schedule", "factor"), _decimal),
-    "precision_dtype": (("precision",), str),
-    "early_stopping": (("earlyStopping", "on"), _truth),
-    "early_stopping_min_epochs": (("earlyStopping", "minEpochs"), int),
-    "early_stopping_patience": (("earlyStopping", "patience"), int),
-    "early_stopping_tolerance": (("earlyStopping", "tolerance"), _decimal),
-}
-"""Where each goes below `training`, and how its text is read."""
