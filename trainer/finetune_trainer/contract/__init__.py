@@ -23,9 +23,12 @@ from finetune_trainer.contract.report import (
 )
 from finetune_trainer.contract.sagemaker import ALLOWED, SAGEMAKER
 from finetune_trainer.contract.training import (
+    IMAGE_FIELDS,
+    IMAGE_RECIPES,
     Augmentation,
     EarlyStopping,
     Optimizer,
+    RecipeName,
     Schedule,
     Training,
 )
@@ -42,6 +45,8 @@ from finetune_trainer.contract.values import (
 
 __all__ = [
     "ALLOWED",
+    "IMAGE_FIELDS",
+    "IMAGE_RECIPES",
     "SAGEMAKER",
     "Augmentation",
     "BadImages",
@@ -68,6 +73,7 @@ __all__ = [
     "Output",
     "OutputStatus",
     "Progress",
+    "RecipeName",
     "Result",
     "Rules",
     "Schedule",

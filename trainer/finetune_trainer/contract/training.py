@@ -8,7 +8,18 @@ from msgspec import Meta
 from finetune_trainer.contract.sagemaker import ALLOWED, sagemaker_rules
 from finetune_trainer.contract.values import Decimal, Fraction, Rules, Source, Struct, rule
 
+RecipeName = Literal["auto", "tutorial", "features", "progressive", "full"]
 Augmentation = Literal["none", "crop", "color", "strong"]
+IMAGE_RECIPES: tuple[RecipeName, ...] = ("tutorial", "progressive", "full")
+"""Recipes that train on images, not on features that are computed once."""
+IMAGE_FIELDS = {
+    "augmentation": "!has(self.augmentation)",
+    "cutmix": "!has(self.cutmix) || !self.cutmix.matches('[1-9]')",
+    "weightAveraging": "!has(self.weightAveraging) || self.weightAveraging == 'none'",
+    "earlyStopping": "!has(self.earlyStopping)",
+    "precision": "!has(self.precision) || self.precision == 'float32'",
+}
+"""Fields of IMAGE_RECIPES only, each with the CEL expression that is true if it is not set."""
 
 _Beta = Annotated[Fraction, rule("!self.matches('^1')", 'must be below 1, such as "0.9"')]
 _Momentum = Annotated[Decimal, rule("!self.matches('^0*[1-9]')", 'must be below 1, such as "0.9"')]
@@ -97,7 +108,7 @@ class EarlyStopping(Struct, forbid_unknown_fields=True):
 class Training(Struct, forbid_unknown_fields=True):
     """How the network is fitted; what is not set is the recipe's."""
 
-    recipe: Literal["auto", "tutorial", "features", "progressive", "full"] = "auto"
+    recipe: RecipeName = "auto"
     """auto picks for the hardware and the data; tutorial repeats MXNet's fine-tuning tutorial
     number by number; features computes the trunk's features once and trains the head on them;
     progressive goes on with the last blocks, and then with all layers; full trains all layers
@@ -169,37 +180,17 @@ class Training(Struct, forbid_unknown_fields=True):
             "!has(self.timeBudgetSeconds) || self.recipe == 'auto'",
             "timeBudgetSeconds is of the recipe auto: remove it, or set recipe to auto",
         ),
-        (
-            "!has(self.augmentation) || self.recipe in ['tutorial', 'progressive', 'full']",
-            "augmentation is of recipes that train on images: remove it, or set recipe to full or"
-            " tutorial",
-        ),
-        (
-            "!has(self.cutmix) || !self.cutmix.matches('[1-9]') ||"
-            " self.recipe in ['tutorial', 'progressive', 'full']",
-            "cutmix is of recipes that train on images: remove it, or set recipe to full or"
-            " tutorial",
-        ),
-        (
-            "!has(self.weightAveraging) || self.weightAveraging == 'none' ||"
-            " self.recipe in ['tutorial', 'progressive', 'full']",
-            "weightAveraging is of recipes that train on images: remove it, or set recipe to full"
-            " or tutorial",
-        ),
-        (
-            "!has(self.earlyStopping) || self.recipe in ['tutorial', 'progressive', 'full']",
-            "earlyStopping is of recipes that train on images: remove it, or set recipe to full"
-            " or tutorial",
-        ),
-        (
-            "!has(self.precision) || self.precision == 'float32' ||"
-            " self.recipe in ['tutorial', 'progressive', 'full']",
-            "precision is of recipes that train on images: remove it, or set recipe to full or"
-            " tutorial",
+        *(
+            (
+                f"{unset} || self.recipe in {[*IMAGE_RECIPES]}",
+                f"{name} is of recipes that train on images: remove it, or set recipe to full or"
+                " tutorial",
+            )
+            for name, unset in IMAGE_FIELDS.items()
         ),
         (
             "!has(self.hyperparameters) ||"
-            " self.recipe in ['tutorial', 'progressive', 'full'] ||"
+            f" self.recipe in {[*IMAGE_RECIPES]} ||"
             " !('augmentation_type' in self.hyperparameters ||"
             " 'early_stopping' in self.hyperparameters &&"
             " self.hyperparameters['early_stopping'].matches('^[Tt]') ||"

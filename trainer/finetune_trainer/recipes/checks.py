@@ -4,7 +4,9 @@ cluster, here for local runs and for numbers that SageMaker's names or the recip
 
 from collections.abc import Iterator
 
-from finetune_trainer.contract import ExitCode, TrainerError, Training
+import msgspec
+
+from finetune_trainer.contract import IMAGE_FIELDS, ExitCode, TrainerError, Training
 from finetune_trainer.recipes.recipe import TAKEN_BY, Recipe
 
 BELOW_ONE = ("momentum", "beta1", "beta2")
@@ -21,14 +23,9 @@ def check(training: Training, recipe: Recipe) -> None:
 
 
 def _of_images(training: Training, recipe: Recipe) -> Iterator[Mistake]:
-    given = {
-        "augmentation": training.augmentation is not None,
-        "cutmix": bool(float(training.cutmix or 0)),
-        "weightAveraging": training.weight_averaging != "none",
-        "earlyStopping": training.early_stopping is not None,
-        "precision": training.precision != "float32",
-    }
-    for name, is_set in given.items():
+    given = msgspec.to_builtins(training)  # without what is at its default
+    for name in IMAGE_FIELDS:
+        is_set = name in given and (name != "cutmix" or float(given[name]) > 0)
         if is_set and not recipe.trains_trunk:
             yield (
                 f"{name} is set, but the recipe {recipe.name} trains on features that are computed"
