@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from finetune_trainer import pipeline, recipes
 from finetune_trainer.contract import (
+    IMAGE_RECIPES,
     ExitCode,
     Job,
     Optimizer,
@@ -17,6 +18,15 @@ from finetune_trainer.recipes import auto, full
 from finetune_trainer.run import threads
 
 NAMES = get_args(get_type_hints(Training)["recipe"])
+
+
+def test_every_recipe_that_a_job_may_name_is_in_the_table() -> None:
+    assert set(recipes.RECIPES) == set(NAMES)
+
+
+def test_the_api_server_knows_the_recipes_that_train_on_images() -> None:
+    whole = {name for name, recipe in recipes.RECIPES.items() if recipe(0).trains_trunk}
+    assert whole == set(IMAGE_RECIPES)
 
 
 def test_tutorial_has_the_numbers_of_mxnets_tutorial() -> None:
@@ -58,7 +68,7 @@ def test_full_trains_the_pretrained_layers_more_slowly_from_a_head_that_fits() -
     assert (recipe.trains, recipe.frozen_statistics, recipe.trunk_rate) == ("all", True, 0.1)
     assert (
         recipe.optimizer_params["learning_rate"]
-        == 4 * full.recipe(reason="", gpus=1).optimizer_params["learning_rate"]
+        == 4 * full.recipe(gpus=1).optimizer_params["learning_rate"]
     )
     assert recipe.start is not None
     assert (recipe.start.trains, recipe.start.seed, recipe.start.balanced) == ("head", 5, True)

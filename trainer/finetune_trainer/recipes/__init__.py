@@ -1,14 +1,36 @@
-"""Recipes: pure functions that say how to fit, and why. They compute nothing and import no MXNet.
+"""Recipes: how to fit, and why. Pure functions that compute nothing and import no MXNet.
 
-The user's settings replace single numbers of the recipe that runs, not the recipe.
+sagemaker   SageMaker's hyperparameters become fields of `training`
+tutorial    MXNet's fine-tuning tutorial, number by number
+features    the new layer alone, on features of the trunk that are computed once
+full        all layers, from the new layer of `features` on
+progressive the new layer, then the last blocks, then all layers
+auto        the recipe for the hardware, and the variants that its trials compare
+checks      settings that contradict each other or the recipe
+settings    the user's settings, which replace single numbers of the recipe
+recipe      Recipe: all numbers of one fit
+schedule    the learning rate as a function of the epoch
+
+To add a recipe: one file here, one line in RECIPES, and its name in contract/training.py
+(RecipeName; and IMAGE_RECIPES if it trains on images).
 """
 
 import dataclasses
+from collections.abc import Callable
 
-from finetune_trainer.contract import ExitCode, Optimizer, TrainerError, Training
-from finetune_trainer.recipes import checks, features, full, progressive, sagemaker, tutorial
-from finetune_trainer.recipes.recipe import TAKEN_BY, Recipe
-from finetune_trainer.recipes.schedule import RateSchedule
+from finetune_trainer.contract import ExitCode, RecipeName, TrainerError, Training
+from finetune_trainer.recipes import auto, checks, features, full, progressive, sagemaker, tutorial
+from finetune_trainer.recipes.recipe import Recipe
+from finetune_trainer.recipes.settings import with_settings
+
+RECIPES: dict[RecipeName, Callable[[int], Recipe]] = {
+    "auto": auto.recipe,
+    "tutorial": tutorial.recipe,
+    "features": features.recipe,
+    "progressive": progressive.recipe,
+    "full": full.recipe,
+}
+"""Each recipe as a function of the number of GPUs."""
 
 
 def choose(training: Training, *, gpus: int, pods: int = 1) -> Recipe:
@@ -16,23 +38,13 @@ def choose(training: Training, *, gpus: int, pods: int = 1) -> Recipe:
     settings that contradict it or each other.
     """
     training = sagemaker.merged(training, gpus=gpus)
-    match training.recipe:
-        case "tutorial":
-            recipe = tutorial.recipe(reason="asked for")
-        case "features":
-            recipe = features.recipe(reason="asked for")
-        case "progressive":
-            recipe = progressive.recipe(reason="asked for", gpus=gpus)
-        case "full":
-            recipe = full.recipe(reason="asked for", gpus=gpus)
-        case "auto":
-            recipe = features.recipe(reason=_why_features(gpus))
+    recipe = RECIPES[training.recipe](gpus)
     checks.check(training, recipe)
-    recipe = _with_settings(recipe, training)
-    return recipe if pods == 1 else _shared(recipe)
+    recipe = with_settings(recipe, training)
+    return recipe if pods == 1 else _for_gang(recipe)
 
 
-def _shared(recipe: Recipe) -> Recipe:
+def _for_gang(recipe: Recipe) -> Recipe:
     """Return a recipe as the pods of a gang fit it: each would have to find the same bits of what
     it starts from. Raises InvalidSpec for one that is nothing without that.
     """
@@ -56,80 +68,3 @@ def _shared(recipe: Recipe) -> Recipe:
             "leave it out",
         )
     return dataclasses.replace(recipe, start=None)
-
-
-def _why_features(gpus: int) -> str:
-    hardware = f"with {gpus} GPUs" if gpus else "on CPUs"
-    return (
-        f"auto: {hardware}, one pass of the pretrained trunk and a well-trained last layer "
-        "give more accuracy for the time than epochs of the whole network"
-    )
-
-
-def _with_settings(recipe: Recipe, training: Training) -> Recipe:
-    optimizer = training.optimizer
-    return dataclasses.replace(
-        recipe,
-        epochs=training.epochs or recipe.epochs,
-        batch_size=training.batch_size_per_device or recipe.batch_size,
-        seed=training.seed,
-        start=_started(recipe.start, training),
-        optimizer=optimizer.name or recipe.optimizer,
-        optimizer_params=_optimizer_params(optimizer, recipe),
-        schedule=_schedule(training, recipe.schedule),
-        augmentation=training.augmentation or recipe.augmentation,
-        precision=training.precision,
-        smoothing=_decimal(training.label_smoothing, recipe.smoothing),
-        mixup=_decimal(training.mixup, recipe.mixup),
-        cutmix=_decimal(training.cutmix, recipe.cutmix),
-        balanced=training.class_weights == "balanced" or recipe.balanced,
-        balanced_sampling=training.sampling == "balanced",
-        clipping=_decimal(training.gradient_clipping, recipe.clipping),
-        accumulation=training.gradient_accumulation,
-        averaging=training.weight_averaging,
-        retries=training.on_divergence == "Retry",
-        early_stopping=training.early_stopping,
-    )
-
-
-def _started(recipe: Recipe | None, training: Training) -> Recipe | None:
-    if recipe is None:
-        return None
-    return dataclasses.replace(
-        recipe,
-        seed=training.seed,
-        precision="float32" if recipe.trains == "head" else training.precision,
-        balanced=training.class_weights == "balanced",
-        retries=training.on_divergence == "Retry",
-        start=_started(recipe.start, training),
-    )
-
-
-def _decimal(text: str | None, default: float) -> float:
-    return default if text is None else float(text)
-
-
-def _schedule(training: Training, recipes: RateSchedule) -> RateSchedule:
-    given = training.schedule
-    name = given.name or recipes.name
-    warmup = _decimal(given.warmup_epochs, 0.0 if name == "onecycle" else recipes.warmup_epochs)
-    return RateSchedule(
-        name,
-        warmup_epochs=warmup,
-        step_epochs=given.step_epochs or recipes.step_epochs,
-        factor=_decimal(given.factor, recipes.factor),
-    )
-
-
-def _optimizer_params(optimizer: Optimizer, recipe: Recipe) -> dict[str, float]:
-    """Return MXNet's parameters: the recipe's, unless the user names another optimizer, with the
-    user's on top.
-    """
-    name = optimizer.name or recipe.optimizer
-    params = dict(recipe.optimizer_params) if name == recipe.optimizer else {}
-    given = {
-        "learning_rate": optimizer.learning_rate,
-        "wd": optimizer.weight_decay,
-        **{parameter: getattr(optimizer, parameter) for parameter in TAKEN_BY},
-    }
-    return params | {name: float(value) for name, value in given.items() if value is not None}

@@ -20,6 +20,16 @@ WEIGHT_DECAYS = (0.1, 0.03, 0.3, 0.01, 0.003)
 """The first is that of `features`; the best one falls with the number of images."""
 
 
+def recipe(gpus: int = 0) -> Recipe:
+    """Return the recipe that fits without trials, and the reason."""
+    hardware = f"with {gpus} GPUs" if gpus else "on CPUs"
+    reason = (
+        f"auto: {hardware}, one pass of the pretrained trunk and a well-trained last layer "
+        "give more accuracy for the time than epochs of the whole network"
+    )
+    return features.recipe(gpus, reason=reason)
+
+
 def budget_seconds(training: Training, *, gpus: int) -> int:
     """Return the time for choosing and fitting."""
     default = GPU_BUDGET_SECONDS if gpus else BUDGET_SECONDS
@@ -57,8 +67,8 @@ def deeper(head: Recipe, training: Training, *, gpus: int, pods: int) -> tuple[R
     if pods > 1 or not goes_deeper(training, gpus=gpus):
         return ()
     last_blocks = _after(head, progressive.last_blocks())
-    whole = _after(last_blocks, progressive.recipe(reason="", gpus=gpus))
-    return last_blocks, whole, _after(head, full.recipe(reason="", gpus=gpus))
+    whole = _after(last_blocks, progressive.recipe(gpus, reason=""))
+    return last_blocks, whole, _after(head, full.recipe(gpus, reason=""))
 
 
 def _after(start: Recipe, recipe: Recipe) -> Recipe:

@@ -1,9 +1,9 @@
 """The trunk once over the images, then the new layer alone on what it says about them."""
 
-from finetune_trainer.recipes.recipe import Recipe
+from finetune_trainer.recipes.recipe import ASKED_FOR, Recipe
 
 
-def recipe(*, reason: str) -> Recipe:
+def recipe(gpus: int = 0, *, reason: str = ASKED_FOR) -> Recipe:
     """Return the numbers of a linear classifier on cached features.
 
     Chosen by 20 splits of the demo photos, where they are on a plateau: 1 to 4 views of each

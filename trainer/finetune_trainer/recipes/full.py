@@ -1,11 +1,11 @@
 """The whole network, gently: from the head that `features` finds, the pretrained layers slower."""
 
 from finetune_trainer.recipes import features
-from finetune_trainer.recipes.recipe import Recipe
+from finetune_trainer.recipes.recipe import ASKED_FOR, Recipe
 from finetune_trainer.recipes.schedule import RateSchedule
 
 
-def recipe(*, reason: str, gpus: int) -> Recipe:
+def recipe(gpus: int = 0, *, reason: str = ASKED_FOR) -> Recipe:
     """Return the numbers of a fine-tuning of all layers.
 
     The rate of a batch of 32, times the devices (Goyal et al. 2017, with their warm-up); the

@@ -6,6 +6,8 @@ from typing import Literal
 from finetune_trainer.contract import Augmentation, EarlyStopping
 from finetune_trainer.recipes.schedule import RateSchedule
 
+ASKED_FOR = "asked for"
+"""The reason of a recipe that the job names."""
 ADAMS = ("adam", "adamw", "lamb")
 TAKEN_BY = {
     "momentum": ("sgd", "nag"),
