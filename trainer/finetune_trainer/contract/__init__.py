@@ -1,8 +1,19 @@
-"""The trainer contract: the job it is given, what it reports while it runs, and how it ends.
+"""The trainer contract as types: the job that the trainer reads, and the reports that it writes.
 
-The types of `model`, `dataset`, `training` and `output` are also the source of that half of the
-FineTuneJob CRD (bounds and rules are in the metadata). Imports no MXNet: the supervisor, the CLI
-and the CRD generator all read this module.
+values      numbers, URIs, Secrets and sources, with their CEL rules
+model       spec.model
+dataset     spec.dataset
+sagemaker   SageMaker's hyperparameters: their names here, and their CEL rules
+training    spec.training
+job         spec.output, and the whole job
+parse       FINETUNE_JOB becomes a Job; errors name the field
+report      progress, result and termination message
+errors      exit codes, and the error with a message and a hint
+schema      all of it as one JSON schema
+
+The types of `model`, `dataset`, `training` and `output` are the source of these sections of the
+FineTuneJob CRD. To add a setting: one field here, with its docstring and bounds; `make render`.
+Imports no MXNet: the supervisor, the CLI and the CRD generator read these modules.
 """
 
 from finetune_trainer.contract.dataset import BadImages, Csv, Dataset, Framing, Image, Split

@@ -1,4 +1,4 @@
-"""How the trainer ends, and the error that says why."""
+"""Exit codes of the trainer, and the error with its message and hint."""
 
 import enum
 
@@ -26,7 +26,7 @@ class ExitCode(enum.IntEnum):
 
 
 class TrainerError(Exception):
-    """An end that the user can act on: `message` says what is wrong, `hint` what to change."""
+    """An error that the user can act on: `message` has the problem, `hint` the remedy."""
 
     def __init__(self, code: ExitCode, message: str, hint: str = "") -> None:
         super().__init__(message)

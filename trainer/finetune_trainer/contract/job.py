@@ -1,4 +1,4 @@
-"""`spec.output`, and the job as a whole: what the trainer is given."""
+"""`spec.output`, and the whole job as the trainer reads it."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -12,19 +12,19 @@ from finetune_trainer.contract.values import BUCKET, CLAIM, Rules, SecretRef, St
 
 
 class Output(Struct, forbid_unknown_fields=True):
-    """Where the model goes: `URI/NAME/UID/`, with `URI/NAME/latest.json` naming the newest."""
+    """The place of the model: `URI/NAME/UID/`; `URI/NAME/latest.json` names the newest one."""
 
     uri: Uri
     """`pvc://CLAIM/PATH` or `s3://BUCKET/PREFIX`."""
     secret_ref: SecretRef | None = None
     """Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where needed, AWS_SESSION_TOKEN,
-    AWS_REGION and AWS_ENDPOINT_URL for `s3://`; they must be allowed to write."""
+    AWS_REGION and AWS_ENDPOINT_URL for `s3://`. These credentials must allow writing."""
     formats: Annotated[tuple[Literal["mxnet", "onnx"], ...], Meta(min_length=1, max_length=2)] = (
         "mxnet",
         "onnx",
     )
-    """mxnet: a symbol with its parameters. onnx: model.onnx, compared with MXNet's answers on
-    every validation image."""
+    """Formats of the model. mxnet: a symbol with its parameters. onnx: model.onnx, whose answers
+    are compared with MXNet's on every validation image."""
 
     cel: ClassVar[Rules] = (
         (
@@ -40,7 +40,7 @@ class Output(Struct, forbid_unknown_fields=True):
 
 
 class Job(Struct, kw_only=True):
-    """A FineTuneJob as the trainer sees it: the value of the environment variable FINETUNE_JOB.
+    """A FineTuneJob as the trainer reads it: the value of the environment variable FINETUNE_JOB.
 
     Unknown fields of `model`, `dataset`, `training` and `output` are refused: an image that does
     not know a setting must not train without it.
@@ -58,7 +58,8 @@ class Job(Struct, kw_only=True):
 
 
 class JobRef(Struct):
-    """Whose report this is; a reader discards one with other ids (pod addresses are reused)."""
+    """The job and pod of a report. Readers discard reports with other ids: pod addresses are
+    reused."""
 
     uid: str
     attempt: int

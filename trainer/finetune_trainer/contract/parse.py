@@ -1,4 +1,4 @@
-"""Parses FINETUNE_JOB strictly, and says what is wrong in the words of a manifest."""
+"""Parses FINETUNE_JOB strictly; errors name the field as it is written in a manifest."""
 
 import re
 
@@ -6,12 +6,12 @@ import msgspec
 
 from finetune_trainer.contract import ExitCode, Job, JobRef, TrainerError
 
-_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
+_ERROR = re.compile(r"^(?P<problem>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _NUMBER_FOR_DECIMAL = re.compile(r"Expected `str[^`]*`, got `(float|int)`")
 
 
 def parse_job(text: str | bytes) -> Job:
-    """Parse FINETUNE_JOB; raises InvalidSpec naming the field."""
+    """Return the job of FINETUNE_JOB; raise InvalidSpec with the name of the invalid field."""
     if not text:
         raise TrainerError(
             ExitCode.InvalidSpec,
@@ -27,7 +27,7 @@ def parse_job(text: str | bytes) -> Job:
 
 
 def parse_reference(text: str | bytes) -> JobRef:
-    """Return the ids even of a job that is not valid otherwise; empty ones if there are none."""
+    """Return the ids of a job, even of an invalid one; empty ids if it has none."""
     try:
         return msgspec.json.decode(text, type=JobRef)
     except msgspec.DecodeError:
@@ -35,11 +35,11 @@ def parse_reference(text: str | bytes) -> JobRef:
 
 
 def invalid(error: msgspec.ValidationError) -> TrainerError:
-    """Say where and what in the manifest's words."""
-    match = _WHERE.match(str(error))
+    """Return the error with the field's path in the manifest."""
+    match = _ERROR.match(str(error))
     assert match
-    what, path = match["what"], match["path"] or ""
+    problem, path = match["problem"], match["path"] or ""
     hint = "See `kubectl explain finetunejob.spec`."
-    if _NUMBER_FOR_DECIMAL.search(what):
+    if _NUMBER_FOR_DECIMAL.search(problem):
         hint = 'Decimals are strings: put the number in quotes, as in "0.77".'
-    return TrainerError(ExitCode.InvalidSpec, f"spec{path}: {what}", hint)
+    return TrainerError(ExitCode.InvalidSpec, f"spec{path}: {problem}", hint)

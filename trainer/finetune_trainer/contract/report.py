@@ -1,4 +1,4 @@
-"""What the trainer reports while it runs, and at its end."""
+"""The reports of the trainer: progress while it runs, and the termination message at its end."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,8 @@ from finetune_trainer.contract.values import Struct
 
 
 class Metric(Struct):
-    """One figure by name; the value is a decimal, as Kubernetes APIs have no floats."""
+    """A number with a name; the value is a decimal in a string, as Kubernetes APIs have no
+    floats."""
 
     name: Annotated[str, Meta(max_length=63)]
     value: Annotated[str, Meta(max_length=63)]
@@ -26,7 +27,7 @@ class TrainerStatus(Struct):
 
 
 class DatasetStatus(Struct):
-    """What was found in the photos."""
+    """The counts of the packed data set."""
 
     classes: int
     train_images: int
@@ -34,15 +35,15 @@ class DatasetStatus(Struct):
     rejected_images: int
     digest: str
     duplicate_images: int = 0
-    """Copies of another photo; all copies are on one side of the split."""
+    """Copies of another photo; all copies are in the same split."""
     near_duplicates: int = 0
-    """Pairs of photos that look alike."""
+    """Pairs of photos that are almost the same."""
     label_conflicts: int = 0
-    """Photos left out because the same picture is in two classes."""
+    """Photos left out because the same image is in two classes."""
 
 
 class ModelStatus(Struct):
-    """Which pretrained network was used and where its head was replaced."""
+    """The pretrained network, and the layers that the new one replaces."""
 
     name: str
     sha256: str
@@ -58,14 +59,14 @@ class CheckpointStatus(Struct):
 
 
 class OutputStatus(Struct):
-    """Where the model was written."""
+    """The place of the saved model."""
 
     uri: str
     digest: str
 
 
 class Progress(Struct):
-    """The body of GET /progress, at most 64 KiB. `step` differs whenever work was done."""
+    """The body of GET /progress, at most 64 KiB. `step` changes whenever work was done."""
 
     job: JobRef
     stage: Literal["fetch", "prepare", "model", "fit", "evaluate", "export", "report", "done"]
@@ -78,12 +79,13 @@ class Progress(Struct):
 
 
 class Result(Struct):
-    """The end of a job that fitted: result.json in the workspace, and the termination message."""
+    """The result of a trained job: result.json in the workspace, and in the termination
+    message."""
 
     accuracy: str
     """Exact top-1 accuracy on the validation images, 4 decimals."""
     recipe: str
-    """The recipe that ran (what auto picked)."""
+    """The recipe that ran; with auto, the one that it chose."""
     metrics: tuple[Metric, ...] = ()
     dataset: DatasetStatus | None = None
     model: ModelStatus | None = None
@@ -92,23 +94,23 @@ class Result(Struct):
 
 
 class Error(Struct):
-    """Why an attempt ended without a result, in the user's terms."""
+    """The reason why an attempt ended without a result."""
 
     reason: str
     message: str
     hint: str = ""
     log_tail: tuple[str, ...] = ()
-    """The last lines of output, where they help: a crash, a bug."""
+    """The last lines of output of a crash, a bug or a stall."""
 
 
 class Termination(Struct):
-    """The termination message: JSON of at most 4,096 bytes, with a result, an error, or both
+    """The termination message: JSON of at most 4,096 bytes with a result, an error, or both
     (AccuracyBelowMinimum keeps the accuracy); in the role prepare, with `prepared` or an error."""
 
     job: JobRef
     result: Result | None = None
     error: Error | None = None
     prepared: DatasetStatus | None = None
-    """What the role prepare has packed in the workspace."""
+    """The data set that the role prepare has packed in the workspace."""
     checkpoint: CheckpointStatus | None = None
-    """Without a result: what the next attempt resumes from."""
+    """Without a result: the checkpoint that the next attempt resumes from."""

@@ -14,17 +14,17 @@ class Hyperparameter(NamedTuple):
     """One of SageMaker's hyperparameters, and what becomes of it."""
 
     place: str = ""
-    """The field below `training` that its value goes to."""
+    """The field of `training` that takes its value."""
     pattern: str = ".*"
-    """A regular expression of the values that are allowed."""
+    """Regular expression of the allowed values."""
     words: str = ""
     """The allowed values in words."""
     read: Callable[[str], object] = str
-    """Returns the field's value for its text."""
+    """The function that turns its text into the field's value."""
     needless: str = ""
-    """The reason why it changes nothing."""
+    """The reason why it is not needed, and changes nothing."""
     instead: str = ""
-    """The field to set instead: the hyperparameter is refused."""
+    """The field to set instead; the hyperparameter is refused."""
 
 
 def _decimal(text: str) -> str:
@@ -86,7 +86,7 @@ SAGEMAKER: dict[str, Hyperparameter] = {
     "early_stopping_patience": Hyperparameter("earlyStopping.patience", *_WHOLE),
     "early_stopping_tolerance": Hyperparameter("earlyStopping.tolerance", *_BELOW_1),
     "use_pretrained_model": Hyperparameter(
-        pattern="1", words="1: a network from scratch is not this trainer's work"
+        pattern="1", words="1: a network from scratch is not supported"
     ),
     "multi_label": Hyperparameter(pattern="0", words="0: each photo has one class here"),
     "use_weighted_loss": Hyperparameter(
@@ -104,7 +104,7 @@ SAGEMAKER: dict[str, Hyperparameter] = {
     "resize": Hyperparameter(instead="dataset.image.resizeShort"),
     "gamma": Hyperparameter(instead="training.optimizer.name: adam"),
 }
-"""All that SageMaker documents."""
+"""All hyperparameters that SageMaker documents, by name."""
 ALLOWED = tuple(name for name, each in SAGEMAKER.items() if not each.instead)
 
 
@@ -113,8 +113,8 @@ def sagemaker_rules() -> Rules:
     return (
         (
             f"self.all(name, name in {[*SAGEMAKER]})",
-            "names must be those of SageMaker's Image Classification that are known here: see"
-            " docs/training.md",
+            "each name must be a hyperparameter of SageMaker's Image Classification that is"
+            " accepted here: see docs/training.md",
         ),
         *(
             (f"!('{name}' in self)", f"remove {name}, and set {each.instead} instead")

@@ -1,4 +1,4 @@
-"""The trainer contract as one JSON schema, for the tests of both sides and for other images."""
+"""The trainer contract as one JSON schema, for other trainer images, and for tests."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What the parts of a job are made of: numbers, URIs, Secrets, sources, with their CEL rules."""
+"""Types of single fields: numbers, URIs, Secrets and sources, with their CEL rules."""
 
 from typing import Annotated, Any, ClassVar, dataclass_transform
 
@@ -62,7 +62,7 @@ Uri = Annotated[
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Struct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A frozen value with camelCase field names on the wire, as Kubernetes has them."""
+    """A frozen value; its field names in JSON are camelCase, as in Kubernetes."""
 
 
 class SecretRef(Struct, forbid_unknown_fields=True):
@@ -80,22 +80,22 @@ class SecretRef(Struct, forbid_unknown_fields=True):
     """Name of the Secret."""
 
 
-def source_rules(what: str) -> Rules:
-    """Return the rules of a source; `what` says which files `https://` may name."""
+def source_rules(https: str) -> Rules:
+    """Return the rules of a source; `https` names the files that are allowed for `https://`."""
     return (
         (
             f"self.uri.matches('^({CLAIM}|{ARCHIVE}|{BUCKET}|file://.*)$')",
             "uri must be pvc://CLAIM/PATH with the name of a PersistentVolumeClaim, "
-            f"s3://BUCKET/PREFIX, or {what}",
+            f"s3://BUCKET/PREFIX, or {https}",
         ),
         (
             "!self.uri.startsWith('file://')",
-            "uri is file://, which is for local runs: put the files into a claim and write "
+            "uri file:// is for local runs only: put the files into a claim and write "
             "pvc://CLAIM/PATH",
         ),
         (
             "!self.uri.startsWith('http://') || has(self.sha256)",
-            "uri is http://, which can be tampered with: use https://, or set sha256",
+            "uri http:// can be tampered with on the way: use https://, or set sha256",
         ),
         (
             "!self.uri.matches('^https?://[^/]*@')",
@@ -110,13 +110,13 @@ def source_rules(what: str) -> Rules:
 
 
 class Source(Struct, forbid_unknown_fields=True):
-    """Where files come from."""
+    """The place of files to read."""
 
     uri: Uri
     """`pvc://CLAIM/PATH`, `s3://BUCKET/PREFIX`, or `https://` of a .tar, .tar.gz, .tar.zst or .zip
     archive. `http://` needs sha256; `file://` is for local runs."""
     sha256: Sha256 | None = None
-    """Digest of the file that the URI names; checked before it is used."""
+    """SHA-256 of the file at the URI; it is checked before the file is used."""
     secret_ref: SecretRef | None = None
     """Secret with TOKEN, or USERNAME and PASSWORD, for an `https://` source; with
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where needed, AWS_SESSION_TOKEN, AWS_REGION and
