@@ -42,7 +42,7 @@ def test_the_schema_file_is_what_the_types_say() -> None:
     assert SCHEMA_FILE.read_text() == contract_schema(), "run: make render"
 
 
-def test_the_schema_takes_a_whole_job() -> None:
+def test_the_schema_accepts_a_whole_job() -> None:
     check(
         "Job",
         make_job(
@@ -86,7 +86,7 @@ def test_the_schema_refuses_what_the_trainer_refuses(
         (make_job(training={"recipe": "best"}), "spec.training.recipe: Invalid enum value 'best'"),
     ],
 )
-def test_a_job_that_does_not_parse_is_told_by_field(
+def test_the_error_of_a_job_that_does_not_parse_names_the_field(
     tmp_path: Path, job: dict[str, Any] | str, words: str
 ) -> None:
     pod = start_pod(tmp_path, job=job)
@@ -100,7 +100,7 @@ def test_a_job_that_does_not_parse_is_told_by_field(
         assert json.loads(pod.message)["job"] == IDS
 
 
-def test_progress_is_there_from_the_first_moment(tmp_path: Path) -> None:
+def test_progress_is_served_from_the_first_moment(tmp_path: Path) -> None:
     pod = start_pod(tmp_path, "fit=wait")
     progress = json.loads(pod.get("/progress"))
     check("Progress", progress)

@@ -1,4 +1,4 @@
-"""Recipes: the tutorial's numbers, what auto picks, and the user's settings on top."""
+"""Recipes: the tutorial's numbers, the choice of auto, and the user's settings."""
 
 from typing import Any, get_args, get_type_hints
 
@@ -36,9 +36,9 @@ def test_tutorial_has_the_numbers_of_mxnets_tutorial() -> None:
     assert (recipe.new_layer, recipe.checkpoint_epochs) == ("xavier", 1)
 
 
-@pytest.mark.parametrize("devices", [0, 4])
-def test_auto_picks_features_and_says_why(devices: int) -> None:
-    recipe = recipes.choose(Training(), gpus=devices)
+@pytest.mark.parametrize("gpus", [0, 4])
+def test_auto_picks_features_and_gives_the_reason(gpus: int) -> None:
+    recipe = recipes.choose(Training(), gpus=gpus)
     assert recipe.name == "features"
     assert not recipe.trains_trunk
     assert recipe.reason.startswith("auto: ")
@@ -63,7 +63,7 @@ def test_another_optimizer_starts_from_its_own_defaults() -> None:
     assert recipe.optimizer_params == {"momentum": 0.8}
 
 
-def test_full_trains_the_pretrained_layers_more_slowly_from_a_head_that_fits() -> None:
+def test_full_trains_the_pretrained_layers_more_slowly_from_a_trained_head() -> None:
     recipe = recipes.choose(Training(recipe="full", seed=5, class_weights="balanced"), gpus=4)
     assert (recipe.trains, recipe.frozen_statistics, recipe.trunk_rate) == ("all", True, 0.1)
     assert (
@@ -83,7 +83,7 @@ def test_progressive_goes_from_the_head_over_the_last_blocks_to_all_layers() -> 
     assert {phase.seed for phase in phases} == {5}
 
 
-def test_pods_of_a_gang_start_from_what_they_all_have() -> None:
+def test_pods_of_a_gang_start_from_the_pretrained_network() -> None:
     assert recipes.choose(Training(recipe="full"), gpus=1, pods=2).start is None
     with pytest.raises(TrainerError, match="progressive trains on one pod") as error:
         recipes.choose(Training(recipe="progressive"), gpus=1, pods=2)
@@ -91,31 +91,31 @@ def test_pods_of_a_gang_start_from_what_they_all_have() -> None:
 
 
 @pytest.mark.parametrize(
-    ("budget", "devices", "goes_deeper"),
+    ("budget", "gpus", "goes_deeper"),
     [(None, 0, False), (60, 0, True), (None, 2, True), (20, 2, False)],
 )
-def test_auto_tries_more_than_the_head_if_there_is_time(
-    budget: int | None, devices: int, goes_deeper: bool
+def test_auto_tries_deeper_recipes_if_there_is_time(
+    budget: int | None, gpus: int, goes_deeper: bool
 ) -> None:
     training = Training(time_budget_seconds=budget, seed=3, class_weights="balanced")
-    assert auto.goes_deeper(training, gpus=devices) == goes_deeper
-    head = recipes.choose(training, gpus=devices)
-    tried = [recipe.name for recipe in auto.deeper(head, training, gpus=devices, pods=1)]
+    assert auto.goes_deeper(training, gpus=gpus) == goes_deeper
+    head = recipes.choose(training, gpus=gpus)
+    tried = [recipe.name for recipe in auto.deeper(head, training, gpus=gpus, pods=1)]
     assert tried == (["last blocks", "progressive", "full"] if goes_deeper else [])
 
 
 @pytest.mark.parametrize("own", [{"epochs": 5}, {"hyperparameters": {"epochs": "5"}}], ids=str)
-def test_auto_with_the_users_own_numbers_is_about_the_head(own: dict[str, Any]) -> None:
+def test_auto_tries_no_deeper_recipe_with_the_users_own_numbers(own: dict[str, Any]) -> None:
     training = Training(time_budget_seconds=600, **own)
     assert not auto.goes_deeper(training, gpus=0)
 
 
-def test_hyperparameters_that_change_nothing_keep_auto_from_nothing() -> None:
+def test_auto_tries_deeper_recipes_with_hyperparameters_that_change_nothing() -> None:
     training = Training(time_budget_seconds=600, hyperparameters={"num_classes": "10"})
     assert auto.goes_deeper(training, gpus=0)
 
 
-def test_auto_leaves_a_weight_decay_that_the_user_has_chosen() -> None:
+def test_auto_keeps_a_weight_decay_that_the_user_has_set() -> None:
     training = Training(optimizer=Optimizer(weight_decay="0.02"))
     head = recipes.choose(training, gpus=0)
     assert auto.heads(head) == (head,)
@@ -135,16 +135,16 @@ def test_settings_of_the_fit_replace_single_numbers() -> None:
     assert (recipe.smoothing, recipe.mixup, recipe.augmentation) == (0.0, 0.2, "strong")
 
 
-def test_one_cycle_has_no_warm_up_of_the_recipes() -> None:
+def test_one_cycle_ignores_the_warm_up_of_the_recipe() -> None:
     recipe = recipes.choose(Training(recipe="full", schedule=Schedule(name="onecycle")), gpus=0)
     rates = [recipe.schedule.rate(epoch / 10, epochs=15) for epoch in range(45)]
     assert rates == sorted(rates)
     training = Training(recipe="full", schedule=Schedule(name="onecycle", warmup_epochs="1"))
-    with pytest.raises(TrainerError, match=r"warmupEpochs is set, but onecycle rises by itself"):
+    with pytest.raises(TrainerError, match=r"warmupEpochs is set, but onecycle has its own"):
         recipes.choose(training, gpus=0)
 
 
-def test_what_a_recipe_starts_from_is_tried_again_like_itself() -> None:
+def test_the_start_of_a_recipe_is_retried_too() -> None:
     recipe = recipes.choose(Training(recipe="progressive", on_divergence="Retry"), gpus=0)
     assert recipe.start is not None
     assert recipe.start.start is not None
@@ -182,7 +182,7 @@ def test_tutorial_and_features_learn_from_labels_alone() -> None:
         ("weightAveraging", Training(weight_averaging="soup")),
     ],
 )
-def test_what_changes_images_is_refused_for_features_that_are_computed_once(
+def test_settings_for_images_are_refused_for_features_that_are_computed_once(
     name: str, training: Training
 ) -> None:
     with pytest.raises(TrainerError, match=rf"training.{name} .* features") as error:
@@ -204,7 +204,7 @@ def test_what_changes_images_is_refused_for_features_that_are_computed_once(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_contradicts_itself_is_refused_without_an_api_server_too(
+def test_contradictions_are_refused_without_an_api_server_too(
     training: Training, words: str
 ) -> None:
     with pytest.raises(TrainerError, match=rf"training\.{words}") as error:
@@ -213,12 +213,12 @@ def test_what_contradicts_itself_is_refused_without_an_api_server_too(
     assert error.value.hint
 
 
-def test_no_cutmix_is_no_cutmix_of_features() -> None:
+def test_features_accept_a_cutmix_of_zero() -> None:
     assert recipes.choose(Training(recipe="features", cutmix="0.0"), gpus=0).cutmix == 0
 
 
 @pytest.mark.parametrize("recipe", ["tutorial", "progressive", "full", "auto"])
-def test_balanced_epochs_of_images_are_refused_with_what_does_it(recipe: Any) -> None:
+def test_balanced_sampling_of_images_is_refused_in_favor_of_class_weights(recipe: Any) -> None:
     with pytest.raises(TrainerError, match=r"training.sampling") as error:
         recipes.choose(Training(recipe=recipe, sampling="balanced"), gpus=0)
     assert error.value.code == ExitCode.InvalidSpec
@@ -258,7 +258,7 @@ def test_training_splits_the_batch_evenly_over_the_cpus(
 
 
 @pytest.mark.parametrize(
-    ("stage", "recipe", "devices", "omp_threads"),
+    ("stage", "recipe", "gpus", "omp_threads"),
     [
         ("fit", "tutorial", 0, "1"),
         ("fit", "features", 0, "2"),
@@ -268,7 +268,7 @@ def test_training_splits_the_batch_evenly_over_the_cpus(
     ],
 )
 def test_each_stage_gets_the_threads_that_suit_it(
-    stage: str, recipe: str, devices: int, omp_threads: str
+    stage: str, recipe: str, gpus: int, omp_threads: str
 ) -> None:
     body: dict[str, Any] = {
         "name": "a", "namespace": "b", "uid": "c", "attempt": 1, "podUid": "d",
@@ -277,5 +277,5 @@ def test_each_stage_gets_the_threads_that_suit_it(
         "training": {"recipe": recipe},
     }  # fmt: skip
     job = msgspec.convert(body, type=Job)
-    environment = pipeline.environment([stage], job, gpus=devices, cpus=2)
+    environment = pipeline.environment([stage], job, gpus=gpus, cpus=2)
     assert environment["OMP_NUM_THREADS"] == omp_threads

@@ -1,4 +1,4 @@
-"""SageMaker's names for hyperparameters: taken over, needless, or refused by name."""
+"""Hyperparameters of SageMaker: taken over, not needed, or refused by name."""
 
 import re
 from pathlib import Path
@@ -75,7 +75,7 @@ def test_early_stopping_set_twice_is_refused() -> None:
     training = Training(
         recipe="full", early_stopping=EarlyStopping(patience=4), hyperparameters=hyperparameters
     )
-    with pytest.raises(TrainerError, match=r"set a second time as training.earlyStopping.patience"):
+    with pytest.raises(TrainerError, match=r"set again as training.earlyStopping.patience"):
         sagemaker.merged(training, gpus=0)
 
 
@@ -86,23 +86,23 @@ def test_early_stopping_that_is_set_already_is_neither_turned_on_nor_off(value: 
         early_stopping=EarlyStopping(patience=4),
         hyperparameters={"early_stopping": value},
     )
-    with pytest.raises(TrainerError, match=r"early_stopping is set a second time as training"):
+    with pytest.raises(TrainerError, match=r"early_stopping is set again as training"):
         sagemaker.merged(training, gpus=0)
 
 
-def test_a_factor_without_steps_changes_nothing_and_is_said_to() -> None:
+def test_a_factor_without_steps_changes_nothing_and_is_noted() -> None:
     training = Training(recipe="full", hyperparameters={"lr_scheduler_factor": "0.1"})
     assert sagemaker.merged(training, gpus=0) == Training(recipe="full")
     assert recipes.choose(training, gpus=0).schedule.name == "cosine"
-    (said,) = sagemaker.needless(training)
-    assert said == "lr_scheduler_factor: there is no lr_scheduler_step"
+    (note,) = sagemaker.needless(training)
+    assert note == "lr_scheduler_factor: there is no lr_scheduler_step"
     schedule = Schedule(name="step", step_epochs=(3,))
     stepped = msgspec.structs.replace(training, schedule=schedule)
     assert sagemaker.merged(stepped, gpus=0).schedule.factor == "0.1"
     assert sagemaker.needless(stepped) == []
 
 
-def test_the_recipe_runs_with_them() -> None:
+def test_hyperparameters_replace_numbers_of_the_recipe() -> None:
     training = Training(recipe="full", hyperparameters={"epochs": "3", "momentum": "0.5"})
     recipe = recipes.choose(training, gpus=0)
     assert (recipe.epochs, recipe.optimizer_params["momentum"]) == (3, 0.5)
@@ -111,11 +111,11 @@ def test_the_recipe_runs_with_them() -> None:
 @pytest.mark.parametrize(
     ("hyperparameters", "message"),
     [
-        ({"num_layers": "50"}, "num_layers set model.name instead"),
-        ({"gamma": "0.9"}, "gamma set training.optimizer.name"),
+        ({"num_layers": "50"}, "num_layers is not accepted: set model.name instead"),
+        ({"gamma": "0.9"}, "gamma is not accepted: set training.optimizer.name"),
         ({"precision_dtype": "float64"}, "is 'float64', but must be float32 or float16"),
         ({"use_pretrained_model": "0"}, "is '0', but must be 1: a network from scratch"),
-        ({"epoch": "3"}, "epoch is none of those that are known here: epochs"),
+        ({"epoch": "3"}, "epoch is not one of those that are accepted: epochs"),
         ({"epochs": "many"}, "epochs is 'many', but must be a whole number above 0"),
         ({"epochs": "1001"}, "training.hyperparameters: .*epochs"),
         ({"augmentation_type": "mixup"}, "is 'mixup', but must be none, crop"),
@@ -126,10 +126,10 @@ def test_the_recipe_runs_with_them() -> None:
         ({"beta_1": "1"}, "is '1', but must be a decimal number below 1, such as 0.9"),
         ({"eps": "1e-10"}, "is '1e-10', but must be a decimal number, such as 0.01"),
         ({"lr_scheduler_step": "4;8"}, "is '4;8', but must be epochs, such as 10,20"),
-        ({"mini_batch_size": "30"}, "mini_batch_size 30 does not divide among 4 GPUs"),
+        ({"mini_batch_size": "30"}, "mini_batch_size 30 cannot be divided among 4 GPUs"),
     ],
 )
-def test_what_is_not_taken_is_refused_by_name(
+def test_hyperparameters_that_are_not_accepted_are_refused_by_name(
     hyperparameters: dict[str, str], message: str
 ) -> None:
     with pytest.raises(TrainerError, match=message) as error:
@@ -146,7 +146,7 @@ def test_what_is_not_taken_is_refused_by_name(
 )
 def test_nothing_may_be_set_under_both_names(own: dict[str, Any], name: str, value: str) -> None:
     training = Training(**own, hyperparameters={name: value})
-    with pytest.raises(TrainerError, match=f"{name} is set a second time as training"):
+    with pytest.raises(TrainerError, match=f"{name} is set again as training"):
         sagemaker.merged(training, gpus=0)
 
 
@@ -162,12 +162,12 @@ def test_steps_contradict_another_schedule() -> None:
 
 @pytest.mark.parametrize("name", ["learning_rate", "momentum", "eps", "early_stopping_tolerance"])
 @pytest.mark.parametrize("value", ["0.50", ".5", "1e-9", "5E-1", "1.5e-8", "1e-05", "2.5e-05"])
-def test_whatever_is_let_in_as_a_number_is_one(name: str, value: str) -> None:
+def test_every_number_that_is_accepted_is_a_valid_field(name: str, value: str) -> None:
     hyperparameters = {"early_stopping": "True", name: value}
     sagemaker.merged(Training(recipe="full", hyperparameters=hyperparameters), gpus=0)
 
 
-def test_what_changes_nothing_is_said() -> None:
+def test_hyperparameters_that_change_nothing_are_noted() -> None:
     training = Training(hyperparameters={"num_classes": "10", "epochs": "2"})
     assert sagemaker.needless(training) == ["num_classes: the classes are counted"]
 

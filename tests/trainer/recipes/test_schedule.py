@@ -1,4 +1,4 @@
-"""The learning rate as a function of the place in the fit."""
+"""The learning rate as a function of the epoch."""
 
 import itertools
 
@@ -13,7 +13,7 @@ ALL = [
 ]
 
 
-def test_constant_is_what_the_optimizer_has() -> None:
+def test_constant_keeps_the_rate_of_the_optimizer() -> None:
     assert [RateSchedule().rate(epoch, epochs=8) for epoch in (0, 3.5, 8)] == [1, 1, 1]
 
 

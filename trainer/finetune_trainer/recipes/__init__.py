@@ -1,15 +1,15 @@
-"""Recipes: how to fit, and why. Pure functions that compute nothing and import no MXNet.
+"""Recipes: the numbers of a fit, and the reason for them. Pure functions; none imports MXNet.
 
-sagemaker   SageMaker's hyperparameters become fields of `training`
-tutorial    MXNet's fine-tuning tutorial, number by number
-features    the new layer alone, on features of the trunk that are computed once
-full        all layers, from the new layer of `features` on
-progressive the new layer, then the last blocks, then all layers
-auto        the recipe for the hardware, and the variants that its trials compare
-checks      settings that contradict each other or the recipe
-settings    the user's settings, which replace single numbers of the recipe
-recipe      Recipe: all numbers of one fit
-schedule    the learning rate as a function of the epoch
+sagemaker    SageMaker's hyperparameters become fields of `training`
+tutorial     the numbers of MXNet's fine-tuning tutorial
+features     the new layer alone, on features of the trunk that are computed once
+full         all layers, starting from the new layer of `features`
+progressive  the new layer, then the last blocks, then all layers
+auto         the recipe for the hardware, and the recipes that its trials compare
+checks       refuses settings that contradict each other or the recipe
+settings     the user's settings, which replace single numbers of the recipe
+recipe       Recipe: all numbers of one fit
+schedule     the learning rate as a function of the epoch
 
 To add a recipe: one file here, one line in RECIPES, and its name in contract/training.py
 (RecipeName; and IMAGE_RECIPES if it trains on images).
@@ -34,8 +34,8 @@ RECIPES: dict[RecipeName, Callable[[int], Recipe]] = {
 
 
 def choose(training: Training, *, gpus: int, pods: int = 1) -> Recipe:
-    """Return the recipe that `training` asks for, with the user's numbers. Raises InvalidSpec for
-    settings that contradict it or each other.
+    """Return the recipe that `training` names, with the user's numbers. Raises InvalidSpec for
+    settings that contradict the recipe or each other.
     """
     training = sagemaker.merged(training, gpus=gpus)
     recipe = RECIPES[training.recipe](gpus)
@@ -45,26 +45,26 @@ def choose(training: Training, *, gpus: int, pods: int = 1) -> Recipe:
 
 
 def _for_gang(recipe: Recipe) -> Recipe:
-    """Return a recipe as the pods of a gang fit it: each would have to find the same bits of what
-    it starts from. Raises InvalidSpec for one that is nothing without that.
+    """Return the recipe for the pods of a gang, without its start: each pod would have to compute
+    the same bits of it. Raises InvalidSpec for recipes that need their start.
     """
     if recipe.name == "progressive":
         raise TrainerError(
             ExitCode.InvalidSpec,
-            "training.recipe progressive trains on one pod, but trainer.numNodes is more",
+            "training.recipe progressive trains on one pod, but trainer.numNodes is more than 1",
             "set training.recipe to full, or trainer.numNodes to 1",
         )
     if recipe.early_stopping:
         raise TrainerError(
             ExitCode.InvalidSpec,
-            "training.earlyStopping is set, which is not for trainer.numNodes > 1",
-            "leave it out",
+            "training.earlyStopping is set, but trainer.numNodes is more than 1",
+            "leave it out, or set trainer.numNodes to 1",
         )
     if recipe.retries and recipe.trains_trunk:
-        # The other pods would go on where the leader goes back.
+        # The leader would go back to a checkpoint, and the other pods would not.
         raise TrainerError(
             ExitCode.InvalidSpec,
-            "training.onDivergence is Retry, which is not for trainer.numNodes > 1",
-            "leave it out",
+            "training.onDivergence is Retry, but trainer.numNodes is more than 1",
+            "leave it out, or set trainer.numNodes to 1",
         )
     return dataclasses.replace(recipe, start=None)

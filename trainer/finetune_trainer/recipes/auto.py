@@ -1,4 +1,6 @@
-"""What `auto` chooses between: weight decays of the new layer, then how deep the training goes."""
+"""The recipe `auto`, and the recipes that its trials compare: other weight decays of the new layer,
+then deeper recipes, which train more than the new layer.
+"""
 
 import dataclasses
 
@@ -9,19 +11,19 @@ from finetune_trainer.recipes import features, full, progressive, sagemaker
 from finetune_trainer.recipes.recipe import Recipe
 
 BUDGET_SECONDS, GPU_BUDGET_SECONDS = 30, 1800
-"""What choosing and fitting may take unless timeBudgetSeconds says so: on CPUs, with GPUs."""
+"""Default of timeBudgetSeconds: seconds for choosing and fitting on CPUs, and with GPUs."""
 DEEPER_SECONDS = 45
-"""The budget from which on recipes that train more than the new layer are tried."""
-OF_ALL = (
+"""The smallest budget with which deeper recipes are tried."""
+COMMON_SETTINGS = (
     *("seed", "classWeights", "timeBudgetSeconds", "minAccuracy", "onDivergence", "resumeFrom"),
 )
-"""Settings that are not of a single recipe."""
+"""Settings that all recipes have: deeper ones are tried with them too."""
 WEIGHT_DECAYS = (0.1, 0.03, 0.3, 0.01, 0.003)
-"""The first is that of `features`; the best one falls with the number of images."""
+"""Weight decays to compare, that of `features` first. The more images, the lower the best one."""
 
 
 def recipe(gpus: int = 0) -> Recipe:
-    """Return the recipe that fits without trials, and the reason."""
+    """Return the recipe that `auto` fits if it has no trials, with the reason."""
     hardware = f"with {gpus} GPUs" if gpus else "on CPUs"
     reason = (
         f"auto: {hardware}, one pass of the pretrained trunk and a well-trained last layer "
@@ -31,24 +33,24 @@ def recipe(gpus: int = 0) -> Recipe:
 
 
 def budget_seconds(training: Training, *, gpus: int) -> int:
-    """Return the time for choosing and fitting."""
+    """Return the seconds for choosing and fitting."""
     default = GPU_BUDGET_SECONDS if gpus else BUDGET_SECONDS
     return training.time_budget_seconds or default
 
 
 def goes_deeper(training: Training, *, gpus: int) -> bool:
-    """Whether more than the new layer is tried: not in a hurry, nor with the user's own numbers,
-    which are for a head.
+    """Return True if deeper recipes are tried: the budget is large enough, and the user has set no
+    numbers, which would be for the new layer alone.
     """
-    own = dict.fromkeys(OF_ALL, None)
+    own = dict.fromkeys(COMMON_SETTINGS, None)
     settings = msgspec.to_builtins(sagemaker.merged(training, gpus=gpus)) | own
     budget = budget_seconds(training, gpus=gpus)
     return settings == msgspec.to_builtins(Training()) | own and budget >= DEEPER_SECONDS
 
 
 def heads(recipe: Recipe) -> tuple[Recipe, ...]:
-    """Return variants of the recipe `features`; only itself if the user has changed its optimizer
-    or weight decay.
+    """Return variants of the recipe `features` with other weight decays; the recipe alone if the
+    user has changed its optimizer or weight decay.
     """
     own = features.recipe(reason="")
     decay = own.optimizer_params["wd"]
@@ -61,8 +63,8 @@ def heads(recipe: Recipe) -> tuple[Recipe, ...]:
 
 
 def deeper(head: Recipe, training: Training, *, gpus: int, pods: int) -> tuple[Recipe, ...]:
-    """Return what may be better than a head, the cheaper first. In a gang nothing: the other pods
-    do not wait for what the first one has chosen.
+    """Return the deeper recipes to try after `head`, the cheapest first. None in a gang: the other
+    pods do not wait for the choice of the first one.
     """
     if pods > 1 or not goes_deeper(training, gpus=gpus):
         return ()

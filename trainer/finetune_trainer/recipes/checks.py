@@ -1,5 +1,5 @@
-"""What contradicts itself in a job's settings, or the recipe: the API server's rules for a job in a
-cluster, here for local runs and for numbers that SageMaker's names or the recipe have brought.
+"""Refuses settings that contradict each other or the recipe. In a cluster the API server has the
+same rules; these are for local runs, and for numbers of SageMaker's names and of the recipe.
 """
 
 from collections.abc import Iterator
@@ -7,23 +7,23 @@ from collections.abc import Iterator
 import msgspec
 
 from finetune_trainer.contract import IMAGE_FIELDS, ExitCode, TrainerError, Training
-from finetune_trainer.recipes.recipe import TAKEN_BY, Recipe
+from finetune_trainer.recipes.recipe import OPTIMIZERS_WITH, Recipe
 
 BELOW_ONE = ("momentum", "beta1", "beta2")
 
 Mistake = tuple[str, str]
-"""What is wrong below `training`, and what to do."""
+"""The problem, after the word `training.`, and the remedy."""
 
 
 def check(training: Training, recipe: Recipe) -> None:
-    """Raise InvalidSpec for the first mistake; `recipe` is as it is without the settings."""
-    for kind in (_of_images, _of_optimizer, _of_schedule, _of_others):
-        for wrong, remedy in kind(training, recipe):
-            raise TrainerError(ExitCode.InvalidSpec, f"training.{wrong}", remedy)
+    """Raise InvalidSpec for the first mistake; `recipe` has its own numbers, not the user's."""
+    for mistakes in (_image_fields, _optimizer, _schedule, _others):
+        for problem, remedy in mistakes(training, recipe):
+            raise TrainerError(ExitCode.InvalidSpec, f"training.{problem}", remedy)
 
 
-def _of_images(training: Training, recipe: Recipe) -> Iterator[Mistake]:
-    given = msgspec.to_builtins(training)  # without what is at its default
+def _image_fields(training: Training, recipe: Recipe) -> Iterator[Mistake]:
+    given = msgspec.to_builtins(training)  # without fields at their default
     for name in IMAGE_FIELDS:
         is_set = name in given and (name != "cutmix" or float(given[name]) > 0)
         if is_set and not recipe.trains_trunk:
@@ -34,14 +34,14 @@ def _of_images(training: Training, recipe: Recipe) -> Iterator[Mistake]:
             )
 
 
-def _of_optimizer(training: Training, recipe: Recipe) -> Iterator[Mistake]:
+def _optimizer(training: Training, recipe: Recipe) -> Iterator[Mistake]:
     given = training.optimizer
     name = given.name or recipe.optimizer
-    for parameter, takers in TAKEN_BY.items():
-        if getattr(given, parameter) is not None and name not in takers:
+    for parameter, optimizers in OPTIMIZERS_WITH.items():
+        if getattr(given, parameter) is not None and name not in optimizers:
             yield (
                 f"optimizer.{parameter} is set, but {name} has none",
-                f"leave it out, or set training.optimizer.name to {' or '.join(takers)}",
+                f"leave it out, or set training.optimizer.name to {' or '.join(optimizers)}",
             )
     for parameter in BELOW_ONE:
         if float(getattr(given, parameter) or 0) >= 1:
@@ -50,29 +50,29 @@ def _of_optimizer(training: Training, recipe: Recipe) -> Iterator[Mistake]:
         yield "optimizer.learningRate must be above 0", 'write a number such as "0.01"'
 
 
-def _of_schedule(training: Training, recipe: Recipe) -> Iterator[Mistake]:
+def _schedule(training: Training, recipe: Recipe) -> Iterator[Mistake]:
     given = training.schedule
     if (given.name == "step") != bool(given.step_epochs):
         yield (
-            "schedule.stepEpochs and the schedule's name step belong together",
+            "schedule.stepEpochs and schedule.name step belong together",
             "set both, or neither",
         )
     if given.factor is not None and not given.step_epochs:
         yield (
-            "schedule.factor is set, which is of the schedule step",
+            "schedule.factor is set, but it is only for schedule.name step",
             "leave it out, or set training.schedule.stepEpochs",
         )
     if given.name == "onecycle" and float(given.warmup_epochs or 0):
         yield (
-            "schedule.warmupEpochs is set, but onecycle rises by itself",
+            "schedule.warmupEpochs is set, but onecycle has its own warm-up",
             "leave it out, or set training.schedule.name to cosine",
         )
 
 
-def _of_others(training: Training, recipe: Recipe) -> Iterator[Mistake]:
+def _others(training: Training, recipe: Recipe) -> Iterator[Mistake]:
     if training.time_budget_seconds is not None and training.recipe != "auto":
         yield (
-            "timeBudgetSeconds is set, which is of the recipe auto",
+            "timeBudgetSeconds is set, but it is only for the recipe auto",
             "leave it out, or set training.recipe to auto",
         )
     if training.sampling == "balanced" and training.recipe != "features":

@@ -1,4 +1,4 @@
-"""The trunk once over the images, then the new layer alone on what it says about them."""
+"""Features of the trunk, computed once for each image, and a new layer trained on them."""
 
 from finetune_trainer.recipes.recipe import ASKED_FOR, Recipe
 
@@ -6,11 +6,11 @@ from finetune_trainer.recipes.recipe import ASKED_FOR, Recipe
 def recipe(gpus: int = 0, *, reason: str = ASKED_FOR) -> Recipe:
     """Return the numbers of a linear classifier on cached features.
 
-    Chosen by 20 splits of the demo photos, where they are on a plateau: 1 to 4 views of each
-    image, learning rates of 0.001 to 0.01 and weight decays of 0.003 to 0.3 differ by less than the
-    spread, so that one view, the cheapest, is enough. What matters is to start from zero: the
-    problem is convex, and the random directions of another start, which few images can correct,
-    cost 3 points.
+    They were chosen by 20 splits of the demo photos, where they are on a plateau: 1 to 4 views of
+    each image, learning rates of 0.001 to 0.01 and weight decays of 0.003 to 0.3 differ by less
+    than the spread, so that one view, the cheapest, is enough. The new layer must start from zero:
+    the problem is convex, and the random directions of another start, which few images can
+    correct, cost 3 points.
     """
     return Recipe(
         name="features",

@@ -1,4 +1,4 @@
-"""The whole network, gently: from the head that `features` finds, the pretrained layers slower."""
+"""All layers, starting from the head of `features`; the pretrained layers at a lower rate."""
 
 from finetune_trainer.recipes import features
 from finetune_trainer.recipes.recipe import ASKED_FOR, Recipe
@@ -8,9 +8,9 @@ from finetune_trainer.recipes.schedule import RateSchedule
 def recipe(gpus: int = 0, *, reason: str = ASKED_FOR) -> Recipe:
     """Return the numbers of a fine-tuning of all layers.
 
-    The rate of a batch of 32, times the devices (Goyal et al. 2017, with their warm-up); the
-    pretrained layers at a tenth of it, as GluonCV and fastai have it. BatchNorm keeps its
-    statistics: those of a few small batches cost 10 points on the demo photos.
+    The learning rate is that of a batch of 32, times the devices (Goyal et al. 2017, with their
+    warm-up); the pretrained layers have a tenth of it, as in GluonCV and fastai. BatchNorm keeps
+    its statistics: those of a few small batches cost 10 points on the demo photos.
     """
     return Recipe(
         name="full",

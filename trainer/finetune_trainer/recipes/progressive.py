@@ -1,4 +1,4 @@
-"""From the top down: the new layer, then the last blocks with it, then all layers."""
+"""First the new layer, then the last blocks with it, then all layers."""
 
 import dataclasses
 
@@ -9,9 +9,9 @@ from finetune_trainer.recipes.recipe import ASKED_FOR, Recipe
 def recipe(gpus: int = 0, *, reason: str = ASKED_FOR) -> Recipe:
     """Return the numbers of the last phase, which starts from the others.
 
-    Gradual unfreezing with lower rates below (Howard and Ruder 2018). The last blocks train on
-    cached activations, ten times faster than the whole network; what is left for all layers takes
-    a third of the epochs of `full`.
+    This is gradual unfreezing with lower rates for lower layers (Howard and Ruder 2018). The last
+    blocks train on cached activations, ten times faster than the whole network; after that all
+    layers need a third of the epochs of `full`.
     """
     whole = full.recipe(gpus, reason=reason)
     return dataclasses.replace(whole, name="progressive", epochs=5, start=last_blocks())

@@ -1,4 +1,4 @@
-"""The numbers of one fit."""
+"""Recipe: all numbers of one fit."""
 
 import dataclasses
 from typing import Literal
@@ -7,15 +7,15 @@ from finetune_trainer.contract import Augmentation, EarlyStopping
 from finetune_trainer.recipes.schedule import RateSchedule
 
 ASKED_FOR = "asked for"
-"""The reason of a recipe that the job names."""
+"""The reason for a recipe that the job names."""
 ADAMS = ("adam", "adamw", "lamb")
-TAKEN_BY = {
+OPTIMIZERS_WITH = {
     "momentum": ("sgd", "nag"),
     "beta1": ADAMS,
     "beta2": ADAMS,
     "epsilon": (*ADAMS, "rmsprop"),
 }
-"""Which optimizers have a parameter; all have the others."""
+"""The optimizers that have a parameter; parameters that are not here are for all of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,76 +24,78 @@ class Recipe:
 
     name: str
     reason: str
-    """Why this one runs, for people."""
+    """The human-readable reason for this recipe."""
     epochs: int
     batch_size: int
-    """Images of a step on one device."""
+    """Images of one step on one device."""
     optimizer: str
     optimizer_params: dict[str, float]
     seed: int
     trains: Literal["head", "last blocks", "all"]
-    """The new layer, on cached features; the last blocks, on cached activations of those below;
-    or the whole network, on images."""
+    """The layers that are trained: the new layer (head), on cached features; the last blocks and
+    the new layer, on cached activations of the layers below; or all layers, on images."""
     new_layer: Literal["xavier", "zero"] = "xavier"
-    """What the new layer starts from."""
+    """Initialization of the new layer."""
     start: "Recipe | None" = None
-    """What is fitted before, for this to go on from; None: the pretrained network."""
+    """The recipe that is fitted before, and whose weights this one starts from; None: it starts
+    from the pretrained network."""
     frozen_statistics: bool = False
-    """Whether BatchNorm normalises by the pretrained statistics in training too, and keeps them."""
+    """True if BatchNorm keeps its pretrained statistics and uses them in training too."""
     trunk_rate: float = 1.0
-    """What the learning rate of the pretrained layers is multiplied by."""
+    """Factor of the learning rate for the pretrained layers."""
     schedule: RateSchedule = dataclasses.field(default_factory=RateSchedule)
-    """How the learning rate changes."""
+    """The change of the learning rate."""
     augmentation: Augmentation = "crop"
-    """How much training images are changed."""
+    """Random changes of training images."""
     smoothing: float = 0.0
-    """Share of each target that is spread over all classes."""
+    """Fraction of each target that is spread over all classes."""
     mixup: float = 0.0
-    """alpha of the Beta distribution that two images are mixed by; 0: they are not."""
+    """alpha of the Beta distribution of the weights by which two images are mixed; 0: no mixup."""
     cutmix: float = 0.0
-    """alpha of the Beta distribution of the share that one image keeps beside a box of another;
-    0: none is cut."""
+    """alpha of the Beta distribution of the fraction of an image that is not covered by a box of
+    another one; 0: no cutmix."""
     precision: Literal["float32", "float16"] = "float32"
-    """What is convolved and multiplied in; parameters and statistics are float32."""
+    """Type of convolutions and matrix products; parameters and statistics are float32."""
     balanced: bool = False
-    """Whether all classes count alike."""
+    """True if all classes have the same weight in the loss."""
     balanced_sampling: bool = False
-    """Whether an epoch has all classes equally often."""
+    """True if an epoch has equally many images of each class."""
     clipping: float = 0.0
-    """The longest gradient that is not shortened to it; 0: none is."""
+    """Largest norm of the gradient, to which a longer one is shortened; 0: no clipping."""
     accumulation: int = 1
     """Batches whose gradients are added up for each update."""
     averaging: Literal["none", "ema", "soup"] = "none"
-    """Which mean over the training is the model: none, a moving one, that of the last epochs."""
+    """The weights of the model: none: the last ones; ema: a moving average over the steps; soup:
+    the mean of the last epochs."""
     retries: bool = False
-    """Whether a fit that diverges goes on once from its last checkpoint, more slowly."""
+    """True if a fit that diverges resumes once from its last checkpoint, at a lower rate."""
     views: int = 0
-    """Pictures made of each training image for the cached features: the centre, then random
-    crops, mirrored or not."""
+    """Views of each training image for the cached features: the centre, then random crops,
+    mirrored or not."""
     checkpoint_epochs: int = 1
-    """Epochs from one checkpoint, and its lines in the log, to the next."""
+    """Epochs between two checkpoints, and between two lines in the log."""
     early_stopping: EarlyStopping | None = None
-    """How `stop_after` is found."""
+    """The rule by which `stop_after` is found."""
     stop_after: int | None = None
-    """The epoch after which it stops, though the schedule is that of all of them."""
+    """The epoch after which the fit stops; the schedule is still that of all `epochs`."""
 
     @property
     def last_epoch(self) -> int:
-        """How many epochs it takes."""
+        """The number of epochs of the fit."""
         return self.stop_after or self.epochs
 
     @property
     def trains_trunk(self) -> bool:
-        """Whether the whole network is fitted."""
+        """True if all layers are trained."""
         return self.trains == "all"
 
     @property
     def needs_targets(self) -> bool:
-        """Whether labels alone are not what it trains towards."""
+        """True if the loss needs a row of targets for each image, not its label alone."""
         return bool(self.smoothing or self.mixup or self.cutmix or self.balanced)
 
     def described(self) -> dict[str, str]:
-        """Return what it does by name, for people."""
+        """Return the settings that matter for this recipe, as human-readable names and values."""
         schedule = self.schedule
         numbers = {
             "batch of a device": self.batch_size,

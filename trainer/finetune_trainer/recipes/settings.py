@@ -3,7 +3,7 @@
 import dataclasses
 
 from finetune_trainer.contract import Optimizer, Training
-from finetune_trainer.recipes.recipe import TAKEN_BY, Recipe
+from finetune_trainer.recipes.recipe import OPTIMIZERS_WITH, Recipe
 from finetune_trainer.recipes.schedule import RateSchedule
 
 
@@ -15,7 +15,7 @@ def with_settings(recipe: Recipe, training: Training) -> Recipe:
         epochs=training.epochs or recipe.epochs,
         batch_size=training.batch_size_per_device or recipe.batch_size,
         seed=training.seed,
-        start=_started(recipe.start, training),
+        start=_start(recipe.start, training),
         optimizer=optimizer.name or recipe.optimizer,
         optimizer_params=_optimizer_params(optimizer, recipe),
         schedule=_schedule(training, recipe.schedule),
@@ -34,7 +34,8 @@ def with_settings(recipe: Recipe, training: Training) -> Recipe:
     )
 
 
-def _started(recipe: Recipe | None, training: Training) -> Recipe | None:
+def _start(recipe: Recipe | None, training: Training) -> Recipe | None:
+    """Return the recipe that another one starts from, with the settings that are for both."""
     if recipe is None:
         return None
     return dataclasses.replace(
@@ -43,7 +44,7 @@ def _started(recipe: Recipe | None, training: Training) -> Recipe | None:
         precision="float32" if recipe.trains == "head" else training.precision,
         balanced=training.class_weights == "balanced",
         retries=training.on_divergence == "Retry",
-        start=_started(recipe.start, training),
+        start=_start(recipe.start, training),
     )
 
 
@@ -51,27 +52,27 @@ def _decimal(text: str | None, default: float) -> float:
     return default if text is None else float(text)
 
 
-def _schedule(training: Training, recipes: RateSchedule) -> RateSchedule:
+def _schedule(training: Training, default: RateSchedule) -> RateSchedule:
     given = training.schedule
-    name = given.name or recipes.name
-    warmup = _decimal(given.warmup_epochs, 0.0 if name == "onecycle" else recipes.warmup_epochs)
+    name = given.name or default.name
+    warmup = _decimal(given.warmup_epochs, 0.0 if name == "onecycle" else default.warmup_epochs)
     return RateSchedule(
         name,
         warmup_epochs=warmup,
-        step_epochs=given.step_epochs or recipes.step_epochs,
-        factor=_decimal(given.factor, recipes.factor),
+        step_epochs=given.step_epochs or default.step_epochs,
+        factor=_decimal(given.factor, default.factor),
     )
 
 
 def _optimizer_params(optimizer: Optimizer, recipe: Recipe) -> dict[str, float]:
-    """Return MXNet's parameters: the recipe's, unless the user names another optimizer, with the
-    user's on top.
+    """Return the optimizer's parameters by MXNet's names: the user's, and the recipe's for those
+    that are not set, unless the user names another optimizer.
     """
     name = optimizer.name or recipe.optimizer
     params = dict(recipe.optimizer_params) if name == recipe.optimizer else {}
     given = {
         "learning_rate": optimizer.learning_rate,
         "wd": optimizer.weight_decay,
-        **{parameter: getattr(optimizer, parameter) for parameter in TAKEN_BY},
+        **{parameter: getattr(optimizer, parameter) for parameter in OPTIMIZERS_WITH},
     }
     return params | {name: float(value) for name, value in given.items() if value is not None}
