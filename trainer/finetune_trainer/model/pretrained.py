@@ -1,7 +1,6 @@
 """Loads the pretrained network that a job names: from the catalogue, or a user's own."""
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from finetune_trainer.model.architectures.assemble import assemble
 from finetune_trainer.model.convert import convert
 from finetune_trainer.model.formats.onnx.file import read_graph
 from finetune_trainer.model.formats.onnx.translate import to_network
+from finetune_trainer.model.graph import VARIABLE, nodes_of
 from finetune_trainer.model.network import Network, load, load_pair, load_preprocessing
 from finetune_trainer.model.origin import FIELD, READERS, Origin
-from finetune_trainer.model.rewrites.graph import VARIABLE
 from finetune_trainer.run import files
 
 INPUT_SIZE = 224
@@ -113,7 +112,7 @@ def _size_of(network: Network) -> int:
     """Return the size of the images that the symbol's input declares."""
     inputs = [
         node["attrs"]["__shape__"]
-        for node in json.loads(network.symbol.tojson())["nodes"]
+        for node in nodes_of(network.symbol)
         if node["op"] == VARIABLE
         and "__shape__" in node.get("attrs", {})
         and node["name"] not in network.args | network.aux

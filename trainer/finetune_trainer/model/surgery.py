@@ -7,7 +7,6 @@ lies before the cut stays as it is, to the last bit.
 
 import dataclasses
 import difflib
-import json
 from collections.abc import Collection
 from itertools import count
 from typing import Any
@@ -15,8 +14,8 @@ from typing import Any
 import mxnet as mx
 
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.model.graph import VARIABLE, Node, graph_of, nodes_of
 from finetune_trainer.model.network import Network
-from finetune_trainer.model.rewrites.graph import VARIABLE
 
 # What may stand between the last layer with weights and the output.
 _LOSSES = {
@@ -32,8 +31,6 @@ _TRANSPARENT = (
     | {"identity", "_copy", "Dropout", "Cast", "cast", "Activation", "relu", "clip"}
 )
 _SHOWN = 5
-
-Node = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +91,9 @@ def _before_head(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
 
 def _walk_back(output: mx.sym.Symbol) -> mx.sym.Symbol | None:
     """Return what feeds the classifier that gives this output; None if there is none."""
-    nodes, heads = (json.loads(output.tojson())[key] for key in ("nodes", "heads"))
-    path, data = [nodes[heads[0][0]]], _data_input(output)
+    graph = graph_of(output)
+    nodes, last = graph["nodes"], graph["heads"][0][0]
+    path, data = [nodes[last]], _data_input(output)
     while path[-1]["op"] in _TRANSPARENT:
         path.append(nodes[path[-1]["inputs"][0][0]])
         data = _data_input(data)
@@ -127,8 +125,7 @@ def _is_pointwise(node: Node) -> bool:
 
 def _kept_layers(symbol: mx.sym.Symbol, after: str) -> mx.sym.Symbol:
     """Return the network up to the layer of this name."""
-    nodes = json.loads(symbol.tojson())["nodes"]
-    layers = [node["name"] for node in nodes if node["op"] != VARIABLE]
+    layers = [node["name"] for node in nodes_of(symbol) if node["op"] != VARIABLE]
     name = after.removesuffix("_output")
     if layers.count(name) == 1:
         internals = symbol.get_internals()
@@ -144,7 +141,7 @@ def _kept_layers(symbol: mx.sym.Symbol, after: str) -> mx.sym.Symbol:
 
 def _places(symbol: mx.sym.Symbol) -> str:
     """Name the layers after which a head could be put: those that feed one that could be one."""
-    nodes = json.loads(symbol.tojson())["nodes"]
+    nodes = nodes_of(symbol)
     found = [
         f"{nodes[node['inputs'][0][0]]['name']} (before {node['name']})"
         for node in nodes
@@ -154,7 +151,7 @@ def _places(symbol: mx.sym.Symbol) -> str:
 
 
 def _layers_with(symbol: mx.sym.Symbol, params: Collection[str]) -> list[str]:
-    nodes = json.loads(symbol.tojson())["nodes"]
+    nodes = nodes_of(symbol)
     return [
         node["name"]
         for node in nodes

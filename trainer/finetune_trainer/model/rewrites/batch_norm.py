@@ -1,12 +1,11 @@
-"""Settings of the BatchNorm layers of a symbol, which decide whether a fine-tuning works.
+"""Settings of a symbol's BatchNorm layers, which decide whether a fine-tuning works.
 
-Other settings only: weights and moving statistics are not touched.
+Weights and moving statistics are not changed.
 """
 
-import json
-from typing import Any
-
 import mxnet as mx
+
+from finetune_trainer.model.graph import Node, edit
 
 _BATCH_NORMS = {"BatchNorm", "BatchNorm_v1", "_contrib_SyncBatchNorm"}
 
@@ -17,20 +16,20 @@ def with_momentum(symbol: mx.sym.Symbol, momentum: float) -> mx.sym.Symbol:
     Networks trained for weeks have 0.99 and more; in the few hundred steps of a fine-tuning the
     moving statistics would stay those of the old data.
     """
-    graph = json.loads(symbol.tojson())
-    for node in _batch_norms(graph):
-        attrs = node.setdefault("attrs", {})
-        attrs["momentum"] = str(min(momentum, float(attrs.get("momentum", 0.9))))
-    return mx.sym.load_json(json.dumps(graph))
+
+    def change(node: Node) -> None:
+        if node["op"] in _BATCH_NORMS:
+            attrs = node.setdefault("attrs", {})
+            attrs["momentum"] = str(min(momentum, float(attrs.get("momentum", 0.9))))
+
+    return edit(symbol, change)
 
 
 def with_frozen_statistics(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """Let each BatchNorm use its moving statistics in training too, and keep them."""
-    graph = json.loads(symbol.tojson())
-    for node in _batch_norms(graph):
-        node.setdefault("attrs", {})["use_global_stats"] = "True"
-    return mx.sym.load_json(json.dumps(graph))
 
+    def change(node: Node) -> None:
+        if node["op"] in _BATCH_NORMS:
+            node.setdefault("attrs", {})["use_global_stats"] = "True"
 
-def _batch_norms(graph: dict[str, Any]) -> list[dict[str, Any]]:
-    return [node for node in graph["nodes"] if node["op"] in _BATCH_NORMS]
+    return edit(symbol, change)

@@ -5,7 +5,6 @@ what onnx has changed since, is put right here.
 """
 
 import contextlib
-import json
 import logging
 import sys
 import types
@@ -17,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from finetune_trainer.model.graph import Node, edit
 from finetune_trainer.model.network import Network, Preprocessing
 
 log = logging.getLogger(__name__)
@@ -57,11 +57,12 @@ def convert(network: Network, preprocessing: Preprocessing) -> Any:
 
 def _explicit(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """Write out the default that the converter takes for the opposite."""
-    graph = json.loads(symbol.tojson())
-    for node in graph["nodes"]:
+
+    def change(node: Node) -> None:
         if node["op"] == "FullyConnected":
             node["attrs"].setdefault("flatten", "True")
-    return mx.sym.load_json(json.dumps(graph))
+
+    return edit(symbol, change)
 
 
 @contextlib.contextmanager
