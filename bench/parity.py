@@ -17,7 +17,6 @@ from finetune_trainer.model import catalogue
 from finetune_trainer.model.architectures.assemble import ARCHITECTURES, assemble
 from finetune_trainer.model.formats.pytorch import read_tensors
 from finetune_trainer.model.network import Network
-from finetune_trainer.model.packages import find_installed
 
 CONVERTED = (
     *("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "mobilenet-v2"),
@@ -53,7 +52,7 @@ def main(python: str, names: list[str]) -> int:
 def _weights(name: str) -> list[Path]:
     """Return the released weights, where a package has them."""
     package = catalogue.find(name).package if name in CONVERTED else None
-    found = find_installed(package) if package else None
+    found = catalogue.find_installed(package) if package else None
     return [found] if found else []
 
 

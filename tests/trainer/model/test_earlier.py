@@ -242,7 +242,11 @@ def climb(model: Path) -> None:
     ("damage", "message", "hint"),
     [
         (lose_manifest, "is no model of a FineTuneJob: it has no manifest.json", "status.output"),
-        (change_weights, "model-0000.params is damaged: it is not the file", "Copy the whole"),
+        (
+            change_weights,
+            "model-0000.params is damaged: it is missing, or its sha256",
+            "Copy the whole",
+        ),
         (lose_labels, "labels.txt is damaged", "Copy the whole"),
         (damage_manifest, "manifest.json is damaged", "Copy the whole"),
         (keep_onnx_alone, "was written without model-symbol.json", "model.source"),
@@ -266,8 +270,11 @@ def test_a_folder_that_is_no_whole_model_is_explained_before_a_photo_is_read(
     ("model", "message"),
     [
         ({"name": "resnet-18"}, "exactly one of model.name, model.source and training.resumeFrom"),
-        ({"inputSize": 32}, "training.resumeFrom says how its network sees images"),
-        ({"replaceAfter": "flatten"}, "training.resumeFrom says how its network sees images"),
+        ({"inputSize": 32}, "network of training.resumeFrom has its own input size"),
+        (
+            {"replaceAfter": "flatten"},
+            "network of training.resumeFrom has its own input size",
+        ),
     ],
 )
 def test_the_earlier_model_is_the_network(

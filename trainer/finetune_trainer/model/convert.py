@@ -7,15 +7,13 @@ from finetune_trainer.model import catalogue
 from finetune_trainer.model.architectures.assemble import assemble
 from finetune_trainer.model.formats.pytorch import read_tensors
 from finetune_trainer.model.network import PREPROCESSING, Preprocessing, save
-from finetune_trainer.model.origin import check_download
-from finetune_trainer.model.packages import find_installed
 from finetune_trainer.run import files
 
 
 def convert(name: str, directory: Path, *, weights: Path | None = None) -> Path:
     """Write the entry's symbol.json, model.params and preprocessing.json to directory/NAME.
 
-    `weights` is its released file where that is in no package.
+    `weights` is the released file, for an entry whose weights are in no installed package.
     """
     entry = catalogue.find(name)
     tensors = read_tensors(_file(name, entry, weights))
@@ -30,15 +28,15 @@ def convert(name: str, directory: Path, *, weights: Path | None = None) -> Path:
 def _file(name: str, entry: catalogue.Entry, weights: Path | None) -> Path:
     if weights:
         if entry.download:
-            check_download(weights, entry.download)
+            catalogue.check_download(weights, entry.download)
         return weights
-    if entry.package and (installed := find_installed(entry.package)):
+    if entry.package and (installed := catalogue.find_installed(entry.package)):
         return installed
     missing = entry.package and f"Python package {entry.package.package} is missing"
     where = entry.download and f"they are at {entry.download.uri}"
     raise TrainerError(
         ExitCode.InputNotFound,
-        f"the weights of {name} are not here: {where or missing}",
+        f"the weights of {name} are not installed: {where or missing}",
         f"Download them and name the file: models convert {name} --weights FILE."
         if where
         else "pip install 'finetune-trainer[models]'",

@@ -1,4 +1,4 @@
-"""The model that an earlier FineTuneJob wrote, as a network to go on from. Imports no MXNet."""
+"""The model that an earlier FineTuneJob wrote, to start from. Imports no MXNet."""
 
 import dataclasses
 from pathlib import Path, PurePosixPath
@@ -21,84 +21,84 @@ SYMBOL, PARAMS = NAMES["symbol.json"], NAMES["model.params"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Earlier:
-    """A whole model, of the digests that its manifest has."""
+class EarlierModel:
+    """The model that an earlier FineTuneJob wrote, with all files that its manifest lists."""
 
     name: str
-    """Of the job that wrote it."""
+    """The name of the job that wrote it."""
     directory: Path
 
     @property
     def symbol(self) -> Path:
-        """Return the file of its network."""
+        """The file with its network."""
         return self.directory / SYMBOL
 
     @property
     def params(self) -> Path:
-        """Return the file of its weights."""
+        """The file with its weights."""
         return self.directory / PARAMS
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Return how it sees images."""
+        """The input size and normalization of its network."""
         return files.read_json(self.directory / PREPROCESSING, Preprocessing)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Return the names of its classes, in the order of its last layer."""
+        """The names of its classes, in the order of its last layer."""
         return tuple((self.directory / LABELS).read_text().splitlines())
 
 
 class Resumed(Struct):
-    """What all attempts of a job go on from, whatever becomes the newest meanwhile."""
+    """The model that all attempts of a job start from, even if a newer one is written meanwhile."""
 
     uri: str
 
 
-def obtain(source: Source, run: Run) -> Earlier:
-    """Return the model that the URI names, or the newest in that folder when this was first asked
-    for the job; it is fetched into the workspace once.
+def obtain(source: Source, run: Run) -> EarlierModel:
+    """Return the model that the URI names; of a folder of models the one that was the newest at
+    the job's first attempt. It is fetched into the workspace once.
     """
     pinned = run.paths.job / RESUMED
     if not pinned.exists():
         run.hand_on(RESUMED, Resumed(uri=_uri_of_newest(source.uri, run)))
     source = msgspec.structs.replace(source, uri=files.read_json(pinned, Resumed).uri)
-    found = sources.obtain(source, field=FIELD, secret=SECRET, run=run).path
-    directory = _newest(unwrapped(found))
+    place = sources.obtain(source, field=FIELD, secret=SECRET, run=run).path
+    directory = _newest(only_folder(place))
     if not (directory / MANIFEST).is_file():
         raise TrainerError(
             ExitCode.InvalidData,
             f"{FIELD}: {source.uri} is no model of a FineTuneJob: it has no {MANIFEST}",
-            "Name the folder that status.output.uri of that job says, or the one above it for "
-            "its newest model. A network of another origin belongs into model.source.",
+            "Name the folder in status.output.uri of that job, or the one above it for its newest "
+            "model. Name a network from elsewhere in model.source.",
         )
     manifest = _read(directory / MANIFEST, ModelManifest)
     for name in (SYMBOL, PARAMS, LABELS, PREPROCESSING):
         _check(directory / name, manifest)
-    return Earlier(manifest.name, directory)
+    return EarlierModel(manifest.name, directory)
 
 
-def unwrapped(found: Path) -> Path:
-    """Step into the one folder that an archive has everything in."""
-    while found.is_dir():
-        inner = list(visible(found))
+def only_folder(place: Path) -> Path:
+    """Return the inner folder where an archive has all its files in one."""
+    while place.is_dir():
+        inner = list(visible(place))
         if len(inner) != 1 or not inner[0].is_dir():
             break
-        found = inner[0]
-    return found
+        place = inner[0]
+    return place
 
 
 def _uri_of_newest(uri: str, run: Run) -> str:
-    """Step from the folder of a job's name to its newest model, before anything is fetched."""
+    """Return the URI of the newest model in a folder of models, else the URI itself."""
     folder = uri.rstrip("/")
     latest = sources.find_file(f"{folder}/{LATEST}", field=FIELD, secret=SECRET, run=run)
     return f"{folder}/{_uid_of_newest(latest)}" if latest else uri
 
 
-def _newest(found: Path) -> Path:
-    """Do the same in an archive."""
-    latest = found / LATEST
-    return found / _uid_of_newest(latest) if latest.is_file() else found
+def _newest(folder: Path) -> Path:
+    """Return the newest model in a fetched folder of models, else the folder itself."""
+    latest = folder / LATEST
+    return folder / _uid_of_newest(latest) if latest.is_file() else folder
 
 
 def _uid_of_newest(latest: Path) -> str:
@@ -113,11 +113,11 @@ def _check(path: Path, manifest: ModelManifest) -> None:
         raise TrainerError(
             ExitCode.InvalidData,
             f"{FIELD}: the model of {manifest.name} was written without {path.name}",
-            "Only a model whose output.formats had mxnet can be gone on from; its model.onnx can "
+            "A job can start only from a model whose output.formats had mxnet. Its model.onnx can "
             "be named in model.source, and then starts with an untrained last layer.",
         )
     if not manifest.has(path):
-        raise _damaged(path, f"it is not the file that {MANIFEST} has the sha256 of")
+        raise _damaged(path, f"it is missing, or its sha256 is not the one in {MANIFEST}")
 
 
 def _read(path: Path, kind: type[T]) -> T:

@@ -1,4 +1,4 @@
-"""The files of an exported model: what `export` writes and `training.resumeFrom` reads."""
+"""The files of an exported model, which `export` writes and `training.resumeFrom` reads."""
 
 from pathlib import Path
 
@@ -6,13 +6,12 @@ from finetune_trainer.contract import Struct
 from finetune_trainer.run import files
 
 NAMES = {
-    # As mx.mod.Module.load("model", 0) wants them.
     "symbol.json": "model-symbol.json",
     "model.params": "model-0000.params",
     "labels.txt": "labels.txt",
     "preprocessing.json": "preprocessing.json",
 }
-
+"""File names as mx.mod.Module.load("model", 0) reads them, by those in the workspace."""
 
 MANIFEST = "manifest.json"
 LATEST = "latest.json"
@@ -29,12 +28,12 @@ class ModelManifest(Struct):
     files: dict[str, str]
 
     def has(self, path: Path) -> bool:
-        """Whether a file is there, and is the one of its name that was written."""
+        """Return True if the file exists and has the sha256 that is listed under its name."""
         return path.is_file() and files.sha256_of(path) == self.files[path.name]
 
 
 class Latest(Struct):
-    """Which exported model is the newest, in the directory beside it."""
+    """The newest of the exported models in one directory, as latest.json there names it."""
 
     uid: str
     digest: str

@@ -1,4 +1,4 @@
-"""Loads the pretrained network that a job names: from the catalogue, or a user's own."""
+"""Loads the pretrained network that a job names, from the catalogue or from the user's files."""
 
 import dataclasses
 import os
@@ -13,23 +13,24 @@ from finetune_trainer.model.architectures.assemble import assemble
 from finetune_trainer.model.convert import convert
 from finetune_trainer.model.formats.onnx.file import read_graph
 from finetune_trainer.model.formats.onnx.translate import to_network
+from finetune_trainer.model.formats.table import FORMATS
 from finetune_trainer.model.graph import VARIABLE, nodes_of
 from finetune_trainer.model.network import Network, load, load_pair, load_preprocessing
-from finetune_trainer.model.origin import FIELD, READERS, Origin
+from finetune_trainer.model.origin import FIELD, Origin
 from finetune_trainer.run import files
 
 INPUT_SIZE = 224
-"""Of networks that do not say theirs."""
+"""Height and width of the images, in pixels, for a network that does not declare them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """A network as it was trained before, and what it expects."""
+    """A network as it was trained before, and the preprocessing that it expects."""
 
     network: Network
     preprocessing: Preprocessing
     sha256: str
-    """Of its weights file."""
+    """The digest of its weights file."""
 
 
 def load_pretrained(model: Model, origin: Origin, *, bundled: Path) -> Pretrained:
@@ -48,7 +49,7 @@ def load_pretrained(model: Model, origin: Origin, *, bundled: Path) -> Pretraine
     entry = catalogue.find(model.name or (model.source and model.source.architecture) or "")
     given = Preprocessing(input_size=entry.input_size, mean=entry.mean, std=entry.std)
     preprocessing = _adapted(model, given, size=entry.input_size)
-    tensors = READERS[origin.format](origin.weights)
+    tensors = FORMATS[origin.format].read(origin.weights)
     network = assemble(entry.architecture, tensors, size=preprocessing.input_size)
     return Pretrained(network, preprocessing, digest)
 
@@ -80,31 +81,31 @@ def _locate(name: str, bundled: Path) -> Path:
 
 
 def _given_with(file: Path) -> Preprocessing | None:
-    """Return what an earlier job has exported beside its model."""
+    """Return the preprocessing.json that an earlier job has exported beside its model."""
     path = file.with_name(PREPROCESSING)
     try:
         return files.read_json(path, Preprocessing) if path.is_file() else None
     except msgspec.DecodeError as error:
         raise TrainerError(
             ExitCode.InvalidData,
-            f"model.source: the {PREPROCESSING} beside {file.name} is not one of an earlier job:"
+            f"model.source: the {PREPROCESSING} beside {file.name} is not from an earlier job:"
             f" {error}",
             "Remove it, and set model.normalization.",
         ) from error
 
 
 def _adapted(model: Model, given: Preprocessing | None, *, size: int) -> Preprocessing:
-    """Return the preprocessing with what the job says of it."""
+    """Return the preprocessing, with what the job sets itself in place of what is given."""
     size = model.input_size or size
-    if said := model.normalization:
-        mean, std = ((float(r), float(g), float(b)) for r, g, b in (said.mean, said.std))
+    if own := model.normalization:
+        mean, std = ((float(r), float(g), float(b)) for r, g, b in (own.mean, own.std))
         return Preprocessing(input_size=size, mean=mean, std=std)
     if given:
         return Preprocessing(input_size=size, mean=given.mean, std=given.std)
     raise TrainerError(
         ExitCode.InvalidSpec,
-        f"model.normalization is not set, and {FIELD} does not say how pixels are scaled",
-        "Set the mean and std of R, G and B, from 0 to 255, that it was trained with.",
+        f"model.normalization is not set, and {FIELD} has no {PREPROCESSING}",
+        "Set the mean and std of R, G and B, from 0 to 255, that the network was trained with.",
     )
 
 

@@ -1,1 +1,11 @@
-"""TODO: say what this room is for."""
+"""Files of other frameworks, read and written without those frameworks.
+
+table         FORMATS: how each format is recognised and read
+pytorch       a state dict of torch.save; no code of the file runs
+safetensors   a state dict in safetensors
+onnx          a classifier as a graph, in both directions
+
+To add a format of weights alone: one file here, one line in FORMATS, and its name in
+`contract.model.ModelSource.format`. A format with a graph also needs its translation to an
+MXNet network, in `model.pretrained`.
+"""
