@@ -19,7 +19,7 @@ from finetune_trainer.fetch import check_and_fetch
 from finetune_trainer.fit.learner import INITIALIZERS
 from finetune_trainer.fit.stage import fit
 from finetune_trainer.model import origin
-from finetune_trainer.model.known_rows import HEAD, save_known_rows, shifted, with_known_rows
+from finetune_trainer.model.known_rows import KNOWN_ROWS, save_known_rows, shifted, with_known_rows
 from finetune_trainer.model.network import Network, load, load_params
 from finetune_trainer.model.stage import build
 from finetune_trainer.model.surgery import replace_head
@@ -78,7 +78,7 @@ def built(run: Run) -> Built:
 
 
 def known_rows(result: Built) -> dict[str, Any]:
-    rows = mx.nd.load(str(Path(result.directory) / HEAD))
+    rows = mx.nd.load(str(Path(result.directory) / KNOWN_ROWS))
     return {name: value.asnumpy() for name, value in rows.items()}
 
 

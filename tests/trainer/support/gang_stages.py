@@ -10,7 +10,7 @@ import mxnet as mx
 import numpy as np
 from finetune_trainer.contract import Result
 from finetune_trainer.model import network
-from finetune_trainer.model.known_rows import HEAD
+from finetune_trainer.model.known_rows import KNOWN_ROWS
 from finetune_trainer.model.network import Network, save_arrays
 from finetune_trainer.pipeline import Stage
 from finetune_trainer.run import files
@@ -39,7 +39,7 @@ def lay_out(run: Run) -> None:
         network.save(_plain_network(), Path(built.directory))
         _write_plain_images(Path(packed.directory, "train.rec"))
     if os.environ.get("KNOWN"):
-        _write_known_rows(Path(built.directory, HEAD))
+        _write_known_rows(Path(built.directory, KNOWN_ROWS))
     run.hand_on(PACKED, packed)
     run.hand_on(BUILT, built)
 

@@ -25,7 +25,7 @@ from finetune_trainer.fit.tasks import Task
 from finetune_trainer.model import network as model_files
 from finetune_trainer.model.inference import contexts_of
 from finetune_trainer.model.known_rows import with_known_rows
-from finetune_trainer.model.last_blocks import cut_below
+from finetune_trainer.model.last_blocks import find_cut
 from finetune_trainer.model.memory import with_batches_that_fit
 from finetune_trainer.model.network import Network
 from finetune_trainer.model.reader import Reader, split_records
@@ -134,7 +134,7 @@ class Materials:
     def why_no_last_blocks(self, recipe: Recipe) -> str:
         """Return why a recipe that trains the last blocks cannot run here, "" if it can."""
         symbol, size = self.network.symbol, self.built.input_size
-        cut = cut_below(symbol, input_size=size)
+        cut = find_cut(symbol, input_size=size)
         if cut is None:
             return "the network has no last blocks that images pass one after the other"
         _, (shape,), _ = symbol.get_internals()[cut].infer_shape(data=(1, 3, size, size))
@@ -190,7 +190,7 @@ class Materials:
         )
 
     def _on_last_blocks(self, network: Network, recipe: Recipe) -> Task:
-        cut = cut_below(network.symbol, input_size=self.built.input_size)
+        cut = find_cut(network.symbol, input_size=self.built.input_size)
         assert cut is not None
         found = self._split(self._cached(cut, recipe.views, recipe.seed))
         contexts = self._contexts(min(recipe.batch_size, len(found.train)))

@@ -15,7 +15,7 @@ from finetune_trainer.fit.fit_progress import HEAD_COST, LAST_BLOCKS_COST, TRAIN
 from finetune_trainer.fit.sampling import balanced_order
 from finetune_trainer.fit.targets import Targets
 from finetune_trainer.model.known_rows import shifted
-from finetune_trainer.model.last_blocks import above
+from finetune_trainer.model.last_blocks import layers_after
 from finetune_trainer.model.network import Network
 from finetune_trainer.model.reader import Reader
 from finetune_trainer.model.rewrites.batch_norm import with_frozen_statistics
@@ -120,10 +120,11 @@ def limit_to_smallest_share(train: Reader, gang: Gang) -> Reader:
 def _batches(
     train: Reader, augmentation: Augmentation, gang: Gang, *, seed: int
 ) -> Iterator[mx.io.DataBatch]:
-    """Yield as many batches as every pod has in an epoch; a smaller part begins again."""
-    part = {"part": gang.index, "parts": gang.nodes}
+    """Yield as many batches as every pod has in an epoch; a smaller shard begins again."""
     passes = (
-        train.shuffled(augmentation, seed=(seed + number) % 2**31, **part)
+        train.shuffled(
+            augmentation, seed=(seed + number) % 2**31, shard=gang.index, shards=gang.nodes
+        )
         for number in itertools.count()
     )
     return itertools.islice(itertools.chain.from_iterable(passes), _steps(train, gang))
@@ -186,7 +187,7 @@ def on_last_blocks(
     network: Network, cut: str, activations: Features, recipe: Recipe, *, contexts: list[Any]
 ) -> Task:
     """Train the layers above an output on what it says about each view of each image."""
-    top = Network(above(network.symbol, cut), network.args, network.aux)
+    top = Network(layers_after(network.symbol, cut), network.args, network.aux)
     size = min(recipe.batch_size, len(activations.train))
 
     def whole(trained: Network) -> Network:

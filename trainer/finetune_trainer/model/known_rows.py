@@ -12,7 +12,7 @@ from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.model.network import Network, save_arrays
 from finetune_trainer.model.surgery import Surgery
 
-HEAD = "head.params"
+KNOWN_ROWS = "head.params"
 """Beside model.params: the new layer's weight and bias, NaN for classes that are new."""
 
 Array = NDArray[np.float32]
@@ -33,7 +33,7 @@ def save_known_rows(
         rows[name] = np.full((len(new), *values.shape[1:]), np.nan, np.float32)
         rows[name][list(known)] = values[list(known.values())]
     arrays = {name: mx.nd.array(values) for name, values in rows.items()}
-    save_arrays(directory / HEAD, arrays)
+    save_arrays(directory / KNOWN_ROWS, arrays)
     return len(known)
 
 
@@ -55,13 +55,13 @@ def with_known_rows(network: Network, directory: Path, initializer: Any, *, seed
     """Return the network with what its new layer starts from: the known rows, the others from the
     initializer. Without known rows, return it as it is.
     """
-    if not (directory / HEAD).is_file():
+    if not (directory / KNOWN_ROWS).is_file():
         return network
     mx.random.seed(seed)
     layer = network.symbol.get_children()[0].name
     started = {
         f"{layer}_{leaf}": _filled(f"{layer}_{leaf}", rows, initializer)
-        for leaf, rows in mx.nd.load(str(directory / HEAD)).items()
+        for leaf, rows in mx.nd.load(str(directory / KNOWN_ROWS)).items()
     }
     return Network(network.symbol, network.args | started, network.aux)
 

@@ -10,7 +10,7 @@ import mxnet as mx
 from finetune_trainer.model.graph import VARIABLE, Node, graph_of, nodes_of, rebuild
 
 
-def cut_below(symbol: mx.sym.Symbol, *, input_size: int) -> str | None:
+def find_cut(symbol: mx.sym.Symbol, *, input_size: int) -> str | None:
     """Return the name of the output below the last blocks, None if there is no such place.
 
     No path from the images to the loss goes around it. It is the first of the smallest outputs at
@@ -29,7 +29,7 @@ def cut_below(symbol: mx.sym.Symbol, *, input_size: int) -> str | None:
     return min(of_last, key=lambda name: math.prod(shape_of[name]))
 
 
-def above(symbol: mx.sym.Symbol, cut: str) -> mx.sym.Symbol:
+def layers_after(symbol: mx.sym.Symbol, cut: str) -> mx.sym.Symbol:
     """Return the layers after the cut, which becomes their variable `data`."""
     graph = graph_of(symbol)
     nodes: list[Node] = graph["nodes"]

@@ -61,15 +61,15 @@ class Reader:
         return self._iterator(seed=seed, seed_aug=seed, **SETTINGS["crop"])
 
     def shuffled(
-        self, augmentation: Augmentation, *, seed: int, part: int = 0, parts: int = 1
+        self, augmentation: Augmentation, *, seed: int, shard: int = 0, shards: int = 1
     ) -> mx.io.DataIter:
-        """Every image of a part once, in an order and changed in ways that depend on the seed."""
+        """Every image of a shard once, in an order and changed in ways that depend on the seed."""
         return self._iterator(
             shuffle=True,
             seed=seed,
             seed_aug=seed,
-            part_index=part,
-            num_parts=parts,
+            part_index=shard,
+            num_parts=shards,
             **SETTINGS[augmentation],
         )
 
