@@ -41,7 +41,7 @@ def tensors_of(name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All that are made of packages."""
+    """Give the converted networks whose weights are in packages."""
     directory = tmp_path_factory.mktemp("models")
     for name in PACKAGED:
         convert(name, directory)
@@ -88,7 +88,7 @@ def test_every_tensor_finds_its_place_and_only_zeros_are_added(name: str, models
 @pytest.mark.parametrize(
     ("name", "block", "size"),
     [
-        # the size of what a block with stride 2 sees: even sizes are padded more behind
+        # the input size of a block with stride 2: even sizes get more padding behind
         (NAME, 1, 112),
         (NAME, 3, 56),
         (NAME, 5, 28),
@@ -119,7 +119,7 @@ def test_the_stem_is_padded_as_tensorflow_does(converted: Path, tensors: dict[st
 
 
 def same_at_stride_2(inputs: Any, kernel: Any) -> Any:
-    """Pad by what is missing, with the larger half behind."""
+    """Convolve with TensorFlow's SAME padding, whose larger half is behind."""
     size, wide = kernel.shape[2], inputs.shape[2]
     missing = (math.ceil(wide / 2) - 1) * 2 + size - wide
     front, back = missing // 2, missing - missing // 2
@@ -151,7 +151,7 @@ def test_a_drawn_traffic_light_is_recognised(name: str, models: Path) -> None:
     assert scores.argmax() == traffic_light
 
 
-def test_mobilenet_computes_what_its_state_dict_says(models: Path) -> None:
+def test_mobilenet_computes_the_same_as_numpy_from_its_state_dict(models: Path) -> None:
     data = drawing(2, 64)
     output = internals(load(models / "mobilenet-v2"), data, ["classifier_1_output"])
     expected = reference.mobilenet(tensors_of("mobilenet-v2"), data)
@@ -161,7 +161,9 @@ def test_mobilenet_computes_what_its_state_dict_says(models: Path) -> None:
 @pytest.mark.parametrize(
     "depth", [18, 50, *(pytest.param(d, marks=pytest.mark.slow) for d in (34, 101, 152))]
 )
-def test_a_resnet_computes_what_its_state_dict_says(depth: int, tmp_path: Path) -> None:
+def test_a_resnet_computes_the_same_as_numpy_from_its_state_dict(
+    depth: int, tmp_path: Path
+) -> None:
     state, data = reference.resnet_state(depth, classes=9), drawing(3, 64)
     path = tmp_path / "weights.pth"
     path.write_bytes(pth(state))
@@ -172,7 +174,7 @@ def test_a_resnet_computes_what_its_state_dict_says(depth: int, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_the_catalogue_says_how_large_its_networks_are(name: str) -> None:
+def test_the_catalogue_has_the_true_sizes_of_its_networks(name: str) -> None:
     entry = ENTRIES[name]
     symbol = ARCHITECTURES[entry.architecture].symbol(size=entry.input_size)
     size = {"data": (1, 3, entry.input_size, entry.input_size)}
@@ -212,7 +214,7 @@ def test_converting_again_gives_the_same_bytes(converted: Path, tmp_path: Path) 
         assert files.sha256_of(path) == files.sha256_of(converted / path.name)
 
 
-def test_a_name_that_is_not_in_the_catalogue_is_answered_with_those_that_are(
+def test_the_error_for_an_unknown_name_lists_the_catalogue(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(TrainerError, match="resnet-1000") as error:
@@ -229,7 +231,7 @@ def test_a_name_that_is_not_in_the_catalogue_is_answered_with_those_that_are(
         ("resnet-50", "resnet50-0676ba61.pth", "convert resnet-50 --weights FILE"),
     ],
 )
-def test_without_the_weights_the_remedy_is_named(
+def test_the_error_for_missing_weights_has_a_remedy(
     name: str, where: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for package in PACKAGED.values():
@@ -283,6 +285,6 @@ def test_weights_of_another_network_are_refused_by_the_names_that_do_not_fit(
     assert "resnet-50" in error.value.hint
 
 
-def test_a_state_dict_without_its_head_will_do(tensors: dict[str, Any]) -> None:
+def test_a_state_dict_may_lack_its_head(tensors: dict[str, Any]) -> None:
     trunk = {name: value for name, value in tensors.items() if not name.startswith("_fc.")}
     assert "fc_weight" not in assemble(NAME, trunk, size=224).args

@@ -1,4 +1,4 @@
-"""A job that goes on from the model of an earlier one: what is known is kept, to the last bit."""
+"""A job that starts from the model of an earlier one: known classes keep their rows, to the bit."""
 
 import dataclasses
 import io
@@ -33,7 +33,7 @@ from tests.trainer.export.test_stage import fitted_run
 from tests.trainer.support.networks import MEAN, SIZE, STD, make_run, random_params, small_network
 
 OLD = ("class-2", "class-0")
-"""What the earlier model knows; the new job has class-0 to class-3."""
+"""The classes of the earlier model; the new job has class-0 to class-3."""
 TRAIN = [0, 1, 2, 3] * 4
 
 
@@ -103,7 +103,7 @@ def test_known_classes_keep_their_rows_and_the_trunk_stays_as_it_is(
     assert result.status.sha256 == files.sha256_of(earlier / "model-0000.params")
 
 
-def test_all_attempts_go_on_from_what_was_the_newest_at_first(
+def test_all_attempts_start_from_the_newest_model_at_the_first_attempt(
     earlier: Path, tmp_path: Path
 ) -> None:
     run = run_from(tmp_path, "pvc://models/flowers")
@@ -133,8 +133,8 @@ def test_of_a_bucket_only_the_newest_model_is_fetched(
 
 
 @pytest.mark.parametrize("recipe", ["features", "tutorial"])
-def test_the_fit_starts_from_what_is_known(recipe: str, earlier: Path, tmp_path: Path) -> None:
-    """With a learning rate of almost nothing it ends there, too."""
+def test_the_fit_starts_from_the_known_rows(recipe: str, earlier: Path, tmp_path: Path) -> None:
+    """With a learning rate of almost 0 it also ends there."""
     optimizer = {"learningRate": "0.000000001"}
     run = run_from(tmp_path, recipe=recipe, epochs=1, optimizer=optimizer)
     build(run)
@@ -146,7 +146,7 @@ def test_the_fit_starts_from_what_is_known(recipe: str, earlier: Path, tmp_path:
     assert np.allclose(weight[[1, 3]], 0, atol=1e-5) == (recipe == "features")
 
 
-def test_new_classes_start_as_the_recipe_has_it_the_same_each_time(
+def test_rows_of_new_classes_come_from_the_initializer_and_the_seed(
     earlier: Path, tmp_path: Path
 ) -> None:
     result = built(run_from(tmp_path))
@@ -161,7 +161,7 @@ def test_new_classes_start_as_the_recipe_has_it_the_same_each_time(
     assert first.args["fc1_bias"].asnumpy()[[1, 3]].tolist() == [0.0, 0.0]
 
 
-def test_a_head_on_shifted_features_gives_the_same_answers() -> None:
+def test_a_head_on_shifted_features_gives_the_same_outputs() -> None:
     symbol = small_network(3).symbol
     network = Network(symbol, *random_params(symbol, seed=1))
     random = np.random.default_rng(0)
@@ -191,7 +191,7 @@ def packed(folder: Path) -> bytes:
     return content.getvalue()
 
 
-def test_an_archive_behind_a_login_is_opened_by_the_secret_of_its_own(
+def test_an_archive_behind_a_login_is_fetched_with_its_own_secret(
     earlier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with web.serve(packed(earlier)) as site:
@@ -253,7 +253,7 @@ def climb(model: Path) -> None:
         (climb, "latest.json is damaged: '../other' is no uid", "Copy the whole"),
     ],
 )
-def test_a_folder_that_is_no_whole_model_is_explained_before_a_photo_is_read(
+def test_an_incomplete_model_is_explained_before_a_photo_is_read(
     damage: Callable[[Path], None], message: str, hint: str, earlier: Path, tmp_path: Path
 ) -> None:
     damage(earlier)
@@ -285,7 +285,7 @@ def test_the_earlier_model_is_the_network(
     assert error.value.code == ExitCode.InvalidSpec
 
 
-def test_images_must_be_stored_as_large_as_the_earlier_network_takes_them(
+def test_images_must_be_stored_as_large_as_the_earlier_network_needs(
     earlier: Path, tmp_path: Path
 ) -> None:
     run = run_from(tmp_path)

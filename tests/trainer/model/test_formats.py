@@ -1,4 +1,4 @@
-"""The readers of weights files: exact, and deaf to what a pickle asks to be run."""
+"""The readers of weights files: exact, and no code of a pickle is run."""
 
 import collections
 import os
@@ -6,13 +6,14 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
-from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.contract import ExitCode, ModelSource, TrainerError
 from finetune_trainer.model.formats import safetensors as safetensors_format
 from finetune_trainer.model.formats.pytorch import decode, read_tensors
+from finetune_trainer.model.formats.table import FORMATS
 
 from tests.trainer.support.weight_files import (
     FloatStorage,
@@ -27,7 +28,7 @@ Writer = Callable[..., bytes]
 
 
 @WRITERS
-def test_tensors_come_out_in_their_shape_whatever_their_memory_order(
+def test_tensors_are_read_in_their_shape_whatever_their_memory_order(
     saved: Writer, tmp_path: Path
 ) -> None:
     storage = FloatStorage([0, 1, 2, 3, 4, 5, 6])
@@ -59,7 +60,7 @@ def test_the_state_dict_is_taken_out_of_a_training_scripts_checkpoint(
     assert {name: t.tolist() for name, t in read_tensors(path).items()} == {"fc.weight": [1, 2]}
 
 
-class Evil:
+class Malicious:
     def __init__(self, path: Path) -> None:
         self.path = path
 
@@ -68,18 +69,18 @@ class Evil:
 
 
 @WRITERS
-@pytest.mark.parametrize("hide", [lambda evil: evil, lambda evil: {"weight": [evil]}])
+@pytest.mark.parametrize("hide", [lambda command: command, lambda command: {"weight": [command]}])
 def test_a_file_that_wants_to_run_a_command_is_refused_before_it_can(
     hide: Any, saved: Writer, tmp_path: Path
 ) -> None:
-    path, marker = tmp_path / "evil.pth", tmp_path / "was-run"
-    path.write_bytes(saved(hide(Evil(marker))))
-    with pytest.raises(TrainerError, match=r"evil.pth .* it names posix.system") as error:
+    path, marker = tmp_path / "malicious.pth", tmp_path / "was-run"
+    path.write_bytes(saved(hide(Malicious(marker))))
+    with pytest.raises(TrainerError, match=r"malicious.pth .* it names posix.system") as error:
         read_tensors(path)
     assert error.value.code == ExitCode.InvalidData
     assert "safetensors" in error.value.hint
     assert not marker.exists()
-    pickle.loads(pickle.dumps(Evil(marker)))
+    pickle.loads(pickle.dumps(Malicious(marker)))
     assert marker.exists(), "the command would have done it"
 
 
@@ -137,7 +138,7 @@ _STATE = {"weight": Tensor(_STORAGE, 0, (1,), (1,))}
         (zipped_pth(_STATE), "no item named"),
     ],
 )
-def test_a_file_of_another_format_is_refused_in_words(
+def test_a_file_of_another_format_is_refused_with_a_reason(
     content: bytes, why: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "weights.pth"
@@ -152,7 +153,7 @@ def test_bfloat16_is_the_upper_half_of_float32() -> None:
     assert decode(halves, "bfloat16").tolist() == values.tolist()
 
 
-def test_safetensors_come_out_as_they_were_written(tmp_path: Path) -> None:
+def test_safetensors_are_read_as_they_were_written(tmp_path: Path) -> None:
     tensors = {
         "rows": np.arange(6).reshape(2, 3),
         "scalar": np.float32(7),
@@ -160,8 +161,8 @@ def test_safetensors_come_out_as_they_were_written(tmp_path: Path) -> None:
     }
     path = tmp_path / "weights.safetensors"
     path.write_bytes(safetensors(tensors))
-    found = safetensors_format.read_tensors(path)
-    assert {n: t.tolist() for n, t in found.items()} == {n: t.tolist() for n, t in tensors.items()}
+    read = safetensors_format.read_tensors(path)
+    assert {n: t.tolist() for n, t in read.items()} == {n: t.tolist() for n, t in tensors.items()}
 
 
 _GOOD = safetensors({"weight": np.zeros((2, 2))})
@@ -175,7 +176,7 @@ _GOOD = safetensors({"weight": np.zeros((2, 2))})
         (b"", "not a safetensors file"),
         (b"\xff" * 100, "header would have"),
         (b"<html>not found</html>", "header would have"),
-        (safetensors({"weight": np.zeros(4)}, dtype="F8_E4M3"), "of type F8_E4M3"),
+        (safetensors({"weight": np.zeros(4)}, dtype="F8_E4M3"), "of the unknown type F8_E4M3"),
         (safetensors({"weight": np.zeros(4)}, shape=[5]), "which is not its shape"),
         (safetensors({"weight": np.zeros(4)}, shape=[-2, -2]), "which is not its shape"),
         (safetensors({"weight": np.zeros(4)}, data_offsets=[-16, 0]), "it ends before"),
@@ -184,7 +185,7 @@ _GOOD = safetensors({"weight": np.zeros((2, 2))})
         ((14).to_bytes(8, "little") + b'{"weight": {}}', "no 'dtype'"),
     ],
 )
-def test_a_damaged_safetensors_file_is_refused_in_words(
+def test_a_damaged_safetensors_file_is_refused_with_a_reason(
     content: bytes, why: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "weights.safetensors"
@@ -192,3 +193,7 @@ def test_a_damaged_safetensors_file_is_refused_in_words(
     with pytest.raises(TrainerError, match=why) as error:
         safetensors_format.read_tensors(path)
     assert error.value.code == ExitCode.InvalidData
+
+
+def test_the_table_has_every_format_of_the_spec() -> None:
+    assert {"auto", *FORMATS} == set(get_args(get_type_hints(ModelSource)["format"]))

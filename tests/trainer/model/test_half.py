@@ -1,5 +1,5 @@
-"""Mixed precision, as far as a machine without GPUs shows it: which numbers are of which type in
-every architecture, and training itself in bfloat16, the half precision that MXNet has on CPUs.
+"""Mixed precision, as far as it can be tested without GPUs: the types of all numbers in every
+architecture, and training in bfloat16, the half precision that MXNet has on CPUs.
 """
 
 import functools
@@ -31,13 +31,13 @@ ROWS, SIZE, CLASSES = 8, 16, 3
 PRODUCTS = {"Convolution", "FullyConnected"}
 
 
-def assert_half_inside_alone(symbol: Symbol, *, size: int) -> None:
+def assert_only_inner_layers_are_half(symbol: Symbol, *, size: int) -> None:
     converted = in_half_precision(symbol, scale=128)
     assert converted.list_arguments() == symbol.list_arguments()
     assert converted.list_auxiliary_states() == symbol.list_auxiliary_states()
     assert converted.list_outputs() == symbol.list_outputs()
     types = converted.infer_type(data=np.float32)
-    assert {found for group in types for found in group} == {np.float32}
+    assert {dtype for group in types for dtype in group} == {np.float32}
     assert converted.infer_shape(data=(2, 3, size, size)) == symbol.infer_shape(
         data=(2, 3, size, size)
     )
@@ -52,22 +52,22 @@ def assert_half_inside_alone(symbol: Symbol, *, size: int) -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_products_are_half_and_what_goes_in_and_out_is_not(name: str) -> None:
+def test_products_are_half_and_inputs_and_outputs_are_not(name: str) -> None:
     surgery = replace_head(pretrained(SMALL[name][0]()), CLASSES)
-    assert_half_inside_alone(surgery.network.symbol, size=SIZE)
-    assert_half_inside_alone(with_targets(surgery.network.symbol), size=SIZE)
+    assert_only_inner_layers_are_half(surgery.network.symbol, size=SIZE)
+    assert_only_inner_layers_are_half(with_targets(surgery.network.symbol), size=SIZE)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_so_they_are_in_the_catalogue(name: str) -> None:
+def test_products_are_half_in_the_catalogue(name: str) -> None:
     symbol = ARCHITECTURES[name].symbol(size=64, classes=CLASSES)
-    assert_half_inside_alone(with_frozen_statistics(symbol), size=64)
+    assert_only_inner_layers_are_half(with_frozen_statistics(symbol), size=64)
 
 
 @pytest.mark.parametrize("name", ["resnet18_v1", "mobilenetv2_0.25", "squeezenet1.1"])
-def test_so_they_are_in_the_zoo(tmp_path: Path, name: str) -> None:
+def test_products_are_half_in_the_zoo(tmp_path: Path, name: str) -> None:
     surgery = replace_head(zoo(name, tmp_path, size=224), CLASSES)
-    assert_half_inside_alone(surgery.network.symbol, size=224)
+    assert_only_inner_layers_are_half(surgery.network.symbol, size=224)
 
 
 def network() -> Network:
@@ -76,20 +76,20 @@ def network() -> Network:
 
 
 def make_learner(training: Training, targets: Targets | None) -> Learner:
-    devices = [mx.cpu(0), mx.cpu(1)]
-    task = bare_task(network(), (ROWS, 3, SIZE, SIZE), devices, targets=targets)
+    contexts = [mx.cpu(0), mx.cpu(1)]
+    task = bare_task(network(), (ROWS, 3, SIZE, SIZE), contexts, targets=targets)
     return Learner(task, recipes.choose(training, gpus=1), Checkpoint(), seed=4)
 
 
-class Moved(NamedTuple):
-    """What one update does, by parameter."""
+class Update(NamedTuple):
+    """The gradients and changes of one update, by parameter."""
 
     gradients: dict[str, Any]
-    """Summed over the devices."""
+    """The sum over the contexts."""
     changes: dict[str, Any]
 
 
-def moved(training: Training, targets: Targets | None) -> Moved:
+def one_update(training: Training, targets: Targets | None) -> Update:
     random = np.random.default_rng(1)
     learner = make_learner(training, targets)
     before = {name: value.asnumpy() for name, value in learner.network.args.items()}
@@ -102,18 +102,18 @@ def moved(training: Training, targets: Targets | None) -> Moved:
     learner.update(rate=1.0)
     after = learner.network
     assert {value.dtype for value in (after.args | after.aux).values()} == {np.float32}
-    return Moved(
+    return Update(
         dict(zip(group.param_names, summed, strict=True)),
         {name: after.args[name].asnumpy() - value for name, value in before.items()},
     )
 
 
-def assert_alike(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+def assert_alike(actual: dict[str, Any], wanted: dict[str, Any]) -> None:
     for name, value in wanted.items():
-        if name != "conv0_bias":  # of no effect before a BatchNorm: its gradient is rounding
+        if name != "conv0_bias":  # without effect before a BatchNorm: its gradient is rounding
             length = np.linalg.norm(value)
             assert length > 1e-3
-            assert np.linalg.norm(found[name] - value) < 0.05 * length, name
+            assert np.linalg.norm(actual[name] - value) < 0.05 * length, name
 
 
 WEIGHTS = np.array([4, 0.5, 1], np.float32)
@@ -129,21 +129,21 @@ WEIGHTS = np.array([4, 0.5, 1], np.float32)
     ],
     ids=["plain", "clipped", "mixed", "weighted"],
 )
-def test_gradients_are_scaled_and_updates_are_those_of_single_precision_within_its_rounding(
+def test_gradients_are_scaled_and_updates_are_those_of_single_precision_within_rounding(
     monkeypatch: pytest.MonkeyPatch, targets: Targets | None, scale: float, others: dict[str, Any]
 ) -> None:
     on_cpus = functools.partial(in_half_precision, dtype="bfloat16")
     monkeypatch.setattr(half, "in_half_precision", on_cpus)
     optimizer = Optimizer(learning_rate="0.1")
     single = Training(recipe="tutorial", optimizer=optimizer, **others)
-    exact = moved(single, targets)
-    found = moved(msgspec.structs.replace(single, precision="float16"), targets)
-    assert_alike(found.changes, exact.changes)
-    assert_alike({n: each / scale for n, each in found.gradients.items()}, exact.gradients)
+    exact = one_update(single, targets)
+    halved = one_update(msgspec.structs.replace(single, precision="float16"), targets)
+    assert_alike(halved.changes, exact.changes)
+    assert_alike({n: each / scale for n, each in halved.gradients.items()}, exact.gradients)
 
 
 def test_gradients_of_several_batches_add_up_through_the_casts() -> None:
-    # With bfloat16, of which oneDNN forgets what was there, this cannot be seen on a network.
+    # oneDNN overwrites gradients in bfloat16, so this cannot be tested on a network.
     weight = mx.sym.var("weight")
     doubled = mx.sym.amp_cast(2 * mx.sym.amp_cast(weight, dtype="float16"), dtype="float32")
     arrays = {"weight": mx.nd.ones(3)}
@@ -163,17 +163,17 @@ def test_a_parametric_activation_keeps_its_parameter() -> None:
     x = mx.sym.Convolution(mx.sym.var("data"), name="conv0", num_filter=6, kernel=(3, 3))
     x = mx.sym.Flatten(mx.sym.LeakyReLU(x, name="relu0", act_type="prelu"))
     x = mx.sym.FullyConnected(x, name="fc1", num_hidden=CLASSES)
-    assert_half_inside_alone(mx.sym.SoftmaxOutput(x, name="softmax"), size=SIZE)
+    assert_only_inner_layers_are_half(mx.sym.SoftmaxOutput(x, name="softmax"), size=SIZE)
 
 
-def test_heads_on_features_have_none_of_it() -> None:
+def test_training_on_features_refuses_half_precision() -> None:
     with pytest.raises(TrainerError, match=r"training\.precision is set, but the recipe features"):
         recipes.choose(Training(recipe="features", precision="float16"), gpus=1)
 
 
-def test_layers_that_a_recipe_trains_before_are_half_too_but_for_heads() -> None:
+def test_earlier_steps_of_a_recipe_are_half_too_but_not_training_on_features() -> None:
     recipe = recipes.choose(Training(recipe="progressive", precision="float16"), gpus=1)
     assert recipe.start is not None
     assert recipe.start.start is not None
-    found = [each.precision for each in (recipe, recipe.start, recipe.start.start)]
-    assert found == ["float16", "float16", "float32"]
+    precisions = [each.precision for each in (recipe, recipe.start, recipe.start.start)]
+    assert precisions == ["float16", "float16", "float32"]

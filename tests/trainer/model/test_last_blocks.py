@@ -1,4 +1,4 @@
-"""The last blocks of a network, on their own."""
+"""The last blocks of a network as a network of their own."""
 
 from typing import Any
 
@@ -12,35 +12,35 @@ from tests.trainer.support.architectures import mlp, pretrained, tutorial_resnet
 from tests.trainer.support.networks import SIZE
 
 
-def said_by(symbol: mx.sym.Symbol, network: Network, data: Any) -> Any:
+def output_of(symbol: mx.sym.Symbol, network: Network, data: Any) -> Any:
     executor = symbol.simple_bind(mx.cpu(), grad_req="null", data=data.shape)
     executor.copy_params_from(network.args, network.aux, allow_extra_params=True)
     return executor.forward(is_train=False, data=mx.nd.array(data))[0].asnumpy()
 
 
 @pytest.mark.parametrize("make", [tutorial_resnet, vgg_like])
-def test_what_is_above_the_cut_says_of_its_activations_what_the_whole_says_of_the_images(
+def test_layers_after_the_cut_give_the_same_output_as_the_whole_network(
     make: Any,
 ) -> None:
     network = pretrained(make(), size=SIZE)
     images = np.random.default_rng(0).normal(size=(2, 3, SIZE, SIZE))
     cut = find_cut(network.symbol, input_size=SIZE)
     assert cut is not None
-    activations = said_by(network.symbol.get_internals()[cut], network, images)
-    found = said_by(layers_after(network.symbol, cut), network, activations)
-    np.testing.assert_allclose(found, said_by(network.symbol, network, images), rtol=1e-5)
+    activations = output_of(network.symbol.get_internals()[cut], network, images)
+    output = output_of(layers_after(network.symbol, cut), network, activations)
+    np.testing.assert_allclose(output, output_of(network.symbol, network, images), rtol=1e-5)
 
 
-def test_cut_is_where_the_last_resolution_begins_and_no_shortcut_passes_it() -> None:
+def test_the_cut_is_where_the_last_resolution_begins_and_no_shortcut_goes_around_it() -> None:
     symbol = tutorial_resnet()
     cut = find_cut(symbol, input_size=SIZE)
     assert cut is not None
     inputs = symbol.get_internals()[cut].get_children()
     assert [layer.name for layer in inputs] == ["stage2_unit1_conv1", "stage2_unit1_sc"]
-    top = layers_after(symbol, cut)
-    assert top.list_arguments()[0] == "data"
-    assert not [name for name in top.list_arguments() if name.startswith(("stage", "conv"))]
+    arguments = layers_after(symbol, cut).list_arguments()
+    assert arguments[0] == "data"
+    assert not [name for name in arguments if name.startswith(("stage", "conv"))]
 
 
-def test_network_without_a_picture_inside_has_no_last_blocks() -> None:
+def test_a_network_without_images_inside_has_no_last_blocks() -> None:
     assert find_cut(mlp(), input_size=SIZE) is None

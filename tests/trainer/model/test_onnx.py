@@ -1,4 +1,4 @@
-"""ONNX classifiers become MXNet networks that answer alike, or are refused by name."""
+"""ONNX classifiers become MXNet networks with the same outputs, or are refused by name."""
 
 import subprocess
 import sys
@@ -32,7 +32,10 @@ from tests.trainer.support.onnx_files import (
     node,
     numbers,
 )
-from tests.trainer.support.surgeries import assert_head_for_classes, assert_only_the_head_is_gone
+from tests.trainer.support.surgeries import (
+    assert_head_for_classes,
+    assert_only_the_head_is_replaced,
+)
 
 NORM = {"g": numbers(CHANNELS) + 1, "b": numbers(CHANNELS), "m": numbers(CHANNELS)}
 NORM |= {"v": abs(numbers(CHANNELS)) + 0.5}
@@ -186,18 +189,18 @@ def write(model: onnx.ModelProto, directory: Path) -> Path:
     return path
 
 
-def ask(network: Network, data: Any) -> Any:
-    """Return the answer of an imported network."""
+def output_of(network: Network, data: Any) -> Any:
+    """Return the output of an imported network."""
     executor = network.symbol.simple_bind(mx.cpu(), grad_req="null", data=data.shape)
     executor.copy_params_from(network.args, network.aux)
-    (answer,) = executor.forward(data=mx.nd.array(data))
-    return answer.asnumpy()
+    (output,) = executor.forward(data=mx.nd.array(data))
+    return output.asnumpy()
 
 
 def assert_alike(path: Path, *, size: int = SIZE, count: int = 3) -> Network:
     network, data = to_network(read_graph(path), size=size), images(count, size)
     theirs = answers(path, data)
-    np.testing.assert_allclose(ask(network, data), theirs, atol=2e-6, rtol=1e-5)
+    np.testing.assert_allclose(output_of(network, data), theirs, atol=2e-6, rtol=1e-5)
     return network
 
 
@@ -209,24 +212,24 @@ def refused(path: Path, *, size: int = SIZE) -> TrainerError:
 
 
 @pytest.mark.parametrize("name", PIECES)
-def test_each_operator_is_what_onnx_says_it_is(name: str, tmp_path: Path) -> None:
+def test_each_operator_computes_what_onnx_defines(name: str, tmp_path: Path) -> None:
     model = classifier(PIECES[name], columns=COLUMNS.get(name, CHANNELS))
     network = assert_alike(path := write(model, tmp_path))
-    assert np.ptp(answers(path, images(3, SIZE)), axis=0).max() > 1e-3  # it sees the images
+    assert np.ptp(answers(path, images(3, SIZE)), axis=0).max() > 1e-3  # it depends on the images
     surgery = replace_head(network, 7)
     assert surgery.replaced == "Gemm_logits"
-    assert_only_the_head_is_gone(network, surgery)
+    assert_only_the_head_is_replaced(network, surgery)
     assert_head_for_classes(surgery, size=SIZE)
 
 
-def test_every_known_operator_is_tried() -> None:
+def test_every_supported_operator_is_tested() -> None:
     tried = {each.op_type for piece in [*PIECES.values(), *HEADS.values()] for each in piece.nodes}
     assert CONVERTERS.keys() == OPERATORS
     assert tried >= OPERATORS | FOLDED - {"Floor"}
 
 
 def computed_shape(operator: str = "Reshape") -> Piece:
-    """What PyTorch makes of `x.view(x.size(0), -1)`."""
+    """Return the nodes that PyTorch exports for `x.view(x.size(0), -1)`."""
     return Piece(
         [
             node("GlobalAveragePool", "y", "pooled"),
@@ -302,7 +305,7 @@ def test_files_of_all_opsets_are_read(opset: int, tmp_path: Path) -> None:
     assert_alike(write(classifier(piece), tmp_path))
 
 
-def test_a_network_of_one_image_takes_many(tmp_path: Path) -> None:
+def test_a_network_exported_for_one_image_takes_many(tmp_path: Path) -> None:
     """Exporters write the number of images of their example into shapes."""
     head = Piece(
         [
@@ -316,25 +319,25 @@ def test_a_network_of_one_image_takes_many(tmp_path: Path) -> None:
     network = assert_alike(path, count=1)
     both = images(2, SIZE)
     rows = [answers(path, both[index : index + 1])[0] for index in (0, 1)]
-    np.testing.assert_allclose(ask(network, both), rows, atol=2e-6)
+    np.testing.assert_allclose(output_of(network, both), rows, atol=2e-6)
 
 
-def test_a_network_of_tensorflow_sees_its_channels_last(tmp_path: Path) -> None:
+def test_a_network_of_tensorflow_gets_channels_last(tmp_path: Path) -> None:
     model = classifier(Piece([node("Relu", "x")]), shape=(SIZE, SIZE, 3))
     model.graph.node[0].input[0] = "first"
     model.graph.node.insert(0, node("Transpose", "images", "first", perm=[0, 3, 1, 2]))
     path = write(model, tmp_path)
     network, data = to_network(read_graph(path), size=SIZE), images(3, SIZE)
     theirs = answers(path, data.transpose(0, 2, 3, 1))
-    np.testing.assert_allclose(ask(network, data), theirs, atol=2e-6)
+    np.testing.assert_allclose(output_of(network, data), theirs, atol=2e-6)
     assert_head_for_classes(replace_head(network, 7), size=SIZE)
 
 
-def test_another_size_of_images_can_be_asked_for(tmp_path: Path) -> None:
+def test_another_size_of_images_can_be_set(tmp_path: Path) -> None:
     path = write(classifier(PIECES["Relu"]), tmp_path)
     assert read_graph(path).size == SIZE
     network = to_network(read_graph(path), size=20)
-    assert ask(network, images(2, 20)).shape == (2, CLASSES)
+    assert output_of(network, images(2, 20)).shape == (2, CLASSES)
 
 
 def test_weights_of_half_precision_are_read(tmp_path: Path) -> None:
@@ -347,11 +350,11 @@ def test_weights_of_half_precision_are_read(tmp_path: Path) -> None:
     path = write(model, tmp_path)
     network, data = to_network(read_graph(path), size=SIZE), images(2, SIZE)
     theirs = answers(path, data.astype(np.float16))
-    np.testing.assert_allclose(ask(network, data), theirs, atol=2e-3)
+    np.testing.assert_allclose(output_of(network, data), theirs, atol=2e-3)
 
 
-def test_numbers_that_are_no_parameters_do_not_learn(tmp_path: Path) -> None:
-    """Such as the mean of the pixels, subtracted inside of the network."""
+def test_constants_are_not_trained(tmp_path: Path) -> None:
+    """The mean of the pixels, subtracted inside of the network, is one."""
     path = write(classifier(PIECES["Sub of one for each channel"]), tmp_path)
     network = replace_head(to_network(read_graph(path), size=SIZE), 7).network
     executor = network.symbol.simple_bind(mx.cpu(), data=(2, 3, SIZE, SIZE), softmax_label=(2,))
@@ -366,13 +369,13 @@ def test_numbers_that_are_no_parameters_do_not_learn(tmp_path: Path) -> None:
     assert slopes["Conv_x_weight"] > 0
 
 
-def assert_comes_back(before: Network, path: Path, *, size: int) -> None:
+def assert_read_as_the_same(before: Network, path: Path, *, size: int) -> None:
     network = assert_alike(path, size=size)
     bare = Network(before.symbol.get_children()[0], before.args, before.aux)
-    probabilities = mx.nd.softmax(mx.nd.array(ask(bare, images(3, size)))).asnumpy()
-    np.testing.assert_allclose(ask(network, images(3, size)), probabilities, atol=1e-6)
+    probabilities = mx.nd.softmax(mx.nd.array(output_of(bare, images(3, size)))).asnumpy()
+    np.testing.assert_allclose(output_of(network, images(3, size)), probabilities, atol=1e-6)
     surgery = replace_head(network, 7)
-    assert_only_the_head_is_gone(network, surgery)
+    assert_only_the_head_is_replaced(network, surgery)
     assert_head_for_classes(surgery, size=size)
 
 
@@ -389,12 +392,12 @@ def assert_comes_back(before: Network, path: Path, *, size: int) -> None:
         pytest.param(of_gluon("vgg11_bn"), 32, marks=pytest.mark.slow),
     ],
 )
-def test_our_own_files_come_back_as_the_same_network(
+def test_an_exported_network_is_read_as_the_same_network(
     build: Callable[[int], Network], size: int, tmp_path: Path
 ) -> None:
     before = build(size)
     path = write(convert(before, preprocessing(size)), tmp_path)
-    assert_comes_back(before, path, size=size)
+    assert_read_as_the_same(before, path, size=size)
 
 
 @pytest.mark.parametrize(
@@ -406,11 +409,13 @@ def test_our_own_files_come_back_as_the_same_network(
         pytest.param("mobilenet-v2", marks=pytest.mark.slow),
     ],
 )
-def test_networks_of_the_catalogue_come_back_as_they_were(name: str, tmp_path: Path) -> None:
+def test_an_exported_network_of_the_catalogue_is_read_as_the_same_network(
+    name: str, tmp_path: Path
+) -> None:
     directory = convert_entry(name, tmp_path)
     before, given = load(directory), load_preprocessing(directory)
     path, size = write(convert(before, given), tmp_path), given.input_size
-    assert_comes_back(before, path, size=size)
+    assert_read_as_the_same(before, path, size=size)
 
 
 UNKNOWN = Piece([node("Einsum", "x x", equation="nchw,nchw->nchw")])
@@ -426,8 +431,8 @@ CUSTOM = Piece([helper.make_node("Fused", ["x"], ["y"], "odd", domain="com.examp
 @pytest.mark.parametrize(
     ("piece", "message"),
     [
-        (UNKNOWN, "the operator Einsum (node 'Einsum_y') is not known here"),
-        (CUSTOM, "the operator com.example.Fused (node 'odd') is not known here"),
+        (UNKNOWN, "the operator Einsum (node 'Einsum_y') is not supported"),
+        (CUSTOM, "the operator com.example.Fused (node 'odd') is not supported"),
         (TRAINING, "(node 'BatchNormalization_y rm rv'): it is in training mode"),
         (VARIABLE, "Conv (node 'Conv_y'): its input 'w' depends on the image"),
         (MIXED, "Reshape (node 'Reshape_y'): it mixes the images of a batch"),
@@ -436,10 +441,12 @@ CUSTOM = Piece([helper.make_node("Fused", ["x"], ["y"], "odd", domain="com.examp
         (one("ReduceMean", axes=[1]), "it is not the mean of each channel"),
         (one("Flatten", axis=2), "it mixes the images of a batch"),
         (one("Reshape", "x"), "depends on the image"),
-        (EMPTY, "it makes something empty"),
+        (EMPTY, "its output would be empty"),
     ],
 )  # fmt: skip
-def test_what_has_no_equal_is_refused_by_name(piece: Piece, message: str, tmp_path: Path) -> None:
+def test_a_node_without_mxnet_equivalent_is_refused_by_name(
+    piece: Piece, message: str, tmp_path: Path
+) -> None:
     model = classifier(piece)
     if piece is CUSTOM:
         model.opset_import.append(helper.make_opsetid("com.example", 1))
@@ -521,10 +528,10 @@ def vast_constant(model: onnx.ModelProto) -> None:
         (outside, "weights.data"),
         (endless, "has another length in '../weights.data'"),
         (empty, "it must have one input, images; it has 0 (none)"),
-        (vast_constant, "it does more than to compute shapes"),
+        (vast_constant, "it is supported only where it computes shapes"),
     ],
 )
-def test_a_file_that_is_wrong_is_explained(
+def test_an_invalid_file_is_explained(
     damage: Callable[[onnx.ModelProto], None], message: str, tmp_path: Path
 ) -> None:
     model = classifier(PIECES["Relu"])
@@ -536,14 +543,14 @@ def test_a_file_that_is_wrong_is_explained(
 
 
 @pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html>", b"\x08\x08\x12\x7fshort"])
-def test_what_is_no_onnx_file_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_onnx_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
     assert "is not an ONNX file that can be used" in refused(path).message
 
 
 def test_weights_in_a_second_file_are_read(tmp_path: Path) -> None:
-    """As PyTorch's exporter writes them."""
+    """PyTorch's exporter writes large networks like this."""
     model = classifier(PIECES["Relu"])
     path = tmp_path / "model.onnx"
     onnx.save(model, path, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
@@ -551,12 +558,12 @@ def test_weights_in_a_second_file_are_read(tmp_path: Path) -> None:
     assert_alike(path)
 
 
-def test_a_network_that_answers_otherwise_is_not_used(
+def test_a_network_with_other_outputs_than_onnxruntime_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(CONVERTERS, "Relu", CONVERTERS["Tanh"])
     error = refused(write(classifier(PIECES["Relu"]), tmp_path))
-    assert error.message.endswith("MXNet answers something else than onnxruntime does")
+    assert error.message.endswith("MXNet's output differs from onnxruntime's")
 
 
 def test_reading_needs_no_mxnet(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from finetune_trainer.run.handoff import BUILT, Built
 from finetune_trainer.storage import web_source
 
 from tests.servers import web
-from tests.trainer.model.test_formats import Evil
+from tests.trainer.model.test_formats import Malicious
 from tests.trainer.support import onnx_files
 from tests.trainer.support.architectures import alexnet_like, pretrained, tutorial_resnet
 from tests.trainer.support.networks import make_run
@@ -122,7 +122,7 @@ def test_of_several_epochs_the_last_counts_and_of_several_networks_the_named_one
     assert "2 NAME-symbol.json found, one is needed; there is: resnet-50-symbol" in error.message
 
 
-def test_an_exported_model_of_an_earlier_job_says_how_pixels_are_scaled(
+def test_an_exported_model_of_an_earlier_job_has_its_normalization(
     claim: Path, tmp_path: Path
 ) -> None:
     network = pretrained(tutorial_resnet(), size=SIZE)
@@ -145,7 +145,7 @@ def test_a_file_that_is_no_preprocessing_of_ours_is_named(claim: Path, tmp_path:
     assert "preprocessing.json beside" in error.message
 
 
-def test_what_macos_keeps_beside_a_network_is_none(claim: Path, tmp_path: Path) -> None:
+def test_hidden_files_of_macos_are_no_network(claim: Path, tmp_path: Path) -> None:
     write_pair(claim)
     (claim / "._resnet-50-symbol.json").write_bytes(b"\0\5\x16\7")
     built(run_of(tmp_path, {"uri": "pvc://networks/imagenet"}))
@@ -160,7 +160,7 @@ def test_parameters_that_gluon_saved_have_no_prefixes(claim: Path, tmp_path: Pat
 
 @contextlib.contextmanager
 def edited(symbol: Path) -> Iterator[dict[str, Any]]:
-    """Give the graph of a symbol; what is changed is written back."""
+    """Give the graph of a symbol; changes are written back."""
     graph = json.loads(symbol.read_text())
     yield graph
     symbol.write_text(json.dumps(graph))
@@ -180,7 +180,7 @@ def test_a_symbol_of_an_old_mxnet_is_read(claim: Path, tmp_path: Path) -> None:
     assert_same(network, before, without={"fc1_weight", "fc1_bias"})
 
 
-def test_the_symbol_may_say_the_size_of_its_images(claim: Path, tmp_path: Path) -> None:
+def test_the_symbol_may_declare_the_size_of_its_images(claim: Path, tmp_path: Path) -> None:
     network = write_pair(claim)
     path = claim / "resnet-50-symbol.json"
     with edited(path) as graph:
@@ -193,7 +193,7 @@ def test_the_symbol_may_say_the_size_of_its_images(claim: Path, tmp_path: Path) 
     assert result.input_size == 224
 
 
-def test_what_is_kept_can_be_said(claim: Path, tmp_path: Path) -> None:
+def test_the_last_layer_to_keep_can_be_named(claim: Path, tmp_path: Path) -> None:
     write_pair(claim)
     source = {"uri": "pvc://networks/imagenet"}
     result, _ = built(run_of(tmp_path, source, replaceAfter="bn1"))
@@ -290,7 +290,7 @@ def test_an_archive_on_the_web_holds_the_pair(claim: Path, tmp_path: Path) -> No
     assert_same(network, before, without={"fc1_weight", "fc1_bias"})
 
 
-def test_a_released_file_of_the_catalogue_must_have_the_digest_in_its_name(
+def test_a_released_file_must_have_the_digest_in_its_name(
     tmp_path: Path, state: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = web.make_certificate(tmp_path / "certificate.pem")
@@ -329,7 +329,7 @@ PTH = {"uri": "pvc://networks/imagenet/weights.pth", "architecture": "resnet-18"
         ("model.bin", {"uri": "pvc://networks/imagenet", "format": "onnx"}),
     ],
 )
-def test_an_onnx_file_says_what_network_it_is_and_what_it_takes(
+def test_an_onnx_file_has_its_network_and_input_size(
     name: str, source: dict[str, Any], claim: Path, tmp_path: Path
 ) -> None:
     (claim / name).write_bytes(onnx_files.relu_classifier())
@@ -342,9 +342,7 @@ def test_an_onnx_file_says_what_network_it_is_and_what_it_takes(
     assert set(network.args) == {"Conv_x_weight", "Conv_x_bias"}
 
 
-def test_an_onnx_file_of_an_earlier_job_says_how_pixels_are_scaled(
-    claim: Path, tmp_path: Path
-) -> None:
+def test_an_onnx_file_of_an_earlier_job_has_its_normalization(claim: Path, tmp_path: Path) -> None:
     (claim / "model.onnx").write_bytes(onnx_files.relu_classifier())
     given = Preprocessing(input_size=20, mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0))
     files.write_json(claim / PREPROCESSING, given)
@@ -353,7 +351,7 @@ def test_an_onnx_file_of_an_earlier_job_says_how_pixels_are_scaled(
     assert (result.input_size, result.mean, result.std) == (20, given.mean, given.std)
 
 
-def test_an_operator_that_is_not_known_is_named_before_a_photo_is_read(
+def test_an_unsupported_operator_is_named_before_a_photo_is_read(
     claim: Path, tmp_path: Path
 ) -> None:
     (claim / "net.onnx").write_bytes(onnx_files.relu_classifier("Einsum", equation="a,b->ab"))
@@ -366,8 +364,8 @@ def damage_pth(claim: Path, state: dict[str, Any]) -> None:
     (claim / "weights.pth").write_bytes(pth(state)[:-100_000])
 
 
-def make_evil(claim: Path, state: dict[str, Any]) -> None:
-    (claim / "weights.pth").write_bytes(bare_pth(Evil(claim / "was-run")))
+def make_malicious(claim: Path, state: dict[str, Any]) -> None:
+    (claim / "weights.pth").write_bytes(bare_pth(Malicious(claim / "was-run")))
 
 
 def write_deeper(claim: Path, state: dict[str, Any]) -> None:
@@ -425,7 +423,7 @@ DIGEST = PTH | {"sha256": "0" * 64}
 @pytest.mark.parametrize(
     ("arrange", "source", "code", "message", "hint"),
     [
-        (make_evil, PTH, "InvalidData", "it names posix.system", "as safetensors"),
+        (make_malicious, PTH, "InvalidData", "it names posix.system", "as safetensors"),
         (damage_pth, PTH, "InvalidData", "weights.pth is not a PyTorch", "state_dict()"),
         (write_page, PTH, "InvalidData", "begins with b'<!DOCTYPE", "a page about it"),
         (write_deeper, PTH, "InvalidData", "not those of resnet-18: of", "resnet-34"),
@@ -439,7 +437,7 @@ DIGEST = PTH | {"sha256": "0" * 64}
         (damage_params, PAIR, "InvalidData", "resnet-50-0000.params", "Copy it again"),
         (damage_symbol, PAIR, "InvalidData", "resnet-50-symbol.json", "Copy it again"),
         (mix_networks, PAIR, "InvalidData", "are missing, such as bn_data_gamma", "same"),
-        (mix_networks, PAIR, "InvalidData", "it does not know conv", "same"),
+        (mix_networks, PAIR, "InvalidData", "does not have conv", "same"),
         (mix_widths, PAIR, "InvalidData", "conv0_weight is 16x3x3x3, not 8x3x3x3", "same"),
         (lose_symbol, PAIR, "InvalidData", "no NAME-symbol.json found", "the one model"),
     ],
@@ -462,7 +460,7 @@ def test_a_network_that_cannot_be_used_is_explained(
     assert not (claim / "was-run").exists()
 
 
-def test_a_size_that_the_network_does_not_take_is_named(claim: Path, tmp_path: Path) -> None:
+def test_an_input_size_that_does_not_fit_the_network_is_named(claim: Path, tmp_path: Path) -> None:
     network = pretrained(alexnet_like(), size=SIZE)
     mx.model.save_checkpoint(str(claim / "alexnet"), 0, network.symbol, network.args, network.aux)
     error = fail(run_of(tmp_path, PAIR, inputSize=96))
@@ -488,7 +486,7 @@ UNKNOWN = {"source": BARE | {"format": "torch"}}
         ({"source": PTH, "inputSize": 320}, "images of 320 pixels, but", "Set it to 366"),
     ],
 )
-def test_what_can_be_known_before_is_said_before_a_photo_is_read(
+def test_an_invalid_spec_is_refused_before_a_photo_is_read(
     model: dict[str, Any], message: str, hint: str, tmp_path: Path
 ) -> None:
     run, _ = make_run(tmp_path, train=[0, 1, 2], validation=[0])
@@ -509,14 +507,14 @@ def test_a_file_on_a_volume_stays_where_it_is(
     state: dict[str, Any], claim: Path, tmp_path: Path
 ) -> None:
     (claim / "weights.pth").write_bytes(pth(state))
-    found = origin.obtain(run_of(tmp_path, PTH))
-    assert found.weights == claim / "weights.pth"
+    network = origin.obtain(run_of(tmp_path, PTH))
+    assert network.weights == claim / "weights.pth"
     assert sorted(os.listdir(claim)) == ["weights.pth"]
     assert not (tmp_path / "fetched").exists()
 
 
-def test_an_evil_file_is_refused_before_a_photo_is_read(claim: Path, tmp_path: Path) -> None:
-    make_evil(claim, {})
+def test_a_malicious_file_is_refused_before_a_photo_is_read(claim: Path, tmp_path: Path) -> None:
+    make_malicious(claim, {})
     run = run_of(tmp_path, PTH, inputSize=32)
     with pytest.raises(TrainerError, match=r"it names posix.system"):
         check_and_fetch(run)

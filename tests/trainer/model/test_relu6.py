@@ -1,4 +1,4 @@
-"""ReLU6 in two operators: the same answers and gradients."""
+"""ReLU6 in two operators: the same outputs and gradients."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def network(clipped: tuple[float, float]) -> Any:
     return mx.sym.SoftmaxOutput(x, name="softmax")
 
 
-def trained_once(symbol: Any) -> dict[str, Any]:
+def after_one_update(symbol: Any) -> dict[str, Any]:
     """Return the parameters after one update, from the same start on the same images."""
     random = np.random.default_rng(0)
     module = mx.mod.Module(symbol)
@@ -40,22 +40,22 @@ def trained_once(symbol: Any) -> dict[str, Any]:
     return {n: v.asnumpy() for n, v in (args | aux | {"outputs": outputs}).items()}
 
 
-def test_answers_and_updates_are_those_of_clip() -> None:
+def test_outputs_and_updates_are_those_of_clip() -> None:
     symbol = network((0, 6))
     changed = with_relu_before_clip(symbol)
     assert changed.list_arguments() == symbol.list_arguments()
     assert changed.list_auxiliary_states() == symbol.list_auxiliary_states()
-    before, after = trained_once(symbol), trained_once(changed)
+    before, after = after_one_update(symbol), after_one_update(changed)
     for name, values in before.items():
         np.testing.assert_allclose(after[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_a_clip_that_is_no_relu_stays_as_it_is() -> None:
+def test_a_clip_that_is_not_relu6_stays_as_it_is() -> None:
     symbol = network((-1, 1))
     assert with_relu_before_clip(symbol).tojson() == symbol.tojson()
 
 
-def test_what_is_trained_has_them_and_what_is_saved_has_not() -> None:
+def test_the_trained_symbol_has_relu_and_the_saved_one_has_not() -> None:
     symbol = network((0, 6))
     task = bare_task(Network(symbol, {}, {}), (4, 3, 9, 9), [mx.cpu()])
     recipe = recipes.choose(Training(recipe="tutorial"), gpus=0)

@@ -60,7 +60,7 @@ def test_a_local_run_converts_into_the_users_cache_once(
 
 
 @pytest.mark.parametrize("model", [Model(), Model(name="resnet-1000")])
-def test_a_model_that_is_not_there_is_answered_with_those_that_are(
+def test_the_error_for_an_unknown_model_names_the_catalogue(
     model: Model, run: tuple[Run, Reports]
 ) -> None:
     stage = dataclasses.replace(run[0], job=msgspec.structs.replace(run[0].job, model=model))

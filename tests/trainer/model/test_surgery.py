@@ -1,4 +1,4 @@
-"""Head surgery: the last layer of any classifier is replaced, and nothing else is touched."""
+"""Head surgery: the last layer of any classifier is replaced, and nothing else changes."""
 
 import json
 import pkgutil
@@ -30,7 +30,7 @@ from tests.trainer.support.architectures import (
 from tests.trainer.support.surgeries import (
     CLASSES,
     assert_head_for_classes,
-    assert_only_the_head_is_gone,
+    assert_only_the_head_is_replaced,
 )
 
 Symbol = Any
@@ -45,12 +45,12 @@ def test_the_last_layer_and_no_other_is_replaced(name: str) -> None:
     assert surgery.features.startswith(features)
     assert {name.rpartition("_")[0] for name in surgery.dropped} == set(replaced.split(", "))
     assert f"{head}_weight" in surgery.network.symbol.list_arguments()
-    assert_only_the_head_is_gone(network, surgery)
+    assert_only_the_head_is_replaced(network, surgery)
     assert_head_for_classes(surgery, size=16)
 
 
 FAMILIES = {
-    # by what they end in, and as small as they can be exported
+    # the smallest image size that each can be exported for
     "alexnet": 96,
     "densenet121": 224,
     "inceptionv3": 299,
@@ -76,7 +76,7 @@ def test_networks_of_the_gluon_zoo_get_a_new_head(name: str, tmp_path: Path) -> 
     network = zoo(name, tmp_path, size=FAMILIES[name])
     surgery = replace_head(network, CLASSES)
     assert {network.args[param].shape[0] for param in surgery.dropped} == {1000}
-    assert_only_the_head_is_gone(network, surgery)
+    assert_only_the_head_is_replaced(network, surgery)
     assert_head_for_classes(surgery, size=FAMILIES[name])
 
 
@@ -91,7 +91,7 @@ def test_networks_of_the_catalogue_get_a_new_head(name: str) -> None:
     network = pretrained(ARCHITECTURES[name].symbol(size=64, classes=1000), size=64)
     surgery = replace_head(network, CLASSES)
     assert {network.args[param].shape[0] for param in surgery.dropped} == {1000}
-    assert_only_the_head_is_gone(network, surgery)
+    assert_only_the_head_is_replaced(network, surgery)
     assert_head_for_classes(surgery, size=64)
 
 
@@ -101,7 +101,7 @@ def test_the_matrix_has_every_family_of_the_zoo() -> None:
     assert covered == {module.name for module in pkgutil.iter_modules(vision.__path__)}
 
 
-def test_a_convolution_before_pooling_gives_features_of_one_row_an_image() -> None:
+def test_a_convolution_before_pooling_gives_one_row_of_features_an_image() -> None:
     surgery = replace_head(pretrained(convolution_before_pooling()), CLASSES)
     features = surgery.network.symbol.get_internals()[surgery.features]
     _, (shape,), _ = features.infer_shape(data=(2, 3, 16, 16))
@@ -120,7 +120,7 @@ def test_a_convolution_before_pooling_gives_features_of_one_row_an_image() -> No
          "stage2_unit1_sc, bn1, fc1"),
     ],
 )  # fmt: skip
-def test_the_user_may_say_what_is_kept(
+def test_the_user_may_name_the_last_layer_to_keep(
     symbol: Callable[[], Symbol], after: str, replaced: str
 ) -> None:
     network = pretrained(symbol())
@@ -131,7 +131,7 @@ def test_the_user_may_say_what_is_kept(
     assert_head_for_classes(surgery, size=16)
 
 
-def test_a_layer_that_is_not_there_is_answered_with_those_that_are() -> None:
+def test_the_error_for_an_unknown_layer_names_similar_layers() -> None:
     with pytest.raises(TrainerError, match=r"replaceAfter: the network has no layers 'flatten1'"):
         replace_head(pretrained(tutorial_resnet()), CLASSES, after="flatten1")
     with pytest.raises(TrainerError) as error:
@@ -153,13 +153,13 @@ def test_a_layer_that_is_not_there_is_answered_with_those_that_are() -> None:
     ],
     ids=["convolution", "every pixel", "two networks", "nothing"],
 )  # fmt: skip
-def test_a_network_that_ends_otherwise_is_refused_with_the_layers_it_could_be(
+def test_a_network_without_a_classifier_at_its_end_is_refused_with_possible_layers(
     symbol: Callable[[], Symbol], outputs: str
 ) -> None:
     with pytest.raises(TrainerError, match=outputs) as error:
         replace_head(Network(symbol(), {}, {}), CLASSES)
     assert error.value.code == ExitCode.InvalidData
-    assert "model.replaceAfter; layers that could be it: " in error.value.hint
+    assert "model.replaceAfter; layers that it could be: " in error.value.hint
 
 
 def test_weights_of_another_network_are_refused() -> None:
@@ -184,22 +184,22 @@ def momentum_of(symbol: Symbol) -> dict[str, float]:
     return {n["name"]: float(n["attrs"]["momentum"]) for n in nodes if n["op"] == "BatchNorm"}
 
 
-def test_frozen_statistics_are_those_of_the_old_data_in_training_too() -> None:
+def test_frozen_statistics_stay_those_of_the_old_data_in_training() -> None:
     network = pretrained(tutorial_resnet())
     frozen = with_frozen_statistics(network.symbol)
     data = np.random.default_rng(0).normal(3, 5, size=(4, 3, 16, 16))
-    looked, _ = forward(Network(network.symbol, network.args, network.aux), data, train=False)
+    inferred, _ = forward(Network(network.symbol, network.args, network.aux), data, train=False)
     trained, aux = forward(Network(frozen, network.args, network.aux), data, train=True)
-    np.testing.assert_allclose(trained, looked, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(trained, inferred, rtol=1e-4, atol=1e-6)
     for name, value in network.aux.items():
         assert np.array_equal(value.asnumpy(), aux[name].asnumpy()), name
     moving, aux = forward(Network(network.symbol, network.args, network.aux), data, train=True)
-    assert not np.allclose(moving, looked, rtol=1e-3)
+    assert not np.allclose(moving, inferred, rtol=1e-3)
     assert not np.array_equal(aux["bn1_moving_mean"].asnumpy(), np.zeros(16))
 
 
 def forward(network: Network, data: Any, *, train: bool) -> tuple[Any, dict[str, Any]]:
-    """Return the outputs, and the moving statistics after the way back."""
+    """Return the outputs, and the moving statistics after the update."""
     module = mx.mod.Module(network.symbol, label_names=["softmax_label"])
     module.bind([("data", data.shape)], [("softmax_label", data.shape[:1])])
     module.set_params(network.args, network.aux)
@@ -213,13 +213,13 @@ def forward(network: Network, data: Any, *, train: bool) -> tuple[Any, dict[str,
     return outputs, module.get_params()[1]
 
 
-def test_a_saved_network_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_saved_network_is_loaded_unchanged(tmp_path: Path) -> None:
     network = pretrained(vgg_like())
     save(network, tmp_path)
-    back = load(tmp_path)
-    assert back.symbol.tojson() == network.symbol.tojson()
-    assert (back.args.keys(), back.aux.keys()) == (network.args.keys(), network.aux.keys())
-    for name, value in back.args.items():
+    loaded = load(tmp_path)
+    assert loaded.symbol.tojson() == network.symbol.tojson()
+    assert (loaded.args.keys(), loaded.aux.keys()) == (network.args.keys(), network.aux.keys())
+    for name, value in loaded.args.items():
         assert np.array_equal(value.asnumpy(), network.args[name].asnumpy())
 
 

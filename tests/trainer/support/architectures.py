@@ -1,5 +1,5 @@
-"""Classifiers of many kinds with random weights: MXNet's gluon zoo as a user exports it, symbols
-as tutorials write them."""
+"""Many kinds of classifiers with random weights: exports of MXNet's gluon zoo, and small symbols
+as in tutorials."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +61,7 @@ def no_bias() -> Symbol:
 
 
 def other_input() -> Symbol:
-    """The input is not called data."""
+    """Return a network whose input is not called data."""
     x = mx.sym.Flatten(trunk("input.1"))
     return mx.sym.softmax(mx.sym.FullyConnected(x, name="logits", num_hidden=5))
 
@@ -99,21 +99,21 @@ def convolution_before_mean() -> Symbol:
 
 
 def names_that_mislead() -> Symbol:
-    """The trunk's parameters are called fc, the last layer is not."""
+    """Return a network whose trunk has parameters called fc, and its last layer has not."""
     x = mx.sym.Convolution(mx.sym.var("data"), name="fc_conv", num_filter=4, kernel=(3, 3))
     x = mx.sym.Flatten(mx.sym.BatchNorm(x, name="fc_bn", fix_gamma=False))
     return mx.sym.SoftmaxOutput(mx.sym.FullyConnected(x, name="out", num_hidden=5), name="softmax")
 
 
 def two_tasks() -> Symbol:
-    """Two heads on the same features, as a network for breed and colour has them."""
+    """Return two heads on the same features, as for breed and colour."""
     x = mx.sym.Flatten(trunk(), name="flat")
     heads = [mx.sym.FullyConnected(x, name=name, num_hidden=n) for name, n in (("a", 5), ("b", 3))]
     return mx.sym.Group([mx.sym.softmax(head) for head in heads])
 
 
 def auxiliary_head() -> Symbol:
-    """GoogLeNet's kind: a second loss half way."""
+    """Return a network with a second loss half way, as GoogLeNet has."""
     x = trunk()
     aux = mx.sym.FullyConnected(mx.sym.Flatten(x), name="aux", num_hidden=5)
     x = mx.sym.Activation(mx.sym.Convolution(x, name="conv1", num_filter=4, kernel=(3, 3)), "relu")
@@ -123,7 +123,7 @@ def auxiliary_head() -> Symbol:
 
 
 def tutorial_resnet() -> Symbol:
-    """The names of the networks of MXNet's fine-tuning tutorial: bn_data, flatten0, fc1."""
+    """Return a network with the names of MXNet's fine-tuning tutorial: bn_data, flatten0, fc1."""
     x = mx.sym.BatchNorm(mx.sym.var("data"), name="bn_data", fix_gamma=True, eps=2e-5)
     x = mx.sym.Convolution(x, name="conv0", num_filter=8, kernel=(3, 3), pad=(1, 1), no_bias=True)
     for stage, width in enumerate((8, 16), start=1):
@@ -144,7 +144,7 @@ def _preactivated(x: Symbol, name: str, width: int, *, stride: int) -> Symbol:
 
 
 SMALL: dict[str, tuple[Callable[[], Symbol], str, str, str]] = {
-    # the symbol, the layers that are replaced, what feeds them, the new layer
+    # the symbol, the layers that are replaced, the layer below them, the new layer
     "mlp": (mlp, "last", "activation", "fc1"),
     "plain output": (plain_output, "logits", "flatten", "fc1"),
     "softmax operator": (softmax_operator, "logits", "flatten", "fc1"),

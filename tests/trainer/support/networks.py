@@ -1,5 +1,4 @@
-"""Small networks, records drawn by seed, and a job's directory in which the stages from `fit` on
-can run."""
+"""Small networks, random records, and a job's directory in which `fit` and later stages can run."""
 
 import dataclasses
 import io
@@ -28,7 +27,7 @@ STD = (60.0, 61.0, 62.0)
 
 
 def write_records(path: Path, labels: list[int], *, seed: int = 0) -> None:
-    """Write a .rec and its .idx: one noisy picture for each label, its hue given by the label."""
+    """Write a .rec and its .idx: for each label one noisy picture in a hue of its own."""
     random = np.random.default_rng(seed)
     records = mx.recordio.MXIndexedRecordIO(str(path.with_suffix(".idx")), str(path), "w")
     for index, label in enumerate(labels):
@@ -42,8 +41,7 @@ def write_records(path: Path, labels: list[int], *, seed: int = 0) -> None:
 
 
 def small_network(classes: int, *, dropout: float = 0.2) -> Network:
-    """Return a network with BatchNorm and dropout, pretrained on nothing, without a head's
-    parameters: what the stage `model` leaves."""
+    """Return a network as the stage `model` leaves it: random parameters, none for the head."""
     x = mx.sym.Convolution(mx.sym.var("data"), name="conv", num_filter=8, kernel=(3, 3))
     x = mx.sym.BatchNorm(x, name="bn", fix_gamma=False, momentum=0.9)
     x = mx.sym.Activation(x, name="relu", act_type="relu")
@@ -72,13 +70,13 @@ def random_params(
 
 @dataclasses.dataclass
 class Reports:
-    """What a stage reported."""
+    """The lines that a stage reports."""
 
     lines: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     watch: Callable[[dict[str, Any]], None] = lambda line: None
 
     def send(self, line: bytes) -> None:
-        """Take one line, as the supervisor does."""
+        """Receive one line, as the supervisor does."""
         self.lines.append(json.loads(line))
         self.watch(self.lines[-1])
 
@@ -93,7 +91,7 @@ def make_run(
     threads: int = 1,
     uid: str = "uid-1",
 ) -> tuple[Run, Reports]:
-    """Lay out a job after the stage `model`: records of the given labels and a small network."""
+    """Return a job after the stage `model`: records of the given labels and a small network."""
     packed, job_directory = root / "packed", root / "jobs" / uid
     packed.mkdir(parents=True, exist_ok=True)
     write_records(packed / "train.rec", train, seed=1)
@@ -121,7 +119,7 @@ def make_run(
 
 def make_lock(train: list[int], validation: list[int], *, classes: int) -> Lock:
     """Return the lock of records of the given labels; the photos are named in their order."""
-    sides: tuple[tuple[SplitName, list[int]], ...] = (("train", train), ("validation", validation))
+    splits: tuple[tuple[SplitName, list[int]], ...] = (("train", train), ("validation", validation))
     settings = Settings(
         format=FORMAT, layout="Folder", framing="Crop", resize_short=32, jpeg_quality=95, seed=0
     )
@@ -132,8 +130,8 @@ def make_lock(train: list[int], validation: list[int], *, classes: int) -> Lock:
         near_duplicates=(),
         near_duplicate_count=0,
         files=tuple(
-            File(path=f"{part}-{n:04}.jpg", fate="packed", label=label, split=part)
-            for part, labels in sides
+            File(path=f"{split}-{n:04}.jpg", fate="packed", label=label, split=split)
+            for split, labels in splits
             for n, label in enumerate(labels)
         ),
     )
@@ -155,7 +153,7 @@ def _write_handoff(job: Path, packed: Path, *, classes: int, counts: tuple[int, 
 
 
 def leave_built(job: Path, *, classes: int) -> None:
-    """Write what the stage `model` leaves."""
+    """Write the hand-off and files of the stage `model`."""
     model = job / "model"
     model.mkdir(exist_ok=True)
     network.save(small_network(classes), model)
@@ -172,8 +170,8 @@ def leave_built(job: Path, *, classes: int) -> None:
     files.write_json(job / BUILT, built)
 
 
-def bare_task(network: Network, shape: tuple[int, ...], devices: list[Any], **others: Any) -> Task:
-    """Return what a learner takes from a task, for batches of this shape, and nothing to read."""
+def bare_task(network: Network, shape: tuple[int, ...], contexts: list[Any], **others: Any) -> Task:
+    """Return a task for a learner, with batches of this shape and no data."""
     return Task(
         network=network,
         batches=lambda seed: (),
@@ -181,7 +179,7 @@ def bare_task(network: Network, shape: tuple[int, ...], devices: list[Any], **ot
         validation=lambda: mx.io.NDArrayIter(np.zeros(shape), batch_size=shape[0]),
         whole=lambda trained: trained,
         shape=shape,
-        contexts=devices,
+        contexts=contexts,
         cost=1.0,
         **others,
     )

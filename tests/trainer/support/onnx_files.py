@@ -1,4 +1,4 @@
-"""ONNX classifiers as exporters write them, made node by node with random weights."""
+"""ONNX classifiers as exporters write them, built node by node with random weights."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ CLASSES = 5
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """Nodes that make `y` of the 4 channels in `x`, and the numbers that they read."""
+    """Nodes that compute `y` from the 4 channels in `x`, and the weights that they read."""
 
     nodes: Sequence[Any]
     numbers: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -36,7 +36,7 @@ def numbers(*shape: int, seed: int = 0) -> Any:
 
 
 def integers(*values: int) -> Any:
-    """Return int64, as shapes are."""
+    """Return int64, the type of shapes."""
     return np.array(values, np.int64)
 
 
@@ -83,7 +83,7 @@ def relu_classifier(operator: str = "Relu", **attributes: Any) -> bytes:
 
 
 def answers(path: Path, images: Any) -> Any:
-    """Return what onnxruntime says of a file."""
+    """Return onnxruntime's output for a file."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (given,) = session.run(None, {session.get_inputs()[0].name: images})
-    return given
+    (output,) = session.run(None, {session.get_inputs()[0].name: images})
+    return output

@@ -1,4 +1,4 @@
-"""torchvision's ResNet and MobileNetV2 in plain numpy, straight from their state dicts."""
+"""torchvision's ResNet and MobileNetV2 in numpy, computed from their state dicts."""
 
 from itertools import count
 from typing import Any

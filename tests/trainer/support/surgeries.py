@@ -1,4 +1,4 @@
-"""What must be true of any network after its last layer was replaced."""
+"""Assertions for any network whose last layer was replaced."""
 
 import mxnet as mx
 import numpy as np
@@ -30,12 +30,12 @@ def losses_of_one_step(network: Network, *, size: int) -> tuple[float, float]:
     executor.backward()
     slopes = {name: executor.grad_dict[name] for name in trained}
     steepness = sum(float((slope**2).sum().asscalar()) for slope in slopes.values())
-    for name, slope in slopes.items():  # as far as it takes to lower a straight line by 0.01
+    for name, slope in slopes.items():  # the step that lowers a linear loss by 0.01
         executor.arg_dict[name][:] -= 0.01 / steepness * slope
     return first, loss()
 
 
-def assert_only_the_head_is_gone(before: Network, after: Surgery) -> None:
+def assert_only_the_head_is_replaced(before: Network, after: Surgery) -> None:
     network = after.network
     assert before.args.keys() - network.args.keys() == set(after.dropped)
     assert before.aux.keys() == network.aux.keys()

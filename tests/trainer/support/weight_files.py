@@ -1,4 +1,4 @@
-"""Weights files as torch.save and safetensors write them, made without either."""
+"""Weights files as torch.save and safetensors write them, written without either."""
 
 import collections
 import contextlib
@@ -16,14 +16,14 @@ from finetune_trainer.model.formats.pytorch import MAGIC, PROTOCOL
 
 
 class FloatStorage:
-    """Pickled as torch.FloatStorage."""
+    """A storage that is pickled as torch.FloatStorage."""
 
     def __init__(self, values: Any) -> None:
         self.values = np.array(values, dtype="<f4").ravel()
 
 
 class Tensor:
-    """Pickled as a call of torch._utils._rebuild_tensor_v2, as torch.save does it."""
+    """A tensor that is pickled as a call of torch._utils._rebuild_tensor_v2, as in torch.save."""
 
     def __init__(self, storage: FloatStorage, *layout: Any) -> None:
         self.call = (storage, *layout, False, collections.OrderedDict())
@@ -40,16 +40,16 @@ class _Pickler(pickle.Pickler):
 
 
 class _OldPickler(_Pickler):
-    """Before PyTorch 1.6 a storage could be a view of another one."""
+    """The pickler before PyTorch 1.6, when a storage could be a view of another one."""
 
     def persistent_id(self, value: object) -> tuple[Any, ...] | None:
-        found = super().persistent_id(value)
-        return (*found, None) if found else None
+        storage = super().persistent_id(value)
+        return (*storage, None) if storage else None
 
 
 @contextlib.contextmanager
 def torch_names() -> Iterator[None]:
-    """Let pickle find the names that it writes down."""
+    """Let pickle find the names that it writes."""
     torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
 
     def _rebuild_tensor_v2() -> None: ...
@@ -69,7 +69,7 @@ def torch_names() -> Iterator[None]:
 
 
 def bare_pth(state: object, *storages: FloatStorage) -> bytes:
-    """Return what torch.save wrote before it wrote zip files."""
+    """Return a file as torch.save wrote it before it wrote zip files."""
     file = io.BytesIO()
     with torch_names():
         keys = [str(id(storage)) for storage in storages]
@@ -83,7 +83,7 @@ def bare_pth(state: object, *storages: FloatStorage) -> bytes:
 def zipped_pth(
     state: object, *storages: FloatStorage, compression: int = zipfile.ZIP_STORED, **others: bytes
 ) -> bytes:
-    """Return what torch.save writes."""
+    """Return a file as torch.save writes it."""
     pickled, file = io.BytesIO(), io.BytesIO()
     with torch_names():
         _Pickler(pickled, protocol=2).dump(state)

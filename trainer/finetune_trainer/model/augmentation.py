@@ -1,4 +1,4 @@
-"""How much a training image is changed each time it is looked at, for MXNet's ImageRecordIter."""
+"""The random changes of a training image in each epoch, as settings of ImageRecordIter."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ SETTINGS: dict[Augmentation, dict[str, Any]] = {
     "none": {},
     "crop": _CROPPED,
     "color": _CROPPED | _COLOURED,
-    # Of random area and shape (Szegedy 2015), tilted by up to 10 degrees.
+    # A crop of random area and shape (Szegedy 2015), rotated by up to 10 degrees.
     "strong": {
         **_MIRRORED,
         **_COLOURED,
@@ -24,5 +24,5 @@ SETTINGS: dict[Augmentation, dict[str, Any]] = {
         "fill_value": 255,
     },
 }
-"""none: the centre; crop: a random place, mirrored or not; color: and other light; strong: and
-another size, shape and angle."""
+"""none: the centre; crop: a random place, mirrored or not; color: the same in
+other light; strong: the same in another size, shape and angle."""

@@ -26,7 +26,7 @@ class Package(Struct, forbid_unknown_fields=True):
 
 
 class Download(Struct, forbid_unknown_fields=True):
-    """A released weights file on the web, fetched when its model is asked for."""
+    """A released weights file on the web, fetched when a job names its model."""
 
     uri: str
     sha256_prefix: Annotated[str, Meta(pattern="^[0-9a-f]{8,64}$")]
@@ -45,13 +45,13 @@ class Entry(Struct, forbid_unknown_fields=True):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     head: str
-    """The layer that a fine-tuning job replaces."""
+    """The last layer, which a job replaces."""
     top1: str
     """Published ImageNet accuracy in percent."""
     millions: str
     """Parameters, in millions."""
     gigamacs: str
-    """Multiplications and additions for one image, in billions."""
+    """Multiplications with their additions for one image, in billions."""
     package: Package | None = None
     download: Download | None = None
 

@@ -1,4 +1,4 @@
-"""Turns a catalogue entry's weights into MXNet files, once: at image build, or on first use."""
+"""Converts a catalogue entry's weights to MXNet files, once: at image build, or at first use."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the new layer starts from where an earlier model knows some of the classes: its rows."""
+"""The rows of the new layer for classes that an earlier model knows: it starts from them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from finetune_trainer.model.network import Network, save_arrays
 from finetune_trainer.model.surgery import Surgery
 
 KNOWN_ROWS = "head.params"
-"""Beside model.params: the new layer's weight and bias, NaN for classes that are new."""
+"""The file beside model.params with the new layer's weight and bias, NaN for new classes."""
 
 Array = NDArray[np.float32]
 
@@ -21,11 +21,10 @@ Array = NDArray[np.float32]
 def save_known_rows(
     directory: Path, before: Network, surgery: Surgery, *, old: Sequence[str], new: Sequence[str]
 ) -> int:
-    """Write the rows of the classes that the network before the surgery knew too; return how many.
-
-    `old` and `new` are the names of the classes before and after it.
+    """Write the rows of the classes that the network before the surgery knows, and return their
+    number. `old` and `new` are the names of the classes before and after it.
     """
-    weight, bias = _cut_off(before, surgery, classes=len(old))
+    weight, bias = _last_layer(before, surgery, classes=len(old))
     place = {name: row for row, name in enumerate(old)}
     known = {row: place[name] for row, name in enumerate(new) if name in place}
     rows: dict[str, Array] = {}
@@ -37,7 +36,8 @@ def save_known_rows(
     return len(known)
 
 
-def _cut_off(before: Network, surgery: Surgery, *, classes: int) -> tuple[Array, Array]:
+def _last_layer(before: Network, surgery: Surgery, *, classes: int) -> tuple[Array, Array]:
+    """Return the weight and bias that the surgery has cut off."""
     values = {name: before.args[name].asnumpy() for name in surgery.dropped}
     weights = [value for value in values.values() if value.ndim == 2]
     biases = [value for value in values.values() if value.ndim == 1]
@@ -52,8 +52,8 @@ def _cut_off(before: Network, surgery: Surgery, *, classes: int) -> tuple[Array,
 
 
 def with_known_rows(network: Network, directory: Path, initializer: Any, *, seed: int) -> Network:
-    """Return the network with what its new layer starts from: the known rows, the others from the
-    initializer. Without known rows, return it as it is.
+    """Return the network with a new layer of the known rows, and of rows from the initializer for
+    new classes. Without known rows, return it as it is.
     """
     if not (directory / KNOWN_ROWS).is_file():
         return network
@@ -74,8 +74,8 @@ def _filled(name: str, rows: Any, initializer: Any) -> Any:
 
 
 def shifted(network: Network, *, mean: Array, scale: float) -> dict[str, Any]:
-    """Return the new layer's parameters for features that are shifted and scaled to (x - mean) /
-    scale, with the same answers; empty where it has none yet.
+    """Return the new layer's parameters that give the same outputs for features that are shifted
+    and scaled to (x - mean) / scale; nothing if it has no parameters yet.
     """
     layer = network.symbol.get_children()[0].name
     weight, bias = f"{layer}_weight", f"{layer}_bias"

@@ -1,4 +1,4 @@
-"""Smaller batches for a GPU without room for one."""
+"""Repeats work in smaller batches while a GPU is out of memory."""
 
 import gc
 import logging
@@ -16,22 +16,22 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def with_batches_that_fit(do: Callable[[int], T], size: int, *, what: str) -> T:
-    """Return what `do` does with batches of `size` images, or of fewer, as often as a GPU has no
-    memory for them. `what` it is for, for people.
+def with_batches_that_fit(work: Callable[[int], T], size: int, *, what: str) -> T:
+    """Return the result of `work(size)`, a number of images; each time that a GPU is out of memory,
+    repeat it with the next smaller divisor of `size`. Messages call the work `what`.
 
-    Raises DeviceOutOfMemory if there is none for a single image.
+    Raises DeviceOutOfMemory if a single image is too large.
     """
     reason = ""
     for smaller in divisors(size):
         if smaller < size:
-            # No more in the handler: its traceback holds the arrays that must go.
+            # Outside of the handler: its traceback refers to the arrays that must be freed.
             gc.collect()
             for number in range(mx.context.num_gpus()):
                 mx.gpu(number).empty_cache()
             log.warning("%s, in batches of %d now: the GPU is full: %s", what, smaller, reason)
         try:
-            return do(smaller)
+            return work(smaller)
         except mx.MXNetError as error:
             if explain(error).code is not ExitCode.DeviceOutOfMemory:
                 raise
@@ -39,10 +39,10 @@ def with_batches_that_fit(do: Callable[[int], T], size: int, *, what: str) -> T:
     raise TrainerError(
         ExitCode.DeviceOutOfMemory,
         f"the GPU has too little memory for {what}, even for one image a batch: {reason}",
-        "use a GPU with more, lower model.inputSize, or set training.recipe to features",
+        "use a GPU with more memory, lower model.inputSize, or set training.recipe to features",
     )
 
 
 def divisors(number: int) -> Iterator[int]:
-    """Yield the whole numbers that divide it, the largest first."""
-    return (each for each in range(number, 0, -1) if number % each == 0)
+    """Yield the divisors of a number, the largest first."""
+    return (divisor for divisor in range(number, 0, -1) if number % divisor == 0)

@@ -1,7 +1,8 @@
 """A network as files: symbol.json, model.params and preprocessing.json in one directory.
 
-The same three everywhere: in the bundled catalogue, between the stages, in checkpoints' best and
-in the output. MXNet's own save is not atomic: callers write into a temporary directory and rename.
+The three files are the same in the catalogue, between the stages, for the best epoch of a
+checkpoint and in the output. MXNet does not write files atomically: callers write into a temporary
+directory and rename it.
 """
 
 import dataclasses
@@ -54,12 +55,12 @@ def load_pair(symbol: Path, params: Path) -> Network:
             ExitCode.InvalidData,
             f"the model {symbol.name}, {params.name} in {params.parent} cannot be read: "
             f"{reason_of(error)}",
-            "Copy it again: one of the files is damaged, or is of another format.",
+            "Copy it again: one of the files is damaged, or has another format.",
         ) from error
 
 
 def save_params(args: dict[str, Any], aux: dict[str, Any], path: Path) -> None:
-    """Write a .params file as MXNet's own tools have it."""
+    """Write a .params file as MXNet's own tools do."""
     entries = {f"arg:{name}": value for name, value in sorted(args.items())}
     entries |= {f"aux:{name}": value for name, value in sorted(aux.items())}
     save_arrays(path, entries)
@@ -68,8 +69,8 @@ def save_params(args: dict[str, Any], aux: dict[str, Any], path: Path) -> None:
 def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
     """Write arrays by name in MXNet's format.
 
-    By way of memory: MXNet tells no full disk from other failures, and does not notice one at all
-    when it closes the file.
+    MXNet writes into memory, because its errors do not name a full disk, and it does not notice one
+    at all when it closes a file.
     """
     with open(os.memfd_create("arrays"), "rb") as memory, open(path, "wb") as file:
         mx.nd.save(f"/proc/self/fd/{memory.fileno()}", arrays)
@@ -81,7 +82,7 @@ def load_params(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the arguments and the auxiliary states of a .params file.
 
-    Gluon's own have no prefixes: `states` says which are auxiliary.
+    Gluon writes names without a prefix: `states` are the auxiliary ones among them.
     """
     entries = mx.nd.load(str(path))
     if not isinstance(entries, dict):
@@ -100,11 +101,11 @@ def load_preprocessing(directory: Path) -> Preprocessing:
 
 
 def reason_of(error: Exception) -> str:
-    """Return what MXNet says at the end of its traceback."""
+    """Return the last line of an error: MXNet puts a C++ traceback before it."""
     return str(error).strip().splitlines()[-1]
 
 
 def is_finite(network: Network) -> bool:
-    """Tell whether no parameter is NaN or infinite."""
+    """Return True if no parameter is NaN or infinite."""
     values = (network.args | network.aux).values()
     return all(np.isfinite(value.asnumpy()).all() for value in values)

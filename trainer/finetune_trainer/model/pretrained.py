@@ -71,7 +71,8 @@ def _of_package(model: Model, bundled: Path) -> Pretrained:
 
 
 def _locate(name: str, bundled: Path) -> Path:
-    """Return the entry's MXNet files: from the image, or converted once into the user's cache."""
+    """Return the directory of an entry's MXNet files: the image's, or the user's cache, into which
+    they are converted once."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     cached = cache / "finetune-operator" / "models"
     for models in (bundled, cached):
@@ -110,7 +111,7 @@ def _adapted(model: Model, given: Preprocessing | None, *, size: int) -> Preproc
 
 
 def _size_of(network: Network) -> int:
-    """Return the size of the images that the symbol's input declares."""
+    """Return the height of the images that the symbol's input declares, else INPUT_SIZE."""
     inputs = [
         node["attrs"]["__shape__"]
         for node in nodes_of(network.symbol)

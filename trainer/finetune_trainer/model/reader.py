@@ -1,8 +1,8 @@
 """Packed records as MXNet batches, the same pixels on every machine and in every attempt.
 
-A fresh iterator for each pass: ImageRecordIter starts its second pass where the padding of the
-first one ended, and its seeds are set only when it is made. `real_rows` says how many rows of a
-batch are images; the rest repeat earlier ones to fill the batch and must not be counted.
+Each pass has a new iterator, because ImageRecordIter starts its second pass where the padding of
+the first one ended, and takes its seeds only when it is made. The last rows of a batch may repeat
+earlier images to fill it, and must not be counted: see `inference.real_rows`.
 """
 
 import contextlib
@@ -38,8 +38,8 @@ class Reader:
     def of(
         cls, record: Path, preprocessing: Preprocessing, *, batch_size: int, threads: int
     ) -> "Reader":
-        """Return a reader with the normalisation of a network. The batch is no larger than the
-        file, which ImageRecordIter refuses.
+        """Return a reader with the preprocessing of a network. The batch is never larger than the
+        file, because ImageRecordIter refuses that.
         """
         images = len(record.with_suffix(".idx").read_text().splitlines())
         return cls(
@@ -53,17 +53,17 @@ class Reader:
         )
 
     def centre(self) -> mx.io.DataIter:
-        """Every image once, in the order of the file: its centre."""
+        """Return the centre of every image once, in the order of the file."""
         return self._iterator()
 
     def crops(self, *, seed: int) -> mx.io.DataIter:
-        """Every image once, in the order of the file: a random crop, mirrored or not."""
+        """Return a random crop of every image once, mirrored or not, in the order of the file."""
         return self._iterator(seed=seed, seed_aug=seed, **SETTINGS["crop"])
 
     def shuffled(
         self, augmentation: Augmentation, *, seed: int, shard: int = 0, shards: int = 1
     ) -> mx.io.DataIter:
-        """Every image of a shard once, in an order and changed in ways that depend on the seed."""
+        """Return every image of a shard once; its order and changes depend on the seed."""
         return self._iterator(
             shuffle=True,
             seed=seed,
@@ -89,9 +89,9 @@ class Reader:
 
 
 def split_records(record: Path, held_out: NDArray[np.bool_], directory: Path) -> tuple[Path, Path]:
-    """Copy the records into two files: those that are not held, and those that are.
+    """Copy the records into two files: those that are not held out, and those that are.
 
-    Not by MXNet's writer, which does not notice a full disk.
+    MXNet's writer is not used, because it does not notice a full disk.
     """
     directory.mkdir(exist_ok=True)
     paths = directory / "train.rec", directory / "held-out.rec"

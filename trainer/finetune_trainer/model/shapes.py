@@ -1,4 +1,4 @@
-"""Which shapes the parameters of a network must have, and which of some given ones have not."""
+"""The shapes that a network's parameters must have, and the check of given ones against them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,7 @@ from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.model.network import reason_of
 
 SHOWN = 4
+"""Misfits that an error names."""
 
 
 def shapes_of(symbol: mx.sym.Symbol, size: int) -> dict[str, tuple[int, ...]]:
@@ -28,10 +29,10 @@ def shapes_of(symbol: mx.sym.Symbol, size: int) -> dict[str, tuple[int, ...]]:
 
 
 def check_shapes(symbol: mx.sym.Symbol, params: Mapping[str, Any], *, size: int) -> None:
-    """Raise InvalidData if parameters have other shapes than the network wants."""
+    """Raise InvalidData if parameters have other shapes than the network needs."""
     shapes = shapes_of(symbol, size)
     misfits = [
-        f"{name} is {by(value.shape)}, not {by(shapes[name])}"
+        f"{name} is {as_text(value.shape)}, not {as_text(shapes[name])}"
         for name, value in params.items()
         if value.shape != shapes[name]
     ]
@@ -44,6 +45,6 @@ def check_shapes(symbol: mx.sym.Symbol, params: Mapping[str, Any], *, size: int)
         )
 
 
-def by(shape: tuple[int, ...]) -> str:
-    """Return a shape as people write it."""
+def as_text(shape: tuple[int, ...]) -> str:
+    """Return a shape as 64x3x7x7."""
     return "x".join(map(str, shape)) or "a number"

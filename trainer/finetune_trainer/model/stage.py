@@ -1,12 +1,12 @@
-"""Puts a new last layer on the pretrained network (the stage `model`)."""
+"""The stage `model`: puts a new last layer on the pretrained network."""
 
 import logging
 
 from finetune_trainer.contract import ModelStatus
 from finetune_trainer.dataset.preprocessing import PREPROCESSING
-from finetune_trainer.model import origin
 from finetune_trainer.model.known_rows import save_known_rows
 from finetune_trainer.model.network import Network, save
+from finetune_trainer.model.origin import obtain
 from finetune_trainer.model.pretrained import load_pretrained
 from finetune_trainer.model.rewrites.batch_norm import with_momentum
 from finetune_trainer.model.shapes import check_shapes
@@ -18,26 +18,26 @@ from finetune_trainer.run.handoff import BUILT, PACKED, Built, Packed
 log = logging.getLogger(__name__)
 
 MOMENTUM = 0.9
-"""BatchNorm's, for the few hundred steps of a fine-tuning."""
+"""The highest momentum of a BatchNorm: its statistics must adapt within a few hundred steps."""
 
 
 def build(run: Run) -> None:
     """Put a new last layer for the data set's classes on the pretrained network."""
     packed = files.read_json(run.paths.job / PACKED, Packed)
-    found = origin.obtain(run)
-    pretrained = load_pretrained(run.job.model, found, bundled=run.paths.models)
+    origin = obtain(run)
+    pretrained = load_pretrained(run.job.model, origin, bundled=run.paths.models)
     preprocessing = pretrained.preprocessing
     surgery = replace_head(
         pretrained.network, len(packed.classes), after=run.job.model.replace_after
     )
     network = surgery.network
     check_shapes(network.symbol, network.args | network.aux, size=preprocessing.input_size)
-    status = ModelStatus(name=found.name, sha256=pretrained.sha256, head=surgery.replaced)
+    status = ModelStatus(name=origin.name, sha256=pretrained.sha256, head=surgery.replaced)
     target = run.paths.job / "model"
     with files.whole_directory(target, check=run.check_owner) as staged:
         save(Network(with_momentum(network.symbol, MOMENTUM), network.args, network.aux), staged)
         files.write_json(staged / PREPROCESSING, preprocessing)
-        if earlier := found.earlier:
+        if earlier := origin.earlier:
             old, new = earlier.classes, packed.classes
             known = save_known_rows(staged, pretrained.network, surgery, old=old, new=new)
             log.info("the model of %s knows %d of the %d classes", earlier.name, known, len(new))

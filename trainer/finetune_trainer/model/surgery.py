@@ -1,8 +1,8 @@
-"""Replaces the end of any classifier symbol by a new layer for other classes.
+"""Replaces the last layer of any classifier by one for other classes: the new head.
 
-Where to cut is found by walking back from the outputs, never by names: before the last
-FullyConnected, or the last 1x1 Convolution where nothing but pooling and reshaping follows. What
-lies before the cut stays as it is, to the last bit.
+The last layer is found by walking back from the outputs, never by names: it is the last
+FullyConnected, or the last 1x1 Convolution where only pooling and reshaping follow. The trunk is
+the network below it, and stays as it is, to the last bit.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.model.graph import VARIABLE, Node, graph_of, nodes_of
 from finetune_trainer.model.network import Network
 
-# What may stand between the last layer with weights and the output.
+# The operators that may stand between the last layer with weights and the output.
 _LOSSES = {
     "SoftmaxOutput", "Softmax", "softmax", "log_softmax", "SoftmaxActivation", "BlockGrad",
     "make_loss", "MakeLoss", "LogisticRegressionOutput", "LinearRegressionOutput", "sigmoid",
@@ -41,9 +41,9 @@ class Surgery:
     features: str
     """The internal output that feeds the new head."""
     replaced: str
-    """Names of the layers that were cut off."""
+    """The names of the layers that were cut off."""
     dropped: tuple[str, ...]
-    """Their parameters."""
+    """The parameters of these layers."""
 
 
 def replace_head(network: Network, classes: int, *, after: str | None = None) -> Surgery:
@@ -66,9 +66,9 @@ def replace_head(network: Network, classes: int, *, after: str | None = None) ->
 
 
 def _before_head(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
-    """Return the network up to what feeds its last layer.
+    """Return the trunk: the network below its last layer.
 
-    Of several heads the deepest counts: others are those of auxiliary losses, which branch off
+    Of several last layers the deepest one counts: the others have auxiliary losses, and branch off
     earlier.
     """
     walks = [_walk_back(output) for output in symbol]
@@ -90,7 +90,7 @@ def _before_head(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
 
 
 def _walk_back(output: mx.sym.Symbol) -> mx.sym.Symbol | None:
-    """Return what feeds the classifier that gives this output; None if there is none."""
+    """Return the trunk of the classifier with this output; None if no classifier ends in it."""
     graph = graph_of(output)
     nodes, last = graph["nodes"], graph["heads"][0][0]
     path, data = [nodes[last]], _data_input(output)
@@ -101,7 +101,7 @@ def _walk_back(output: mx.sym.Symbol) -> mx.sym.Symbol | None:
     if path[-1]["op"] == "FullyConnected":
         return data
     if not _is_pointwise(path[-1]) or not passed & (_POOLING | _RESHAPING):
-        return None  # without pooling or reshaping it says something about every pixel
+        return None  # without pooling or reshaping it classifies every pixel
     if passed & _POOLING:
         # The pooling that followed the convolution comes before the new layer instead: for a
         # linear layer the order makes no difference.
@@ -112,7 +112,7 @@ def _walk_back(output: mx.sym.Symbol) -> mx.sym.Symbol | None:
 
 
 def _data_input(symbol: mx.sym.Symbol) -> mx.sym.Symbol | None:
-    """Return the first input of the operator that gives this output; None for a variable."""
+    """Return the first input of the operator with this output; None for a variable."""
     inputs = symbol.get_children()
     return inputs[0] if inputs is not None else None
 
@@ -140,14 +140,14 @@ def _kept_layers(symbol: mx.sym.Symbol, after: str) -> mx.sym.Symbol:
 
 
 def _places(symbol: mx.sym.Symbol) -> str:
-    """Name the layers after which a head could be put: those that feed one that could be one."""
+    """Name the layers that a new last layer could follow: each is below a possible last layer."""
     nodes = nodes_of(symbol)
-    found = [
+    places = [
         f"{nodes[node['inputs'][0][0]]['name']} (before {node['name']})"
         for node in nodes
         if node["op"] == "FullyConnected" or _is_pointwise(node)
     ]
-    return f"layers that could be it: {', '.join(found[-_SHOWN:]) or 'none'}"
+    return f"layers that it could be: {', '.join(places[-_SHOWN:]) or 'none'}"
 
 
 def _layers_with(symbol: mx.sym.Symbol, params: Collection[str]) -> list[str]:
@@ -160,7 +160,7 @@ def _layers_with(symbol: mx.sym.Symbol, params: Collection[str]) -> list[str]:
 
 
 def _fed_by_data(trunk: mx.sym.Symbol, network: Network) -> mx.sym.Symbol:
-    """Call the network's input `data`: exports of other tools have names of their own."""
+    """Rename the network's input to `data`: exports of other tools name it differently."""
     inputs = [name for name in trunk.list_arguments() if name not in network.args]
     if len(inputs) == 1 and inputs != ["data"]:
         return trunk(**{inputs[0]: mx.sym.var("data")})
@@ -175,7 +175,7 @@ def _kept(network: Network, trunk: mx.sym.Symbol) -> tuple[dict[str, Any], dict[
     if missing:
         known = network.symbol.list_inputs()
         unknown = [name for name in (*network.args, *network.aux) if name not in known]
-        instead = f"; of the weights it does not know {', '.join(unknown[:3])}" if unknown else ""
+        instead = f"; the network does not have {', '.join(unknown[:3])}" if unknown else ""
         raise TrainerError(
             ExitCode.InvalidData,
             f"the weights do not fit the network: {len(missing)} of its parameters are missing, "

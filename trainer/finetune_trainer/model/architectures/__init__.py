@@ -1,1 +1,10 @@
-"""TODO: say what this room is for."""
+"""The networks of the catalogue as MXNet symbols, for weights that come without a graph.
+
+assemble       ARCHITECTURES, and a state dict put into one of them
+layers         convolution with BatchNorm, activations, the classifier's end
+efficientnet   EfficientNet-Lite
+mobilenet      MobileNetV2
+resnet         ResNet
+
+To add an architecture: one file with `build`, and one line in ARCHITECTURES.
+"""

@@ -1,4 +1,4 @@
-"""The networks that weights without a graph can be put into, by name."""
+"""Puts weights that come without a graph into the architecture that they belong to."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.model.architectures import efficientnet, mobilenet, resnet
 from finetune_trainer.model.architectures.layers import layer_of
 from finetune_trainer.model.network import Network
-from finetune_trainer.model.shapes import SHOWN, by, shapes_of
+from finetune_trainer.model.shapes import SHOWN, as_text, shapes_of
 
 IMAGENET_CLASSES = 1000
 Tensors = dict[str, NDArray[Any]]
@@ -21,15 +21,16 @@ Tensors = dict[str, NDArray[Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """How a network is built, and where the tensors of its PyTorch modules belong."""
+    """A network that can be built, with the places of the tensors of its PyTorch modules."""
 
     build: Callable[..., mx.sym.Symbol]
-    """Called with the number of classes; with the size of the images if `sized`."""
+    """Builds the symbol from the number of classes, and from the size of the images if `sized`."""
     layer_of: Callable[[str], str]
-    """The symbol's layer for a module of the state dict."""
+    """Returns the symbol's layer for a module of the state dict."""
     head: str
-    """The module that a fine-tuning replaces: a state dict without it will do."""
+    """The last layer's module. A state dict may lack it, because fine-tuning replaces it."""
     sized: bool = False
+    """True if the padding depends on the size of the images."""
 
     def symbol(self, *, size: int, classes: int = IMAGENET_CLASSES) -> mx.sym.Symbol:
         """Return the classifier of images of size x size."""
@@ -79,7 +80,7 @@ def assemble(name: str, tensors: Tensors, *, size: int) -> Network:
         if target not in shapes:
             misfits.append(f"{key} has no place")
         elif value.shape != shapes[target]:
-            misfits.append(f"{key} is {by(tensor.shape)}, not {by(shapes[target])}")
+            misfits.append(f"{key} is {as_text(tensor.shape)}, not {as_text(shapes[target])}")
     optional = {f"{architecture.layer_of(architecture.head)}_{leaf}" for leaf in ("weight", "bias")}
     misfits += [f"{key} is missing" for key in shapes.keys() - params.keys() - optional]
     if misfits:
@@ -87,7 +88,7 @@ def assemble(name: str, tensors: Tensors, *, size: int) -> Network:
             ExitCode.InvalidData,
             f"the weights are not those of {name}: of {len(tensors)} tensors and {len(shapes)} "
             f"places {len(misfits)} do not fit: {'; '.join(sorted(misfits)[:SHOWN])}",
-            f"Name the network that they are of; known are {', '.join(ARCHITECTURES)}.",
+            f"Name the network that they belong to, one of: {', '.join(ARCHITECTURES)}.",
         )
     arrays = {key: mx.nd.array(value) for key, value in params.items()}
     return Network(

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite as an MXNet symbol, and which of its layers a PyTorch module is.
+"""EfficientNet-Lite as an MXNet symbol, and the names of its layers for PyTorch's modules.
 
 TensorFlow's SAME padding is asymmetric where a layer of stride 2 sees an even size (nothing before,
 one more after), MXNet's is not. The kernel gets a first row and column of zeros and one pixel of
@@ -18,7 +18,7 @@ EPSILON = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class BlockGroup:
-    """Blocks of one resolution: the first has the stride, all the same kernel and width."""
+    """Blocks with the same kernel and width; the first one has the stride."""
 
     blocks: int
     kernel: int
@@ -36,7 +36,8 @@ GROUPS = (
     BlockGroup(4, 5, 2, 6, 192),
     BlockGroup(1, 3, 1, 6, 320),
 )
-"""Of Lite0. Larger ones have wider stages, and more blocks in all but the first and the last."""
+"""The blocks of Lite0. Larger networks have wider groups, and more blocks in all but the first and
+last group."""
 STEM = 32
 TOP = 1280
 
@@ -68,7 +69,7 @@ def _scaled(width: float, depth: float) -> list[BlockGroup]:
 
 
 def _multiple_of_8(channels: float) -> int:
-    """Return the nearest one that is not more than a tenth below."""
+    """Return the nearest multiple of 8 that is not more than a tenth below."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
@@ -102,7 +103,7 @@ def _conv(
     """Return the layer, and the size of its output."""
     pad = kernel // 2
     if stride == 2 and size % 2 == 0:
-        kernel += 1  # room for the zeros
+        kernel += 1  # for the row and column of zeros
     names = (name, f"{name}_bn")
     x = conv_bn(
         data, names, channels,
@@ -129,7 +130,7 @@ _BLOCK_LAYERS = {
 
 
 def layer_of(module: str) -> str:
-    """`_blocks.3._bn1` -> `block3_depthwise_bn`."""
+    """Return the name of a module's layer: `_blocks.3._bn1` -> `block3_depthwise_bn`."""
     match module.split("."):
         case ["_blocks", index, layer] if layer in _BLOCK_LAYERS:
             return f"block{index}_{_BLOCK_LAYERS[layer]}"

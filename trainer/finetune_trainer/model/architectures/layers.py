@@ -1,4 +1,4 @@
-"""The pieces that the networks of the catalogue are made of."""
+"""The layers that the networks of the catalogue are built from."""
 
 import mxnet as mx
 
@@ -14,9 +14,9 @@ def conv_bn(
     groups: int = 1,
     eps: float = 1e-5,
 ) -> mx.sym.Symbol:
-    """Return a convolution without bias and its BatchNorm, which have these names.
+    """Return a convolution without bias and its BatchNorm, with these names.
 
-    The padding is half the kernel where it is not given.
+    The padding is half the kernel if it is not given.
     """
     pad = kernel // 2 if pad is None else pad
     x = mx.sym.Convolution(

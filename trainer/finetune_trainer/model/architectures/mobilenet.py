@@ -1,11 +1,11 @@
-"""MobileNetV2 as an MXNet symbol; its layers are called as torchvision's modules are."""
+"""MobileNetV2 as an MXNet symbol; its layers have the names of torchvision's modules."""
 
 import mxnet as mx
 
 from finetune_trainer.model.architectures.layers import classifier, conv_bn, relu6
 
 STAGES = (
-    # expansion, channels, blocks, stride of the first
+    # expansion, channels, blocks, stride of the first block
     (1, 16, 1, 1),
     (6, 24, 2, 2),
     (6, 32, 3, 2),

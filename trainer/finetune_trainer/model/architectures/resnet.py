@@ -1,6 +1,6 @@
-"""ResNet as an MXNet symbol; its layers are called as torchvision's modules are.
+"""ResNet as an MXNet symbol; its layers have the names of torchvision's modules.
 
-With the stride in the 3x3 convolution, as the released weights have it.
+The stride of a bottleneck is in its 3x3 convolution, as in the released weights.
 """
 
 import mxnet as mx

@@ -1,8 +1,8 @@
 """Reads tensors from a PyTorch state dict file without PyTorch.
 
 A .pth file is a pickle, bare (before PyTorch 1.6) or in a zip, and a pickle can name any function
-and have it called. This reader knows the few names that a state dict needs, gives its own stand-ins
-for them and refuses all others: no code from the file ever runs.
+and have it called. This reader has stand-ins for the few names that a state dict needs, and refuses
+all others: no code from the file ever runs.
 """
 
 import collections
@@ -34,9 +34,9 @@ DTYPES = {
     "BoolStorage": "|b1",
 }
 WRAPPINGS = ("state_dict", "model_state_dict", "model")
-"""Under which training scripts keep the state dict in their checkpoints."""
+"""The keys under which training scripts keep the state dict in their checkpoints."""
 PREFIX = "module."
-"""Of all names, where the network was trained on several devices."""
+"""The prefix of all names in a network that was trained on several GPUs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,12 +90,12 @@ _STAND_INS = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Builds only the stand-ins above."""
+    """An unpickler that builds only the stand-ins above."""
 
     def __init__(self, file: Any) -> None:
         super().__init__(file)
         self.storages: dict[str, str] = {}
-        """Their dtypes by key."""
+        """The dtypes of the storages by key."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _STAND_INS:
@@ -135,7 +135,7 @@ _DAMAGE = (
 
 
 def decode(data: bytes, dtype: str) -> NDArray[Any]:
-    """Return the numbers in a piece of memory; bfloat16, which numpy lacks, as float32."""
+    """Return the numbers in some bytes; those in bfloat16, which numpy lacks, as float32."""
     if dtype == BFLOAT16:
         return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
     return np.frombuffer(data, dtype)
@@ -182,13 +182,13 @@ def _read_zip(file: BinaryIO) -> dict[str, NDArray[Any]]:
 
 
 def _state_dict(value: object) -> dict[str, _Tensor]:
-    """Return the state dict, taken out of a training script's checkpoint."""
+    """Return the state dict, taken out of a training script's checkpoint if it is in one."""
     for key in WRAPPINGS:
         if isinstance(value, dict) and isinstance(value.get(key), dict):
             value = value[key]
     if not isinstance(value, dict) or not value:
         raise ValueError("it is not a plain state dict")
     if not all(isinstance(k, str) and isinstance(t, _Tensor) for k, t in value.items()):
-        raise ValueError("it is not a plain state dict: there are other things than tensors in it")
+        raise ValueError("it is not a plain state dict: it has other things than tensors")
     common = PREFIX if all(name.startswith(PREFIX) for name in value) else ""
     return {name.removeprefix(common): tensor for name, tensor in value.items()}

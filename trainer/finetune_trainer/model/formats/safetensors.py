@@ -11,7 +11,7 @@ from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.model.formats.pytorch import BFLOAT16, decode
 
 MAX_HEADER = 100_000_000
-"""Bytes; the format's own limit."""
+"""The format's own limit of the header, in bytes."""
 DTYPES = {
     "F64": ("<f8", 8),
     "F32": ("<f4", 4),
@@ -52,7 +52,7 @@ def _read(file: BinaryIO) -> dict[str, NDArray[Any]]:
 
 def _tensor(name: str, entry: dict[str, Any], content: bytes) -> NDArray[Any]:
     if entry["dtype"] not in DTYPES:
-        raise ValueError(f"{name} is of type {entry['dtype']}")
+        raise ValueError(f"{name} is of the unknown type {entry['dtype']}")
     dtype, size = DTYPES[entry["dtype"]]
     (start, end), shape = entry["data_offsets"], entry["shape"]
     if not 0 <= start <= end <= len(content):

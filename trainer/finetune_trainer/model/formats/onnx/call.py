@@ -1,4 +1,4 @@
-"""One operator of an ONNX graph with what is known about its inputs, and what becomes of it."""
+"""One operator of an ONNX graph, with its inputs, while the graph is translated."""
 
 import dataclasses
 import math
@@ -15,20 +15,20 @@ from finetune_trainer.model.formats.onnx.file import Graph, Node, unusable
 Array = NDArray[Any]
 
 BATCH = 9973
-"""Stands for the number of images where shapes are computed: no size of a layer."""
+"""A number of images for computing shapes, unlike any size of a layer."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Translation:
-    """What is known of a graph so far."""
+    """A graph that is being translated, with the values that are known so far."""
 
     graph: Graph
     size: int
-    """Height and width of the images."""
+    """The height and width of the images."""
     values: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """By name: a symbol for what depends on the images, an array for what does not."""
+    """Values by name: a symbol if the value depends on the images, else an array."""
     makers: dict[str, Node] = dataclasses.field(default_factory=dict)
-    """Which node gave a value."""
+    """The node that each value is an output of."""
     args: dict[str, Array] = dataclasses.field(default_factory=dict)
     aux: dict[str, Array] = dataclasses.field(default_factory=dict)
 
@@ -47,12 +47,12 @@ class Call:
 
     @property
     def name(self) -> str:
-        """Return the name of the layer."""
+        """The name of the layer."""
         return self.node.name
 
     @property
     def opset(self) -> int:
-        """Return the version of ONNX's operators."""
+        """The version of ONNX's operators."""
         return self.translation.graph.opset
 
     def data(self, index: int = 0) -> Symbol:
@@ -63,7 +63,7 @@ class Call:
         return value
 
     def is_constant(self, index: int) -> bool:
-        """Tell whether an input is the same for all images."""
+        """Return True if an input is the same for all images."""
         return not isinstance(self._value(index), Symbol)
 
     def constant(self, index: int) -> Array:
@@ -74,7 +74,7 @@ class Call:
         return value
 
     def optional(self, index: int, attribute: str = "") -> Any:
-        """Return a constant, or the attribute that it was in older opsets; None: left out."""
+        """Return a constant, or the attribute that it was in older opsets; None if left out."""
         if self.node.inputs[index : index + 1] in ((), ("",)):
             return self.attribute(attribute)
         return self.constant(index)
@@ -88,7 +88,7 @@ class Call:
         return self.translation.shape(self.data() if symbol is None else symbol)
 
     def resolved(self, target: Sequence[int]) -> tuple[int, ...]:
-        """Return a target shape of the first input with its 0 and -1 worked out."""
+        """Return a target shape of the first input, with sizes in place of its 0 and -1."""
         shape = self.shape()
         if target and target[0] == self.translation.graph.shape[0]:
             target = [BATCH, *target[1:]]
@@ -96,7 +96,7 @@ class Call:
         rest = math.prod(side for side in sides if side != -1)
         sides = [math.prod(shape) // rest if side == -1 else side for side in sides]
         if math.prod(sides) != math.prod(shape):
-            raise self.refuse(f"it makes {_text(target)} of {_text(shape)}")
+            raise self.refuse(f"it cannot reshape {_text(shape)} to {_text(target)}")
         return tuple(sides)
 
     def keep(self, leaf: str, value: Array, *, state: bool = False) -> None:
@@ -105,19 +105,19 @@ class Call:
         kept[f"{self.name}_{leaf}"] = value
 
     def fixed(self, value: Array) -> Symbol:
-        """Return numbers that are no parameter: fine-tuning leaves them as they are."""
+        """Return numbers that are no parameter: fine-tuning does not change them."""
         self.keep("constant", value)
         return mx.sym.BlockGrad(mx.sym.var(f"{self.name}_constant", shape=value.shape))
 
     def unbiased(self, index: int) -> "Call | None":
-        """Return the MatMul whose output is this input, and nothing else's."""
+        """Return the MatMul with this input as its output, if no other node reads it."""
         maker = self._maker(index)
         if maker is None or maker.operator != "MatMul" or self._readers(index) > 1:
             return None
         return Call(maker, self.translation)
 
     def is_shared_conv(self, index: int) -> bool:
-        """Tell whether an input is a convolution's output that others read, too."""
+        """Return True if an input is a convolution's output that other nodes read too."""
         maker = self._maker(index)
         return maker is not None and maker.operator == "Conv" and self._readers(index) > 1
 

@@ -1,7 +1,7 @@
-"""A fitted network as an ONNX file, and the proof that it says the same.
+"""Exports a fitted network as an ONNX file.
 
-MXNet's own converter does the work, for the opset that it was written for. What it gets wrong, and
-what onnx has changed since, is put right here.
+MXNet's own converter does the work, for the opset that it was written for. Its mistakes, and the
+changes of onnx since then, are corrected here.
 """
 
 import contextlib
@@ -22,10 +22,8 @@ from finetune_trainer.model.network import Network, Preprocessing
 log = logging.getLogger(__name__)
 
 OPSET = 13
-"""What the converter's operators are of; every onnxruntime of the last years runs it."""
+"""The opset of the converter's operators; every onnxruntime of the last years runs it."""
 IR_VERSION = 8
-
-
 _DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool")
 
 
@@ -56,7 +54,7 @@ def convert(network: Network, preprocessing: Preprocessing) -> Any:
 
 
 def _explicit(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
-    """Write out the default that the converter takes for the opposite."""
+    """Set FullyConnected's `flatten`, whose default the converter gets wrong."""
 
     def change(node: Node) -> None:
         if node["op"] == "FullyConnected":
@@ -67,7 +65,7 @@ def _explicit(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
 
 @contextlib.contextmanager
 def _converter() -> Iterator[Any]:
-    """Give MXNet's converter, with an onnx as it knows it."""
+    """Give MXNet's converter, with the names of the onnx that it was written for."""
     mapping: Any = types.ModuleType("onnx.mapping")  # dropped in onnx 1.19
     mapping.NP_TYPE_TO_TENSOR_TYPE = {
         np.dtype(name): helper.np_dtype_to_tensor_dtype(np.dtype(name)) for name in _DTYPES
@@ -84,27 +82,27 @@ def _converter() -> Iterator[Any]:
 
 
 class _Weights(np.ndarray[Any, Any]):
-    """Weights that stay an array: the converter would make a list of a hundred million numbers."""
+    """Weights that stay an array; the converter would turn them into a list of numbers."""
 
     def asnumpy(self) -> "_Weights":
-        """Be what MXNet's arrays are to the converter."""
+        """Return itself: the converter calls this on MXNet's arrays."""
         return self
 
     def tolist(self) -> Any:
-        """Be what it hands to make_tensor."""
+        """Return itself: the converter passes the result to make_tensor."""
         return self
 
 
 def _make_tensor(
     name: str, data_type: int, dims: Sequence[int], vals: Any, raw: bool = False
 ) -> Any:
-    """Do as onnx does, but take an array as it is."""
+    """Do the same as onnx's make_tensor, but take an array as it is."""
     values = np.asarray(vals, helper.tensor_dtype_to_np_dtype(data_type)).reshape(dims)
     return numpy_helper.from_array(values, name)
 
 
 def _tidy(graph: Any) -> None:
-    """Take the weights from the inputs, and what no operator reads from the weights."""
+    """Remove the weights from the inputs, and weights that no operator reads."""
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
     read = {name for node in graph.node for name in node.input}

@@ -1,7 +1,7 @@
 """Reads ONNX files: the graph and its weights. No code of the file is run. Imports no MXNet.
 
-What is not understood is refused here, before a photo is read: the operators are those that
-`onnx_operators` has an equal of.
+Graphs that cannot be translated are refused here, before a photo is read: OPERATORS are those that
+`operators.CONVERTERS` has an MXNet equivalent for.
 """
 
 import dataclasses
@@ -25,15 +25,15 @@ OPERATORS = frozenset(
         "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Unsqueeze",
     }
 )  # fmt: skip
-"""Those that may have to do with images."""
+"""The supported operators on numbers that depend on the images."""
 FOLDED = frozenset({"Constant", "ConstantOfShape", "Floor", "Gather", "Shape"})
-"""Those that compute shapes, which are known before an image is seen."""
+"""The operators that are supported only where they compute shapes, which no image changes."""
 OLDEST = 7
-"""Opset from which on operators broadcast as numpy does."""
+"""The oldest opset that is supported: from it on, operators broadcast as numpy does."""
 MOST_BYTES = 2**30
-"""Of a graph with its weights: less than what protobuf can hold."""
+"""The most bytes of a graph with its weights: less than protobuf can hold."""
 RGB = 3
-"""Channels."""
+"""The number of channels of an image."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,23 +43,23 @@ class Node:
     operator: str
     name: str
     inputs: tuple[str, ...]
-    """Empty: left out."""
+    """The names of its inputs; empty for an optional one that is left out."""
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """A classifier as its file has it."""
+    """A classifier, as it is in its file."""
 
     file: str
     opset: int
     image: str
-    """Name of the input."""
+    """The name of the input that takes the images."""
     half: bool
-    """It takes float16."""
+    """True if the images are float16."""
     shape: tuple[int | None, ...]
-    """Of a batch of images; None: any number."""
+    """The shape of a batch of images; None for a side of any length."""
     nodes: tuple[Node, ...]
     weights: dict[str, NDArray[Any]]
     outputs: tuple[str, ...]
@@ -67,17 +67,17 @@ class Graph:
 
     @property
     def channels_last(self) -> bool:
-        """Tell whether it takes images as TensorFlow does."""
+        """True if the channels are the last axis of the images, as in TensorFlow."""
         return _channels_last(self.shape)
 
     @property
     def size(self) -> int | None:
-        """Return the height of the images, where it is fixed."""
+        """The height of the images; None if any is taken."""
         return self.shape[1 if self.channels_last else 2]
 
 
 def read_graph(path: Path) -> Graph:
-    """Return the graph of a file; raises InvalidData for what is damaged or not known here."""
+    """Return the graph of a file; raises InvalidData if it is damaged or not supported."""
     try:
         model = _load(path)
         graph = _graph(path.name, model)
@@ -131,7 +131,7 @@ def _graph(file: str, model: onnx.ModelProto) -> Graph:
     kind = images[0].type.tensor_type
     shape = tuple(side.dim_value or None for side in kind.shape.dim)
     if kind.elem_type not in (TensorProto.FLOAT, TensorProto.FLOAT16):
-        raise ValueError(f"its input {images[0].name} is not of float numbers")
+        raise ValueError(f"its input {images[0].name} is neither float32 nor float16")
     if len(shape) != 4 or RGB not in (shape[1] or RGB, shape[3]):
         raise ValueError(f"its input {images[0].name} is not of images in RGB: {_as_text(shape)}")
     if len({side for side in (shape[1:3] if _channels_last(shape) else shape[2:]) if side}) > 1:
@@ -174,7 +174,7 @@ def _nodes(file: str, graph: onnx.GraphProto) -> Iterator[Node]:
         domain = "" if node.domain == "ai.onnx" else node.domain
         operator = f"{domain}.{node.op_type}" if domain else node.op_type
         if operator not in OPERATORS | FOLDED:
-            raise unusable(file, f"the operator {operator} (node {name!r}) is not known here")
+            raise unusable(file, f"the operator {operator} (node {name!r}) is not supported")
         yield Node(
             operator=operator,
             name=name,
@@ -185,10 +185,11 @@ def _nodes(file: str, graph: onnx.GraphProto) -> Iterator[Node]:
 
 
 def unusable(file: str, reason: str) -> TrainerError:
-    """Return the error of a graph that is sound, but has no equal in MXNet here."""
+    """Return the error of a valid graph that has no MXNet equivalent."""
     return TrainerError(
         ExitCode.InvalidData,
         f"model.source: {file} cannot be turned into an MXNet network: {reason}",
         "Export the float network in evaluation mode without it, or give its weights as .pth or "
-        f".safetensors with model.source.architecture; known are {', '.join(sorted(OPERATORS))}.",
+        ".safetensors with model.source.architecture. The supported operators are "
+        f"{', '.join(sorted(OPERATORS))}.",
     )

@@ -1,4 +1,4 @@
-"""Computes what does not depend on the images: shapes, which exporters leave to the graph."""
+"""Computes nodes that do not depend on the images: exporters leave shapes to the graph."""
 
 import math
 from typing import Any
@@ -18,13 +18,13 @@ MOVED = frozenset({"Cast", "Constant", "Identity", "Reshape", "Squeeze", "Transp
 COMPUTED = frozenset(
     {"Add", "Concat", "ConstantOfShape", "Div", "Floor", "Gather", "Mul", "Slice", "Sub"}
 )
-"""Others that are used on shapes."""
+"""Other operators that are used on shapes."""
 MOST = 1000
-"""Numbers of the inputs of those: a shape has four, and what is made of it stays small."""
+"""The most numbers in the inputs of COMPUTED operators: a shape has four."""
 
 
 def can_fold(node: Node, inputs: list[Array]) -> bool:
-    """Tell whether the outputs can be computed, in little memory."""
+    """Return True if the output can be computed, in little memory."""
     if node.operator == "ConstantOfShape" and math.prod(map(int, inputs[0])) > MOST:
         return False
     small = sum(value.size for value in inputs) <= MOST
@@ -32,7 +32,7 @@ def can_fold(node: Node, inputs: list[Array]) -> bool:
 
 
 def fold(node: Node, inputs: list[Array], *, opset: int) -> Array:
-    """Return the output, by ONNX's own reference implementation."""
+    """Return the output, computed by ONNX's own reference implementation."""
     names = [f"input{index}" for index in range(len(inputs))]
     single = helper.make_node(node.operator, names, ["output"], **node.attributes)
     graph = helper.make_graph(

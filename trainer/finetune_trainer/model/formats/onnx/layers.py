@@ -1,4 +1,4 @@
-"""ONNX's layers with weights, pooling and normalisation, as MXNet's."""
+"""The MXNet equivalents of ONNX's layers with weights, pooling and normalisation."""
 
 from collections.abc import Callable, Sequence
 
@@ -59,7 +59,7 @@ def lrn(call: Call) -> Symbol:
 
 
 def pool(kind: str) -> Callable[[Call], Symbol]:
-    """Return what makes Pooling of this kind."""
+    """Return a converter to Pooling of this kind."""
 
     def convert(call: Call) -> Symbol:
         if len(call.node.outputs) > 1 or set(call.attribute("dilations", (1,))) != {1}:
@@ -82,7 +82,7 @@ def pool(kind: str) -> Callable[[Call], Symbol]:
 
 
 def global_pool(kind: str) -> Callable[[Call], Symbol]:
-    """Return what makes Pooling over the whole image."""
+    """Return a converter to Pooling over the whole image."""
     return lambda call: mx.sym.Pooling(
         call.data(), name=call.name, pool_type=kind, global_pool=True, kernel=(1, 1)
     )
@@ -117,7 +117,7 @@ def matmul(call: Call, bias: Array | None = None) -> Symbol:
 
 
 def _dense(call: Call, weight: Array, bias: Array | None) -> Symbol:
-    """`weight` is [outputs, inputs]."""
+    """Return FullyConnected with a weight of [outputs, inputs]."""
     call.keep("weight", weight)
     if bias is not None:
         call.keep("bias", np.broadcast_to(bias.reshape(-1), len(weight)))
@@ -133,9 +133,9 @@ def _dense(call: Call, weight: Array, bias: Array | None) -> Symbol:
 def _padded(
     call: Call, kernel: tuple[int, int], *, fill: float
 ) -> tuple[Symbol, dict[str, tuple[int, int]]]:
-    """Return the data, and how the layer goes over it.
+    """Return the data, and the kernel, stride and padding of the layer.
 
-    MXNet's layers add the same on both sides; what differs is added before.
+    MXNet's layers pad both sides alike; other padding becomes an operator of its own before them.
     """
     stride = _pair(call.attribute("strides", (1, 1)))
     top, left, bottom, right = _pads(call, kernel, stride)

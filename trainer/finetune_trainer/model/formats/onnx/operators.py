@@ -1,6 +1,6 @@
-"""What each operator of ONNX is in MXNet.
+"""The MXNet equivalent of each ONNX operator.
 
-https://onnx.ai/onnx/operators/ says what they mean, from opset to opset.
+https://onnx.ai/onnx/operators/ describes the operators, opset by opset.
 """
 
 import operator
@@ -31,7 +31,7 @@ def _arithmetic(name: str, scalar: Callable[[Any, Any], Any]) -> Callable[[Call]
         if any(isinstance(side, float) for side in sides):
             return scalar(*sides)
         # MXNet computes a convolution and the sum of its output at once, in place: wrong where
-        # something else reads that output. broadcast_add it leaves alone.
+        # another node reads that output. It does not do so with broadcast_add.
         shared = any(call.is_shared_conv(index) for index in (0, 1))
         kind = "elemwise" if shapes[0] == shapes[1] and not shared else "broadcast"
         return getattr(mx.sym, f"{kind}_{name}")(*sides, name=call.name)
@@ -40,7 +40,7 @@ def _arithmetic(name: str, scalar: Callable[[Any, Any], Any]) -> Callable[[Call]
 
 
 def _add(call: Call) -> Symbol:
-    """A MatMul with the numbers that are added to it is one layer."""
+    """Return one layer for a MatMul and the numbers that are added to it."""
     for matrix, added in ((0, 1), (1, 0)):
         if call.is_constant(added) and (product := call.unbiased(matrix)):
             bias, width = call.constant(added), product.constant(1).shape[-1]
@@ -50,8 +50,8 @@ def _add(call: Call) -> Symbol:
 
 
 def _sum(call: Call) -> Symbol:
-    parts = [call.data(index) for index in range(len(call.node.inputs))]
-    return mx.sym.add_n(*parts, name=call.name)
+    inputs = [call.data(index) for index in range(len(call.node.inputs))]
+    return mx.sym.add_n(*inputs, name=call.name)
 
 
 def _clip(call: Call) -> Symbol:
@@ -77,7 +77,7 @@ def _leaky(kind: str, alpha: float) -> Callable[[Call], Symbol]:
 def _prelu(call: Call) -> Symbol:
     slopes, channels = call.constant(1), call.shape()[1]
     if slopes.size not in (1, channels):
-        raise call.refuse("it has not one slope for each channel")
+        raise call.refuse("it does not have one slope for each channel")
     call.keep("gamma", np.broadcast_to(slopes.reshape(-1), channels))
     return mx.sym.LeakyReLU(call.data(), act_type="prelu", name=call.name)
 
@@ -149,4 +149,4 @@ CONVERTERS: dict[str, Callable[[Call], Symbol | list[Symbol]]] = {
     "Transpose": shaping.transpose,
     "Unsqueeze": shaping.unsqueeze,
 }
-"""By ONNX's names."""
+"""Converters by ONNX's names of operators."""

@@ -10,12 +10,12 @@ from finetune_trainer.contract import ExitCode, TrainerError
 
 
 class Session:
-    """A loaded file that gives probabilities."""
+    """A loaded classifier, which returns probabilities."""
 
     def __init__(self, path: Path, *, threads: int) -> None:
         try:
             self._session = open_session(path, threads=threads)
-        except Exception as error:  # a dozen types of its own, without a common one
+        except Exception as error:  # onnxruntime has a dozen types without a common base
             raise TrainerError(
                 ExitCode.InvalidData,
                 f"{path} cannot be read: {error}",
@@ -31,8 +31,8 @@ class Session:
 
 def open_session(model: Path | bytes, *, threads: int) -> onnxruntime.InferenceSession:
     """Load a file or its content; raises one of onnxruntime's own errors."""
-    onnxruntime.set_default_logger_severity(3)  # no remarks on GPUs that a container lacks
+    onnxruntime.set_default_logger_severity(3)  # no warnings about GPUs that a container lacks
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads  # its own count knows nothing of cgroup quotas
+    options.intra_op_num_threads = threads  # its default ignores cgroup quotas
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -1,6 +1,6 @@
-"""ONNX's operators that move numbers and compute none, as MXNet's.
+"""The MXNet equivalents of ONNX's operators that move numbers without computing any.
 
-The number of images is never part of a shape: the network is to take any.
+The number of images is never part of a shape, so that the network takes any number of them.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from finetune_trainer.model.formats.onnx.call import Call
 
 
 def reshape(call: Call) -> Symbol:
-    """Return reshape, or Flatten where it is that."""
+    """Return reshape, or Flatten where that does the same."""
     target = call.constant(1).tolist()
     if call.attribute("allowzero", 0) and 0 in target:
-        raise call.refuse("it makes something empty")
+        raise call.refuse("its output would be empty")
     return _reshaped(call, target)
 
 
@@ -28,15 +28,15 @@ def flatten(call: Call) -> Symbol:
 
 
 def squeeze(call: Call) -> Symbol:
-    """Drop axes of length 1."""
+    """Return the data without axes of length 1."""
     shape, axes = call.shape(), call.optional(1, "axes")
     ones = [axis for axis, side in enumerate(shape) if side == 1]
-    gone = ones if axes is None else [int(axis) % len(shape) for axis in axes]
-    return _reshaped(call, [side for axis, side in enumerate(shape) if axis not in gone])
+    dropped = ones if axes is None else [int(axis) % len(shape) for axis in axes]
+    return _reshaped(call, [side for axis, side in enumerate(shape) if axis not in dropped])
 
 
 def unsqueeze(call: Call) -> Symbol:
-    """Add axes of length 1."""
+    """Return the data with new axes of length 1."""
     sides, axes = iter(call.shape()), call.optional(1, "axes")
     rank = len(call.shape()) + len(axes)
     new = {int(axis) % rank for axis in axes}
@@ -62,12 +62,12 @@ def transpose(call: Call) -> Symbol:
 
 def concat(call: Call) -> Symbol:
     """Return Concat."""
-    parts = [call.data(index) for index in range(len(call.node.inputs))]
-    return mx.sym.Concat(*parts, dim=int(call.attribute("axis")), name=call.name)
+    inputs = [call.data(index) for index in range(len(call.node.inputs))]
+    return mx.sym.Concat(*inputs, dim=int(call.attribute("axis")), name=call.name)
 
 
 def split(call: Call) -> list[Symbol]:
-    """Cut along an axis, into equal parts if their sizes are not given."""
+    """Return the slices along an axis, of equal size if their sizes are not given."""
     axis, count = int(call.attribute("axis", 0)), len(call.node.outputs)
     sizes, side = call.optional(1, "split"), call.shape()[axis]
     if sizes is None:
@@ -81,11 +81,11 @@ def split(call: Call) -> list[Symbol]:
 
 
 def cut(call: Call) -> Symbol:
-    """Take a piece along each axis."""
+    """Return a slice along each of the axes."""
     starts, ends = call.optional(1, "starts"), call.optional(2, "ends")
     axes, steps = call.optional(3, "axes"), call.optional(4)
     if steps is not None and set(steps.tolist()) != {1}:
-        raise call.refuse("it takes not every value")
+        raise call.refuse("its steps are not 1")
     data, shape = call.data(), call.shape()
     for axis, start, end in zip(
         range(len(starts)) if axes is None else axes, starts, ends, strict=True
@@ -100,16 +100,16 @@ def _cut(data: Symbol, axis: int, begin: int, end: int) -> Symbol:
 
 
 def pad(call: Call) -> Symbol:
-    """Return Pad of the sides of images."""
+    """Return Pad of height and width."""
     pads, fill = call.optional(1, "pads"), call.optional(2, "value")
     mode = call.attribute("mode", b"constant").decode()
     if mode not in ("constant", "edge", "reflect") or call.optional(3) is not None:
-        raise call.refuse(f"it pads in the mode {mode}, or along axes of its own")
+        raise call.refuse(f"it pads in the mode {mode}, or names its axes")
     around = np.stack(np.split(np.asarray(pads), 2), axis=1)
     if not around.any():
         return call.data()
     if len(around) != 4 or around[:2].any() or around.min() < 0:
-        raise call.refuse("it pads something else than the sides of images")
+        raise call.refuse("it pads other axes than height and width")
     return mx.sym.Pad(
         call.data(),
         name=call.name,

@@ -1,4 +1,4 @@
-"""Turns an ONNX graph into an MXNet network, and has onnxruntime say that it is the same one."""
+"""Translates an ONNX graph to an MXNet network, and compares it with onnxruntime."""
 
 from typing import Any
 
@@ -15,19 +15,20 @@ from finetune_trainer.model.formats.onnx.session import open_session
 from finetune_trainer.model.network import Network, reason_of
 
 IMAGES = 2
-"""That both are asked about, where the file takes any number."""
+"""The number of images that both classify, if the file takes any number."""
 TOLERANCE = 1e-3
-"""Of the range of the answers: float arithmetic in another order makes 1e-6 to 1e-4."""
+"""The largest difference, as a fraction of the range of the outputs: float arithmetic in another
+order makes 1e-6 to 1e-4."""
 
 
 def to_network(graph: Graph, *, size: int) -> Network:
     """Return the network for images of size x size.
 
-    Raises InvalidData where MXNet has no equal, and where the two do not answer alike.
+    Raises InvalidData if a node has no MXNet equivalent, or if the outputs of the two differ.
     """
     try:
         network = _translated(graph, size)
-        _check_answers(graph, network, size)
+        _compare_outputs(graph, network, size)
     except TrainerError:
         raise
     # Nodes that contradict each other can fail in any of these ways.
@@ -41,7 +42,7 @@ def _translated(graph: Graph, size: int) -> Network:
     translation = Translation(graph, size)
     values: dict[str, Any] = translation.values
     values |= graph.weights
-    with mx.name.NameManager():  # the same names in every process
+    with mx.name.NameManager():  # so that names are the same in every process
         data = mx.sym.var("data")
         values[graph.image] = (
             mx.sym.transpose(data, axes=(0, 2, 3, 1), name="channels_last")
@@ -75,18 +76,18 @@ def _outputs(node: Node, translation: Translation) -> list[Any]:
         return [fold(node, inputs, opset=translation.graph.opset)]
     call = Call(node, translation)
     if node.operator not in CONVERTERS:
-        raise call.refuse("it does more than to compute shapes")
+        raise call.refuse("it is supported only where it computes shapes")
     output = CONVERTERS[node.operator](call)
     return output if isinstance(output, list) else [output]
 
 
-def _check_answers(graph: Graph, network: Network, size: int) -> None:
+def _compare_outputs(graph: Graph, network: Network, size: int) -> None:
     count = graph.shape[0] or IMAGES
     images = np.random.default_rng(0).normal(size=(count, 3, size, size)).astype(np.float32)
     for ours, theirs in zip(_ours(network, images), _theirs(graph, images, size), strict=True):
         spread = float(theirs.max() - theirs.min()) + 1e-2 * float(np.abs(theirs).max())
         if ours.shape != theirs.shape or not np.abs(ours - theirs).max() <= TOLERANCE * spread:
-            raise unusable(graph.file, "MXNet answers something else than onnxruntime does")
+            raise unusable(graph.file, "MXNet's output differs from onnxruntime's")
 
 
 def _ours(network: Network, images: Array) -> list[Array]:
@@ -105,7 +106,7 @@ def _theirs(graph: Graph, images: Array, size: int) -> list[Array]:
     try:
         session = open_session(model.SerializeToString(), threads=1)
         data = images.transpose(0, 2, 3, 1) if graph.channels_last else images
-        given = session.run(None, {graph.image: data.astype(np.float16) if graph.half else data})
-    except Exception as error:  # a dozen types of its own, without a common one
+        outputs = session.run(None, {graph.image: data.astype(np.float16) if graph.half else data})
+    except Exception as error:  # onnxruntime has a dozen types without a common base
         raise unusable(graph.file, f"onnxruntime cannot run it: {error}") from error
-    return [np.asarray(output, np.float32) for output in given]
+    return [np.asarray(output, np.float32) for output in outputs]
