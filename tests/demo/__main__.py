@@ -11,6 +11,7 @@ from pathlib import Path
 from tests import demo_photos
 from tests.demo.clusters import CLUSTERS, Cluster
 from tests.demo.follow import Status, follow
+from tests.demo.next_steps import next_steps, written
 from tests.images.build import ROOT
 
 NAMESPACE = "demo"
@@ -42,7 +43,7 @@ def main() -> None:
     say("4. the FineTuneJob")
     status = train(cluster)
     cluster.show("kubectl", "--namespace", NAMESPACE, "get", "finetunejob")
-    explain(status)
+    explain(cluster, status)
 
 
 def install_operator(cluster: Cluster, *values: str) -> None:
@@ -102,11 +103,11 @@ def train(cluster: Cluster) -> Status:
     return status
 
 
-def explain(status: Status) -> None:
-    """Say where the model is, or why there is none and what to do about it."""
+def explain(cluster: Cluster, status: Status) -> None:
+    """Say where the model is and what to do next, or why there is none and what to do about it."""
     if status["phase"] == "Complete":
-        print(f"\nThe model is in {status['output']['uri']}.")
-        print("Change deploy/samples/finetunejob.yaml and run `make demo` again, if you like.")
+        print(f"\nThe model is in {status['output']['uri']}. Lines for this shell to go on with:")
+        print(*written(next_steps(cluster, status)), sep="\n")
         return
     failure = status["failure"]
     print(f"\nFailed, {failure['reason']}: {failure['message']}")

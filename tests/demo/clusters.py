@@ -19,11 +19,16 @@ KIND_NAME = "finetune"
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """Names of the images in it, and the environment in which kubectl and helm reach it."""
+    """Names of the images in it, and the environment in which kubectl and helm reach it.
+
+    `enter` gives a user's shell this environment, `down` removes what the demo has made.
+    """
 
     operator: str
     trainer: str
     environment: dict[str, str]
+    enter: str
+    down: str
 
     def run(self, *command: str, stdin: bytes | None = None) -> None:
         """Run kubectl or helm; what it says is shown only when it fails."""
@@ -52,7 +57,8 @@ def node() -> Cluster:
     path = os.pathsep.join([*(str(program.directory) for program in used), os.environ["PATH"]])
     environment = os.environ | {"KUBECONFIG": str(layout.KUBECONFIG), "PATH": path}
     names = {target: image.name for target, image in built.items()}
-    return Cluster(environment=environment, **names)
+    enter = 'eval "$(python3.11 -m tests.cluster env)"'
+    return Cluster(environment=environment, enter=enter, down="make cluster-down", **names)
 
 
 def kind() -> Cluster:
@@ -72,7 +78,10 @@ def kind() -> Cluster:
     kubeconfig = CACHE / "kind.kubeconfig"
     export = ["kind", "export", "kubeconfig", "--name", KIND_NAME, "--kubeconfig", str(kubeconfig)]
     subprocess.run(export, check=True)
-    return Cluster(environment=os.environ | {"KUBECONFIG": str(kubeconfig)}, **names)
+    environment = os.environ | {"KUBECONFIG": str(kubeconfig)}
+    down = f"kind delete cluster --name {KIND_NAME}"
+    enter = f"export KUBECONFIG={kubeconfig}"
+    return Cluster(environment=environment, enter=enter, down=down, **names)
 
 
 def current() -> Cluster:
@@ -90,7 +99,9 @@ def current() -> Cluster:
             f"{push}\nthen: make demo CLUSTER=current IMAGE_PREFIX=REGISTRY"
         )
     names = {target: f"{prefix}/{target}:{VERSION}" for target in TARGETS}
-    return Cluster(environment=dict(os.environ), **names)
+    down = "kubectl delete namespace demo"
+    down += " && helm --namespace finetune-system uninstall finetune-operator"
+    return Cluster(environment=dict(os.environ), enter="", down=down, **names)
 
 
 def need(*programs: str) -> None:

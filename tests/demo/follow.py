@@ -44,6 +44,7 @@ def watch(cluster: Cluster, *, namespace: str, name: str) -> Iterator[Status]:
             yield from (json.loads(line) for line in process.stdout if line.strip())
         finally:
             process.kill()
+            process.stdout.close()
             code = process.wait()
         if code:
             raise SystemExit(f"lost sight of the FineTuneJob {namespace}/{name}: see above")
