@@ -50,7 +50,7 @@ BOTH = $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-parts tes
 PYTEST := $(PYTHON) -m pytest
 .PHONY: test-parts test-node
 test-parts:
-	$(PYTEST) $(SELECT) tests/unit tests/component tests/chart tests/images tests/trainer
+	$(PYTEST) $(SELECT) tests/unit tests/component tests/chart tests/images tests/trainer tests/docs
 test-node:
 	$(PYTEST) $(SELECT) tests/cluster tests/e2e
 
@@ -72,7 +72,7 @@ lint: venv packages ## Style, spelling, layers, and that generated files are cur
 types: venv ## Types, strictly
 	mypy operator/finetune_operator trainer/finetune_trainer deploy/render tests bench
 
-.PHONY: unit component trainer chart e2e
+.PHONY: unit component trainer chart docs e2e
 unit: venv ## Logic, without anything around it
 	$(PYTEST) tests/unit
 component: programs ## The operator against a real kube-apiserver
@@ -81,6 +81,8 @@ trainer: programs packages ## The trainer with real MXNet
 	$(PYTEST) tests/trainer
 chart: programs packages ## The chart, the dashboard and the alert rules
 	$(PYTEST) tests/chart
+docs: programs packages ## The commands of the pages, as a user types them
+	$(PYTEST) tests/docs
 e2e: programs images packages ## The images on a real node
 	$(PYTEST) tests/e2e
 

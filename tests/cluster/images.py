@@ -35,6 +35,11 @@ def load(node: Node, archive: Path) -> None:
     _ctr(node, "images", "import", str(archive))
 
 
+def tag(node: Node, name: str, new_name: str) -> None:
+    """Give an image of the node another name, as if it had been pulled under that."""
+    _ctr(node, "images", "tag", "--force", name, new_name)
+
+
 def load_own(node: Node) -> None:
     """Import the tiny images that are not there yet."""
     present = _ctr(node, "images", "list", "--quiet").split()
