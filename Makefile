@@ -111,6 +111,12 @@ trainer-gpu-image: venv ## Build and check the GPU trainer's image (2 GB of whee
 render: venv ## Generate the CRD, deploy/, the dashboard and the contract's schema again
 	$(PYTHON) -m deploy.render
 
+.PHONY: pictures
+pictures: venv packages ## Make the README's picture of a report again, from a run on the demo photos
+	@dpkg -s chromium fonts-dejavu-core >/dev/null 2>&1 || { apt-get -qq update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core; }
+	$(PYTHON) -m bench.report_picture
+
 .PHONY: bench
 bench: venv ## Every figure that the documentation quotes
 	$(PYTHON) -m bench.watch_memory

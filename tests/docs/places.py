@@ -41,6 +41,7 @@ NOT_RUN = {
     "make test": "this is a part of it",
     "make test-full": "this is a part of it",
     "make render": "writes into the checkout; `make lint` runs it with --check",
+    "make pictures": "writes into the checkout, and installs Chromium",
     "make lock": "writes the newest versions into the checkout",
     "make parity": GIGABYTES,
     "make bench-torch": GIGABYTES,

@@ -79,6 +79,12 @@ def test_debian_packages_of_the_readme_are_those_that_make_installs() -> None:
     assert [package for package in packages if package not in makefile] == []
 
 
+def test_the_picture_of_the_readme_loads_at_once() -> None:
+    pictures = re.findall(r"!\[.*\]\((\S+)\)", (ROOT / "README.md").read_text())
+    assert pictures
+    assert all((ROOT / picture).stat().st_size < 150_000 for picture in pictures)
+
+
 @pytest.mark.parametrize("text", [x.text for x in COMMANDS if place_of(x) == "here"])
 def test_commands_of_the_checkout_work(text: str) -> None:
     done = subprocess.run(["bash", "-c", text], cwd=ROOT, capture_output=True, check=False)
