@@ -10,7 +10,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 from finetune_trainer.contract import ExitCode, Output, TrainerError
-from finetune_trainer.evaluate.metrics import Answers, Evaluation, measure
+from finetune_trainer.evaluate.metrics import METRICS, Answers, Evaluation, measure, status_metrics
 from finetune_trainer.evaluate.scoring import Score, score_all
 from finetune_trainer.evaluate.stage import evaluate
 from finetune_trainer.fit.stage import fit
@@ -19,15 +19,7 @@ from finetune_trainer.model.network import Network, load, load_preprocessing, sa
 from finetune_trainer.model.reader import Reader
 from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
-from finetune_trainer.run.handoff import (
-    EVALUATED,
-    EVALUATION,
-    FITTED,
-    PACKED,
-    Evaluated,
-    Fitted,
-    Packed,
-)
+from finetune_trainer.run.handoff import EVALUATION, FITTED, PACKED, Fitted, Packed
 
 from tests.trainer.support.networks import MEAN, SIZE, STD, make_run, write_records
 from tests.trainer.support.recount import recount_classes, recount_confusion, recount_figures
@@ -141,11 +133,10 @@ def test_the_stage_hands_on_all_figures_with_the_paths_of_the_worst_errors(seven
         assert mistake.path == f"validation-{mistake.record:04}.jpg"
         assert mistake.label == f"class-{labels[mistake.record]}"
         assert mistake.confidence == pytest.approx(max(rows[mistake.record]), abs=1e-5)
-    metrics = files.read_json(seven.paths.job / EVALUATED, Evaluated).metrics
-    shown = {metric.name: float(metric.value) for metric in metrics}
-    assert shown["mean-per-class"] == pytest.approx(evaluation.mean_per_class, abs=1e-4)
-    assert shown["accuracy-low"] < shown["accuracy"] < shown["accuracy-high"]
-    assert len(metrics) <= 8
+    metrics = {each.name: float(each.value) for each in status_metrics(evaluation)}
+    assert [*metrics] == [figure.name for figure in METRICS]
+    assert metrics["mean-per-class"] == pytest.approx(evaluation.mean_per_class, abs=1e-4)
+    assert metrics["accuracy-low"] < metrics["accuracy"] < metrics["accuracy-high"]
 
 
 def test_onnx_is_asked_about_every_validation_image_if_it_is_wanted(seven: Run) -> None:
@@ -186,11 +177,10 @@ def test_a_gpu_without_room_for_a_batch_is_asked_about_fewer_images_at_a_time(
 def test_the_stage_reports_the_recount_of_the_saved_model(fitted: Run) -> None:
     evaluate(fitted)
     correct, total, loss = recount(fitted, fitted.paths.workspace / "packed/val.rec")
-    evaluated = files.read_json(fitted.paths.job / EVALUATED, Evaluated)
-    assert (evaluated.correct, evaluated.total) == (correct, total) == (correct, 33)
-    assert evaluated.accuracy == f"{correct / total:.4f}"
-    metrics = {metric.name: metric.value for metric in evaluated.metrics}
-    assert metrics["accuracy"] == evaluated.accuracy
+    evaluation = files.read_json(fitted.paths.job / EVALUATION, Evaluation)
+    assert (evaluation.correct, evaluation.images) == (correct, total) == (correct, 33)
+    metrics = {metric.name: metric.value for metric in status_metrics(evaluation)}
+    assert metrics["accuracy"] == f"{correct / total:.4f}"
     assert float(metrics["cross-entropy"]) == pytest.approx(loss / total, abs=2e-4)
     assert metrics["majority-class"] == f"{12 / 33:.4f}"
 
@@ -210,8 +200,8 @@ def test_the_epoch_that_is_saved_is_the_epoch_that_was_logged(
         caplog.clear()
         fit(run)
         evaluate(run)
-        evaluated = files.read_json(run.paths.job / EVALUATED, Evaluated)
-        logged = f"Epoch[2] Validation-accuracy={evaluated.correct / evaluated.total:.6f}"
+        accuracy = files.read_json(run.paths.job / EVALUATION, Evaluation).accuracy
+        logged = f"Epoch[2] Validation-accuracy={accuracy:.6f}"
         assert logged in caplog.text
 
 
@@ -269,7 +259,7 @@ def test_a_model_that_gives_no_numbers_has_no_accuracy(tmp_path: Path) -> None:
     with pytest.raises(TrainerError) as error:
         evaluate(run)
     assert error.value.code == ExitCode.Diverged
-    assert not (run.paths.job / EVALUATED).exists()
+    assert not (run.paths.job / EVALUATION).exists()
 
 
 def test_an_accuracy_over_fewer_images_than_were_packed_is_refused(

@@ -11,21 +11,13 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer.contract import ExitCode, Metric, TrainerError
+from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.evaluate.metrics import Answers, measure
 from finetune_trainer.export.stage import export
 from finetune_trainer.model import network
 from finetune_trainer.run import files, owner
 from finetune_trainer.run.context import Run
-from finetune_trainer.run.handoff import (
-    EVALUATED,
-    EVALUATION,
-    EXPORTED,
-    FITTED,
-    Evaluated,
-    Exported,
-    Fitted,
-)
+from finetune_trainer.run.handoff import EVALUATION, EXPORTED, FITTED, Exported, Fitted
 
 from tests.trainer.support.networks import make_run, random_params, small_network
 
@@ -53,9 +45,6 @@ def fitted_run(root: Path, *, output: str | None, uid: str = "uid-1") -> Run:
     files.write_json(
         run.paths.job / FITTED, Fitted(directory=str(best), recipe="tutorial", epochs=8)
     )
-    metrics = (Metric(name="accuracy", value="0.8333"), Metric(name="loss", value="0.5"))
-    evaluated = Evaluated(correct=5, total=6, accuracy="0.8333", metrics=metrics)
-    files.write_json(run.paths.job / EVALUATED, evaluated)
     answers = Answers.of(np.array([[0.9, 0.1], [0.2, 0.8]], np.float32), np.array([0, 1]))
     evaluation = measure(
         answers, classes=("cat", "dog"), paths=("cat.jpg", "dog.jpg"), cross_entropy=0.5
@@ -78,7 +67,8 @@ def test_the_model_can_be_used_by_mxnet_alone(tmp_path: Path) -> None:
     assert module.get_outputs()[0].shape == (1, 2)
     assert (directory / "labels.txt").read_text().split() == ["cat", "dog"]
     metrics = read(directory / "metrics.json")
-    assert (metrics["accuracy"], metrics["loss"]) == (0.8333, 0.5)
+    assert (metrics["accuracy"], metrics["cross-entropy"]) == (1.0, 0.5)
+    assert read(tmp_path / "out/flowers/latest.json")["accuracy"] == 1.0
     assert metrics["evaluation"]["images"] == 2
 
 

@@ -18,7 +18,6 @@ from finetune_trainer.evaluate.metrics import Floats
 from finetune_trainer.run import files
 
 Format = Literal["auto", "mxnet", "onnx"]
-FORMATS: tuple[Format, ...] = ("auto", "mxnet", "onnx")
 FILES = {"onnx": "model.onnx", "mxnet": "model-symbol.json"}
 BATCH_SIZE = 32
 

@@ -1,25 +1,25 @@
-"""What a validation says about a classifier: exact figures from its answer to each image.
+"""All figures about a classifier, exact, from its answer to each validation image; pure.
 
-Pure arithmetic on one row per image, so that batches and devices make no difference. Imports no
-MXNet.
+Each is arithmetic on one row per image, so that batch sizes and devices make no difference. A new
+figure is one function of an Evaluation and one line in METRICS. Imports no MXNet.
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune_trainer.contract import Struct
+from finetune_trainer.contract import Metric, Struct
 
 TOP = 5
 BINS = 15
-"""Of the calibration error, of equal width."""
+"""Intervals of confidence, of equal width, for the calibration error."""
 WORST = 24
-"""Wrong answers that are named."""
+"""Wrong answers that are listed."""
 NORMAL_95 = 1.959963984540054
-"""Standard deviations on either side that hold 95 % of a normal distribution."""
+"""95 % of a normal distribution lie within this many standard deviations of its mean."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -27,7 +27,7 @@ Floats = NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What a classifier said about images; all arrays have one entry for each."""
+    """A classifier's answers; all arrays have one entry for each image."""
 
     labels: Ints
     predicted: Ints
@@ -36,11 +36,12 @@ class Answers:
     right: Floats
     """Probability of the image's own class, 0 to 1."""
     rank: Ints
-    """Classes before the image's own, by probability; of equal ones the first wins."""
+    """Number of classes that are more probable than the image's own; of equally probable classes
+    the first one counts as more probable."""
 
     @classmethod
     def of(cls, probabilities: Floats, labels: Ints) -> "Answers":
-        """Take the rows [images, classes] of a batch."""
+        """Return the answers in a batch of probabilities [images, classes]."""
         right = np.take_along_axis(probabilities, labels[:, None], axis=1)
         equal_before = (probabilities == right) & (
             np.arange(probabilities.shape[1]) < labels[:, None]
@@ -55,23 +56,25 @@ class Answers:
 
     @classmethod
     def joined(cls, parts: Sequence["Answers"]) -> "Answers":
-        """Put batches together in their order."""
+        """Return the answers of all batches, in their order."""
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
 
 def total_loss(right: Floats) -> float:
-    """Return the sum of the cross-entropies, in nats, from what each image's own class got."""
+    """Return the sum of the cross-entropies, in nats; `right` are the probabilities of the images'
+    own classes.
+    """
     return -float(np.log(np.maximum(right, np.float32(1e-12))).sum(dtype=np.float64))
 
 
 class ClassFigures(Struct):
-    """How well one class is recognised. A quotient by zero is left out."""
+    """The figures of one class. A quotient by zero is left out."""
 
     name: str
     images: int
     predicted: int
-    """Images that were taken for it."""
+    """Number of images that are classified as this class, rightly or wrongly."""
     correct: int
     precision: float | None = None
     recall: float | None = None
@@ -85,7 +88,7 @@ class Bin(Struct):
     high: float
     images: int
     confidence: float
-    """Mean."""
+    """Mean confidence of these images."""
     accuracy: float
 
 
@@ -93,29 +96,29 @@ class Mistake(Struct):
     """A wrong answer."""
 
     record: int
-    """Which record of val.rec."""
+    """Number of the image's record in val.rec, from 0."""
     path: str
-    """Of the photo in its source."""
+    """Path of the photo in its source."""
     label: str
     predicted: str
     confidence: float
     right: float
-    """Probability that the image's own class was given."""
+    """Probability of the image's own class."""
 
 
 class OnnxFile(Struct):
-    """How the ONNX file's answers compare with MXNet's, on all validation images."""
+    """Comparison of the ONNX file's answers with MXNet's, on all validation images."""
 
     opset: int = 0
     images: int = 0
     differing: int = 0
-    """Images with another most probable class."""
+    """Number of images whose most probable class is another one."""
     ties: int = 0
-    """Those of them whose two classes are as probable as float arithmetic can tell."""
+    """Number of differing images whose two classes are equally probable, to rounding."""
     max_difference: float = 0.0
-    """Of any probability."""
+    """Largest difference of any probability."""
     reason: str = ""
-    """Why there is no file; empty: there is one."""
+    """Reason why there is no ONNX file; empty: there is one."""
 
 
 class Evaluation(Struct):
@@ -125,31 +128,74 @@ class Evaluation(Struct):
     correct: int
     accuracy: float
     interval: tuple[float, float]
-    """Of the accuracy: 95 %, by Wilson."""
+    """95 % confidence interval of the accuracy, by Wilson (1927)."""
     mean_per_class: float
     """Mean of the classes' recall: Caltech's metric."""
     majority: float
-    """What always naming the commonest class would score: the accuracy must beat it."""
+    """Accuracy of always answering the most frequent class: a useful model has a higher one."""
     cross_entropy: float
     calibration_error: float
-    """Expected difference of confidence and accuracy."""
+    """Mean difference of confidence and accuracy over the bins, weighted by images."""
     classes: tuple[ClassFigures, ...]
     confusion: tuple[tuple[int, int, int], ...]
-    """(class, predicted class, images) where there are any."""
+    """(class, predicted class, images), without the pairs that no image has."""
     calibration: tuple[Bin, ...]
     worst: tuple[Mistake, ...]
     """The most confident wrong answers."""
     top5: float | None = None
-    """With more than five classes."""
+    """Share of images whose class is among the five most probable; None with five classes or
+    fewer."""
     notes: tuple[str, ...] = ()
     onnx: OnnxFile | None = None
-    """None: not asked for."""
+    """None: the job's output wants no ONNX file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One figure of a model, as the job's status, metrics.json and the report show it."""
+
+    name: str
+    """Name in the job's status and in metrics.json."""
+    value: Callable[[Evaluation], float | None]
+    """The figure; None: it does not apply to these classes, and is left out."""
+    explanation: str = ""
+    """One line for the report's tile."""
+    tile: int = 0
+    """Place among the report's tiles, from 1; 0: it has no tile."""
+    is_share: bool = True
+    """True if the report shows it in percent."""
+
+
+METRICS = (
+    Figure("accuracy", lambda e: e.accuracy),
+    Figure("accuracy-low", lambda e: e.interval[0]),
+    Figure("accuracy-high", lambda e: e.interval[1]),
+    Figure("top5-accuracy", lambda e: e.top5, "the right class is among the first five", 2),
+    Figure("mean-per-class", lambda e: e.mean_per_class, "each class counts the same", 1),
+    Figure("cross-entropy", lambda e: e.cross_entropy, "nats; lower is better", 5, is_share=False),
+    Figure(
+        "calibration-error", lambda e: e.calibration_error, "how far confidence is from accuracy", 4
+    ),
+    Figure("majority-class", lambda e: e.majority, "accuracy of always answering it", 3),
+)
+"""All figures that are one number, in the order of the status and metrics.json."""
+
+
+def status_metrics(evaluation: Evaluation) -> tuple[Metric, ...]:
+    """Return METRICS for the job's status, which has no floats."""
+    values = ((figure.name, figure.value(evaluation)) for figure in METRICS)
+    return tuple(Metric(name=n, value=as_decimal(v)) for n, v in values if v is not None)
+
+
+def as_decimal(value: float) -> str:
+    """Return a figure with the 4 decimals of the status and metrics.json."""
+    return f"{value:.4f}"
 
 
 def measure(
     answers: Answers, *, classes: Sequence[str], paths: Sequence[str], cross_entropy: float
 ) -> Evaluation:
-    """Return all figures; `paths` are those of the images, in their order."""
+    """Return all figures; `paths` are the images' paths, in the order of the answers."""
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(confusion, (answers.labels, answers.predicted), 1)
     figures = tuple(_of_class(name, confusion, number) for number, name in enumerate(classes))
@@ -177,11 +223,11 @@ def measure(
 
 
 def wilson(correct: int, images: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share; unlike the normal one it never leaves 0 to 1."""
+    """Return Wilson's 95 % interval of a share, which unlike the normal one never leaves 0 to 1."""
     share, weight = correct / images, NORMAL_95**2 / images
     centre = share + weight / 2
     spread = math.sqrt(weight * (share * (1 - share) + weight / 4))
-    # Rounded, or the last bit of a float would leave the range.
+    # Rounded, because the last bit of a float could be outside of 0 to 1.
     low, high = (round((centre + side * spread) / (1 + weight), 9) for side in (-1, 1))
     return max(0.0, low), min(1.0, high)
 
@@ -206,7 +252,7 @@ def _mean_recall(figures: Sequence[ClassFigures]) -> float:
 
 
 def _bins(answers: Answers) -> tuple[Bin, ...]:
-    # The first bin has both of its bounds, the others their upper one.
+    # A bin includes its upper bound; the first one also includes 0.
     place = np.clip(np.ceil(answers.confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
     is_right = answers.rank == 0
     found = []
@@ -241,7 +287,7 @@ def _worst(answers: Answers, classes: Sequence[str], paths: Sequence[str]) -> tu
 
 
 def _notes(figures: Sequence[ClassFigures]) -> tuple[str, ...]:
-    """Name Caltech-256's class of everything else: results are stated with and without it."""
+    """Return the mean without Caltech-256's class of everything else, as papers also state it."""
     others = [each for each in figures if not each.name.lower().endswith("clutter")]
     if len(others) in (0, len(figures)) or not any(each.images for each in others):
         return ()

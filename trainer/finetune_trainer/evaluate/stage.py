@@ -5,10 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from finetune_trainer.contract import ExitCode, Metric, TrainerError
+from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.lock import open_lock
 from finetune_trainer.dataset.preprocessing import Preprocessing
-from finetune_trainer.evaluate.metrics import Answers, Evaluation, OnnxFile, measure
+from finetune_trainer.evaluate.metrics import Answers, OnnxFile, measure, status_metrics
 from finetune_trainer.evaluate.onnx_twin import Twin
 from finetune_trainer.evaluate.scoring import Score
 from finetune_trainer.model.inference import contexts_of, forward, labels_of
@@ -18,12 +18,10 @@ from finetune_trainer.model.reader import Reader
 from finetune_trainer.run import files, threads
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.handoff import (
-    EVALUATED,
     EVALUATION,
     FITTED,
     MODEL_ONNX,
     PACKED,
-    Evaluated,
     Fitted,
     Packed,
 )
@@ -56,18 +54,8 @@ def evaluate(run: Run) -> None:
         cross_entropy=score.cross_entropy,
     )
     evaluation = msgspec.structs.replace(evaluation, onnx=onnx)
-    metrics = _metrics(evaluation)
     run.hand_on(EVALUATION, evaluation)
-    run.hand_on(
-        EVALUATED,
-        Evaluated(
-            correct=score.correct,
-            total=score.total,
-            accuracy=f"{score.accuracy:.4f}",
-            metrics=metrics,
-        ),
-    )
-    run.reporter.progress(fraction=1.0, metrics=metrics)
+    run.reporter.progress(fraction=1.0, metrics=status_metrics(evaluation))
 
 
 def _ask(
@@ -114,22 +102,3 @@ def _check(score: Score, *, images: int) -> None:
             "The fitted network gives no numbers for the validation images",
             "Lower training.optimizer.learningRate.",
         )
-
-
-def _metrics(evaluation: Evaluation) -> tuple[Metric, ...]:
-    """Return the few figures that the job's status has; evaluation.json has all."""
-    figures = {
-        "accuracy": evaluation.accuracy,
-        "accuracy-low": evaluation.interval[0],
-        "accuracy-high": evaluation.interval[1],
-        "top5-accuracy": evaluation.top5,
-        "mean-per-class": evaluation.mean_per_class,
-        "cross-entropy": evaluation.cross_entropy,
-        "calibration-error": evaluation.calibration_error,
-        "majority-class": evaluation.majority,
-    }
-    return tuple(
-        Metric(name=name, value=f"{value:.4f}")
-        for name, value in figures.items()
-        if value is not None
-    )

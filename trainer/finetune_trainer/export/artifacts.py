@@ -10,12 +10,10 @@ import platform
 import shutil
 from pathlib import Path
 
-import msgspec
-
 from finetune_trainer.dataset.lock import Tally, open_lock
 from finetune_trainer.dataset.recordio import read_offsets
 from finetune_trainer.dataset.thumbnail import data_uri
-from finetune_trainer.evaluate.metrics import Evaluation, OnnxFile
+from finetune_trainer.evaluate.metrics import Evaluation, OnnxFile, status_metrics
 from finetune_trainer.export.report.card import model_card
 from finetune_trainer.export.report.page import Content, render
 from finetune_trainer.export.report.provenance import DataSet, Facts
@@ -31,9 +29,8 @@ PICTURE = 180
 """Longer side of the pictures of the worst errors, in pixels."""
 
 
-def add_artifacts(run: Run, staged: Path) -> None:
-    """Add everything else to a directory with the model's files and metrics.json."""
-    evaluation = files.read_json(run.paths.job / handoff.EVALUATION, Evaluation)
+def add_artifacts(run: Run, evaluation: Evaluation, staged: Path) -> None:
+    """Add everything else to a directory with the model's files."""
     _add_figures(staged, evaluation)
     if (rows := run.paths.job / history.HISTORY).exists():
         shutil.copyfile(rows, staged / history.HISTORY)
@@ -52,8 +49,8 @@ def add_artifacts(run: Run, staged: Path) -> None:
 
 
 def _add_figures(staged: Path, evaluation: Evaluation) -> None:
-    metrics = msgspec.json.decode((staged / METRICS).read_bytes())
-    files.write_json(staged / METRICS, metrics | {"evaluation": evaluation})
+    metrics = {metric.name: float(metric.value) for metric in status_metrics(evaluation)}
+    files.write_json(staged / METRICS, {**metrics, "evaluation": evaluation})
     names = [each.name for each in evaluation.classes]
     counts = {(row, column): images for row, column, images in evaluation.confusion}
     with open(staged / CONFUSION, "w", newline="") as file:

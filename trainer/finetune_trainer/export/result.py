@@ -1,6 +1,7 @@
 """The last stage: gathers what the stages found into the result of the job."""
 
 from finetune_trainer.contract import Result
+from finetune_trainer.evaluate.metrics import Evaluation, as_decimal, status_metrics
 from finetune_trainer.run import handoff
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.files import read_json
@@ -12,12 +13,12 @@ def report(run: Run) -> None:
     packed = read_json(directory / handoff.PACKED, handoff.Packed)
     built = read_json(directory / handoff.BUILT, handoff.Built)
     fitted = read_json(directory / handoff.FITTED, handoff.Fitted)
-    evaluated = read_json(directory / handoff.EVALUATED, handoff.Evaluated)
+    evaluation = read_json(directory / handoff.EVALUATION, Evaluation)
     exported = read_json(directory / handoff.EXPORTED, handoff.Exported)
     result = Result(
-        accuracy=evaluated.accuracy,
+        accuracy=as_decimal(evaluation.accuracy),
         recipe=fitted.recipe,
-        metrics=evaluated.metrics,
+        metrics=status_metrics(evaluation),
         dataset=packed.status,
         model=built.status,
         checkpoint=fitted.checkpoint,

@@ -8,14 +8,13 @@ import shutil
 from pathlib import Path
 
 from finetune_trainer.contract import OutputStatus
+from finetune_trainer.evaluate.metrics import Evaluation, as_decimal
 from finetune_trainer.export.artifacts import add_artifacts
 from finetune_trainer.model.exported import LATEST, MANIFEST, NAMES, Latest, ModelManifest
 from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
-from finetune_trainer.run.handoff import EVALUATED, EXPORTED, FITTED, Evaluated, Exported, Fitted
+from finetune_trainer.run.handoff import EVALUATION, EXPORTED, FITTED, Exported, Fitted
 from finetune_trainer.storage.outputs import find_place
-
-METRICS = "metrics.json"
 
 
 def export(run: Run) -> None:
@@ -25,16 +24,15 @@ def export(run: Run) -> None:
         run.hand_on(EXPORTED, Exported())
         return
     best = Path(files.read_json(run.paths.job / FITTED, Fitted).directory)
-    metrics = _metrics(files.read_json(run.paths.job / EVALUATED, Evaluated))
+    evaluation = files.read_json(run.paths.job / EVALUATION, Evaluation)
     with place.whole_model(last=MANIFEST) as staged:
         for source, name in NAMES.items():
             shutil.copyfile(best / source, staged / name)
-        files.write_json(staged / METRICS, metrics)
-        add_artifacts(run, staged)
+        add_artifacts(run, evaluation, staged)
         manifest = _manifest(run, staged)
         files.write_json(staged / MANIFEST, manifest)
-    latest = Latest(uid=run.job.uid, digest=manifest.digest, accuracy=metrics["accuracy"])
-    place.write_json(LATEST, latest)
+    accuracy = float(as_decimal(evaluation.accuracy))
+    place.write_json(LATEST, Latest(uid=run.job.uid, digest=manifest.digest, accuracy=accuracy))
     status = OutputStatus(uri=place.model_uri, digest=manifest.digest)
     run.hand_on(EXPORTED, Exported(status=status))
 
@@ -43,11 +41,6 @@ def check_output(run: Run) -> None:
     """Raise if the output cannot be written to; leaves nothing there."""
     if place := find_place(run):
         place.check()
-
-
-def _metrics(evaluated: Evaluated) -> dict[str, float]:
-    metrics = {metric.name: float(metric.value) for metric in evaluated.metrics}
-    return metrics | {"accuracy": float(evaluated.accuracy)}
 
 
 def _manifest(run: Run, directory: Path) -> ModelManifest:

@@ -4,7 +4,6 @@ from finetune_trainer.contract import (
     CheckpointStatus,
     DatasetStatus,
     Framing,
-    Metric,
     ModelStatus,
     OutputStatus,
     Struct,
@@ -14,9 +13,8 @@ FETCHED = "fetched.json"
 PACKED = "packed.json"
 BUILT = "built.json"
 FITTED = "fitted.json"
-EVALUATED = "evaluated.json"
 EVALUATION = "evaluation.json"
-"""evaluation.Evaluation: all figures, for the output and its report."""
+"""evaluate.metrics.Evaluation: all figures, for the output, its report and the result."""
 MODEL_ONNX = "model.onnx"
 """The fitted network for onnxruntime; evaluation.json says whether it is any good."""
 EXPORTED = "exported.json"
@@ -86,16 +84,6 @@ class Fitted(Struct):
     """Why this recipe ran, for people."""
     settings: dict[str, str] = {}
     """The recipe's numbers by name, for people."""
-
-
-class Evaluated(Struct):
-    """evaluate -> export: exact counts over the validation records."""
-
-    correct: int
-    total: int
-    accuracy: str
-    """correct / total, 4 decimals."""
-    metrics: tuple[Metric, ...] = ()
 
 
 class Exported(Struct):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from finetune_trainer.evaluate.metrics import TOP, ClassFigures, Evaluation, Mistake
+from finetune_trainer.evaluate.metrics import METRICS, ClassFigures, Evaluation, Figure, Mistake
 from finetune_trainer.export.report import charts
 from finetune_trainer.export.report.charts import Line
 from finetune_trainer.export.report.markup import Markup, join, percent, section, table, tag
@@ -20,35 +20,28 @@ def summary(evaluation: Evaluation) -> Markup:
     number, _, unit = percent(evaluation.accuracy).partition("\N{NO-BREAK SPACE}")
     headline = tag("p", number, tag("small", unit), class_="headline")
     words = (
-        f"{evaluation.correct} of {evaluation.images} validation images are named rightly. With "
-        f"95 % confidence the accuracy on such photos lies between {percent(low)} and "
+        f"{evaluation.correct} of {evaluation.images} validation images are classified correctly. "
+        f"With 95 % confidence the accuracy on such photos lies between {percent(low)} and "
         f"{percent(high)}."
     )
     text = tag("div", tag("h2", "Accuracy"), headline, tag("p", words))
-    figures = [
-        ("mean per class", percent(evaluation.mean_per_class), "each class counts the same"),
-        (f"top {TOP}", percent(evaluation.top5), "the right class is among the first five"),
-        ("commonest class", percent(evaluation.majority), "what always naming it would score"),
-        (
-            "calibration error",
-            percent(evaluation.calibration_error),
-            "how far confidence is from accuracy",
-        ),
-        ("cross-entropy", f"{evaluation.cross_entropy:.3f}", "nats; lower is better"),
-    ]
-    if evaluation.top5 is None:
-        del figures[1]
-    cards = (
-        tag("div", tag("b", value), tag("span", name), tag("small", says), class_="card")
-        for name, value, says in figures
-    )
+    shown = sorted((each for each in METRICS if each.tile), key=lambda each: each.tile)
     notes = (tag("p", note, class_="note") for note in evaluation.notes)
     bar = tag("div", charts.accuracy_bar(evaluation))
     return join(
         tag("section", text, bar, class_="hero"),
         *notes,
-        tag("div", *cards, class_="cards"),
+        tag("div", *(_tile(each, evaluation) for each in shown), class_="cards"),
     )
+
+
+def _tile(figure: Figure, evaluation: Evaluation) -> Markup:
+    value = figure.value(evaluation)
+    if value is None:
+        return Markup()
+    number = tag("b", percent(value) if figure.is_share else f"{value:.3f}")
+    label = tag("span", figure.name.replace("-", " "))
+    return tag("div", number, label, tag("small", figure.explanation), class_="card")
 
 
 def learning(history: tuple[Row, ...]) -> Markup:
