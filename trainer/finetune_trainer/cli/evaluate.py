@@ -86,8 +86,8 @@ def _measure(classifier: Classifier, pictures: list[Labelled]) -> tuple[Evaluati
     """Return the figures, and the pictures that could be read."""
     numbers = {name: number for number, name in enumerate(classifier.labels)}
     good, answers = [], []
-    looks = classifier.look_at([picture.photo for picture in pictures])
-    for picture, (encoded, row) in zip(pictures, looks, strict=True):
+    classified = classifier.classify([picture.photo for picture in pictures])
+    for picture, (encoded, row) in zip(pictures, classified, strict=True):
         if encoded.reason:
             print(f"{picture.name}: {encoded.reason}", file=sys.stderr)
             continue

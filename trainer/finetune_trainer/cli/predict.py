@@ -68,8 +68,8 @@ def _is_photo(path: Path, root: Path) -> bool:
 
 
 def _named(classifier: Classifier, paths: list[Path], top: int) -> Iterator[Named]:
-    looks = classifier.look_at([(path, None) for path in paths])
-    for path, (picture, row) in zip(paths, looks, strict=True):
+    classified = classifier.classify([(path, None) for path in paths])
+    for path, (picture, row) in zip(paths, classified, strict=True):
         best = np.argsort(-row, kind="stable")[:top]
         guesses = [Guess(classifier.labels[n], round(float(row[n]), 6)) for n in best]
         yield Named(printable(str(path)), guesses, picture.reason)

@@ -1,4 +1,4 @@
-"""A model's directory as a function from pictures to probabilities."""
+"""A model's directory as a classifier: pictures in, probabilities out."""
 
 import dataclasses
 import importlib.util
@@ -22,25 +22,27 @@ FILES = {"onnx": "model.onnx", "mxnet": "model-symbol.json"}
 BATCH_SIZE = 32
 
 Photo = tuple[Path, int | None]
-"""A file, or the record at a byte of a file."""
+"""A file and None, or a record file and the byte at which the record begins."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """A fitted model."""
+    """A fitted model that classifies pictures."""
 
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     probabilities: Callable[[Floats], Floats]
-    """[N,3,S,S] -> [N,classes]."""
+    """Function from normalised pixels [N,3,S,S] to probabilities [N,classes]."""
     threads: int
 
-    def look_at(self, photos: Sequence[Photo]) -> Iterator[tuple[Encoded, Floats]]:
-        """Yield each picture as it would be packed, and its probabilities; none of a bad one."""
+    def classify(self, photos: Sequence[Photo]) -> Iterator[tuple[Encoded, Floats]]:
+        """Yield each picture as it would be packed, and its probabilities: an empty array for a
+        picture that cannot be read.
+        """
         with ThreadPoolExecutor(self.threads) as pool:
-            # Read ahead by a batch, not by all: there may be thousands.
-            rest = iter(photos)
-            while batch := list(islice(rest, BATCH_SIZE)):
+            # One batch at a time is read: there may be thousands of photos.
+            remaining = iter(photos)
+            while batch := list(islice(remaining, BATCH_SIZE)):
                 pictures = list(pool.map(self.read, batch))
                 good = [self.preprocessing.centre_of(p.jpeg) for p in pictures if not p.reason]
                 rows = iter(self.probabilities(np.stack(good)) if good else ())
@@ -48,7 +50,7 @@ class Classifier:
                     yield picture, np.zeros(0, np.float32) if picture.reason else next(rows)
 
     def read(self, photo: Photo) -> Encoded:
-        """Return the picture as it would be packed, or why it cannot be."""
+        """Return the picture as it would be packed, or the reason why it is rejected."""
         path, offset = photo
         short = self.preprocessing.resize_short or self.preprocessing.input_size
         packing = Packing(self.preprocessing.framing, short, self.preprocessing.jpeg_quality)
@@ -56,7 +58,9 @@ class Classifier:
 
 
 def open_classifier(directory: Path, *, kind: Format = "auto", threads: int) -> Classifier:
-    """Open a model's directory as an output has it; ONNX starts in a tenth of MXNet's time."""
+    """Open the directory of an exported model. `auto` prefers ONNX, which starts in a tenth of
+    MXNet's time.
+    """
     chosen = _choose(directory, kind)
     labels, preprocessing = _read(directory)
     run: Callable[[Floats], Floats]
@@ -73,14 +77,14 @@ def open_classifier(directory: Path, *, kind: Format = "auto", threads: int) -> 
 
 def _choose(directory: Path, kind: Format) -> str:
     packages = {"onnx": "onnxruntime", "mxnet": "mxnet"}
-    there = [name for name, file in FILES.items() if (directory / file).is_file()]
-    wanted = [name for name in there if kind in ("auto", name)]
+    present = [name for name, file in FILES.items() if (directory / file).is_file()]
+    wanted = [name for name in present if kind in ("auto", name)]
     if not wanted:
         needed = " or ".join(FILES[name] for name in FILES if kind in ("auto", name))
         raise TrainerError(
             ExitCode.InputNotFound,
             f"{directory} holds no {needed}",
-            "Name the directory of a model, such as output/NAME/UID, which has a manifest.json.",
+            "Give the directory of a model, such as output/NAME/UID, with a manifest.json.",
         )
     usable = [name for name in wanted if importlib.util.find_spec(packages[name])]
     if not usable:
