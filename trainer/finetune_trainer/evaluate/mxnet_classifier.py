@@ -1,4 +1,4 @@
-"""The MXNet files of a model as a function."""
+"""A model's MXNet files as a function from pixels to probabilities."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from finetune_trainer.model.network import reason_of
 def load(
     directory: Path, preprocessing: Preprocessing, *, batch_size: int
 ) -> Callable[[Floats], Floats]:
-    """Load model-symbol.json and model-0000.params; fewer images than a batch are filled up."""
+    """Load model-symbol.json and model-0000.params. The function pads fewer images to a batch."""
     size = preprocessing.input_size
     try:
         module = mx.mod.Module.load(str(directory / "model"), 0, label_names=["softmax_label"])
@@ -25,14 +25,14 @@ def load(
         raise TrainerError(
             ExitCode.InvalidData,
             f"the model in {directory} cannot be read: {reason_of(error)}",
-            "Copy the directory of the model again; manifest.json has the digests.",
+            "Copy the directory of the model again; manifest.json lists the files' digests.",
         ) from error
 
     def probabilities(data: Floats) -> Floats:
-        filled = np.zeros((batch_size, *data.shape[1:]), np.float32)
-        filled[: len(data)] = data
+        padded = np.zeros((batch_size, *data.shape[1:]), np.float32)
+        padded[: len(data)] = data
         labels = [mx.nd.zeros(batch_size)]
-        module.forward(mx.io.DataBatch([mx.nd.array(filled)], labels), is_train=False)
+        module.forward(mx.io.DataBatch([mx.nd.array(padded)], labels), is_train=False)
         result: Floats = module.get_outputs()[0].asnumpy()[: len(data)]
         return result
 

@@ -14,22 +14,22 @@ from finetune_trainer.run import files
 log = logging.getLogger(__name__)
 
 TIE = 1e-4
-"""Difference of two probabilities that float arithmetic in another order can make."""
+"""Largest difference of two equal probabilities that is due to rounding alone."""
 
 
 class Twin:
-    """The ONNX file of a network, asked the same questions."""
+    """The ONNX file of a network, run on the same images as the network."""
 
     def __init__(self, path: Path, session: Session | None, result: OnnxFile) -> None:
         self._path, self._session = path, session
         self.result = result
-        """So far."""
+        """The comparison so far."""
 
     @classmethod
     def of(
         cls, network: Network, path: Path, preprocessing: Preprocessing, *, threads: int
     ) -> "Twin":
-        """Write the file. What the converter cannot take costs the file, never the model."""
+        """Write the file. A network that cannot be converted has none; the model stays good."""
         path.unlink(missing_ok=True)
         try:
             model = convert(network, preprocessing)
@@ -44,12 +44,12 @@ class Twin:
             )
 
     def compare(self, data: Floats, expected: Floats) -> None:
-        """Ask about the rows of a batch that MXNet gave `expected` for."""
+        """Compare the answers for a batch with MXNet's, which are `expected`."""
         if self._session is None:
             return
         try:
             given = self._session.run(data).reshape(expected.shape)
-        except Exception as error:  # of onnxruntime, or another number of answers
+        except Exception as error:  # onnxruntime fails, or the number of answers differs
             self._session = None
             self._path.unlink()
             reason = f"onnxruntime cannot run it: {error}"[:500]
@@ -69,7 +69,7 @@ class Twin:
         )
 
     def conclude(self) -> OnnxFile:
-        """Return the comparison; a file that says something else than the network is removed."""
+        """Return the comparison; remove a file that classifies an image differently."""
         result = self.result
         if result.differing > result.ties:
             self._path.unlink()

@@ -1,4 +1,4 @@
-"""Exact scores of a network: every image counted once, however the batches were filled up."""
+"""Exact accuracy and loss of a network: every image counts once, whatever pads the last batch."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ from finetune_trainer.model.network import Network
 
 @dataclasses.dataclass
 class Score:
-    """Counts over the images seen so far."""
+    """Counts over the images so far."""
 
     correct: int = 0
     total: int = 0
@@ -28,11 +28,11 @@ class Score:
         """Count a batch's rows."""
         classes = probabilities.shape[1]
         if labels.size and not 0 <= labels.min() <= labels.max() < classes:
-            # SoftmaxOutput would take it in silence and learn nonsense.
+            # SoftmaxOutput accepts such a label without an error, and learns from it.
             raise TrainerError(
                 ExitCode.InvalidData,
                 f"the packed data has a label {labels.max()}, but there are {classes} classes",
-                "delete the packed data from the workspace, so that it is made again",
+                "delete the packed data from the workspace, so that it is packed again",
             )
         right = probabilities[np.arange(len(labels)), labels]
         self.correct += int((probabilities.argmax(axis=1) == labels).sum())
@@ -41,17 +41,17 @@ class Score:
 
     @property
     def accuracy(self) -> float:
-        """Share of the images whose most probable class is the right one."""
+        """Share of the images that are classified correctly."""
         return self.correct / max(1, self.total)
 
     @property
     def cross_entropy(self) -> float:
-        """Mean loss of an image."""
+        """Mean cross-entropy of an image, in nats."""
         return self.loss / max(1, self.total)
 
     @property
     def is_finite(self) -> bool:
-        """Whether the network still gives numbers."""
+        """False if the loss is NaN or infinite."""
         return math.isfinite(self.loss)
 
 
@@ -62,7 +62,7 @@ def score_all(
     *,
     on_batch: Callable[[int], None] = lambda rows: None,
 ) -> Score:
-    """Score a classifier on all images; `on_batch` is called with the rows of each batch."""
+    """Score a network on all images. `on_batch` is called with the number of images of a batch."""
     total = Score()
     for probabilities, labels in outputs(network, batches, contexts):
         total.add(probabilities, labels)

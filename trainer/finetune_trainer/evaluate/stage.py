@@ -1,4 +1,4 @@
-"""Measures the saved model on the validation images (the stage `evaluate`)."""
+"""The stage `evaluate`: measures the saved model on all validation images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,22 +30,22 @@ BATCH_SIZE = 32
 
 
 def evaluate(run: Run) -> None:
-    """Load the model from disk, as a user will, and ask it about every image."""
+    """Load the model from disk, as a user will, and classify every validation image with it."""
     packed = files.read_json(run.paths.job / PACKED, Packed)
     fitted = files.read_json(run.paths.job / FITTED, Fitted)
     directory = Path(fitted.directory)
     network, preprocessing = load(directory), load_preprocessing(directory)
 
-    def ask(share: int) -> tuple[Score, Answers, OnnxFile | None]:
+    def classify(images: int) -> tuple[Score, Answers, OnnxFile | None]:
         reader = Reader.of(
             Path(packed.directory, "val.rec"),
             preprocessing,
-            batch_size=share * max(1, run.gpus),
+            batch_size=images * max(1, run.gpus),
             threads=run.threads,
         )
-        return _ask(run, network, reader, _twin(run, network, preprocessing))
+        return _classify(run, network, reader, _twin(run, network, preprocessing))
 
-    score, answers, onnx = with_batches_that_fit(ask, BATCH_SIZE, what="evaluating the model")
+    score, answers, onnx = with_batches_that_fit(classify, BATCH_SIZE, what="evaluating the model")
     _check(score, images=packed.status.validation_images)
     evaluation = measure(
         answers,
@@ -58,10 +58,10 @@ def evaluate(run: Run) -> None:
     run.reporter.progress(fraction=1.0, metrics=status_metrics(evaluation))
 
 
-def _ask(
+def _classify(
     run: Run, network: Network, reader: Reader, twin: Twin | None
 ) -> tuple[Score, Answers, OnnxFile | None]:
-    """Ask the network, and its twin, about every image."""
+    """Classify every image with the network, and with its ONNX file if there is a twin."""
     plan = threads.for_inference(cpus=run.threads)
     contexts = contexts_of(gpus=run.gpus, cpus=plan.contexts)
     score, answers = Score(), []
@@ -89,16 +89,16 @@ def _paths(packed: Path) -> Sequence[str]:
 
 
 def _check(score: Score, *, images: int) -> None:
-    """Raise if the count is no accuracy of the model."""
+    """Raise if images are missing or the loss is NaN: there is no accuracy then."""
     if score.total != images:
         raise TrainerError(
             ExitCode.InvalidData,
             f"{score.total} of {images} validation images are left in the packed data",
-            "Delete the packed data from the workspace, so that it is made again.",
+            "Delete the packed data from the workspace, so that it is packed again.",
         )
     if not score.is_finite:
         raise TrainerError(
             ExitCode.Diverged,
-            "The fitted network gives no numbers for the validation images",
+            "The loss of the fitted network on the validation images is NaN or infinite",
             "Lower training.optimizer.learningRate.",
         )

@@ -1,7 +1,7 @@
-"""What an output holds beside the model: figures, history, ONNX file, report and model card.
+"""The files of an output beside the model: figures, history, ONNX file, report, model card.
 
-Everything follows from what the stages have handed on, so that exporting again gives the same
-bytes. Imports no MXNet.
+All follow from the files of earlier stages, so that a second export gives the same bytes.
+Imports no MXNet.
 """
 
 import csv
@@ -30,14 +30,14 @@ PICTURE = 180
 
 
 def add_artifacts(run: Run, evaluation: Evaluation, staged: Path) -> None:
-    """Add everything else to a directory with the model's files."""
+    """Add all other files to a directory that holds the model's."""
     _add_figures(staged, evaluation)
     if (rows := run.paths.job / history.HISTORY).exists():
         shutil.copyfile(rows, staged / history.HISTORY)
     has_onnx = evaluation.onnx is not None and not evaluation.onnx.reason
     if has_onnx:
         shutil.copyfile(run.paths.job / handoff.MODEL_ONNX, staged / handoff.MODEL_ONNX)
-    # Without an ONNX file these are the model, whatever was asked for.
+    # Without an ONNX file the MXNet files are the model, whatever output.formats says.
     has_mxnet = not (has_onnx and run.job.output and "mxnet" not in run.job.output.formats)
     if not has_mxnet:
         for name in MXNET:
@@ -94,21 +94,21 @@ def _pictures(records: Path, evaluation: Evaluation) -> dict[int, str]:
 
 
 def _data(packed: Path) -> DataSet:
-    with open_lock(packed) as (head, photos):
-        return DataSet(lock=head, tally=Tally.of(photos))
+    with open_lock(packed) as (lock, photos):
+        return DataSet(lock=lock, tally=Tally.of(photos))
 
 
 def _recipe(run: Run, fitted: handoff.Fitted) -> Facts:
     rows = [("epochs", str(fitted.epochs)), *fitted.settings.items()]
     rows += [("seed", str(run.job.training.seed))] if "seed" not in fitted.settings else []
-    rows += [("wanted accuracy", run.job.training.min_accuracy or "")]
+    rows += [("minimum accuracy", run.job.training.min_accuracy or "")]
     return Facts(title=f"Recipe: {fitted.recipe}", rows=rows, text=fitted.reason)
 
 
 def _model(built: handoff.Built, onnx: OnnxFile | None) -> Facts:
     rows = [
         ("pretrained", built.status.name),
-        ("its sha256", built.status.sha256),
+        ("sha256 of pretrained", built.status.sha256),
         ("replaced layer", built.status.head),
         ("input", f"{built.input_size} x {built.input_size} pixels, RGB"),
         ("mean", ", ".join(f"{value:g}" for value in built.mean)),
@@ -124,8 +124,8 @@ def _parity(onnx: OnnxFile) -> str:
     same = onnx.images - onnx.differing
     ties = f" (the others are ties: {onnx.ties})" if onnx.ties else ""
     return (
-        f"opset {onnx.opset}; names the same class as MXNet for {same} of {onnx.images} validation "
-        f"images{ties}; no probability differs by more than {onnx.max_difference:.1e}"
+        f"opset {onnx.opset}; predicts the same class as MXNet for {same} of {onnx.images} "
+        f"validation images{ties}; no probability differs by more than {onnx.max_difference:.1e}"
     )
 
 
@@ -157,4 +157,4 @@ def _digests(packed: handoff.Packed, staged: Path) -> Facts:
     names = (*MXNET, handoff.MODEL_ONNX, "labels.txt", "preprocessing.json")
     rows = [("data set", packed.status.digest)]
     rows += [(name, files.sha256_of(staged / name)) for name in names if (staged / name).exists()]
-    return Facts(title="Digests", rows=rows, text="sha256; manifest.json has those of all files.")
+    return Facts(title="Digests", rows=rows, text="sha256; manifest.json lists all files.")

@@ -1,4 +1,4 @@
-"""The last stage: gathers what the stages found into the result of the job."""
+"""The stage `report`: gathers the result of the job from the files of earlier stages."""
 
 from finetune_trainer.contract import Result
 from finetune_trainer.evaluate.metrics import Evaluation, as_decimal, status_metrics
@@ -8,7 +8,7 @@ from finetune_trainer.run.files import read_json
 
 
 def report(run: Run) -> None:
-    """Write result.json. Whether its accuracy suffices is decided by whoever reads it."""
+    """Write result.json. The supervisor compares its accuracy with minAccuracy."""
     directory = run.paths.job
     packed = read_json(directory / handoff.PACKED, handoff.Packed)
     built = read_json(directory / handoff.BUILT, handoff.Built)

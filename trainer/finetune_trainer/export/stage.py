@@ -1,6 +1,7 @@
-"""Writes the model to the job's output, whole or not at all (the stage `export`).
+"""The stage `export`: writes the model to the job's output, whole or not at all.
 
-`URI/NAME/UID/` is this job's alone; `URI/NAME/latest.json` names the newest. Imports no MXNet.
+`URI/NAME/UID/` belongs to this job alone; `URI/NAME/latest.json` points to the newest model.
+Imports no MXNet.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from finetune_trainer.storage.outputs import find_place
 
 
 def export(run: Run) -> None:
-    """Copy the fitted model, with its metrics and digests, to the output."""
+    """Write the fitted model, its report and their digests to the output."""
     place = find_place(run)
     if place is None:
         run.hand_on(EXPORTED, Exported())
@@ -38,7 +39,7 @@ def export(run: Run) -> None:
 
 
 def check_output(run: Run) -> None:
-    """Raise if the output cannot be written to; leaves nothing there."""
+    """Raise if the output cannot be written to; leave nothing there."""
     if place := find_place(run):
         place.check()
 

@@ -1,4 +1,4 @@
-"""The model card: what the model is for, how good it is and how it came about, as Markdown."""
+"""The model card as Markdown: purpose, accuracy, data and origin of the model."""
 
 import re
 from collections.abc import Iterator
@@ -9,12 +9,11 @@ from finetune_trainer.export.report.page import Content
 from finetune_trainer.export.report.provenance import DataSet, Facts
 
 WEAKEST = 5
+"""Number of classes that are listed with the lowest recall."""
 
 
 def model_card(content: Content, *, has_mxnet: bool, has_onnx: bool) -> str:
-    """Return the card of a model with these files; its parts are those of the report, in few
-    words.
-    """
+    """Return the card of a model with these files: the report's sections in few words."""
     lines = _lines(content, has_mxnet=has_mxnet, has_onnx=has_onnx)
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ") + "\n"
 
@@ -26,16 +25,16 @@ def _lines(content: Content, *, has_mxnet: bool, has_onnx: bool) -> Iterator[str
     yield ""
     yield (
         f"An image classifier with {len(classes)} classes, fine-tuned by finetune-operator.\n"
-        "`report.html` says with pictures what is said here, `metrics.json` has all figures."
+        "`report.html` shows the same with pictures, `metrics.json` has all figures."
     )
     yield from ("", "## Use", "", "    finetune-trainer predict . photo.jpg", "")
     yield (
-        "Every picture is given one of the classes, also one that shows none of them: look at the\n"
-        "probability. `labels.txt` names the classes in order, `preprocessing.json` says what is\n"
-        "done to a picture first."
+        "Every picture is classified as one of the classes, even if it shows none of them: check\n"
+        "the probability. `labels.txt` lists the classes in order; `preprocessing.json` describes\n"
+        "how a picture is preprocessed."
     )
     if has_onnx:
-        yield "`model.onnx` takes float32 [N,3,S,S], normalised, and gives probabilities."
+        yield "`model.onnx` takes float32 [N,3,S,S], normalised, and returns probabilities."
     if has_mxnet:
         yield "The MXNet files load with `mx.mod.Module.load('model', 0)`."
     yield from ("", "## Accuracy", "")
@@ -51,9 +50,9 @@ def _lines(content: Content, *, has_mxnet: bool, has_onnx: bool) -> Iterator[str
 def _accuracy(evaluation: Evaluation) -> Iterator[str]:
     low, high = evaluation.interval
     yield (
-        f"**{percent(evaluation.accuracy)}** of {evaluation.images} validation images are named\n"
-        f"rightly (95 % interval {percent(low)} to {percent(high)}); always naming the commonest\n"
-        f"class would score {percent(evaluation.majority)}."
+        f"**{percent(evaluation.accuracy)}** of {evaluation.images} validation images are\n"
+        f"classified correctly (95 % interval {percent(low)} to {percent(high)}); always\n"
+        f"answering the most frequent class gives {percent(evaluation.majority)}."
     )
     yield ""
     yield f"- mean per class: {percent(evaluation.mean_per_class)}"
@@ -64,8 +63,8 @@ def _accuracy(evaluation: Evaluation) -> Iterator[str]:
         (each for each in evaluation.classes if each.recall is not None),
         key=lambda each: (each.recall, each.name),
     )
-    named = (f"{_text(each.name)} {percent(each.recall)}" for each in ranked[:WEAKEST])
-    yield f"- weakest classes, by the share that is found: {', '.join(named)}"
+    lowest = (f"{_text(each.name)} {percent(each.recall)}" for each in ranked[:WEAKEST])
+    yield f"- classes with the lowest recall: {', '.join(lowest)}"
     yield from (f"- {_text(note)}" for note in evaluation.notes)
 
 
@@ -85,5 +84,5 @@ def _facts(facts: Facts) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """Keep names from being taken for Markdown or HTML."""
+    """Escape what Markdown or HTML would interpret."""
     return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", text)

@@ -1,4 +1,4 @@
-"""Pictures of figures as inline SVG; their colours come from the page's style."""
+"""Charts as inline SVG; their colours come from style.css."""
 
 import dataclasses
 import math
@@ -8,21 +8,25 @@ from finetune_trainer.evaluate.metrics import Bin, Evaluation
 from finetune_trainer.export.report.markup import Markup, join, percent, tag
 
 LABELLED = 40
-"""Classes up to which a confusion matrix has room for names."""
+"""Most classes for which a confusion matrix has room for names."""
 NUMBERED = 16
-"""... and for numbers."""
+"""Most classes for which it has room for numbers."""
 LEVELS = 10
-"""Shades of a cell."""
+"""Number of shades of a cell."""
 CELL = 34
+"""Side of a cell with a name, in pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One curve: (x, y), and the class of the style that draws it."""
+    """One curve."""
 
     name: str
+    """Name in the legend."""
     points: tuple[tuple[float, float], ...]
+    """(x, y) of each point."""
     class_: str
+    """Class in style.css that sets the colour."""
 
 
 def _svg(width: float, height: float, *content: str, label: str, class_: str) -> Markup:
@@ -35,7 +39,7 @@ def _text(x: float, y: float, content: str, **attributes: object) -> Markup:
 
 
 def accuracy_bar(evaluation: Evaluation) -> Markup:
-    """Draw the accuracy with its interval between 0 and 100 %, and what is better than nothing."""
+    """Draw the accuracy with its interval on a bar from 0 to 100 %, and the majority class."""
     width, middle = 600, 34
     low, high = evaluation.interval
 
@@ -69,7 +73,7 @@ def accuracy_bar(evaluation: Evaluation) -> Markup:
             class_="range",
         ),
         tag("line", x1=majority, x2=majority, y1=middle - 11, y2=middle + 11, class_="mark"),
-        _text(beside, 14, "commonest class", text_anchor="middle", class_="tick"),
+        _text(beside, 14, "majority class", text_anchor="middle", class_="tick"),
         tag("circle", cx=f"{at(evaluation.accuracy):.1f}", cy=middle, r=9, class_="dot"),
         *ticks,
         label=f"accuracy {percent(evaluation.accuracy)}, {percent(low)} to {percent(high)}",
@@ -78,7 +82,7 @@ def accuracy_bar(evaluation: Evaluation) -> Markup:
 
 
 def curves(title: str, lines: Sequence[Line], *, share: bool) -> Markup:
-    """Draw curves over the epochs; a share has an axis in percent."""
+    """Draw curves over the epochs; `share`: the axis is in percent."""
     width, height, left, bottom, top = 520, 316, 46, 264, 18
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points]
@@ -126,9 +130,9 @@ def _epochs(first: float, last: float) -> list[float]:
 
 
 def matrix(evaluation: Evaluation) -> Markup:
-    """Draw the confusion matrix: rows are classes, columns what they were taken for.
+    """Draw the confusion matrix: rows are classes, columns are predicted classes.
 
-    One path for each shade, so that hundreds of classes make a small picture.
+    Cells of one shade are one SVG path, so that hundreds of classes make a small chart.
     """
     names = [each.name for each in evaluation.classes]
     labelled = len(names) <= LABELLED
@@ -173,7 +177,7 @@ def _names(names: Sequence[str], room: float, cell: float) -> list[Markup]:
 
 
 def calibration(bins: Sequence[Bin]) -> Markup:
-    """Draw how often the network is right against how sure it is."""
+    """Draw the accuracy of each group of images over its confidence."""
     side, left, bottom = 300, 46, 264
     span = bottom - 18
     most = max(each.images for each in bins)
@@ -185,13 +189,14 @@ def calibration(bins: Sequence[Bin]) -> Markup:
         drawn.append(_text(x, bottom + 18, name, text_anchor="middle", class_="tick"))
     drawn.append(tag("line", x1=left, y1=bottom, x2=left + span, y2=18, class_="ideal"))
     for each in bins:
-        says = (
-            f"{each.images} images: {percent(each.confidence)} sure, {percent(each.accuracy)} right"
+        hint = (
+            f"{each.images} images: confidence {percent(each.confidence)}, "
+            f"accuracy {percent(each.accuracy)}"
         )
         drawn.append(
             tag(
                 "circle",
-                tag("title", says),
+                tag("title", hint),
                 cx=f"{left + each.confidence * span:.1f}",
                 cy=f"{bottom - each.accuracy * span:.1f}",
                 r=f"{3 + 9 * math.sqrt(each.images / most):.1f}",

@@ -1,4 +1,4 @@
-"""The sections about the figures: how good the model is, and where it fails."""
+"""The report's sections about figures: accuracy, training curves, errors, calibration."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,22 +9,22 @@ from finetune_trainer.export.report.markup import Markup, join, percent, section
 from finetune_trainer.run.history import Row
 
 SHOWN = 12
-"""Rows of a table of examples."""
+"""Most rows of a table of examples."""
 MOST_CLASSES = 30
-"""That are all shown at once."""
+"""Most classes that are all shown at once."""
 
 
 def summary(evaluation: Evaluation) -> Markup:
-    """Say the accuracy, how sure that is, and the other figures."""
+    """Show the accuracy with its interval, and the other figures as tiles."""
     low, high = evaluation.interval
     number, _, unit = percent(evaluation.accuracy).partition("\N{NO-BREAK SPACE}")
     headline = tag("p", number, tag("small", unit), class_="headline")
-    words = (
+    sentence = (
         f"{evaluation.correct} of {evaluation.images} validation images are classified correctly. "
         f"With 95 % confidence the accuracy on such photos lies between {percent(low)} and "
         f"{percent(high)}."
     )
-    text = tag("div", tag("h2", "Accuracy"), headline, tag("p", words))
+    text = tag("div", tag("h2", "Accuracy"), headline, tag("p", sentence))
     shown = sorted((each for each in METRICS if each.tile), key=lambda each: each.tile)
     notes = (tag("p", note, class_="note") for note in evaluation.notes)
     bar = tag("div", charts.accuracy_bar(evaluation))
@@ -45,7 +45,7 @@ def _tile(figure: Figure, evaluation: Evaluation) -> Markup:
 
 
 def learning(history: tuple[Row, ...]) -> Markup:
-    """Draw the epochs; nothing if they were not kept."""
+    """Draw the curves of accuracy and loss; nothing without a history."""
     if not history:
         return Markup()
     measured = tuple(
@@ -62,8 +62,8 @@ def learning(history: tuple[Row, ...]) -> Markup:
         "Learning",
         charts.curves("Accuracy, %", accuracy, share=True),
         charts.curves("Loss", loss, share=False),
-        text=f"{len(history)} epochs in {_duration(seconds)}. Training figures are of the pictures "
-        "as the fit saw them.",
+        text=f"{len(history)} epochs in {_duration(seconds)}. Training figures are measured "
+        "during training, on the pictures as they were augmented.",
         class_="pair",
     )
 
@@ -77,7 +77,7 @@ def _duration(seconds: float) -> str:
 
 
 def confusion(evaluation: Evaluation) -> Markup:
-    """Show what is taken for what."""
+    """Show the confusion matrix, and the pairs of classes that are confused most often."""
     classes = evaluation.classes
     wrong = [each for each in evaluation.confusion if each[0] != each[1]]
     wrong.sort(key=lambda each: -each[2])
@@ -85,14 +85,14 @@ def confusion(evaluation: Evaluation) -> Markup:
         (classes[row].name, classes[column].name, f"{images} of {classes[row].images}")
         for row, column, images in wrong[:SHOWN]
     ]
-    taken = tag("div", tag("h3", "Most often taken for another"), _pairs(rows, len(wrong)))
+    pairs = tag("div", tag("h3", "Most frequent confusions"), _pairs(rows, len(wrong)))
     order = "" if len(classes) <= charts.LABELLED else ", in the order of labels.txt"
     return section(
         "Confusion",
         charts.matrix(evaluation),
-        taken if rows else tag("p", "No image is taken for another class."),
-        text=f"Rows are the classes, columns what their images were taken for{order}. The stronger "
-        "the colour, the larger the share of the row; the diagonal is right.",
+        pairs if rows else tag("p", "No image is classified as another class."),
+        text=f"Rows are the classes, columns the predicted classes{order}. The stronger "
+        "the colour, the larger the share of the row; the diagonal is correct.",
         class_="confusion",
     )
 
@@ -100,12 +100,12 @@ def confusion(evaluation: Evaluation) -> Markup:
 def _pairs(rows: Sequence[tuple[str, ...]], total: int) -> Markup:
     more = f"and {total - len(rows)} more pairs, in confusion.csv" if total > len(rows) else ""
     return join(
-        table(("class", "taken for", "images"), rows), tag("p", more, class_="more") if more else ""
+        table(("class", "predicted", "images"), rows), tag("p", more, class_="more") if more else ""
     )
 
 
 def classes(evaluation: Evaluation) -> Markup:
-    """List the figures of each class."""
+    """Show a table with the figures of each class."""
     ranked = sorted(evaluation.classes, key=lambda each: (each.f1 is None, each.f1, each.name))
     rows = [_row(each) for each in ranked]
     head = ("class", "images", "recall, %", "precision, %", "F1, %")
@@ -118,8 +118,9 @@ def classes(evaluation: Evaluation) -> Markup:
         "Classes",
         table(head, rows[:shown], class_="classes"),
         tag("details", *rest) if shown < len(rows) else "",
-        text="The weakest first. Recall: the share of a class that is found. Precision: the share "
-        "of what is named so that is right. F1: both in one.",
+        text="The weakest first. Recall: the share of the class's images that are classified as "
+        "it. Precision: the share of images classified as it that are of it. F1: their "
+        "harmonic mean.",
     )
 
 
@@ -140,8 +141,8 @@ def mistakes(evaluation: Evaluation, pictures: Mapping[int, str]) -> Markup:
     return section(
         "Worst errors",
         tag("div", *(_mistake(each, pictures) for each in evaluation.worst), class_="gallery"),
-        text="The wrong answers that were given with the most confidence: look here first for "
-        "wrong labels, and for what the photos do not show.",
+        text="The wrong answers with the highest confidence: look here first for wrong labels, "
+        "and for what the photos do not show.",
     )
 
 
@@ -151,19 +152,19 @@ def _mistake(mistake: Mistake, pictures: Mapping[int, str]) -> Markup:
     caption = tag(
         "figcaption",
         tag("b", mistake.label),
-        tag("span", "taken for ", tag("em", mistake.predicted), f" {percent(mistake.confidence)}"),
+        tag("span", "predicted ", tag("em", mistake.predicted), f" {percent(mistake.confidence)}"),
         tag("small", mistake.path, title=mistake.path),
     )
     return tag("figure", tag("div", *image, class_="photo"), caption)
 
 
 def calibration(evaluation: Evaluation) -> Markup:
-    """Show how far the probabilities can be trusted."""
+    """Show how well confidence and accuracy agree."""
     return section(
         "Calibration",
         charts.calibration(evaluation.calibration),
-        text="Each disc is a group of images, larger with more of them. On the line the network is "
-        "as often right as it is sure; below it, it is too sure of itself. On average its "
-        f"confidence is {percent(evaluation.calibration_error)} away from its accuracy.",
+        text="Each disc is a group of images, larger with more of them. On the line, confidence "
+        "equals accuracy; below it, the network is overconfident. On average its confidence is "
+        f"{percent(evaluation.calibration_error)} away from its accuracy.",
         class_="calibration",
     )

@@ -1,5 +1,5 @@
-"""HTML by construction: whatever is not markup already is escaped. No name of a file or a class
-can become code.
+"""HTML by construction: all text that is not Markup is escaped, so that no name of a file or a
+class can become code.
 """
 
 import html
@@ -13,7 +13,7 @@ class Markup(str):
 
 
 def tag(name: str, /, *content: str, **attributes: object) -> Markup:
-    """Return an element; `class_` is class, `stroke_width` is stroke-width."""
+    """Return an element. `class_` sets the attribute class, `stroke_width` stroke-width."""
     given = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
         for key, value in attributes.items()
@@ -24,31 +24,31 @@ def tag(name: str, /, *content: str, **attributes: object) -> Markup:
 
 
 def join(*content: str) -> Markup:
-    """Put texts and markup together."""
+    """Return texts, escaped, and markup as one piece of markup."""
     return Markup(
         "".join(each if isinstance(each, Markup) else html.escape(each) for each in content)
     )
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, class_: str = "") -> Markup:
-    """Return a table, in a frame of its own that scrolls sideways where it is narrow."""
+    """Return a table that scrolls sideways on a narrow screen."""
     header = tag("thead", tag("tr", *(tag("th", cell, scope="col") for cell in head)))
     body = tag("tbody", *(tag("tr", *(tag("td", cell) for cell in row)) for row in rows))
     return tag("div", tag("table", header, body, class_=class_), class_="scroll")
 
 
 def facts(rows: list[tuple[str, str]]) -> Markup:
-    """Return names and what they stand for; what is empty is left out."""
+    """Return a list of names and values, without the empty values."""
     pairs = (join(tag("dt", name), tag("dd", value)) for name, value in rows if value)
     return tag("dl", *pairs)
 
 
 def percent(share: float | None) -> str:
-    """Return a share as people read it."""
+    """Return a share in percent; a dash for None."""
     return "\N{EN DASH}" if share is None else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
 
 
 def section(title: str, *content: str, text: str = "", class_: str = "") -> Markup:
-    """Return a part of the page under a heading."""
+    """Return a section of the page: heading, introduction, content."""
     lead = [tag("p", text, class_="lead")] if text else []
     return tag("section", tag("h2", title), *lead, *content, class_=class_)

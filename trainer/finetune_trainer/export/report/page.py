@@ -1,4 +1,4 @@
-"""The report: one page of sections that needs nothing else, no network and no script."""
+"""The report: one HTML page of sections, without scripts and without network."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,20 +13,20 @@ from finetune_trainer.run.history import Row
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Content:
-    """What there is to report; what is missing is left out."""
+    """Content of a report; sections without content are left out."""
 
     title: str
     subtitle: str
     evaluation: Evaluation
     pictures: Mapping[int, str]
-    """Data URIs of the worst errors, by their record."""
+    """Data URIs of the worst errors' pictures, by number of record."""
     history: tuple[Row, ...] = ()
     data: DataSet | None = None
     facts: tuple[Facts, ...] = ()
 
 
 def render(content: Content) -> str:
-    """Return the page."""
+    """Return the page as HTML."""
     style = files("finetune_trainer.export.report").joinpath("style.css").read_text()
     evaluation = content.evaluation
     head = tag(
@@ -45,7 +45,7 @@ def render(content: Content) -> str:
         figures.classes(evaluation),
         figures.calibration(evaluation),
         provenance.data(content.data),
-        tag("div", *map(provenance.named, content.facts), class_="columns"),
+        tag("div", *map(provenance.facts_section, content.facts), class_="columns"),
     )
     header = tag(
         "header",

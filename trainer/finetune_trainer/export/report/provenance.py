@@ -1,4 +1,4 @@
-"""The sections about where the model comes from: the data, and whatever has names and values."""
+"""The report's sections about the model's origin: the data set, and lists of names and values."""
 
 import dataclasses
 from collections import Counter
@@ -9,7 +9,7 @@ from finetune_trainer.dataset.lock import Lock, Tally
 from finetune_trainer.export.report.markup import Markup, facts, section, table, tag
 
 SHOWN = 12
-"""Rows of a table of examples."""
+"""Most rows of a table of examples."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,12 +23,12 @@ class Facts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """What became of the photos."""
+    """The data set of the fit, as the report shows it."""
 
     lock: Lock
-    """Without its files."""
+    """The lock without its list of files."""
     tally: Tally
-    """Of them."""
+    """Counts over the lock's files."""
 
     @property
     def status(self) -> DatasetStatus:
@@ -37,7 +37,7 @@ class DataSet:
 
 
 def data(given: DataSet | None) -> Markup:
-    """Say what became of the photos; nothing if that is not known."""
+    """Show how many photos were used and rejected; nothing if `given` is None."""
     if given is None:
         return Markup()
     status = given.status
@@ -54,14 +54,14 @@ def data(given: DataSet | None) -> Markup:
     counts = (
         tag("span", tag("b", f"{number}"), f" {name}", class_=kind) for name, number, kind in parts
     )
-    found = (
+    text = (
         f"{status.classes} classes. Found: {status.duplicate_images} copies (all copies of a photo "
-        f"are on one side), {status.near_duplicates} pairs that look alike, "
+        f"are in one split), {status.near_duplicates} pairs that look alike, "
         f"{status.label_conflicts} photos that are in two classes."
     )
     warnings = (tag("p", warning, class_="note") for warning in given.lock.warnings)
     return section(
-        "Data", bar, tag("p", *counts, class_="legend"), *warnings, *_details(given), text=found
+        "Data", bar, tag("p", *counts, class_="legend"), *warnings, *_details(given), text=text
     )
 
 
@@ -93,6 +93,6 @@ def _examples(
         yield tag("p", f"and {total - SHOWN} more, in dataset.lock.json", class_="more")
 
 
-def named(given: Facts) -> Markup:
-    """List names and values."""
+def facts_section(given: Facts) -> Markup:
+    """Show names and values."""
     return section(given.title, facts(given.rows), text=given.text, class_="facts")
