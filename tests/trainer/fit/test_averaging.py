@@ -1,4 +1,4 @@
-"""The mean of a network over its training: what it holds, and that it is the model."""
+"""The mean of the weights over the training: its value, and that it becomes the model."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def values(arrays: dict[str, Any]) -> Any:
     return np.concatenate([arrays[name].asnumpy().ravel() for name in sorted(arrays)])
 
 
-def test_a_moving_average_forgets_its_start_in_a_ninth_of_the_steps_and_then_slowly() -> None:
+def test_a_moving_average_is_over_a_ninth_of_the_steps_and_at_most_a_thousand() -> None:
     assert share_of_step(1) == pytest.approx(9 / 11)
     assert share_of_step(90) == pytest.approx(0.09)
     assert share_of_step(10**6) == pytest.approx(0.001)
@@ -55,7 +55,7 @@ def test_a_moving_average_is_of_the_weights_after_each_step(devices: list[Any]) 
     assert np.abs(expected - values(learner.network.args)).max() > 0.001
 
 
-def test_a_soup_is_the_mean_of_its_epochs_and_before_them_the_network_itself() -> None:
+def test_a_soup_is_the_mean_of_the_last_epochs_and_before_them_the_network_itself() -> None:
     learner = make_learner([mx.cpu(0)], rows=8)
     average = Average("soup", learner, {})
     ends = []

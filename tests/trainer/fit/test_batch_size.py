@@ -1,5 +1,7 @@
-"""Batches that fit into the container's memory, or the GPU's. Real MXNet, a small network; a GPU's
-words when it has no more memory are MXNet's, said by a CPU."""
+"""Batches that fit into the memory of the container or the GPU. Real MXNet, a small network.
+
+A full GPU is simulated on a CPU, by the error that MXNet raises then.
+"""
 
 import dataclasses
 import logging
@@ -13,7 +15,12 @@ import pytest
 from finetune_trainer import recipes
 from finetune_trainer.contract import ExitCode, TrainerError, Training
 from finetune_trainer.fit import batch_size, loop
-from finetune_trainer.fit.batch_size import BASE, TRAINED, USED, within_memory
+from finetune_trainer.fit.batch_size import (
+    ACTIVATIONS_FACTOR,
+    BASE_BYTES,
+    USABLE_SHARE,
+    within_memory,
+)
 from finetune_trainer.fit.stage import fit
 from finetune_trainer.recipes.recipe import Recipe
 from finetune_trainer.run import files
@@ -28,29 +35,35 @@ OUTPUTS = 4 * (3 * 8 * 14 * 14 + 8 + 8 + 8 + 3 + 3)
 
 
 def fitted_into(images: float, recipe: Recipe = FULL) -> Recipe:
-    """Return the recipe for the small network in memory for so many images."""
+    """Return the recipe for the small network, with memory for batches of so many images."""
     parameters = 4 * (8 * 27 + 8 + 4 * 8 + 3 * 8 + 3)
-    needed = BASE + 2 * batch_size.COPIES * parameters + TRAINED * OUTPUTS * images
+    needed = (
+        BASE_BYTES
+        + 2 * batch_size.PARAMETER_COPIES * parameters
+        + ACTIVATIONS_FACTOR * OUTPUTS * images
+    )
     symbol = small_network(3).symbol
-    return within_memory(recipe, symbol, size=SIZE, contexts=1, limit=int(needed / USED) + 64)
+    return within_memory(
+        recipe, symbol, size=SIZE, contexts=1, limit=int(needed / USABLE_SHARE) + 64
+    )
 
 
 @pytest.mark.parametrize(
-    ("images", "batch", "parts"), [(32, 32, 1), (31, 16, 2), (16, 16, 2), (7, 4, 8), (1, 1, 32)]
+    ("images", "batch", "count"), [(32, 32, 1), (31, 16, 2), (16, 16, 2), (7, 4, 8), (1, 1, 32)]
 )
 def test_batch_is_split_into_the_fewest_equal_parts_that_fit(
-    images: float, batch: int, parts: int
+    images: float, batch: int, count: int
 ) -> None:
     found = fitted_into(images)
-    assert (found.batch_size, found.accumulation) == (batch, parts)
+    assert (found.batch_size, found.accumulation) == (batch, count)
 
 
-def test_batches_that_the_user_adds_up_are_added_up_still() -> None:
+def test_smaller_batches_multiply_the_users_gradient_accumulation() -> None:
     found = fitted_into(16, dataclasses.replace(FULL, accumulation=3))
     assert (found.batch_size, found.accumulation) == (16, 6)
 
 
-def test_memory_that_no_batch_fits_into_is_said_before_anything_starts() -> None:
+def test_memory_without_room_for_one_image_is_an_error_before_anything_starts() -> None:
     with pytest.raises(TrainerError) as error:
         fitted_into(0.5)
     assert error.value.code == ExitCode.DeviceOutOfMemory
@@ -58,11 +71,11 @@ def test_memory_that_no_batch_fits_into_is_said_before_anything_starts() -> None
     assert "trainer.resources.limits.memory" in error.value.hint
 
 
-def test_fit_in_little_memory_makes_smaller_batches_and_says_so(
+def test_fit_in_little_memory_makes_smaller_batches_and_logs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(batch_size, "TRAINED", 1000.0)
+    monkeypatch.setattr(batch_size, "ACTIVATIONS_FACTOR", 1000.0)
     run, _ = make_run(
         tmp_path,
         train=[0, 1, 2] * 12,
@@ -77,18 +90,18 @@ def test_fit_in_little_memory_makes_smaller_batches_and_says_so(
 
 
 TRAINING = {"recipe": "full", "epochs": 3, "batchSizePerDevice": 16}
-WORDS = "src/storage/./pooled_storage_manager.h:187: cudaMalloc retry failed: out of memory"
+OUT_OF_MEMORY = "src/storage/./pooled_storage_manager.h:187: cudaMalloc retry failed: out of memory"
 
 
 def full_above(images: int, monkeypatch: pytest.MonkeyPatch, *, after: int = 0) -> None:
-    """Let training on more images at once fail as on a GPU that is full, after so many batches."""
-    learn, seen = mx.mod.Module.forward_backward, [0]
+    """Make training on larger batches fail as on a full GPU, after so many batches."""
+    original, batches = mx.mod.Module.forward_backward, [0]
 
     def forward_backward(module: Any, batch: Any) -> None:
-        seen[0] += 1
-        if batch.data[0].ndim == 4 and len(batch.data[0]) > images and seen[0] > after:
-            raise mx.MXNetError(WORDS)
-        learn(module, batch)
+        batches[0] += 1
+        if batch.data[0].ndim == 4 and len(batch.data[0]) > images and batches[0] > after:
+            raise mx.MXNetError(OUT_OF_MEMORY)
+        original(module, batch)
 
     monkeypatch.setattr(mx.mod.Module, "forward_backward", forward_backward)
 
@@ -102,13 +115,13 @@ def make_job(root: Path, **training: Any) -> tuple[Any, Any]:
 def test_a_full_gpu_gets_smaller_batches_that_make_the_same_updates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked, _ = make_job(tmp_path / "asked", batchSizePerDevice=4, gradientAccumulation=4)
-    fit(asked)
+    requested, _ = make_job(tmp_path / "requested", batchSizePerDevice=4, gradientAccumulation=4)
+    fit(requested)
     full_above(4, monkeypatch)
     run, _ = make_job(tmp_path / "found")
     fit(run)
-    assert_same_bits(best_params(run), best_params(asked))
-    assert f"the recipe full, in batches of 4 now: the GPU is full: {WORDS}" in caplog.text
+    assert_same_bits(best_params(run), best_params(requested))
+    assert f"the recipe full, in batches of 4 now: the GPU is full: {OUT_OF_MEMORY}" in caplog.text
     settings = files.read_json(run.paths.job / FITTED, Fitted).settings
     assert (settings["batch of a device"], settings["batches of an update"]) == ("4", "4")
 
@@ -161,7 +174,7 @@ def test_the_next_attempt_begins_with_batches_that_fitted(
     assert "the GPU is full" not in caplog.text
 
 
-def test_a_gpu_without_room_for_one_image_is_told_of(
+def test_a_gpu_without_room_for_one_image_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _ = make_job(tmp_path)
@@ -175,7 +188,7 @@ def test_a_gpu_without_room_for_one_image_is_told_of(
 def test_other_errors_of_mxnet_are_not_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{__name__}.WORDS", "an illegal memory access was encountered")
+    monkeypatch.setattr(f"{__name__}.OUT_OF_MEMORY", "an illegal memory access was encountered")
     run, _ = make_job(tmp_path)
     full_above(0, monkeypatch)
     with pytest.raises(mx.MXNetError, match="illegal memory access"):
@@ -185,12 +198,12 @@ def test_other_errors_of_mxnet_are_not_tried_again(
 def test_a_gpu_without_room_extracts_features_of_fewer_images_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    look = mx.mod.Module.forward
+    original = mx.mod.Module.forward
 
     def forward(module: Any, batch: Any, is_train: bool | None = None) -> None:
         if batch.data[0].ndim == 4 and len(batch.data[0]) > 11:
-            raise mx.MXNetError(WORDS)
-        look(module, batch, is_train)
+            raise mx.MXNetError(OUT_OF_MEMORY)
+        original(module, batch, is_train)
 
     monkeypatch.setattr(mx.mod.Module, "forward", forward)
     run, _ = make_job(tmp_path, recipe="features", epochs=2)

@@ -1,4 +1,4 @@
-"""What `auto` chooses by, and that it is honest. Real MXNet, a small network."""
+"""The choices of `auto` and early stopping, by training images alone. Real MXNet."""
 
 import dataclasses
 import itertools
@@ -62,12 +62,12 @@ def test_every_class_is_spread_over_all_folds() -> None:
     [(0, 0, False), (4, 0, False), (5, 0, True), (8, 3, False), (12, 3, True), (3, 12, False)],
 )
 def test_better_is_by_more_than_chance(gained: int, lost: int, better: bool) -> None:
-    hits = np.array([True] * gained + [False] * lost + [True, False] * 9)
+    correct = np.array([True] * gained + [False] * lost + [True, False] * 9)
     others = np.array([False] * gained + [True] * lost + [True, False] * 9)
-    assert is_better(hits, others) == better
+    assert is_better(correct, others) == better
 
 
-def test_auto_compares_weight_decays_and_deeper_recipes_and_says_what_it_saw(
+def test_auto_compares_weight_decays_and_deeper_recipes_and_gives_their_results(
     tmp_path: Path,
 ) -> None:
     run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
@@ -87,7 +87,7 @@ def test_auto_in_a_hurry_compares_weight_decays_alone(tmp_path: Path) -> None:
 
 
 def test_auto_in_a_gang_is_the_head_alone(tmp_path: Path) -> None:
-    """The other pods do not wait for a recipe that the first one has chosen."""
+    """The followers do not wait for a recipe that the leader has chosen."""
     run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=PATIENT)
     found = fitted(dataclasses.replace(run, gang=Gang(nodes=2)))
     assert found.recipe == "features"
@@ -98,7 +98,7 @@ def test_auto_in_a_gang_is_the_head_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("share", "reason"),
     [
-        ("HEADS_SHARE", "auto: no time to compare weight decays"),
+        ("DECAYS_SHARE", "auto: no time to compare weight decays"),
         ("TRIAL_SHARE", "; no time for last blocks"),
     ],
 )
@@ -135,7 +135,7 @@ def test_validation_images_choose_nothing(tmp_path: Path) -> None:
     assert_same_bits(best_params(run), best_params(other))
 
 
-def test_a_resumed_fit_goes_on_with_what_was_chosen(tmp_path: Path) -> None:
+def test_a_resumed_fit_keeps_the_chosen_recipe(tmp_path: Path) -> None:
     common: dict[str, Any] = {"train": TRAIN, "validation": VALIDATION, "training": PATIENT}
     straight, _ = make_run(tmp_path / "straight", **common)
     fit(straight)
@@ -150,19 +150,19 @@ def test_a_resumed_fit_goes_on_with_what_was_chosen(tmp_path: Path) -> None:
     assert_same_bits(best_params(straight), best_params(interrupted))
 
 
-def test_few_images_are_nothing_to_choose_by(tmp_path: Path) -> None:
+def test_auto_makes_no_trials_with_few_images(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, train=[0, 1, 2] * 8, validation=VALIDATION, training=PATIENT)
     found = fitted(run)
-    assert found.reason == "auto: 25 training images are the fewest to choose by"
+    assert found.reason == "auto: fewer than 25 training images are too few for trials"
 
 
-def test_a_rare_class_keeps_nobody_from_choosing(tmp_path: Path) -> None:
+def test_auto_makes_trials_even_with_a_rare_class(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, train=RARE, validation=VALIDATION, training=PATIENT)
     assert "of 5 by cross-validation, " in fitted(run).reason
 
 
 def chosen_in(run: Run, *, seconds: float = 3600) -> Any:
-    """Return what `auto` chooses."""
+    """Return the choice of `auto`."""
     head = recipes.choose(run.job.training, gpus=0)
     with Signals() as signals:
         return trials.choose(Materials.of(run, head, signals), head, budget_seconds=seconds)
@@ -176,12 +176,12 @@ def test_features_are_extracted_even_without_time_for_trials(tmp_path: Path) -> 
 
 @pytest.fixture
 def _report_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each batch be reported, so that each trial is."""
+    """Report each batch, so that each trial is reported."""
     monkeypatch.setattr(fit_progress, "INTERVAL_SECONDS", 0)
 
 
 def during_trial(reports: Reports, name: str, do: Callable[[], None]) -> None:
-    """Do this whenever a trial of the recipe reports something."""
+    """Call `do` whenever a trial of the recipe reports something."""
 
     def watch(line: dict[str, Any]) -> None:
         if line.get("note", "").startswith(f"trying {name}: "):
@@ -230,7 +230,7 @@ def test_a_trial_that_is_lost_twice_with_its_pod_is_given_up(tmp_path: Path) -> 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             chosen_in(run)
-        path.write_bytes(known[-1])  # as a pod leaves it that is killed
+        path.write_bytes(known[-1])  # as a killed pod leaves it
     reason = chosen_in(run).reason
     assert reason.endswith("; lost 2 times with its pod, no more time for progressive")
 
@@ -276,9 +276,7 @@ def test_the_budget_is_that_of_all_attempts(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_trial_that_cannot_be_made_is_left_out(
-    error: Exception, reason: str, tmp_path: Path
-) -> None:
+def test_a_trial_that_fails_is_left_out(error: Exception, reason: str, tmp_path: Path) -> None:
     run, reports = make_run(tmp_path, **COMMON)
 
     def fail() -> None:
@@ -293,12 +291,12 @@ def test_a_full_disk_costs_the_trial_that_needs_it(
 ) -> None:
     run, _ = make_run(tmp_path, **COMMON)
 
-    def on_a_full_disk(record: Path, held: Any, directory: Path) -> Any:
+    def on_a_full_disk(record: Path, held_out: Any, directory: Path) -> Any:
         directory.mkdir()
         (directory / "train.rec").symlink_to("/dev/full")
-        return split_records(record, held, directory)
+        return split_records(record, held_out, directory)
 
-    monkeypatch.setattr(materials, "divided", on_a_full_disk)
+    monkeypatch.setattr(materials, "split_records", on_a_full_disk)
     assert "; progressive left out, No space is left for" in chosen_in(run).reason
     assert not (run.paths.job / "held-out").exists()
 
@@ -315,8 +313,8 @@ def test_a_trial_that_cannot_end_in_time_is_not_begun(
     assert trials_in(reports.lines) == [*decays, "trying last blocks", "trying progressive"]
 
 
-def test_shuffled_labels_give_no_more_than_chance_to_choose_by(tmp_path: Path) -> None:
-    """What is reported as seen while choosing is as honest as the result."""
+def test_shuffled_labels_have_the_accuracy_of_chance_by_cross_validation(tmp_path: Path) -> None:
+    """The accuracy by cross-validation is as honest as the result's."""
     labels = list(np.random.default_rng(0).permutation(TRAIN * 4))
     training = PATIENT | {"epochs": 40}
     run, _ = make_run(tmp_path, train=TRAIN * 4, validation=VALIDATION, training=training)
@@ -340,18 +338,18 @@ def test_patience_waits_for_a_better_epoch(
     accuracies: tuple[float, ...], limits: dict[str, Any], epochs: int, best: int
 ) -> None:
     patience = Patience(EarlyStopping(**limits))
-    seen = 0
-    while not patience.is_over and seen < len(accuracies):
-        seen += 1
-        patience.add(seen, accuracies[seen - 1])
-    assert (seen, patience.best_epoch) == (epochs, best)
+    epoch = 0
+    while not patience.is_over and epoch < len(accuracies):
+        epoch += 1
+        patience.add(epoch, accuracies[epoch - 1])
+    assert (epoch, patience.best_epoch) == (epochs, best)
 
 
 @pytest.mark.parametrize("before", range(7))
 def test_patience_that_reads_earlier_epochs_from_the_history_ends_the_same(
     before: int, tmp_path: Path
 ) -> None:
-    accuracies = [hits / 42 for hits in (20, 30, 35, 35, 35, 35, 35, 34)]
+    accuracies = [correct / 42 for correct in (20, 30, 35, 35, 35, 35, 35, 34)]
     patience = Patience(EarlyStopping(patience=3, min_epochs=1))
     for epoch, accuracy in enumerate(accuracies[:before], start=1):
         append(tmp_path / HISTORY, Row(epoch, 0.0, 0.0, accuracy, 0.0))
@@ -407,25 +405,27 @@ def test_a_trial_that_was_stopped_goes_on_and_finds_the_same(tmp_path: Path, epo
     assert_same_bits(best_params(straight), best_params(interrupted))
 
 
-def test_few_images_do_not_say_when_to_stop(tmp_path: Path) -> None:
+def test_few_images_are_trained_for_all_epochs(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, train=[0, 1, 2] * 8, validation=VALIDATION, training=STOPPING)
     found = fitted(run)
     assert found.epochs == 8
-    assert found.reason.endswith("stopping: not: 25 training images are the fewest to choose by")
+    assert found.reason.endswith(
+        "stopping: none, fewer than 25 training images are too few for trials"
+    )
 
 
-def test_a_fit_that_goes_on_with_what_was_chosen_knows_how_far_it_is(tmp_path: Path) -> None:
+def test_a_resumed_fit_of_the_chosen_recipe_reports_the_right_progress(tmp_path: Path) -> None:
     run, reports = make_run(tmp_path, **COMMON | {"training": STOPPING})
     recipe = recipes.choose(run.job.training, gpus=0)
     with Signals() as signals:
         stopped = dataclasses.replace(recipe, stop_after=4)
-        choose_recipe.remember(Materials.of(run, recipe, signals), recipe, stopped)
+        choose_recipe.record_choice(Materials.of(run, recipe, signals), recipe, stopped)
     stop_after(reports, 2)
     with pytest.raises(TrainerError, match="stopped"):
         fit(run)
-    seen = len(reports.lines)
+    before = len(reports.lines)
     assert fitted(run).epochs == 4
-    fractions = [line["fraction"] for line in reports.lines[seen:] if line.get("fraction")]
+    fractions = [line["fraction"] for line in reports.lines[before:] if line.get("fraction")]
     assert 0.5 <= fractions[0] <= 0.8
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1)
@@ -438,7 +438,7 @@ def test_a_gang_does_not_stop_early(tmp_path: Path) -> None:
 
 
 def stop_at(reports: Reports, note: str) -> None:
-    """Ask this process to stop, once, when it reports that it does this."""
+    """Ask this process to stop, once, when it reports this note."""
 
     def watch(line: dict[str, Any]) -> None:
         if line.get("note") == note:
@@ -449,7 +449,7 @@ def stop_at(reports: Reports, note: str) -> None:
 
 
 def rewrite_labels(record: Path, labels: list[int]) -> None:
-    """Give the images of a record other labels."""
+    """Give the images of a record file other labels."""
     index = record.with_suffix(".idx")
     source = mx.recordio.MXIndexedRecordIO(str(index), str(record), "r")
     items = [mx.recordio.unpack(source.read_idx(key)) for key in source.keys]

@@ -1,5 +1,5 @@
-"""Gangs of two on the loopback, with one workspace: real supervisors, and real MXNet where the
-fit is meant.
+"""Gangs of two pods on the loopback, with one workspace: real supervisors, and real MXNet in the
+tests of the fit.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ def free_port() -> int:
 def start_gang(
     root: Path, *stages: str, attempt: int = 1, epochs: int = 2, **environment: str
 ) -> list[Pod]:
-    """Start both pods; without stages, with those of gang_stages."""
+    """Start both pods; without `stages`, with the stages of gang_stages."""
     job = {"attempt": attempt, "training": TRAINING | {"epochs": epochs}}
     environment["FINETUNE_GANG_PORT"] = str(free_port())
     return [start_member(root, *stages, index=i, job=job, **environment) for i in (0, 1)]
@@ -87,7 +87,7 @@ def send_to_all(pod: Pod, number: signal.Signals) -> None:
 
 
 def kill(pod: Pod) -> None:
-    """End the container without a word, as the loss of its node does."""
+    """Kill the container without any message, as the loss of its node does."""
     send_to_all(pod, signal.SIGKILL)
     pod.wait()
 
@@ -129,7 +129,7 @@ def test_a_gang_gives_what_one_pod_gives_with_the_batch_of_all(
         np.testing.assert_allclose(found.args[name].asnumpy(), value.asnumpy(), atol=1e-5)
     moved = found.args["hidden_weight"] - start.args["hidden_weight"]
     assert np.abs(moved.asnumpy()).max() > 0.001
-    # The leader alone writes and tells.
+    # The leader alone writes and reports.
     assert leader.termination.result is not None
     assert follower.termination.result is None
     assert follower.termination.error is None
@@ -163,12 +163,12 @@ def test_a_request_to_stop_one_pod_stops_all_after_the_leader_has_saved(tmp_path
 
 
 @pytest.mark.slow
-def test_a_recipe_without_shares_is_fitted_by_the_leader(tmp_path: Path) -> None:
+def test_a_recipe_that_cannot_be_shared_is_trained_by_the_leader_alone(tmp_path: Path) -> None:
     job = {"training": {"recipe": "features", "epochs": 2}}
     port = str(free_port())
     pods = [start_member(tmp_path, index=i, job=job, FINETUNE_GANG_PORT=port) for i in (0, 1)]
     assert [pod.wait() for pod in pods] == [0, 0]
-    assert "pod 0 of the gang computes it alone" in pods[1].log
+    assert "pod 0 of the gang trains it alone" in pods[1].log
 
 
 @pytest.mark.parametrize("dead", [0, 1])
@@ -181,7 +181,7 @@ def test_a_dead_pod_ends_the_other_as_peer_lost(tmp_path: Path, dead: int) -> No
     assert message(pods[1 - dead]).startswith(f"Pod {dead} of the gang (")
 
 
-def test_a_silent_pod_ends_the_other_as_peer_lost(tmp_path: Path) -> None:
+def test_an_unreachable_pod_ends_the_other_as_peer_lost(tmp_path: Path) -> None:
     pods = start_gang(tmp_path, WAIT, FINETUNE_PEER_SECONDS="2")
     for pod in pods:
         pod.wait_for("waiting")
@@ -206,20 +206,20 @@ def test_a_request_to_stop_the_leader_is_no_loss_to_the_others(tmp_path: Path) -
     assert [pod.wait() for pod in pods] == [ExitCode.Interrupted] * 2
 
 
-def test_a_leader_that_is_not_found_is_named_after_the_time_to_join(tmp_path: Path) -> None:
+def test_a_leader_that_is_not_found_is_an_error_after_the_time_to_join(tmp_path: Path) -> None:
     pod = start_member(tmp_path, WAIT, index=1, job={}, FINETUNE_JOIN_SECONDS="1")
     assert pod.wait() == ExitCode.PeerLost
     assert "pod 0 of the gang at 127.0.0.1:" in message(pod)
     assert "was not found for 1 s" in message(pod)
 
 
-def test_pods_that_do_not_come_are_named_after_the_time_to_join(tmp_path: Path) -> None:
+def test_pods_that_do_not_join_are_an_error_after_the_time_to_join(tmp_path: Path) -> None:
     pod = start_member(tmp_path, WAIT, index=0, job={}, FINETUNE_JOIN_SECONDS="1")
     assert pod.wait() == ExitCode.PeerLost
     assert message(pod) == "Pod 1 of the gang did not come for 1 s."
 
 
-def test_a_pod_of_another_attempt_is_not_let_in(tmp_path: Path) -> None:
+def test_a_pod_of_another_attempt_is_refused(tmp_path: Path) -> None:
     port = str(free_port())
     environment = {"FINETUNE_GANG_PORT": port, "FINETUNE_JOIN_SECONDS": "3"}
     leader = start_member(tmp_path, WAIT, index=0, job={"attempt": 1}, **environment)

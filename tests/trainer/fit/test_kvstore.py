@@ -1,4 +1,4 @@
-"""Gradients of several CPUs, added up where they are: as MXNet's own kvstore does it."""
+"""The kvstore of several CPU contexts gives the same as MXNet's own."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Updates of a network on its devices: gradients clipped, added up over batches."""
+"""Updates of a network on its devices: clipping, and gradients added up over batches."""
 
 import itertools
 from typing import Any
@@ -19,7 +19,7 @@ DEVICES = [[mx.cpu(0)], [mx.cpu(0), mx.cpu(1)]]
 
 
 def plain_network() -> Network:
-    """Return a network that does the same to a row whatever else is in its batch."""
+    """Return a network whose output for a row does not depend on the other rows of the batch."""
     x = mx.sym.FullyConnected(mx.sym.var("data"), num_hidden=8, name="hidden")
     x = mx.sym.Activation(x, act_type="tanh")
     x = mx.sym.FullyConnected(x, num_hidden=CLASSES, name="fc1")
@@ -88,7 +88,7 @@ def test_clipping_leaves_the_next_gradient_its_own_length() -> None:
     np.testing.assert_allclose(lengths, 0.02, rtol=1e-3)
 
 
-def test_a_gradient_without_numbers_is_not_hidden_by_clipping() -> None:
+def test_a_nan_gradient_is_not_hidden_by_clipping() -> None:
     learner = make_learner([mx.cpu(0)], rows=8, gradient_clipping="1.0")
     (batch,) = batches_of(8, size=8)
     batch.data[0][0] = float("nan")

@@ -1,4 +1,4 @@
-"""Balanced epochs: every class equally often, each time others of its images."""
+"""Balanced epochs: every class equally often, with different images each time."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def test_no_image_is_drawn_again_before_all_of_its_class_were() -> None:
     assert drawn[:60].sum() < 60
 
 
-def test_the_seed_says_which_images_come_and_in_which_order() -> None:
+def test_the_seed_determines_the_images_and_their_order() -> None:
     assert np.array_equal(balanced_order(LABELS, seed=1), balanced_order(LABELS, seed=1))
     first, second = balanced_order(LABELS, seed=1), balanced_order(LABELS, seed=2)
     assert set(first) != set(second)
@@ -48,8 +48,8 @@ def test_a_head_is_fitted_to_balanced_epochs() -> None:
     task = tasks.on_features(
         small_network(3), found, batch_size=16, contexts=[mx.cpu()], is_balanced=True
     )
-    seen = np.concatenate([labels_of(batch) for batch in task.batches(1)])
-    assert sorted(np.bincount(seen)) == [33, 34, 34]
+    labels = np.concatenate([labels_of(batch) for batch in task.batches(1)])
+    assert sorted(np.bincount(labels)) == [33, 34, 34]
 
 
 def test_the_setting_reaches_the_fit(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The loop: resuming, stopping, diverging, devices. Real MXNet, a small network."""
+"""The stage `fit`: resuming, stopping, diverging, devices. Real MXNet, a small network."""
 
 import dataclasses
 import json
@@ -47,7 +47,7 @@ def best_params(run: Run) -> dict[str, Any]:
 
 
 def epochs_of(run: Run) -> list[Row]:
-    """Return what history.csv says, but for times."""
+    """Return the rows of history.csv, without times."""
     rows = read(run.paths.job / HISTORY)
     return [dataclasses.replace(row, seconds=0) for row in rows]
 
@@ -82,7 +82,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_what_a_recipe_starts_from_is_kept_for_attempts_before_the_first_checkpoint(
+def test_the_network_that_a_recipe_starts_from_is_saved_for_later_attempts(
     tmp_path: Path,
 ) -> None:
     common: dict[str, Any] = {"train": TRAIN, "validation": VALIDATION, "threads": 2}
@@ -103,25 +103,27 @@ def test_what_a_recipe_starts_from_is_kept_for_attempts_before_the_first_checkpo
         fit(run)
     shutil.rmtree(run.paths.job / "checkpoints")
     assert len(list((run.paths.job / "starts").iterdir())) == 1
-    seen = len(reports.lines)
+    before = len(reports.lines)
     fit(run)
-    notes = {line.get("note") for line in reports.lines[seen:]}
-    assert not [note for note in notes if str(note).endswith(" of 6")]  # of the last blocks
+    notes = {line.get("note") for line in reports.lines[before:]}
+    assert not [
+        note for note in notes if str(note).endswith(" of 6")
+    ]  # the last blocks train for 6 epochs
     assert_same_bits(best_params(straight), best_params(run))
 
 
-def test_a_start_that_diverges_is_said_before_anything_goes_on_from_it(tmp_path: Path) -> None:
+def test_a_start_that_diverges_ends_the_fit(tmp_path: Path) -> None:
     run, _ = make_run(
         tmp_path, train=TRAIN, validation=VALIDATION, training=settings("progressive")
     )
-    top = progressive.last_blocks()
-    wild = dataclasses.replace(top, optimizer_params={"learning_rate": 1e30})
+    start = progressive.last_blocks()
+    diverging = dataclasses.replace(start, optimizer_params={"learning_rate": 1e30})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(progressive, "last_blocks", lambda: wild)
+        patch.setattr(progressive, "last_blocks", lambda: diverging)
         with pytest.raises(TrainerError, match=r"the loss is NaN in epoch 1 of 6") as error:
             fit(run)
     assert error.value.message.startswith("last blocks, which the recipe starts from: ")
-    # The user's learning rate is that of the last phase: another one would mend nothing.
+    # The user's learning rate is that of the last phase: another one would not help.
     assert (
         error.value.hint == "set training.onDivergence to Retry, or choose another training.recipe"
     )
@@ -174,7 +176,7 @@ def test_a_stopped_and_resumed_fit_gives_the_bits_of_one_that_ran_through(
     assert_same_bits(best_params(straight), best_params(interrupted))
     expected = epochs_of(straight)
     assert [row.epoch for row in expected] == list(range(1, epochs + 1))
-    # The validation after the last checkpoint was cut short, and is not made up for.
+    # The measurement after the last checkpoint was interrupted, and is not repeated.
     expected[stop - 1] = dataclasses.replace(expected[stop - 1], validation_accuracy=None)
     assert epochs_of(interrupted) == expected
 
@@ -191,7 +193,7 @@ def test_half_precision_without_gpus_is_refused(tmp_path: Path) -> None:
     ("threads", "stopped", "others"),
     [
         (1, 2, {}),
-        (1, 7, {}),  # after the last step, before anything of the epoch is written down
+        (1, 7, {}),  # after the last step, before the epoch is recorded
         (2, 2, {}),
         (1, 2, {"gradientAccumulation": 2}),
         (1, 2, {"weightAveraging": "ema"}),
@@ -249,7 +251,7 @@ def test_each_epoch_sees_other_crops_and_another_order(tmp_path: Path) -> None:
     assert not np.array_equal(first(5), first(6))
 
 
-def test_a_fit_on_two_contexts_learns_and_reports_in_mxnets_words(
+def test_a_fit_on_two_contexts_learns_and_logs_the_lines_of_mxnet(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -413,7 +415,7 @@ def test_a_fit_that_diverges_a_second_time_ends(tmp_path: Path) -> None:
     assert "90000000.0, and then a tenth of that" in error.value.hint
 
 
-def test_a_gang_that_would_have_to_go_back_is_refused() -> None:
+def test_a_gang_that_retries_after_divergence_is_refused() -> None:
     training = Training(recipe="full", on_divergence="Retry")
     with pytest.raises(TrainerError, match=r"trainer.numNodes") as error:
         recipes.choose(training, gpus=0, pods=2)
@@ -470,7 +472,7 @@ def test_a_full_disk_costs_the_cached_features_but_not_the_job(
     cached.with_name(f".{cached.name}.{os.getpid()}.tmp").symlink_to("/dev/full")
     second, _ = make_run(tmp_path, uid="uid-2", **common)
     fit(second)
-    assert "features: not kept for later: [Errno 28] No space left on device" in caplog.text
+    assert "features: not cached: [Errno 28] No space left on device" in caplog.text
     assert list(cached.parent.iterdir()) == []
     assert_same_bits(best_params(first), best_params(second))
 
@@ -581,8 +583,8 @@ def test_the_head_is_trained_without_a_second_copy_of_the_features() -> None:
     network = small_network(2)
     task = tasks.on_features(network, found, batch_size=64, contexts=[mx.cpu()])
     tracemalloc.start()
-    seen = sum(real_rows(batch) for batch in task.batches(1))
+    rows_trained = sum(real_rows(batch) for batch in task.batches(1))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert seen == count
+    assert rows_trained == count
     assert peak < rows.nbytes / 4

@@ -1,4 +1,4 @@
-"""Rows of targets: smoothed, mixed, weighted; and the loss that learns from them."""
+"""Rows of targets: smoothed, mixed, weighted; and the loss on them."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def test_mixup_mixes_images_and_targets_by_the_same_share() -> None:
     plain, mixed = batch(), targets.of(batch(pad=1), seed=3)
     assert mixed.pad == 1
     images, labels = mixed.data[0].asnumpy(), mixed.label[0].asnumpy()
-    # Image k is all numbers 5k/7 to (5k+4)/7: its mixture says which other it was mixed with.
+    # Image k has the values 5k/7 to (5k+4)/7: the mixture shows with which image it was mixed.
     for k, (image, row) in enumerate(zip(images, labels, strict=True)):
         found = [
             (share, other)
@@ -63,7 +63,7 @@ def test_the_same_seed_mixes_in_the_same_way_and_another_does_not() -> None:
 
 
 def pictures(count: int, *, size: tuple[int, int] = (8, 12)) -> mx.io.DataBatch:
-    """Return pictures of one value each: their number."""
+    """Return pictures whose pixels all have the picture's number as value."""
     data = np.broadcast_to(np.arange(count)[:, None, None, None], (count, 3, *size))
     labels = mx.nd.array(np.arange(count))
     return mx.io.DataBatch([mx.nd.array(data)], [labels], pad=1)

@@ -1,4 +1,4 @@
-"""The mean of a network over its training: a flatter place than its last step, and a better one."""
+"""The mean of a network's weights over its training, often better than the last weights."""
 
 import math
 from typing import Any, Literal
@@ -9,25 +9,25 @@ from finetune_trainer.model.network import Network
 Kind = Literal["none", "ema", "soup"]
 
 DECAY = 0.999
-"""Of the moving average once it is warm: about a thousand steps count."""
-SOUP_PART = 0.25
-"""Of the epochs, the last ones (Izmailov et al. 2018)."""
+"""Decay of the moving average after its start: about the last thousand steps count."""
+SOUP_SHARE = 0.25
+"""Share of the epochs, the last ones, whose weights are averaged (Izmailov et al. 2018)."""
 
 
 def share_of_step(step: int) -> float:
     """Return the share of the weights after the `step`-th update in their moving average.
 
-    The average is over the last ninth of the steps until that is longer than DECAY has it, so
-    that a short fit is not held back by where it began (timm has this from TensorFlow).
+    The average is over the last ninth of the steps, until that is longer than DECAY gives. So the
+    average of a short fit does not depend on its start (timm has this from TensorFlow).
     """
     return 1 - min(DECAY, (1 + step) / (10 + step))
 
 
 def share_of_epoch(epoch: int, *, epochs: int) -> float:
-    """Return the share of the weights after the `epoch`-th epoch in the mean of the last ones so
-    far; 0: it is not one of them.
+    """Return the share of the weights after the `epoch`-th epoch in the mean so far; 0: the epoch
+    is not one of the last ones.
     """
-    first = epochs - math.ceil(SOUP_PART * epochs) + 1
+    first = epochs - math.ceil(SOUP_SHARE * epochs) + 1
     return 1 / (epoch - first + 1) if epoch >= first else 0.0
 
 
@@ -41,13 +41,13 @@ class Average:
             for name, value in learner.arrays().items()
             if name in start
         }
-        """By name; none: there is no mean yet."""
+        """The mean, by names of the arrays; empty: there is no mean yet."""
         if kind == "ema" and not start:
             self._add(1.0)
 
     @property
     def network(self) -> Network:
-        """The mean, or the learner's network where there is none yet."""
+        """The network with the mean, or the learner's network while there is no mean."""
         if not self.arrays:
             return self._learner.network
         symbol = self._learner.symbol
@@ -56,12 +56,12 @@ class Average:
         return Network(symbol, args, {name: self.arrays[name] for name in states})
 
     def after_step(self, step: int) -> None:
-        """Take the weights into a moving average."""
+        """Add the weights to a moving average."""
         if self._kind == "ema":
             self._add(share_of_step(step))
 
     def after_epoch(self, epoch: int, *, epochs: int) -> None:
-        """Take the weights into a mean of epochs."""
+        """Add the weights to a mean of epochs."""
         if self._kind == "soup" and (share := share_of_epoch(epoch, epochs=epochs)):
             self._add(share)
 

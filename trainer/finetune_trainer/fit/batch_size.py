@@ -1,5 +1,6 @@
-"""Batches that fit into memory. Of a container's it is known before a training starts; a GPU says
-so when it has no more.
+"""Batches that fit into the container's memory, known before a training starts.
+
+A full GPU is known only when it fails: see model.memory.
 """
 
 import dataclasses
@@ -17,48 +18,49 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-TRAINED = 2.2
-"""What a network takes while it trains, in the memory of all its layers' outputs: these, their
-gradients, and what oneDNN keeps. Measured: 1.5 (ResNet-18) to 2.2 (EfficientNet-Lite0)."""
-COPIES = 4
-"""Of the parameters on a device: weights, gradients, and up to two states of the optimizer."""
-BASE = 600 << 20
-"""MXNet itself, the images that are read ahead, the supervisor, and what is measured on between
-epochs."""
-USED = 0.85
-"""Of the limit, at most: the page cache is the container's, too."""
+ACTIVATIONS_FACTOR = 2.2
+"""Memory of a network in training, as a multiple of its layers' outputs: the outputs, their
+gradients, and oneDNN's buffers. Measured: 1.5 (ResNet-18) to 2.2 (EfficientNet-Lite0)."""
+PARAMETER_COPIES = 4
+"""Copies of the parameters on a device: weights, gradients, and up to two optimizer states."""
+BASE_BYTES = 600 << 20
+"""Memory of MXNet itself, the images that are read ahead, the supervisor, and the measurement
+between epochs."""
+USABLE_SHARE = 0.85
+"""Share of the memory limit to plan with: the page cache counts, too."""
 
 
 def within_memory(
     recipe: Recipe, symbol: mx.sym.Symbol, *, size: int, contexts: int, limit: int
 ) -> Recipe:
-    """Return the recipe, or the same with smaller batches whose gradients are added up for each
-    update, so that a training of all layers on images of size x size fits into `limit` bytes.
+    """Return the recipe with the largest batches with which training all layers on images of
+    size x size fits into `limit` bytes. Gradients of smaller batches are added up for each update.
 
-    Raises DeviceOutOfMemory if no batch does.
+    Raises DeviceOutOfMemory if a batch of one image does not fit.
     """
     image, parameters = _bytes_of(symbol, size)
-    fixed = BASE + COPIES * (contexts + 1) * parameters
-    room = int(USED * limit) - fixed
+    fixed = BASE_BYTES + PARAMETER_COPIES * (contexts + 1) * parameters
+    room = int(USABLE_SHARE * limit) - fixed
     batch = next((each for each in divisors(recipe.batch_size) if each * image <= room), None)
     if batch is None:
+        needed = math.ceil((fixed + image) / USABLE_SHARE)
         raise TrainerError(
             ExitCode.DeviceOutOfMemory,
-            f"the recipe {recipe.name} takes {math.ceil((fixed + image) / USED) >> 20} MiB for"
-            f" a batch of one image, but the container may use {limit >> 20} MiB",
+            f"the recipe {recipe.name} needs {needed >> 20} MiB for a batch of one image, but the"
+            f" container may use {limit >> 20} MiB",
             "raise trainer.resources.limits.memory, or set training.recipe to features",
         )
     return in_batches_of(batch, recipe)
 
 
 def in_batches_of(size: int, recipe: Recipe) -> Recipe:
-    """Return the recipe with smaller batches that add up to the same update."""
-    parts = recipe.batch_size // size
-    return dataclasses.replace(recipe, batch_size=size, accumulation=recipe.accumulation * parts)
+    """Return the recipe with batches of `size` images that add up to the same update."""
+    count = recipe.batch_size // size
+    return dataclasses.replace(recipe, batch_size=size, accumulation=recipe.accumulation * count)
 
 
 def _bytes_of(symbol: mx.sym.Symbol, size: int) -> tuple[int, int]:
-    """Return what an image takes while the network trains on it, and the parameters, in bytes."""
+    """Return the memory of training on one image, and the size of the parameters, in bytes."""
     internals = symbol.get_internals()
     _, outputs, _ = internals.infer_shape(data=(1, 3, size, size))
     variables = set(symbol.list_inputs())
@@ -68,4 +70,4 @@ def _bytes_of(symbol: mx.sym.Symbol, size: int) -> tuple[int, int]:
     }
     layers = sum(number for name, number in sizes.items() if name not in variables)
     parameters = sum(sizes[name] for name in variables if name in sizes) - sizes["data"]
-    return int(TRAINED * layers), parameters
+    return int(ACTIVATIONS_FACTOR * layers), parameters

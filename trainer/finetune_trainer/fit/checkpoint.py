@@ -1,9 +1,9 @@
 """Checkpoints: directories that are whole or absent, their files' digests in a manifest.
 
-Going on from one gives the same bits as never having stopped: it holds parameters, BatchNorm's
-statistics, the optimizer's states and counters, and everything random is seeded by epoch and step.
-(Within an epoch on several devices, BatchNorm's statistics are averaged earlier than they would
-have been: the same to rounding, and training does not read them.)
+A fit that resumes from a checkpoint has the same bits as one that never stopped: the checkpoint
+holds parameters, BatchNorm's statistics, and the optimizer's states and counters, and all random
+numbers are seeded by epoch and step. (A checkpoint within an epoch on several devices averages
+BatchNorm's statistics early: they are the same to rounding, and training does not read them.)
 """
 
 import dataclasses
@@ -29,44 +29,47 @@ STATES = "optimizer.states"
 AVERAGE = "average.params"
 MANIFEST = "manifest.json"
 KEPT = 2
+"""Number of checkpoints that are kept, the newest ones."""
 
 
 class CheckpointManifest(Struct):
-    """What a checkpoint is of, and its files' digests."""
+    """manifest.json of a checkpoint: the fit that it belongs to, and its files' digests."""
 
     fingerprint: str
-    """Of recipe, data and network: a checkpoint of others is no start for this fit."""
+    """Fingerprint of recipe, data set and network: only a fit with the same may start here."""
     status: CheckpointStatus
     rows: int
-    """Of the next epoch's batches, done already."""
+    """Number of rows of the next epoch that are trained already."""
     files: dict[str, str]
+    """sha256 of each file, by name."""
     slowed: bool = False
-    """The fit had diverged before, and went on from there at a lower rate."""
+    """True if the fit has diverged before, and goes on at a lower learning rate."""
     score: Score = msgspec.field(default_factory=Score)
-    """Of the rows."""
+    """Training score of the `rows`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """Where to go on; without arguments, the start."""
+    """The state that a fit resumes from; without arguments, the state before the first epoch."""
 
     epoch: int = 0
-    """Epochs done."""
+    """Number of finished epochs."""
     rows: int = 0
-    """Done of the next epoch's batches, whose size may be another in the next attempt."""
+    """Number of rows of the next epoch that are trained already. These are rows, not batches: the
+    next attempt may have another batch size."""
     step: int = 0
-    """Updates of each parameter done."""
+    """Number of updates of each parameter."""
     args: dict[str, Any] = dataclasses.field(default_factory=dict)
     aux: dict[str, Any] = dataclasses.field(default_factory=dict)
     states: dict[str, Any] = dataclasses.field(default_factory=dict)
     average: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Of the weights and statistics over the training so far, if one is kept."""
+    """Mean of weights and BatchNorm's statistics by training.weightAveraging; empty without it."""
     slowed: bool = False
-    """Whether the learning rate is lower than the recipe's, because the fit diverged."""
+    """True if the learning rate is lower than the recipe's, because the fit has diverged."""
     score: Score = dataclasses.field(default_factory=Score)
-    """What the rows gave while they trained."""
+    """Training score of the `rows`."""
     status: CheckpointStatus | None = None
-    """As it was reported when it was saved."""
+    """Status as reported when the checkpoint was saved; None: the start, which is not saved."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,58 +79,58 @@ class Checkpoints:
     directory: Path
     fingerprint: str
     check: Callable[[], None]
-    """Raises if another pod owns the run; called before anything is renamed or removed."""
+    """Function that raises if another pod owns the run; called before a rename or removal."""
 
-    def save(self, module: mx.mod.Module, at: Checkpoint) -> CheckpointStatus:
-        """Save the module as it is now and drop all but the newest checkpoints."""
+    def save(self, module: mx.mod.Module, checkpoint: Checkpoint) -> CheckpointStatus:
+        """Save the module's state and remove all but the newest checkpoints."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        status = CheckpointStatus(epoch=at.epoch, step=at.step, time=now)
-        path = self.directory / name_of(at.step)
+        status = CheckpointStatus(epoch=checkpoint.epoch, step=checkpoint.step, time=now)
+        path = self.directory / directory_name(checkpoint.step)
         with files.whole_directory(path, check=self.check) as staged:
             args, aux = module.get_params()
             save_params(args, aux, staged / PARAMS)
             save_arrays(staged / STATES, _states_by_name(module))
-            if at.average:
-                save_arrays(staged / AVERAGE, at.average)
+            if checkpoint.average:
+                save_arrays(staged / AVERAGE, checkpoint.average)
             manifest = CheckpointManifest(
                 fingerprint=self.fingerprint,
                 status=status,
-                rows=at.rows,
+                rows=checkpoint.rows,
                 files={path.name: files.sha256_of(path) for path in sorted(staged.iterdir())},
-                slowed=at.slowed,
-                score=at.score,
+                slowed=checkpoint.slowed,
+                score=checkpoint.score,
             )
             files.write_json(staged / MANIFEST, manifest)
-        for path in self._all()[KEPT:]:
+        for path in self._newest_first()[KEPT:]:
             shutil.rmtree(path)
         return status
 
     def newest(self) -> Checkpoint | None:
-        """Return the newest checkpoint that is whole and of this fit."""
+        """Return the newest checkpoint that is whole and belongs to this fit."""
         self.check()
         files.clear_leftovers(self.directory)
-        for path in self._all():
+        for path in self._newest_first():
             try:
                 return self._load(path)
             except OSError as error:
                 log.warning("checkpoint %s is passed over: %s", path.name, error)
             except (ValueError, mx.MXNetError) as error:
-                # Left there, it would pass for newer than what this fit is about to save.
+                # If it stayed, it could count as newer than the checkpoints that this fit saves.
                 log.warning("checkpoint %s is dropped: %s", path.name, error)
                 shutil.rmtree(path)
         return None
 
-    def note(self, row: Row) -> None:
-        """Add an epoch to history.csv beside the checkpoints."""
+    def add_epoch(self, row: Row) -> None:
+        """Add an epoch to history.csv, beside the directory of the checkpoints."""
         self.check()
         append(self.directory.parent / HISTORY, row)
 
-    def noted(self) -> tuple[Row, ...]:
+    def epochs(self) -> tuple[Row, ...]:
         """Return the epochs of history.csv."""
         return read(self.directory.parent / HISTORY)
 
-    def named(self, name: str) -> Checkpoint:
-        """Return this very checkpoint."""
+    def load(self, name: str) -> Checkpoint:
+        """Return the checkpoint of this name. Raises OSError or ValueError if it is damaged."""
         return self._load(self.directory / name)
 
     def _load(self, path: Path) -> Checkpoint:
@@ -154,12 +157,12 @@ class Checkpoints:
             status=manifest.status,
         )
 
-    def _all(self) -> list[Path]:
+    def _newest_first(self) -> list[Path]:
         """Return the checkpoints, the newest first."""
         return sorted(self.directory.glob("step-*"), reverse=True)
 
 
-def name_of(step: int) -> str:
+def directory_name(step: int) -> str:
     """Return the name of a checkpoint's directory."""
     return f"step-{step:08}"
 
@@ -174,26 +177,27 @@ def restore_states(module: mx.mod.Module, states: dict[str, Any]) -> None:
         if name in slots:
             values = [value.copy() for value in slots[name]]  # each device changes its own
             updater.states[key] = values[0] if len(values) == 1 else tuple(values)
-            updater.states_synced[key] = False  # MXNet copies it to the device that uses it
+            updater.states_synced[key] = False  # then MXNet copies it to the device that uses it
 
 
 def _states_by_name(module: mx.mod.Module) -> dict[str, Any]:
     """Return the optimizer's states as `PARAMETER.SLOT`, whatever the number of devices.
 
-    MXNet's own format is a pickle, which could name any code when it is read again.
+    MXNet's own format is a pickle, which could run any code when it is read.
     """
     updater, keys = _updater(module)
-    named: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for key, state in updater.states.items():
         slots = state if isinstance(state, tuple | list) else (state,)
-        named |= {f"{keys[key]}.{slot}": v for slot, v in enumerate(slots) if v is not None}
-    return named
+        by_name |= {f"{keys[key]}.{slot}": v for slot, v in enumerate(slots) if v is not None}
+    return by_name
 
 
 def _updater(module: mx.mod.Module) -> tuple[Any, dict[Any, str]]:
-    """Return what applies the updates, and the parameters by its keys: the kvstore with several
-    devices, which counts by name; else, and in a gang, the module itself, which counts by number,
-    each device's copy of a parameter (all the same) by its own.
+    """Return the updater, and the names of the parameters by the updater's keys.
+
+    With several devices it is the kvstore's, whose keys are names. Else, and in a gang, it is the
+    module's, whose keys are numbers: one for each device's copy of a parameter.
     """
     names = module._param_names
     if module._update_on_kvstore:

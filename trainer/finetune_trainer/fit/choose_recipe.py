@@ -1,6 +1,6 @@
-"""The recipe that is trained in the end: the choice of `auto`, or the last epoch by early stopping.
+"""Chooses the recipe to train: `auto` by trials, the last epoch by early stopping.
 
-Both look at the training images alone. The validation images, whose accuracy is reported, choose
+Both use the training images alone. The validation images, whose accuracy is reported, choose
 nothing.
 """
 
@@ -21,42 +21,42 @@ from finetune_trainer.run import files
 log = logging.getLogger(__name__)
 
 
-def choose_recipe(materials: Materials, asked: Recipe) -> Recipe:
-    """Return the recipe to train for the one that the job asks for. Later attempts get the same."""
+def choose_recipe(materials: Materials, requested: Recipe) -> Recipe:
+    """Return the recipe to train for the requested one. Later attempts get the same."""
     path = materials.run.paths.job / CHOSEN
     if path.exists():
-        found = files.read_json(path, Chosen)
-        if found.fingerprint == materials.fingerprint(asked):
-            materials.progress.total = materials.units(found.recipe)
-            return found.recipe
+        recorded = files.read_json(path, Chosen)
+        if recorded.fingerprint == materials.fingerprint(requested):
+            materials.progress.total = materials.units(recorded.recipe)
+            return recorded.recipe
     training = materials.run.job.training
-    if asked.early_stopping:
-        recipe = _with_last_epoch(materials, asked)
+    if requested.early_stopping:
+        recipe = _with_last_epoch(materials, requested)
     elif training.recipe == "auto":
         budget = auto.budget_seconds(training, gpus=materials.run.gpus)
-        recipe = trials.choose(materials, asked, budget_seconds=budget)
+        recipe = trials.choose(materials, requested, budget_seconds=budget)
     else:
-        return asked
+        return requested
     materials.progress.total += materials.units(recipe)
     log.info("recipe %s: %s", recipe.name, recipe.reason)
-    remember(materials, asked, recipe)
+    record_choice(materials, requested, recipe)
     return recipe
 
 
-def remember(materials: Materials, asked: Recipe, chosen: Recipe) -> None:
-    """Record what is trained for the recipe that was asked for, for the attempts that follow."""
-    record = Chosen(fingerprint=materials.fingerprint(asked), recipe=chosen)
+def record_choice(materials: Materials, requested: Recipe, chosen: Recipe) -> None:
+    """Write the chosen recipe to the job's directory, for later attempts."""
+    record = Chosen(fingerprint=materials.fingerprint(requested), recipe=chosen)
     materials.run.hand_on(CHOSEN, record)
 
 
 def _with_last_epoch(materials: Materials, recipe: Recipe) -> Recipe:
-    """Return the recipe with the epoch after which it was best on a fifth of the training images
-    that it was not trained on. An attempt that follows goes on from the trial's checkpoints.
+    """Return the recipe with its best epoch as the last one. The best epoch is that of a trial,
+    measured on a held-out fifth of the training images. A later attempt resumes the trial.
     """
     fold, limits = folds_of(materials, recipe), recipe.early_stopping
     assert limits is not None
     if fold is None:
-        return _early_stopping(recipe, f"not: {TOO_FEW}")
+        return _early_stopping(recipe, f"none, {TOO_FEW}")
     patience, trial = Patience(limits), materials.run.paths.job / "trial"
     progress = materials.progress
     progress.total += materials.units(recipe)
@@ -70,10 +70,10 @@ def _with_last_epoch(materials: Materials, recipe: Recipe) -> Recipe:
     progress.purpose = ""
     materials.clear()
     shutil.rmtree(trial, ignore_errors=True)
-    found = f"after epoch {patience.best_epoch} of {recipe.epochs}"
-    found += f", {patience.best:.1%} of the held-out images are classified correctly"
-    return dataclasses.replace(_early_stopping(recipe, found), stop_after=patience.best_epoch)
+    summary = f"after epoch {patience.best_epoch} of {recipe.epochs}"
+    summary += f", {patience.best:.1%} of the held-out images are classified correctly"
+    return dataclasses.replace(_early_stopping(recipe, summary), stop_after=patience.best_epoch)
 
 
-def _early_stopping(recipe: Recipe, found: str) -> Recipe:
-    return dataclasses.replace(recipe, reason=f"{recipe.reason}; early stopping: {found}")
+def _early_stopping(recipe: Recipe, summary: str) -> Recipe:
+    return dataclasses.replace(recipe, reason=f"{recipe.reason}; early stopping: {summary}")

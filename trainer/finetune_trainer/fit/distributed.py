@@ -1,8 +1,8 @@
-"""The fit of a gang: MXNet's workers, one in each pod, and what adds up their gradients.
+"""The fit of a gang: one MXNet worker in each pod, and a kvstore that adds up their gradients.
 
-Scheduler and parameter server run beside the leader's fit and die with it. The server only adds:
-each pod updates its own copy of the weights, all in the same way, so that the optimizer's states
-can be saved and no code is ever sent to the server.
+MXNet's scheduler and parameter server run beside the leader's fit and end with it. The server only
+adds. Each pod updates its own copy of the weights, all in the same way, so that the optimizer's
+states can be saved and no code is sent to the server.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ import mxnet as mx
 from mxnet.base import _LIB, check_call
 
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.fit.checkpoint import Checkpoint, Checkpoints, name_of
+from finetune_trainer.fit.checkpoint import Checkpoint, Checkpoints, directory_name
 from finetune_trainer.fit.records import MEETING, Meeting
 from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
@@ -29,78 +29,82 @@ from finetune_trainer.run.reporter import Reporter
 from finetune_trainer.run.signals import Signals
 
 T = TypeVar("T")
-_POLL_SECONDS = 0.5
+POLL_SECONDS = 0.5
 _HELPERS = ("scheduler", "server")
 
 
 @contextlib.contextmanager
-def joined(
+def join(
     run: Run, signals: Signals, meeting: Meeting | None, fingerprint: str, start: Checkpoint
 ) -> Iterator[mx.kv.KVStore]:
-    """Give the kvstore that adds up the gang's gradients, when all pods are there. The leader has
-    no meeting yet: it calls one, for the checkpoint that all start from.
+    """Give the kvstore that adds up the gang's gradients, once all pods have joined. `meeting` is
+    None on the leader, which writes the meeting: the address, and the checkpoint to start from.
     """
     if meeting:
-        yield follow(run, meeting)
+        yield join_as_follower(run, meeting)
         mx.nd.waitall()
     else:
-        host = find_self(run, signals)
-        with lead(run, host=host, fingerprint=fingerprint, start=start) as kvstore:
+        host = own_address(run, signals)
+        with join_as_leader(run, host=host, fingerprint=fingerprint, start=start) as kvstore:
             yield kvstore
 
 
-def find_self(run: Run, signals: Signals) -> str:
-    """Return the leader's address once its name is known: DNS learns of a pod some time after it
-    has started.
+def own_address(run: Run, signals: Signals) -> str:
+    """Return the leader's own IP address. This waits for DNS, which knows a pod's name only some
+    time after the pod has started.
     """
-    over = time.monotonic() + run.gang.join_seconds
+    deadline = time.monotonic() + run.gang.join_seconds
 
     def address() -> str | None:
         try:
             return socket.gethostbyname(run.gang.coordinator)
         except OSError as error:
-            if time.monotonic() > over:
+            if time.monotonic() > deadline:
                 raise TrainerError(
                     ExitCode.TemporaryFailure,
-                    f"this pod's own name, {run.gang.coordinator}, is still not known: {error}",
-                    "look after the cluster's DNS",
+                    f"DNS does not know this pod's own name, {run.gang.coordinator}: {error}",
+                    "check the cluster's DNS",
                 ) from error
             return None
 
-    note, stopped = "waiting until DNS knows this pod", "before the gang had met"
+    note, stopped = "waiting until DNS knows this pod", "before all pods of the gang had joined"
     return _wait_for(address, run, signals, note=note, stopped=stopped)
 
 
 @contextlib.contextmanager
-def lead(run: Run, *, host: str, fingerprint: str, start: Checkpoint) -> Iterator[mx.kv.KVStore]:
-    """Call the gang together and give what shares its gradients, when all are there."""
+def join_as_leader(
+    run: Run, *, host: str, fingerprint: str, start: Checkpoint
+) -> Iterator[mx.kv.KVStore]:
+    """Start scheduler and server, write the meeting, and give the kvstore once all have joined."""
     meeting = Meeting(
         leader=run.job.pod_uid,
         host=host,
         port=_free_port(host),
         fingerprint=fingerprint,
-        checkpoint=name_of(start.step) if start.status else None,
+        checkpoint=directory_name(start.step) if start.status else None,
     )
     environment = _environment(run, meeting)
-    over = threading.Event()
+    is_over = threading.Event()
     helpers = [_start(role, environment) for role in _HELPERS]
     for role, helper in zip(_HELPERS, helpers, strict=True):
-        watch = (role, helper, over, run.reporter)
+        watch = (role, helper, is_over, run.reporter)
         threading.Thread(target=_watch, args=watch, daemon=True).start()
     try:
         run.hand_on(MEETING, meeting)
         yield _store(run, environment | {"DMLC_NODE_HOST": host})
         mx.nd.waitall()
     finally:
-        over.set()
+        is_over.set()
         for helper in helpers:
             helper.kill()
 
 
 def wait_for_leader(run: Run, signals: Signals) -> Meeting:
-    """Wait until the leader of this attempt is ready to fit. The supervisor sees if it dies."""
+    """Return the meeting, once the leader of this attempt has written it. The supervisor ends this
+    pod if the leader dies.
+    """
 
-    def called() -> Meeting | None:
+    def read_meeting() -> Meeting | None:
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
             meeting = files.read_json(run.paths.job / MEETING, Meeting)
             if meeting.leader == run.gang.leader:
@@ -108,32 +112,32 @@ def wait_for_leader(run: Run, signals: Signals) -> Meeting:
         return None
 
     note, stopped = "waiting until pod 0 of the gang is ready to fit", "while waiting for pod 0"
-    return _wait_for(called, run, signals, note=note, stopped=stopped)
+    return _wait_for(read_meeting, run, signals, note=note, stopped=stopped)
 
 
 def _wait_for(
-    look: Callable[[], T | None], run: Run, signals: Signals, *, note: str, stopped: str
+    poll: Callable[[], T | None], run: Run, signals: Signals, *, note: str, stopped: str
 ) -> T:
     began, waiting = time.monotonic(), run.reporter.waiting(note)
-    while (found := look()) is None:
+    while (found := poll()) is None:
         if signals.stop:
             raise TrainerError(ExitCode.Interrupted, f"stopped on request {stopped}")
         waiting(int(time.monotonic() - began))
-        signals.wait(seconds=_POLL_SECONDS)
+        signals.wait(seconds=POLL_SECONDS)
     return found
 
 
-def follow(run: Run, meeting: Meeting) -> mx.kv.KVStore:
-    """Return what shares the gang's gradients, when all are there."""
+def join_as_follower(run: Run, meeting: Meeting) -> mx.kv.KVStore:
+    """Return the kvstore that adds up the gang's gradients, once all pods have joined."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((meeting.host, meeting.port))  # sends nothing: only asks for the route
+        probe.connect((meeting.host, meeting.port))  # sends nothing: finds the route
         own = probe.getsockname()[0]
     return _store(run, _environment(run, meeting) | {"DMLC_NODE_HOST": own})
 
 
 def load_start(run: Run, meeting: Meeting, fingerprint: str) -> Checkpoint:
-    """Return the checkpoint that the leader starts from. Raises InputOutputError if this pod is
-    about to fit something else, or cannot read the checkpoint.
+    """Return the checkpoint that the leader starts from. Raises InputOutputError if this pod has
+    another data set, network or recipe, or cannot read the checkpoint.
     """
     if meeting.fingerprint != fingerprint:
         raise TrainerError(
@@ -145,7 +149,7 @@ def load_start(run: Run, meeting: Meeting, fingerprint: str) -> Checkpoint:
         return Checkpoint()
     directory = run.paths.job / "checkpoints"
     try:
-        return Checkpoints(directory, meeting.fingerprint, lambda: None).named(meeting.checkpoint)
+        return Checkpoints(directory, meeting.fingerprint, lambda: None).load(meeting.checkpoint)
     except (OSError, ValueError) as error:
         raise TrainerError(
             ExitCode.InputOutputError,
@@ -167,7 +171,7 @@ def _environment(run: Run, meeting: Meeting) -> dict[str, str]:
 def _store(run: Run, environment: dict[str, str]) -> mx.kv.KVStore:
     os.environ.update(environment, DMLC_ROLE="worker")
     store = mx.kv.create("dist_device_sync" if run.gpus else "dist_sync")
-    # A pod that is done ends, whatever becomes of the others.
+    # A pod that has finished ends, whatever happens to the others.
     check_call(_LIB.MXKVStoreSetBarrierBeforeExit(store.handle, ctypes.c_int(0)))
     return store
 
@@ -182,15 +186,15 @@ def _start(role: str, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
 
 
 def _watch(
-    role: str, helper: "subprocess.Popen[bytes]", over: threading.Event, reporter: Reporter
+    role: str, helper: "subprocess.Popen[bytes]", is_over: threading.Event, reporter: Reporter
 ) -> None:
-    """End this process with its helper: MXNet would wait for it for ever."""
+    """End this process if the helper ends: MXNet would wait for the helper for ever."""
     status = helper.wait()
-    if not over.is_set():
+    if not is_over.is_set():
         reporter.error(
             code=ExitCode.InternalError,
             message=f"The gang's parameter {role} ended with status {status}",
-            hint="-9: most likely for want of memory: raise trainer.resources.limits.memory.",
+            hint="-9 is most likely too little memory: raise trainer.resources.limits.memory.",
         )
         os._exit(ExitCode.InternalError)
 

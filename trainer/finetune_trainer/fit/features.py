@@ -1,4 +1,7 @@
-"""What the pretrained trunk says about each image: computed once, kept beside the packed data."""
+"""Feature extraction by the pretrained trunk, with a cache beside the packed data.
+
+The trunk is the network below its new last layer, or below its last blocks.
+"""
 
 import dataclasses
 import hashlib
@@ -25,7 +28,7 @@ Labels = NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """One row for each view of each image, of the shape that the network gives it."""
+    """One row for each view of each image, of the shape of the trunk's output."""
 
     train: Rows
     train_labels: Labels
@@ -33,36 +36,39 @@ class Features:
     validation_labels: Labels
 
     def flat(self) -> "Features":
-        """Return the same with rows that are vectors."""
+        """Return these features with each row flattened to a vector."""
         train, validation = (rows.reshape(len(rows), -1) for rows in (self.train, self.validation))
         return dataclasses.replace(self, train=train, validation=validation)
 
     def hold_out(self, held_out: NDArray[np.bool_]) -> "Features":
-        """Return all views of the training images that are not held, and the centre of those that
-        are for validation.
+        """Return features that train on all views of the images that are not held out, and validate
+        on the centre crops of those that are.
         """
-        kept = np.tile(~held_out, len(self.train) // len(held_out))
+        trained = np.tile(~held_out, len(self.train) // len(held_out))
         first = np.flatnonzero(held_out)
         return Features(
-            self.train[kept], self.train_labels[kept], self.train[first], self.train_labels[first]
+            self.train[trained],
+            self.train_labels[trained],
+            self.train[first],
+            self.train_labels[first],
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class Extraction:
-    """The trunk and the images that it is to look at."""
+    """The trunk, and the images whose features it is to extract."""
 
     model: Path
-    """Directory of the network; its digest is part of the cache's key."""
+    """Directory of the network; the digest of its files is part of the cache's key."""
     trunk: Network
     train: Reader
     validation: Reader
     views: int
-    """Of each training image: its centre, then random crops."""
+    """Number of views of each training image: the centre crop, then random crops."""
     seed: int
 
     def key(self) -> str:
-        """Return a name that differs for whatever would give other features."""
+        """Return a digest of all that changes the features, as the name of the cache file."""
         parts = [files.sha256_of(self.model / name) for name in (SYMBOL, PARAMS)]
         pixels = (self.train.input_size, self.train.mean, self.train.std)
         parts.append(repr((self.trunk.symbol.list_outputs(), pixels, self.views, self.seed)))
@@ -72,10 +78,10 @@ class Extraction:
 def cached(
     extraction: Extraction, contexts: list[Any], *, on_batch: Callable[[int], None]
 ) -> Features:
-    """Return the features from the cache, computed if they are not there, and kept if there is
-    room.
+    """Return the features from the cache; if they are missing, extract and cache them.
 
-    `on_batch` is called with the number of images of each batch; it may raise to stop.
+    A full disk costs only the cache. `on_batch` is called with the number of images of each batch;
+    it may raise to stop.
     """
     path = extraction.train.record.parent / "features" / f"{extraction.key()}.npz"
     if (found := _load(path)) is not None:
@@ -86,7 +92,7 @@ def cached(
         with files.whole_file(path) as file:
             _save(features, file)
     except OSError as error:
-        log.warning("features: not kept for later: %s", error)
+        log.warning("features: not cached: %s", error)
     return features
 
 
@@ -97,12 +103,12 @@ def _load(path: Path) -> Features | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        log.warning("features: %s is damaged (%s) and is made again", path, error)
+        log.warning("features: %s is damaged (%s), they are extracted again", path, error)
         return None
 
 
 def _save(features: Features, file: BinaryIO) -> None:
-    """Write what np.savez writes, which leaves a broken file open where there is no room."""
+    """Write the format of np.savez, which itself leaves its file open if the disk is full."""
     with zipfile.ZipFile(file, "w") as archive:
         for name, rows in vars(features).items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
@@ -115,8 +121,8 @@ def _extract(
     train, size = extraction.train, extraction.train.input_size
     _, (shape,), _ = extraction.trunk.symbol.infer_shape(data=(1, 3, size, size))
 
-    def look(passes: list[mx.io.DataIter], images: int) -> tuple[Rows, Labels]:
-        # Filled in place: of a large data set there is room for one copy.
+    def extract(passes: list[mx.io.DataIter], images: int) -> tuple[Rows, Labels]:
+        # Filled in place: memory has room for only one copy of a large data set.
         rows = np.empty((len(passes) * images, *shape[1:]), np.float32)
         labels = np.empty(len(rows), np.int64)
         end = 0
@@ -131,6 +137,6 @@ def _extract(
     seeds = [(extraction.seed + view) % 2**31 for view in range(1, extraction.views)]
     crops = [train.crops(seed=seed) for seed in seeds]
     return Features(
-        *look([train.centre(), *crops], train.images),
-        *look([extraction.validation.centre()], extraction.validation.images),
+        *extract([train.centre(), *crops], train.images),
+        *extract([extraction.validation.centre()], extraction.validation.images),
     )

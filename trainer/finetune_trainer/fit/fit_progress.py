@@ -1,4 +1,4 @@
-"""The progress of a fit in units of work, and the place where it stops when asked to."""
+"""The progress of a fit in units of work; a fit that was asked to stop is stopped here."""
 
 import time
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ HEAD_COST = 0.01
 
 
 def units(recipe: Recipe, data: DatasetStatus) -> float:
-    """Return the work of a recipe and of those that it starts from, in images through the trunk."""
+    """Return the work of a recipe and of those that it starts from, in units of FitProgress."""
     train, validation = data.train_images, data.validation_images
     if recipe.trains == "all":
         own = recipe.last_epoch * (TRAINING_COST * train + validation)
@@ -33,18 +33,18 @@ class OutOfTime(Exception):
 
 
 class FitProgress:
-    """Counts what is done of `total` units, reports it, and ends the fit on SIGTERM.
+    """Counts the finished units of work out of `total`, reports them, and ends the fit on SIGTERM.
 
     A unit is the work of one image through the trunk.
     """
 
     def __init__(
-        self, reporter: Reporter, signals: Signals, *, total: float, follows: bool = False
+        self, reporter: Reporter, signals: Signals, *, total: float, is_follower: bool = False
     ) -> None:
         self.reporter = reporter
         self._signals = signals
-        # The leader of a gang needs the others until it has saved; then it ends them.
-        self._may_stop = not follows
+        # A gang's leader needs its followers until it has saved; then the followers are stopped.
+        self._may_stop = not is_follower
         self.total = total
         self._done = 0.0
         self._step = 0
@@ -59,15 +59,17 @@ class FitProgress:
 
     @property
     def stopping(self) -> bool:
-        """Whether the process was asked to stop: the next `advance` raises."""
+        """True if the process was asked to stop: the next `advance` raises."""
         return self._may_stop and self._signals.stop
 
     def skip_to(self, units: float) -> None:
-        """Count what an earlier attempt, or a cache, has done already."""
+        """Count the first `units` as done, by an earlier attempt or from a cache."""
         self._done = max(self._done, units)
 
     def advance(self, units: float, *, images_per_second: float | None = None) -> None:
-        """Count a batch. Raises if the process was asked to stop."""
+        """Count a batch. Raises Interrupted if the process was asked to stop, OutOfTime after the
+        deadline.
+        """
         self._done += units
         self._step += 1
         if images_per_second is not None:
@@ -76,7 +78,7 @@ class FitProgress:
             raise TrainerError(
                 ExitCode.Interrupted,
                 "stopped on request",
-                "the next attempt goes on from the last checkpoint",
+                "the next attempt resumes from the last checkpoint",
             )
         now = time.monotonic()
         if self.deadline is not None and now > self.deadline:
@@ -85,7 +87,7 @@ class FitProgress:
             self.report()
 
     def report(self, metrics: Mapping[str, float] | None = None) -> None:
-        """Report now, with these metrics from here on."""
+        """Report now, and keep these metrics for the reports that follow."""
         self._reported = time.monotonic()
         self._metrics |= {name: f"{value:.4f}" for name, value in (metrics or {}).items()}
         self.reporter.progress(

@@ -1,4 +1,4 @@
-"""The kvstore of several CPUs, which have one memory."""
+"""The kvstore of several CPU contexts, which share one memory."""
 
 from typing import Any
 
@@ -7,9 +7,10 @@ import mxnet as mx
 
 @mx.kvstore.KVStoreBase.register
 class SharedMemory(mx.kvstore.KVStoreBase):  # type: ignore[misc]  # MXNet has no types
-    """Adds up the CPUs' gradients in the place of one of them, updates the weight beside it, and
-    gives the others copies. MXNet's own stores copy each gradient before they add it up, and the
-    weight once more. Parameters take turns, so that all CPUs work.
+    """Adds up the contexts' gradients in the array of one context, updates the weight of that
+    context, and copies it to the others. Each parameter has another context, so that all CPUs work.
+
+    MXNet's own stores copy each gradient before they add it up, and then the weight once more.
     """
 
     type, rank, num_workers = "shared memory", 0, 1
@@ -19,26 +20,26 @@ class SharedMemory(mx.kvstore.KVStoreBase):  # type: ignore[misc]  # MXNet has n
         self._turns: dict[str, int] = {}
 
     def is_capable(self, capability: str) -> bool:
-        """Return whether it is: only of updating."""
+        """Return True for the only capability: to update weights."""
         return bool(capability == self.OPTIMIZER)
 
     def set_optimizer(self, optimizer: Any) -> None:
-        """Update with this one."""
+        """Set the optimizer that updates the weights."""
         self._updater = mx.optimizer.get_updater(optimizer)
 
     def init(self, key: str, value: Any) -> None:
-        """Keep nothing: what there is, is with the devices."""
+        """Do nothing: the contexts hold all arrays."""
 
     def broadcast(self, key: str, value: Any, out: list[Any], priority: int = 0) -> None:
-        """Give every device the value."""
+        """Copy the value to every context."""
         for copy in out:
             value.copyto(copy)
 
     def pushpull(
         self, key: str, value: list[Any], out: list[Any] | None = None, priority: int = 0
     ) -> None:
-        """Update the devices' weights `out` by the sum of their gradients; without `out`, give the
-        sum to every device.
+        """Update the contexts' weights `out` by the sum of their gradients `value`; without `out`,
+        copy the sum to every context.
         """
         turn = self._turns.setdefault(key, len(self._turns) % len(value))
         total = value[turn]

@@ -1,5 +1,6 @@
-"""A network on its devices with its optimizer: takes batches, gives updates. Knows nothing of
-epochs, and of checkpoints only what is in them.
+"""A network on its devices with its optimizer: it takes batches and updates the weights.
+
+It does not know of epochs, and reads of a checkpoint only the arrays.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ from finetune_trainer.recipes.recipe import Recipe
 
 UPDATE_ON_KVSTORE = "MXNET_UPDATE_ON_KVSTORE"
 SLOWED_RATE = 0.1
-"""Of the learning rate, after a fit that diverged."""
+"""Factor of the learning rate after the fit has diverged."""
 INITIALIZERS = {
     "xavier": mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2),
     "zero": mx.init.Zero(),
@@ -31,12 +32,12 @@ INITIALIZERS = {
 
 
 class Learner:
-    """The network of a task: as a checkpoint left it, or with a new last layer."""
+    """A task's network in training, from a checkpoint or with a new last layer."""
 
     def __init__(self, task: Task, recipe: Recipe, start: Checkpoint, *, seed: int) -> None:
-        self.symbol, self._adds_up = task.network.symbol, recipe.accumulation > 1
+        self.symbol, self._accumulates = task.network.symbol, recipe.accumulation > 1
         loss_scale = _loss_scale(task, recipe)
-        self.module = _bound(task, recipe, loss_scale=loss_scale)
+        self.module = _bind(task, recipe, loss_scale=loss_scale)
         mx.random.seed(seed)
         self.module.init_params(
             INITIALIZERS[recipe.new_layer],
@@ -46,21 +47,21 @@ class Learner:
         )
         _init_optimizer(self.module, task, recipe, step=start.step)
         restore_states(self.module, start.states)
-        self._optimizer = self.module._optimizer  # MXNet has no other way to it
+        self._optimizer = self.module._optimizer  # MXNet has no public accessor
         slowed = SLOWED_RATE if start.slowed else 1.0
         self._rate = slowed * self._optimizer.lr
         self._scale = self._optimizer.rescale_grad / loss_scale
         self._batches = 0
-        """Seen since the last update."""
+        """Number of batches since the last update."""
 
     @property
     def network(self) -> Network:
-        """The task's network as it is now."""
+        """The task's network with its present weights."""
         return Network(self.symbol, *self.module.get_params())
 
     def arrays(self) -> dict[str, Any]:
-        """Return the weights as they are on the first device, not a copy, and the devices' mean of
-        BatchNorm's statistics.
+        """Return the weights on the first device, without copying them, and the mean of BatchNorm's
+        statistics over the devices.
         """
         group = self.module._exec_group
         weights = zip(group.param_names, group.param_arrays, strict=True)
@@ -70,17 +71,17 @@ class Learner:
         }
 
     def learn(self, batch: mx.io.DataBatch) -> NDArray[Any]:
-        """Add the gradients of a batch; return what the network says about its real rows."""
-        if self._adds_up and not self._batches:
-            self._forget_gradients()
+        """Add the gradients of a batch; return the probabilities of its rows, without padding."""
+        if self._accumulates and not self._batches:
+            self._zero_gradients()
         self._batches += 1
         self.module.forward_backward(batch)
         probabilities: NDArray[Any] = self.module.get_outputs()[0].asnumpy()
         return probabilities[: real_rows(batch)]
 
     def update(self, *, rate: float) -> None:
-        """Update the weights by the mean over the batches since the last time, at `rate` times the
-        recipe's learning rate.
+        """Update the weights by the mean gradient of the batches since the last update, at `rate`
+        times the recipe's learning rate.
         """
         self._optimizer.lr = self._rate * rate
         self._optimizer.rescale_grad = self._scale / self._batches
@@ -91,7 +92,7 @@ class Learner:
         """Give all devices the mean of their BatchNorm statistics."""
         self.module.set_params(*self.module.get_params())
 
-    def _forget_gradients(self) -> None:
+    def _zero_gradients(self) -> None:
         for gradients in self.module._exec_group.grad_arrays:
             for gradient in gradients:
                 gradient[:] = 0
@@ -112,7 +113,7 @@ def _loss_scale(task: Task, recipe: Recipe) -> float:
     )
 
 
-def _bound(task: Task, recipe: Recipe, *, loss_scale: float) -> mx.mod.Module:
+def _bind(task: Task, recipe: Recipe, *, loss_scale: float) -> mx.mod.Module:
     symbol, labels = task.network.symbol, task.shape[:1]
     if task.targets:
         symbol, labels = with_targets(symbol), (*labels, task.targets.classes)
@@ -127,7 +128,7 @@ def _bound(task: Task, recipe: Recipe, *, loss_scale: float) -> mx.mod.Module:
 
 
 def _kvstore(task: Task) -> Any:
-    """Return the gang's, or the name of the pod's own, which MXNet makes for several devices."""
+    """Return the gang's kvstore, or the name of one for this pod's devices."""
     if task.kvstore is not None:
         return task.kvstore
     return SharedMemory.__name__ if task.contexts[0].device_type == "cpu" else "device"
@@ -138,7 +139,7 @@ def _init_optimizer(module: mx.mod.Module, task: Task, recipe: Recipe, *, step: 
         module.init_optimizer(
             kvstore=_kvstore(task),
             optimizer=recipe.optimizer,
-            # Adam's correction of its averages depends on the number of updates.
+            # Adam's bias correction depends on the number of updates.
             optimizer_params=recipe.optimizer_params | {"begin_num_update": step},
         )
     module._optimizer.set_lr_mult(dict.fromkeys(task.pretrained, recipe.trunk_rate))
@@ -148,8 +149,8 @@ def _init_optimizer(module: mx.mod.Module, task: Task, recipe: Recipe, *, step: 
 
 @contextlib.contextmanager
 def _updates_on_devices() -> Iterator[None]:
-    """Make the kvstore of a module only add up gradients, as a gang's does: a norm is of them all,
-    but a kvstore that also updates has one parameter at a time.
+    """Make a module's kvstore only add up gradients, as a gang's does, so that each device updates.
+    Clipping needs all gradients at once; a kvstore that updates sees one parameter at a time.
     """
     before = os.environ.get(UPDATE_ON_KVSTORE)
     os.environ[UPDATE_ON_KVSTORE] = "0"

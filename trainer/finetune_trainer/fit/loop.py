@@ -1,5 +1,7 @@
-"""The epochs of a fit, from a checkpoint to the last one. In a gang all pods run them in step; the
-leader alone saves checkpoints, measures the accuracy, and looks for a NaN loss.
+"""The epochs of a fit, from a checkpoint to the last epoch.
+
+In a gang all pods run the same epochs in step; the leader alone saves checkpoints, measures the
+accuracy and checks for a NaN loss.
 """
 
 import dataclasses
@@ -30,23 +32,23 @@ from finetune_trainer.run.history import Row
 log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 300.0
-"""The most work that a lost node can cost, in time; epochs of large data sets are longer."""
+"""Longest time between checkpoints within an epoch: a lost node costs no more work than this."""
 
 
 class TrainResult(NamedTuple):
-    """A trained network, and how it came about."""
+    """A trained network, with the recipe and the task that it comes from."""
 
     recipe: Recipe
-    """The recipe that was trained, with batches that fitted."""
+    """The recipe as it was trained, with batches that fit into memory."""
     task: Task
     network: Network
-    """The whole network after the last epoch, or the mean over the last epochs."""
+    """The whole network: after the last epoch, or its mean by training.weightAveraging."""
     task_network: Network
-    """The part of it that the task trained: the whole, the last blocks, or the new layer."""
+    """The network of the task: the whole network, its last blocks, or its new layer."""
     checkpoint: CheckpointStatus | None
-    """The newest checkpoint, which holds this network."""
+    """The newest checkpoint, which has these weights; None: nothing was saved."""
     slowed: bool
-    """True if the fit diverged, and went on at a lower learning rate."""
+    """True if the fit diverged and went on at a lower learning rate."""
 
 
 def run_epochs(
@@ -59,8 +61,8 @@ def run_epochs(
 ) -> TrainResult:
     """Train from `start` to the recipe's last epoch.
 
-    Without `checkpoints` the pod only trains: nothing is saved, and in a gang the leader measures.
-    With `patience` the fit is a trial: it may end earlier, and its checkpoints are not the job's.
+    Without `checkpoints` nothing is saved and the accuracy of the epochs is not measured. With
+    `patience` the fit is a trial: it may end earlier, and its checkpoints are not the job's.
     """
     loop = _Loop(task, recipe, start, checkpoints, progress, is_trial=patience is not None)
     if start.status:
@@ -68,7 +70,7 @@ def run_epochs(
         if not patience:
             progress.reporter.checkpoint(start.status)
     if patience and checkpoints:
-        patience.resume(checkpoints.noted()[: start.epoch])
+        patience.resume(checkpoints.epochs()[: start.epoch])
     for epoch in range(start.epoch, recipe.last_epoch):
         if patience and patience.is_over:
             break
@@ -82,7 +84,7 @@ def run_epochs(
 
 
 class _Loop:
-    """A fit on its way from checkpoint to checkpoint."""
+    """The state of a fit between epochs."""
 
     def __init__(
         self,
@@ -96,51 +98,58 @@ class _Loop:
     ) -> None:
         self._task, self._recipe, self._start = task, recipe, start
         self._checkpoints, self._progress, self._is_trial = checkpoints, progress, is_trial
-        self._judges = task.pods == 1 or checkpoints is not None
-        """Of a gang the leader does."""
+        self._is_leader = task.pods == 1 or checkpoints is not None
+        """True for a pod alone and for a gang's leader, which checks the loss for all pods."""
         self.learner = Learner(task, recipe, start, seed=_seed(recipe, "new layer"))
         self._average = Average(recipe.averaging, self.learner, start.average)
         self._step, self._saved = start.step, time.monotonic()
         self.status = start.status
-        """The newest checkpoint's."""
+        """Status of the newest checkpoint."""
 
     @property
     def network(self) -> Network:
-        """The task's network as it would be saved now."""
+        """The task's network with its present weights, or their mean."""
         return self._average.network
 
     def run_epoch(self, epoch: int) -> float | None:
-        """Train on all images, save and measure; return the accuracy."""
+        """Train on all images, save a checkpoint, and return the accuracy on the validation images;
+        None: this fit does not measure it.
+        """
         task, recipe, progress = self._task, self._recipe, self._progress
         began = time.monotonic()
         progress.note = f"epoch {epoch + 1} of {recipe.last_epoch}"
         stall = Stall()
         score = self._train_batches(epoch, stall)
         stalled = stall.seconds / (time.monotonic() - began)
-        # Each device has its own BatchNorm statistics. Their mean becomes everyone's now, so that
-        # going on from the checkpoint is the same as going on.
+        # Each device has its own BatchNorm statistics. All devices get their mean now, so that a
+        # resumed fit, which starts from the mean, has the same bits.
         self.learner.share_statistics()
         self._average.after_epoch(epoch + 1, epochs=recipe.last_epoch)
-        if self._judges:
-            self._check(is_finite(self.learner.network), epoch)
+        if self._is_leader:
+            self._raise_if_diverged(is_finite(self.learner.network), epoch)
         if self._checkpoints is None:
             return None
-        is_mark = (epoch + 1) % recipe.checkpoint_epochs == 0 or epoch + 1 == recipe.last_epoch
-        if is_mark and not self._is_trial:
+        is_checkpoint_epoch = (
+            epoch + 1
+        ) % recipe.checkpoint_epochs == 0 or epoch + 1 == recipe.last_epoch
+        if is_checkpoint_epoch and not self._is_trial:
             self._save(epoch=epoch + 1)
         seconds = time.monotonic() - began
         row = Row(epoch + 1, score.accuracy, score.cross_entropy, None, seconds)
-        if is_mark:  # who resumes here does not measure again
-            self._checkpoints.note(row)
+        if is_checkpoint_epoch:  # an attempt that resumes here does not measure this epoch again
+            self._checkpoints.add_epoch(row)
         validation = score_all(
-            self.network, task.validation(), task.contexts, on_batch=self._count_measured
+            self.network, task.validation(), task.contexts, on_batch=self._count_validation
         )
-        if is_mark:
+        if is_checkpoint_epoch:
             log.info("Epoch[%d] Train-accuracy=%.6f", epoch, score.accuracy)
             log.info("Epoch[%d] Time cost=%.3f", epoch, seconds)
             log.info("Epoch[%d] Validation-accuracy=%.6f", epoch, validation.accuracy)
-        self._checkpoints.note(dataclasses.replace(row, validation_accuracy=validation.accuracy))
-        if is_mark and self._is_trial:  # which needs the accuracy of every epoch
+        self._checkpoints.add_epoch(
+            dataclasses.replace(row, validation_accuracy=validation.accuracy)
+        )
+        # A trial saves after it has measured: resumed, it needs the accuracy of every epoch.
+        if is_checkpoint_epoch and self._is_trial:
             self._save(epoch=epoch + 1)
         measured = {"accuracy": validation.accuracy, "loss": score.cross_entropy}
         if recipe.trains_trunk:
@@ -153,13 +162,12 @@ class _Loop:
         task, recipe, start = self._task, self._recipe, self._start
         began, rows, size = time.monotonic(), 0, task.shape[0]
         resumed = start if epoch == start.epoch else Checkpoint()
-        score, done = dataclasses.replace(resumed.score), math.ceil(resumed.rows / size)
-        # Order and crops follow from the epoch, dropout from the batch: a resumed run gets the
-        # same.
-        batches = task.batches(_seed(recipe, f"epoch {epoch}{task.share}"))
-        rest = stall.watch(itertools.islice(batches, done, None))
-        for number, batch in enumerate(rest, start=done + 1):
-            seed = _seed(recipe, f"step {epoch * task.steps + number - 1}{task.share}")
+        score, batches_done = dataclasses.replace(resumed.score), math.ceil(resumed.rows / size)
+        # The epoch seeds order and crops, the batch seeds dropout: a resumed fit has the same bits.
+        batches = task.batches(_seed(recipe, f"epoch {epoch}{task.seed_suffix}"))
+        remaining = stall.watch(itertools.islice(batches, batches_done, None))
+        for number, batch in enumerate(remaining, start=batches_done + 1):
+            seed = _seed(recipe, f"step {epoch * task.steps + number - 1}{task.seed_suffix}")
             mx.random.seed(seed)
             targets = task.targets.of(batch, seed=seed) if task.targets else batch
             probabilities = self.learner.learn(targets)
@@ -168,8 +176,8 @@ class _Loop:
             if number % recipe.accumulation and number < task.steps:
                 continue
             self._update(epoch, number)
-            if self._judges:
-                self._check(score.is_finite, epoch)
+            if self._is_leader:
+                self._raise_if_diverged(score.is_finite, epoch)
             if self._progress.stopping or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
                 self._save(epoch=epoch, rows=number * size, score=score)
             speed = task.pods * (score.total - resumed.score.total) / (time.monotonic() - began)
@@ -178,16 +186,16 @@ class _Loop:
         return score
 
     def _update(self, epoch: int, number: int) -> None:
-        """Update the weights by the batches up to the epoch's `number`-th."""
+        """Update the weights by the batches since the last update, up to the `number`-th."""
         recipe = self._recipe
         batches = (number - 1) % recipe.accumulation + 1
-        # Of their middle: neither the first nor the last update is for nothing.
-        place = epoch + (number - batches / 2) / self._task.steps
-        self.learner.update(rate=recipe.schedule.rate(place, epochs=recipe.epochs))
+        # The rate at the middle of these batches: at either end of the schedule it could be 0.
+        position = epoch + (number - batches / 2) / self._task.steps
+        self.learner.update(rate=recipe.schedule.rate(position, epochs=recipe.epochs))
         self._step += 1
         self._average.after_step(self._step)
 
-    def _check(self, is_finite: bool, epoch: int) -> None:
+    def _raise_if_diverged(self, is_finite: bool, epoch: int) -> None:
         if is_finite:
             return
         recipe = self._recipe
@@ -204,8 +212,8 @@ class _Loop:
     def _save(self, *, epoch: int, rows: int = 0, score: Score | None = None) -> None:
         if self._checkpoints is None:
             return
-        self._check(is_finite(self.learner.network), epoch)
-        at = Checkpoint(
+        self._raise_if_diverged(is_finite(self.learner.network), epoch)
+        checkpoint = Checkpoint(
             epoch=epoch,
             rows=rows,
             step=self._step,
@@ -213,17 +221,17 @@ class _Loop:
             slowed=self._start.slowed,
             score=score or Score(),
         )
-        self.status = self._checkpoints.save(self.learner.module, at)
+        self.status = self._checkpoints.save(self.learner.module, checkpoint)
         if not self._is_trial:
             self._progress.reporter.checkpoint(self.status)
         self._saved = time.monotonic()
 
-    def _count_measured(self, rows: int) -> None:
+    def _count_validation(self, rows: int) -> None:
         self._progress.advance(rows * self._task.cost / TRAINING_COST)
 
 
 def _digest(network: Network) -> str:
-    """Name the weights; BatchNorm's moving statistics are each pod's own."""
+    """Return a digest of the weights, without BatchNorm's statistics, which differ between pods."""
     digest = hashlib.sha256()
     for name in sorted(network.args):
         digest.update(network.args[name].asnumpy().tobytes())

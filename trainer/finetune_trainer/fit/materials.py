@@ -1,5 +1,5 @@
-"""Materials of a fit: the data set, the pretrained network, this pod's hardware, and the tasks that
-recipes make of them. Nothing here trains.
+"""Materials of a fit: the data set, the pretrained network and this pod's hardware, and the tasks
+that recipes make of them. Nothing here trains.
 """
 
 import dataclasses
@@ -38,14 +38,14 @@ from finetune_trainer.run.signals import Signals
 log = logging.getLogger(__name__)
 
 EXTRACTION_BATCH = 32
-"""Images at once through a trunk that does not train; speed is the same from 8 to 64."""
+"""Images of a batch for feature extraction; the speed is the same from 8 to 64."""
 CACHED_BYTES, CACHED_SHARE = 2**30, 0.25
-"""Limits of cached activations: bytes, and share of the container's memory, where they stay."""
+"""Limits of cached activations, which stay in memory: bytes, and share of the container's limit."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Materials:
-    """The data set and the network that recipes train, in one job."""
+    """The data set and the pretrained network of one job, for all its recipes."""
 
     run: Run
     packed: Packed
@@ -56,13 +56,13 @@ class Materials:
     """For each training image, True if it is held out: trials are measured on these instead of the
     validation images. None: no image is held out."""
     extracted: dict[tuple[int, int], Features] = dataclasses.field(default_factory=dict)
-    """Features of all images by views and seed: extracted once for all folds."""
+    """Features of all images, by (views, seed): extracted once for all folds."""
 
     @classmethod
     def of(
-        cls, run: Run, recipe: Recipe, signals: Signals, *, follows: bool = False
+        cls, run: Run, recipe: Recipe, signals: Signals, *, is_follower: bool = False
     ) -> "Materials":
-        """Read what the stages before have left. `follows`: this pod is not the gang's leader."""
+        """Read the files of earlier stages. `is_follower`: this pod is not the gang's leader."""
         packed = files.read_json(run.paths.job / PACKED, Packed)
         total = units(recipe, packed.status)
         return cls(
@@ -70,18 +70,18 @@ class Materials:
             packed,
             files.read_json(run.paths.job / BUILT, Built),
             signals,
-            FitProgress(run.reporter, signals, total=total, follows=follows),
+            FitProgress(run.reporter, signals, total=total, is_follower=is_follower),
         )
 
     def hold_out(self, images: NDArray[np.bool_]) -> "Materials":
-        """Return the same with these training images held out."""
+        """Return these materials with training images held out."""
         return dataclasses.replace(self, held_out=images)
 
     @property
     def labels(self) -> Labels:
-        """The training images' labels."""
-        heads = read_headers(Path(self.packed.directory, "train.rec"))
-        return np.fromiter((head.label for head in heads), np.int64)
+        """Labels of the training images, in the order of train.rec."""
+        headers = read_headers(Path(self.packed.directory, "train.rec"))
+        return np.fromiter((header.label for header in headers), np.int64)
 
     @property
     def network(self) -> Network:
@@ -89,19 +89,19 @@ class Materials:
         return model_files.load(Path(self.built.directory))
 
     def network_with_known_rows(self, recipe: Recipe) -> Network:
-        """Return the pretrained network, with the new layer's rows that an earlier model knows."""
+        """Return the pretrained network, with the new layer's rows of classes that it knows."""
         directory, initializer = Path(self.built.directory), INITIALIZERS[recipe.new_layer]
         return with_known_rows(self.network, directory, initializer, seed=recipe.seed)
 
     def features(self, recipe: Recipe) -> Features:
-        """Return what the new layer of a recipe trains on."""
+        """Return the features that the new layer of a recipe trains on."""
         key = recipe.views, recipe.seed
         if key not in self.extracted:
-            self.extracted[key] = self._cached(self.built.features, *key)
-        return self._split(self.extracted[key])
+            self.extracted[key] = self._extract(self.built.features, *key)
+        return self._with_held_out(self.extracted[key])
 
     def task(self, recipe: Recipe, network: Network) -> Task:
-        """Return what the recipe trains of a network."""
+        """Return the task of training a network by a recipe."""
         match recipe.trains:
             case "head":
                 task = self._on_features(network, recipe)
@@ -114,7 +114,7 @@ class Materials:
         return dataclasses.replace(task, targets=targets, pretrained=pretrained)
 
     def within_memory(self, recipe: Recipe) -> Recipe:
-        """Return the recipe, with smaller batches if those would not fit into the container."""
+        """Return the recipe, with smaller batches if its own do not fit into the container."""
         if recipe.trains != "all" or self.run.gpus or self.run.memory is None:
             return recipe
         found = batch_size.within_memory(
@@ -131,12 +131,12 @@ class Materials:
             )
         return found
 
-    def why_no_last_blocks(self, recipe: Recipe) -> str:
-        """Return why a recipe that trains the last blocks cannot run here, "" if it can."""
+    def reason_against_last_blocks(self, recipe: Recipe) -> str:
+        """Return why a recipe that trains the last blocks cannot run here; "": it can."""
         symbol, size = self.network.symbol, self.built.input_size
         cut = find_cut(symbol, input_size=size)
         if cut is None:
-            return "the network has no last blocks that images pass one after the other"
+            return "the network has no layer below its last blocks that all paths pass"
         _, (shape,), _ = symbol.get_internals()[cut].infer_shape(data=(1, 3, size, size))
         images = recipe.views * self.packed.status.train_images
         images += self.packed.status.validation_images
@@ -147,10 +147,10 @@ class Materials:
         return ""
 
     def fingerprint(self, recipe: Recipe) -> str:
-        """Return a digest that differs for whatever gives another fit."""
+        """Return a digest of all that changes the trained bits: recipe, pods, data set, network."""
         nodes = self.run.gang.nodes
         numbers = dataclasses.replace(recipe, reason="")
-        if nodes == 1:  # in how many parts the batch of an update is read is no other fit
+        if nodes == 1:  # an update in smaller batches that are added up is the same fit
             update = recipe.batch_size * recipe.accumulation
             numbers = dataclasses.replace(numbers, batch_size=update, accumulation=1)
         data, model = self.packed.status.digest, self.built.status
@@ -158,7 +158,7 @@ class Materials:
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def units(self, recipe: Recipe) -> float:
-        """Return the work of a recipe and of those that it starts from."""
+        """Return the work of a recipe and of those that it starts from, in units of FitProgress."""
         return units(recipe, self.packed.status)
 
     def count_done(self, recipe: Recipe) -> None:
@@ -166,18 +166,18 @@ class Materials:
         self.progress.skip_to(self.units(recipe))
 
     def count_resumed(self, recipe: Recipe, start: Checkpoint) -> None:
-        """Count the work of a recipe that a checkpoint holds as done."""
+        """Count the work up to a checkpoint of a recipe as done."""
         if start.status:
             alone = self.units(dataclasses.replace(recipe, start=None))
             left = alone * (1 - start.epoch / recipe.last_epoch)
             self.progress.skip_to(self.units(recipe) - left)
 
     def clear(self) -> None:
-        """Remove the files that were made for held-out images."""
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        """Remove the record files that were written for held-out images."""
+        shutil.rmtree(self._held_out_files, ignore_errors=True)
 
     @property
-    def _scratch(self) -> Path:
+    def _held_out_files(self) -> Path:
         return self.run.paths.job / "held-out"
 
     def _on_features(self, network: Network, recipe: Recipe) -> Task:
@@ -192,13 +192,13 @@ class Materials:
     def _on_last_blocks(self, network: Network, recipe: Recipe) -> Task:
         cut = find_cut(network.symbol, input_size=self.built.input_size)
         assert cut is not None
-        found = self._split(self._cached(cut, recipe.views, recipe.seed))
+        found = self._with_held_out(self._extract(cut, recipe.views, recipe.seed))
         contexts = self._contexts(min(recipe.batch_size, len(found.train)))
         return tasks.on_last_blocks(network, cut, found, recipe, contexts=contexts)
 
     def _on_images(self, network: Network, recipe: Recipe) -> Task:
         train, validation = self._readers(recipe.batch_size)
-        train = tasks.limit_to_smallest_share(train, self.run.gang)
+        train = tasks.limit_to_smallest_shard(train, self.run.gang)
         return tasks.on_images(
             network,
             recipe,
@@ -212,19 +212,21 @@ class Materials:
         plan = threads.for_training(batch_size=batch_size, cpus=self.run.threads)
         return contexts_of(gpus=self.run.gpus, cpus=plan.contexts)
 
-    def _split(self, found: Features) -> Features:
+    def _with_held_out(self, found: Features) -> Features:
         return found if self.held_out is None else found.hold_out(self.held_out)
 
-    def _cached(self, output: str, views: int, seed: int) -> Features:
-        """Return an output of the pretrained network for each view of each image."""
+    def _extract(self, output: str, views: int, seed: int) -> Features:
+        """Return an output of the pretrained network for each view of each image, from the cache
+        if it is there.
+        """
         network = self.network
         trunk = Network(network.symbol.get_internals()[output], network.args, network.aux)
         self.progress.note = "extracting features"
         cpus = threads.contexts_in_use(cpus=self.run.threads)
         contexts = contexts_of(gpus=self.run.gpus, cpus=cpus)
 
-        def extract(share: int) -> Features:
-            train, validation = self._readers(share, whole=True)
+        def extract(images: int) -> Features:
+            train, validation = self._readers(images, all_images=True)
             extraction = features.Extraction(
                 model=Path(self.built.directory),
                 trunk=trunk,
@@ -237,17 +239,20 @@ class Materials:
 
         return with_batches_that_fit(extract, EXTRACTION_BATCH, what="extracting features")
 
-    def _readers(self, share: int, *, whole: bool = False) -> tuple[Reader, Reader]:
+    def _readers(self, images: int, *, all_images: bool = False) -> tuple[Reader, Reader]:
+        """Return readers of the training and the measured images, in batches of so many `images`
+        for each device.
+        """
         directory = Path(self.packed.directory)
         records = directory / "train.rec", directory / "val.rec"
-        if self.held_out is not None and not whole:
-            records = split_records(records[0], self.held_out, self._scratch)
+        if self.held_out is not None and not all_images:
+            records = split_records(records[0], self.held_out, self._held_out_files)
         preprocessing = model_files.load_preprocessing(Path(self.built.directory))
         train, validation = (
             Reader.of(
                 record,
                 preprocessing,
-                batch_size=share * max(1, self.run.gpus),
+                batch_size=images * max(1, self.run.gpus),
                 threads=self.run.threads,
             )
             for record in records

@@ -1,4 +1,4 @@
-"""What MXNet 1.9 does not have: optimizers, under names that it finds, and clipping by norm."""
+"""Optimizers that MXNet 1.9 lacks, registered under names that it finds, and clipping by norm."""
 
 from typing import Any
 
@@ -7,27 +7,27 @@ import mxnet as mx
 
 @mx.optimizer.register
 class AdamW(mx.optimizer.Adam):  # type: ignore[misc]  # MXNet has no types
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019): the decay is of the weight
-    itself and does not pass through the averages of the gradients.
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019): the decay applies to the
+    weight itself, and not to the averages of the gradients.
     """
 
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        """Decay the weight, then take Adam's step."""
+        """Decay the weight, then make Adam's step."""
         (decay,), rate = super()._get_wds([index]), self._get_lr(index)
         weight *= 1 - rate * decay
         super().update(index, weight, grad, state)
 
     def _get_wds(self, indices: list[Any]) -> list[float]:
-        """Return what Adam itself is to add to the gradients."""
+        """Return the weight decay that Adam itself adds to the gradients: none."""
         return [0.0] * len(indices)
 
 
 class ClippingUpdater(mx.optimizer.Updater):  # type: ignore[misc]  # MXNet has no types
-    """Scales all gradients down together where their norm is above `limit` (Pascanu et al. 2013).
-    MXNet's own clip_gradient is of each number by itself, and turns the step.
+    """Scales all gradients down together if their norm is above `limit` (Pascanu et al. 2013).
+    MXNet's own clip_gradient clips each number by itself, which changes the step's direction.
 
-    Called once for each device, with gradients that are added up over all of them already; the
-    norm is that of the mean over their images.
+    It is called once for each device, with gradients that are already added up over all devices;
+    the norm is that of the mean over their images.
     """
 
     def __init__(self, optimizer: Any, *, limit: float) -> None:
@@ -39,7 +39,7 @@ class ClippingUpdater(mx.optimizer.Updater):  # type: ignore[misc]  # MXNet has 
         scale = self.optimizer.rescale_grad
         squares = mx.nd.multi_sum_sq(*grad, num_arrays=len(grad))
         norm = scale * float(squares.sum().sqrt().asscalar())
-        # In this order, NaN is not above the limit: the weights get it, and the fit ends.
+        # In this order max() ignores a NaN norm: the weights become NaN, and the fit ends.
         self.optimizer.rescale_grad = scale * self._limit / max(self._limit, norm)
         super().__call__(index, grad, weight)
         self.optimizer.rescale_grad = scale

@@ -1,4 +1,4 @@
-"""The process that adds up a gang's gradients, or the one that brings its pods together.
+"""A process beside a gang's leader: MXNet's server, which adds up gradients, or its scheduler.
 
 `python -m finetune_trainer.fit.parameter_server server|scheduler`, with MXNet's DMLC_ variables.
 """
@@ -12,9 +12,7 @@ from mxnet.kvstore.kvstore_server import KVStoreServer
 
 
 class _Adder(KVStoreServer):  # type: ignore[misc]
-    """MXNet's server, deaf to the commands that its own takes: they are pickles, and could name
-    any code.
-    """
+    """MXNet's parameter server without its commands: they are pickles, and could run any code."""
 
     def _controller(self) -> Callable[[int, bytes, object], None]:
         return lambda number, body, _: None
@@ -22,7 +20,7 @@ class _Adder(KVStoreServer):  # type: ignore[misc]
 
 def main(role: str) -> None:
     """Serve until the leader's fit ends this process."""
-    # Only now: had MXNet found it when it was imported, its own server would be running.
+    # Set after the import: MXNet would start its own server if the variable were set before.
     os.environ["DMLC_ROLE"] = role
     _Adder(mx.kv.create("dist")).run()
 

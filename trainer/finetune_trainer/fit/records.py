@@ -1,46 +1,47 @@
-"""Files of the job's directory that only the fit reads again, in a later attempt or another pod."""
+"""Files in the job's directory that only the fit reads, in a later attempt or another pod."""
 
 from finetune_trainer.contract import Struct
 from finetune_trainer.recipes.recipe import Recipe
 
 TRIALS = "trials.json"
 CHOSEN = "chosen.json"
-
-
 MEETING = "gang.json"
 
 
 class Trials(Struct):
-    """fit -> fit of a later attempt: what `auto` has found out, by recipes' fingerprints."""
+    """fit -> fit of a later attempt: the trials of `auto`, by the recipes' fingerprints."""
 
     fingerprint: str
-    """Of what it was asked for."""
+    """Fingerprint of the requested recipe."""
     spent: float = 0.0
-    """Seconds of its budget."""
+    """Seconds of the time budget that are used up."""
     lost: dict[str, int] = {}
-    """How often a trial was begun and never ended."""
+    """Number of times that a trial was lost with its pod."""
     correct: dict[str, str] = {}
-    """1 for each image kept aside whose class was named, 0 for the others."""
+    """A digit for each held-out image: 1 if it was classified correctly, else 0."""
 
 
 class Chosen(Struct):
-    """fit -> fit of a later attempt: what is fitted instead of what was asked for. It is what
-    `auto` has chosen, with an end by early stopping, or in batches that fit into the GPU.
+    """fit -> fit of a later attempt: the recipe that replaces the requested one.
+
+    It is the choice of `auto`, has its last epoch by early stopping, or has batches that fit into
+    the GPU.
     """
 
     fingerprint: str
-    """Of what was asked for."""
+    """Fingerprint of the requested recipe."""
     recipe: Recipe
 
 
 class Meeting(Struct):
-    """The fit of a gang's leader -> that of the others: where they meet, and what from."""
+    """fit of a gang's leader -> fit of its followers: address and start of the training."""
 
     leader: str
-    """Pod uid: a meeting of another pod is over."""
+    """Pod uid of the leader; a meeting of another leader is out of date."""
     host: str
     port: int
+    """Address of MXNet's scheduler, in the leader's pod."""
     fingerprint: str
-    """Of what is fitted: all must have the same."""
+    """Fingerprint of the fit, which must be equal on all pods."""
     checkpoint: str | None = None
-    """Directory of the checkpoint to start from; None: the beginning."""
+    """Name of the checkpoint that all start from; None: there is none yet."""

@@ -1,4 +1,4 @@
-"""In which order the images of an epoch are drawn. Imports no MXNet."""
+"""The order in which the images of an epoch are drawn; pure. Imports no MXNet."""
 
 import math
 
@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 
 def balanced_order(labels: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
-    """Return as many images as there are, by number, with all classes equally often (to one).
+    """Return the numbers of the images to draw, as many as there are images. All classes are drawn
+    equally often, to one.
 
-    None is drawn again before all of its class were: of a large class some are left out, and of
-    a small one they come several times.
+    An image is drawn again only after all others of its class. So some images of a large class are
+    left out, and those of a small class come several times.
     """
     random = np.random.default_rng(seed)
     classes = random.permutation(np.unique(labels))

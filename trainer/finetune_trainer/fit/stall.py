@@ -1,4 +1,4 @@
-"""How long a training loop waits for its batches: what a faster reader could win."""
+"""Time that a training loop waits for its batches: a faster reader could save it."""
 
 import dataclasses
 import time
@@ -10,17 +10,17 @@ T = TypeVar("T")
 
 @dataclasses.dataclass
 class Stall:
-    """The time in which a loop had nothing to do."""
+    """The time that a loop has waited for batches."""
 
     seconds: float = 0.0
 
     def watch(self, batches: Iterable[T]) -> Iterator[T]:
-        """Yield the batches, and count the time until each of them is there."""
-        rest = iter(batches)
+        """Yield the batches, and add up the time that each takes to arrive."""
+        source = iter(batches)
         while True:
             began = time.perf_counter()
             try:
-                batch = next(rest)
+                batch = next(source)
             except StopIteration:
                 return
             finally:

@@ -1,7 +1,7 @@
-"""What a network is trained towards when labels alone are not it: smoothed, mixed, weighted.
+"""Targets of training that replace the labels: smoothed, mixed, weighted.
 
-A row of targets stands for one image; with the row sum w, the gradient of the logits is
-w * softmax - target.
+A row of targets belongs to one image. The gradient of its logits is w * softmax - target; w is the
+sum of the row.
 """
 
 import dataclasses
@@ -20,17 +20,17 @@ class Targets:
 
     classes: int
     smoothing: float = 0.0
-    """Share of a row that is spread over all classes (Szegedy et al. 2016)."""
+    """Share of a row that is spread evenly over all classes (Szegedy et al. 2016)."""
     mixup: float = 0.0
-    """alpha of Beta(alpha, alpha), from which each batch draws its mixture (Zhang et al. 2018)."""
+    """alpha of Beta(alpha, alpha), which gives each batch its share (Zhang et al. 2018)."""
     cutmix: float = 0.0
-    """alpha for the share that images keep beside a box of another one (Yun et al. 2019). With
-    mixup, a coin says for each batch which of the two it is, as timm has it."""
+    """alpha of the share that an image keeps outside of a box from another image (Yun et al. 2019).
+    With mixup, each batch draws one of the two, as timm does."""
     weights: NDArray[np.float32] | None = None
-    """Of each class."""
+    """Weight of each class; None: all classes have weight 1."""
 
     def of(self, batch: mx.io.DataBatch, *, seed: int) -> mx.io.DataBatch:
-        """Return the batch with its images mixed and (rows, classes) targets for labels."""
+        """Return the batch with mixed images, and targets (rows, classes) instead of labels."""
         (data,), (labels,) = batch.data, batch.label
         rows = self._rows(labels.asnumpy().astype(np.int64))
         if self.mixup or self.cutmix:
@@ -57,8 +57,8 @@ class Targets:
 def _outside_a_box(
     size: tuple[int, int], share: float, random: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Return (1, 1, height, width): 0 in a box of the image's shape with its centre anywhere, which
-    leaves this share where it does not reach over an edge; else 1.
+    """Return a mask (1, 1, height, width): 0 in a box, else 1. The box has the image's aspect ratio
+    and a random centre, and leaves `share` of the image unless it is cut off at an edge.
     """
     half = np.sqrt(1 - share) / 2
     mask = np.ones((1, 1, *size), np.float32)
@@ -72,12 +72,12 @@ def _outside_a_box(
 
 
 def balanced(counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return weights that make all classes count alike, with mean 1 over the images."""
+    """Return class weights that make all classes count the same, with mean 1 over the images."""
     return np.asarray(counts.sum() / (len(counts) * np.maximum(counts, 1)), dtype=np.float32)
 
 
 def with_targets(symbol: Any) -> Any:
-    """Return a classifier that learns from rows of targets; its first output is unchanged."""
+    """Return the classifier with a loss on rows of targets; its first output is unchanged."""
     logits = symbol.get_children()[0]
     loss = -mx.sym.sum(mx.sym.var(LABEL) * mx.sym.log_softmax(logits), axis=1)
     probabilities = mx.sym.BlockGrad(mx.sym.softmax(logits), name="probabilities")

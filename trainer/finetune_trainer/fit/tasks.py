@@ -1,4 +1,6 @@
-"""What a recipe makes the loop train: the whole network on images, or its head on features."""
+"""Tasks of the training loop: the whole network on images, its last blocks on activations, or its
+head on features.
+"""
 
 import dataclasses
 import itertools
@@ -25,9 +27,9 @@ from finetune_trainer.run.gang import Gang
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Batches:
-    """Rows drawn in an order, batch by batch: there is never a second copy of all of them.
+    """Batches of rows in a given order, without a second copy of all rows.
 
-    The last batch is filled up with the first rows of the order, as MXNet's iterators do.
+    The last batch is padded with the first rows of the order, as MXNet's iterators do.
     """
 
     rows: Rows = dataclasses.field(kw_only=False)
@@ -35,50 +37,52 @@ class Batches:
     order: Labels
     size: int
     change: Callable[[Rows], Rows] = lambda rows: rows
-    """Applied to the rows of a batch."""
+    """Function that is applied to the rows of each batch."""
 
     @property
     def provide_data(self) -> list[mx.io.DataDesc]:
-        """Return the shape of a batch."""
+        """Name and shape of a batch, as MXNet's iterators have them."""
         return [mx.io.DataDesc("data", (self.size, *self.rows.shape[1:]))]
 
     def __iter__(self) -> Iterator[mx.io.DataBatch]:
         for start in range(0, len(self.order), self.size):
-            drawn = self.order[start : start + self.size]
-            pad = self.size - len(drawn)
-            drawn = np.concatenate([drawn, self.order[:pad]])
-            data = mx.nd.array(self.change(self.rows[drawn]))
-            yield mx.io.DataBatch([data], [mx.nd.array(self.labels[drawn])], pad=pad)
+            numbers = self.order[start : start + self.size]
+            pad = self.size - len(numbers)
+            numbers = np.concatenate([numbers, self.order[:pad]])
+            data = mx.nd.array(self.change(self.rows[numbers]))
+            yield mx.io.DataBatch([data], [mx.nd.array(self.labels[numbers])], pad=pad)
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A classifier, the batches that train it and those that measure it."""
+    """A network to train, its training batches, and the batches that measure it."""
 
     network: Network
-    """Without parameters for what is to be initialised."""
+    """The network; parameters that it lacks are initialised."""
     batches: Callable[[int], Iterable[mx.io.DataBatch]]
-    """The training batches of an epoch, by the epoch's seed."""
+    """Function that returns an epoch's training batches for the epoch's seed."""
     steps: int
-    """Batches of an epoch."""
+    """Number of batches in an epoch."""
     validation: Callable[[], mx.io.DataIter]
+    """Function that returns the batches that the accuracy is measured on."""
     whole: Callable[[Network], Network]
-    """The network to save, from the one that was trained."""
+    """Function that returns the whole network to save, given the task's trained network."""
     shape: tuple[int, ...]
-    """Of a training batch."""
+    """Shape of a training batch."""
     contexts: list[Any]
+    """MXNet contexts that share each batch."""
     cost: float
-    """Of training on one row, in images through the trunk."""
+    """Work of training on one row, in units of one image through the trunk."""
     targets: Targets | None = None
-    """What it trains towards, if labels alone are not that."""
+    """Targets that replace the labels; None: the labels themselves."""
     pretrained: frozenset[str] = frozenset()
-    """Names of the parameters that are not the new layer's."""
+    """Names of the pretrained parameters, which train at the recipe's trunk rate."""
     kvstore: Any = None
-    """The gang's; a pod alone takes what suits its devices."""
+    """The gang's kvstore; None: the learner chooses one for this pod's devices."""
     pods: int = 1
-    """That train on batches of their own at the same time."""
-    share: str = ""
-    """What seeds differ by from those of the other pods."""
+    """Number of pods that train at the same time, each on batches of its own."""
+    seed_suffix: str = ""
+    """Suffix of the seeds' purposes, so that each pod of a gang has other random numbers."""
 
 
 def on_images(
@@ -90,9 +94,11 @@ def on_images(
     contexts: list[Any],
     gang: Gang,
 ) -> Task:
-    """Train the whole network on changed images: of this pod's part of them in a gang."""
+    """Return the task of training the whole network on augmented images; in a gang, on this pod's
+    shard of them.
+    """
     return Task(
-        network=_trained(network, recipe),
+        network=_while_training(network, recipe),
         batches=lambda seed: _batches(train, recipe.augmentation, gang, seed=seed),
         steps=_steps(train, gang),
         validation=validation.centre,
@@ -101,18 +107,18 @@ def on_images(
         contexts=contexts[: train.batch_size],
         cost=TRAINING_COST,
         pods=gang.nodes,
-        share="" if gang.is_leader else f" pod {gang.index}",
+        seed_suffix="" if gang.is_leader else f" pod {gang.index}",
     )
 
 
-def limit_to_smallest_share(train: Reader, gang: Gang) -> Reader:
-    """Return the reader with a batch that each pod's part of the images can fill."""
-    smallest = train.images - (gang.nodes - 1) * _largest_part(train, gang)
+def limit_to_smallest_shard(train: Reader, gang: Gang) -> Reader:
+    """Return the reader with a batch that each pod's shard of the images can fill."""
+    smallest = train.images - (gang.nodes - 1) * _largest_shard(train, gang)
     if smallest < 1:
         raise TrainerError(
             ExitCode.InvalidSpec,
             f"trainer.numNodes {gang.nodes} is too many for {train.images} training images",
-            "lower it",
+            "lower trainer.numNodes",
         )
     return dataclasses.replace(train, batch_size=min(train.batch_size, smallest))
 
@@ -120,7 +126,7 @@ def limit_to_smallest_share(train: Reader, gang: Gang) -> Reader:
 def _batches(
     train: Reader, augmentation: Augmentation, gang: Gang, *, seed: int
 ) -> Iterator[mx.io.DataBatch]:
-    """Yield as many batches as every pod has in an epoch; a smaller shard begins again."""
+    """Yield an epoch's batches, equally many on every pod; a smaller shard begins again."""
     passes = (
         train.shuffled(
             augmentation, seed=(seed + number) % 2**31, shard=gang.index, shards=gang.nodes
@@ -131,11 +137,11 @@ def _batches(
 
 
 def _steps(train: Reader, gang: Gang) -> int:
-    return math.ceil(_largest_part(train, gang) / train.batch_size)
+    return math.ceil(_largest_shard(train, gang) / train.batch_size)
 
 
-def _largest_part(train: Reader, gang: Gang) -> int:
-    """Return the images of each part but the last, as MXNet cuts a file of records."""
+def _largest_shard(train: Reader, gang: Gang) -> int:
+    """Return the number of images of each shard but the last, as MXNet divides a record file."""
     return math.ceil(train.images / gang.nodes)
 
 
@@ -147,11 +153,11 @@ def on_features(
     contexts: list[Any],
     is_balanced: bool = False,
 ) -> Task:
-    """Train the head alone.
+    """Return the task of training the head alone.
 
-    Its inputs are shifted and scaled to mean 0 and variance 1 (one scale for all, so that weight
-    decay treats them alike); afterwards the head's parameters take that in, and the network that
-    is saved wants its own features as they are.
+    The features are shifted and scaled to mean 0 and variance 1 (one scale for all, so that weight
+    decay treats them alike). `whole` folds shift and scale into the head's parameters, so that the
+    saved network takes its features unscaled.
     """
     features = features.flat()
     train = features.train
@@ -186,8 +192,10 @@ def on_features(
 def on_last_blocks(
     network: Network, cut: str, activations: Features, recipe: Recipe, *, contexts: list[Any]
 ) -> Task:
-    """Train the layers above an output on what it says about each view of each image."""
-    top = Network(layers_after(network.symbol, cut), network.args, network.aux)
+    """Return the task of training the layers above the output `cut`, on the activations of that
+    output for each view of each image.
+    """
+    last_blocks = Network(layers_after(network.symbol, cut), network.args, network.aux)
     size = min(recipe.batch_size, len(activations.train))
 
     def whole(trained: Network) -> Network:
@@ -195,7 +203,7 @@ def on_last_blocks(
 
     batches, in_order = _passes(activations, size=size)
     return Task(
-        network=_trained(top, recipe),
+        network=_while_training(last_blocks, recipe),
         batches=batches,
         steps=math.ceil(len(activations.train) / size),
         validation=in_order,
@@ -213,7 +221,9 @@ def _passes(
     change: Callable[[Rows], Rows] = lambda rows: rows,
     is_balanced: bool = False,
 ) -> tuple[Callable[[int], Batches], Callable[[], Batches]]:
-    """Return what gives the training rows in the order of a seed, and all rows to measure on."""
+    """Return two functions: one returns the training rows in the order of a seed, the other the
+    rows to measure on.
+    """
     train, validation = features.train_labels, features.validation_labels
 
     def shuffled(seed: int) -> Batches:
@@ -236,17 +246,17 @@ def _passes(
     return shuffled, in_order
 
 
-def _trained(network: Network, recipe: Recipe) -> Network:
-    """Return the network as it is while a recipe trains it."""
+def _while_training(network: Network, recipe: Recipe) -> Network:
+    """Return the network with the layers that it has while the recipe trains it."""
     if not recipe.frozen_statistics:
         return network
     return dataclasses.replace(network, symbol=with_frozen_statistics(network.symbol))
 
 
 def _head(network: Network) -> mx.sym.Symbol:
-    """Return the new layer and its loss as a symbol of their own, under the same names."""
+    """Return a symbol of the new layer and its loss alone, with the names of the network's."""
     layer = network.symbol.get_children()[0]
-    x = mx.sym.FullyConnected(
+    logits = mx.sym.FullyConnected(
         mx.sym.var("data"), name=layer.name, num_hidden=int(layer.list_attr()["num_hidden"])
     )
-    return mx.sym.SoftmaxOutput(x, name="softmax")
+    return mx.sym.SoftmaxOutput(logits, name="softmax")

@@ -1,5 +1,8 @@
-"""Training of a recipe, in one way for all: with batches that fit, from the newest checkpoint or
-the network that the recipe starts from, and once more, slower, after a divergence.
+"""Trains a recipe; all trainings, trials too, come through `train`.
+
+Batches that do not fit into memory become smaller. The training starts from the newest checkpoint,
+else from the network that the recipe starts from. After a divergence it may go on once at a lower
+learning rate.
 """
 
 import dataclasses
@@ -35,10 +38,10 @@ def train(
 ) -> TrainResult:
     """Train the recipe to its last epoch.
 
-    `checkpoints` is the directory to resume from and to save to; without one nothing is saved. With
-    `patience` it is a trial, which may end earlier and reports no checkpoint. `meeting` is given
-    to the pods of a gang that follow its leader. `on_smaller_batches` is called before a recipe
-    is trained in smaller batches, because the GPU had no memory for those asked for.
+    `checkpoints` is the directory to resume from and to save to; without it nothing is saved. With
+    `patience` this is a trial, which may end earlier and reports no checkpoint. `meeting` is given
+    to a gang's followers only. `on_smaller_batches` is called with the recipe before it is trained
+    in smaller batches than requested, because the GPU has too little memory.
 
     Raises DeviceOutOfMemory if a batch of one image does not fit, Diverged if the loss is NaN,
     Interrupted after SIGTERM.
@@ -51,7 +54,7 @@ def train(
             on_smaller_batches(smaller)
         return _train(materials, smaller, checkpoints, patience, meeting)
 
-    if materials.run.gang.nodes > 1 and recipe.trains_trunk:  # all pods need the same batches
+    if materials.run.gang.nodes > 1 and recipe.trains_trunk:  # all pods need equal batches
         return attempt(recipe.batch_size)
     return with_batches_that_fit(attempt, recipe.batch_size, what=f"the recipe {recipe.name}")
 
@@ -73,7 +76,7 @@ def _train(
     materials.count_resumed(recipe, start)
     task = _task(materials, recipe, is_new=start.status is None)
     if run.gang.nodes > 1 and recipe.trains_trunk:
-        gang = distributed.joined(run, materials.signals, meeting, fingerprint, start)
+        gang = distributed.join(run, materials.signals, meeting, fingerprint, start)
         with gang as kvstore:
             task = dataclasses.replace(task, kvstore=kvstore)
             return run_epochs(task, recipe, start, checkpoints, materials.progress)
@@ -83,14 +86,14 @@ def _train(
         if error.code != ExitCode.Diverged or not recipe.retries or start.slowed:
             raise
         log.warning("%s: it goes on from the last good checkpoint, at a tenth of the rate", error)
-    # An attempt that is lost before its next checkpoint comes to this place again.
+    # If the pod is lost before the next checkpoint, the next attempt diverges and retries again.
     last = (checkpoints and checkpoints.newest()) or start
     slowed = dataclasses.replace(last, slowed=True)
     return run_epochs(task, recipe, slowed, checkpoints, materials.progress, patience)
 
 
 def _task(materials: Materials, recipe: Recipe, *, is_new: bool) -> Task:
-    """Return what the recipe trains. A resumed fit takes its weights from the checkpoint."""
+    """Return the recipe's task. A resumed fit takes its weights from the checkpoint."""
     if not is_new:
         return materials.task(recipe, materials.network)
     if recipe.start:
@@ -99,46 +102,48 @@ def _task(materials: Materials, recipe: Recipe, *, is_new: bool) -> Task:
 
 
 def _network_after(materials: Materials, recipe: Recipe) -> Network:
-    """Return the network that a recipe leaves, or its own start if it cannot run here. What takes
-    more than seconds is kept for attempts that come before the first checkpoint.
+    """Return the network that a recipe has trained, as the start of another recipe. If it cannot
+    run here, return the network that it would start from.
+
+    A network that takes more than seconds is saved, for attempts before the first checkpoint.
     """
     if (
         recipe.trains == "last blocks"
         and recipe.start
-        and (why := materials.why_no_last_blocks(recipe))
+        and (reason := materials.reason_against_last_blocks(recipe))
     ):
-        log.info("%s: left out, %s", recipe.name, why)
+        log.info("%s: left out, %s", recipe.name, reason)
         return _network_after(materials, recipe.start)
     if recipe.trains == "head" or materials.held_out is not None:
         return _train_start(materials, recipe)
-    kept = starts_of(materials) / materials.fingerprint(recipe)
-    if kept.is_dir():
+    saved = start_directory(materials) / materials.fingerprint(recipe)
+    if saved.is_dir():
         materials.count_done(recipe)
     else:
         network = _train_start(materials, recipe)
-        with files.whole_directory(kept, check=materials.run.check_owner) as staged:
+        with files.whole_directory(saved, check=materials.run.check_owner) as staged:
             model_files.save(network, staged)
-    return model_files.load(kept)
+    return model_files.load(saved)
 
 
-def starts_of(materials: Materials) -> Path:
-    """Return the directory of the networks that recipes start from."""
+def start_directory(materials: Materials) -> Path:
+    """Return the directory of the saved networks that recipes start from."""
     return materials.run.paths.job / "starts"
 
 
 def _train_start(materials: Materials, recipe: Recipe) -> Network:
-    """Train what another recipe starts from. The hint leaves out the user's learning rate, which is
-    not the start's.
+    """Train a network that another recipe starts from. The hint of an error does not mention the
+    user's learning rate, which this training does not use.
     """
     try:
         return train(materials, recipe).network
     except TrainerError as error:
         if error.code != ExitCode.Diverged or isinstance(error.__cause__, TrainerError):
-            raise  # the second: the start of this start has diverged, and it is said already
+            raise  # in the second case the start of this start has diverged: its message is good
         wider = "set training.precision to float32, or " if recipe.precision != "float32" else ""
-        again = "" if recipe.retries else "set training.onDivergence to Retry, or "
+        retry = "" if recipe.retries else "set training.onDivergence to Retry, or "
         raise TrainerError(
             error.code,
             f"{recipe.name}, which the recipe starts from: {error.message}",
-            f"{wider}{again}choose another training.recipe",
+            f"{wider}{retry}choose another training.recipe",
         ) from error

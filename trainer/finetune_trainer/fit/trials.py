@@ -1,6 +1,7 @@
-"""Trials of `auto`, within a time budget: weight decays of the new layer by cross-validation on
-cached features, then deeper recipes on a fifth of the training images that is held out. What is
-chosen is then trained on all training images.
+"""The trials of `auto`, within a time budget.
+
+First weight decays of the new layer are compared by cross-validation on cached features, then
+deeper recipes on a held-out fifth of the training images. The best one is then trained on all.
 """
 
 import dataclasses
@@ -24,57 +25,59 @@ from finetune_trainer.recipes.recipe import Recipe
 from finetune_trainer.run import files
 from finetune_trainer.run.failure import DISK_FULL, explain
 
-TRIES = 2
-"""Attempts that may lose a trial with their pod before the trial is given up."""
-HEADS_SHARE = 0.3
-"""Share of the budget for comparing weight decays."""
+MOST_LOSSES = 2
+"""A trial that was lost with its pod so often is given up."""
+DECAYS_SHARE = 0.3
+"""Share of the time budget for comparing weight decays."""
 TRIAL_SHARE = 0.4
-"""Share of the time left for each trial: training on all images must still find time."""
+"""Share of the remaining time for each deeper trial; the rest is for training on all images."""
 
 Correct = NDArray[np.bool_]
-"""For each image, True if its most probable class is the right one."""
+"""For each image, True if it is classified correctly."""
 
 
 def choose(materials: Materials, recipe: Recipe, *, budget_seconds: float) -> Recipe:
-    """Return `recipe`, a variant of it or a deeper one, to be trained on all training images. An
-    attempt that follows goes on with the trials that are done, and with what is left of the time.
+    """Return `recipe`, a variant of it or a deeper one, to be trained on all training images. A
+    later attempt keeps the finished trials, and has the remaining time.
     """
     fold = folds_of(materials, recipe)
     if fold is None:
-        return _because(recipe, [TOO_FEW])
+        return _with_reason(recipe, [TOO_FEW])
     trials = _Trials(materials, recipe)
     progress, run = materials.progress, materials.run
     deadline = time.monotonic() + budget_seconds - trials.spent
-    materials.features(recipe)  # every fit needs them
-    progress.deadline = time.monotonic() + HEADS_SHARE * (deadline - time.monotonic())
-    best, correct, tried = _best_head(materials, recipe, fold, trials)
+    materials.features(recipe)  # extracted even if no time is left: every fit needs them
+    progress.deadline = time.monotonic() + DECAYS_SHARE * (deadline - time.monotonic())
+    best, correct, compared = _best_weight_decay(materials, recipe, fold, trials)
     progress.deadline, progress.purpose = None, ""
-    if not tried:
-        return _because(recipe, ["no time to compare weight decays"])
+    if not compared:
+        return _with_reason(recipe, ["no time to compare weight decays"])
     decay = best.optimizer_params.get("wd", 0.0)
     notes = [
-        f"weight decay {decay:g} of {tried} by cross-validation, "
+        f"weight decay {decay:g} of {compared} by cross-validation, "
         f"{correct.mean():.1%} of the images classified correctly"
     ]
     first = fold == 0
-    held_out, correct, pace = materials.hold_out(first), correct[first], 0.0
+    held_out, correct, seconds_per_unit = materials.hold_out(first), correct[first], 0.0
     deeper = auto.deeper(best, run.job.training, gpus=run.gpus, pods=run.gang.nodes)
     for candidate in deeper:
-        if candidate.trains == "last blocks" and (why := materials.why_no_last_blocks(candidate)):
-            notes.append(f"{candidate.name} left out, {why}")
+        if candidate.trains == "last blocks" and (
+            reason := materials.reason_against_last_blocks(candidate)
+        ):
+            notes.append(f"{candidate.name} left out, {reason}")
             continue
-        work = materials.units(candidate)
-        progress.total += work
+        units = materials.units(candidate)
+        progress.total += units
         progress.purpose = f"trying {candidate.name}"
         began = time.monotonic()
         progress.deadline = began + TRIAL_SHARE * (deadline - began)
         try:
-            found = trials.correct(candidate, held_out, least_seconds=pace * work)
+            found = trials.correct(candidate, held_out, least_seconds=seconds_per_unit * units)
         except OutOfTime as error:
             notes.append(f"{str(error) or 'no time'} for {candidate.name}")
             break
         except Exception as error:
-            if not _costs_the_trial_alone(error):
+            if not _ends_only_the_trial(error):
                 raise
             notes.append(f"{candidate.name} left out, {explain(error).message}")
             break
@@ -86,89 +89,92 @@ def choose(materials: Materials, recipe: Recipe, *, budget_seconds: float) -> Re
             f"{best.name} {correct.sum()}"
         )
         if candidate.trains == "all":
-            pace = (time.monotonic() - began) / work
+            seconds_per_unit = (time.monotonic() - began) / units
         if is_better(found, correct):
             best, correct = candidate, found
-    return _because(best, notes)
+    return _with_reason(best, notes)
 
 
-def _costs_the_trial_alone(error: Exception) -> bool:
-    """Return True for no memory, a NaN loss or a full disk: the job goes on without the trial."""
+def _ends_only_the_trial(error: Exception) -> bool:
+    """Return True for a full GPU, a NaN loss or a full disk: the job goes on without this trial."""
     if isinstance(error, OSError):
         return error.errno in DISK_FULL
     return explain(error).code in (ExitCode.DeviceOutOfMemory, ExitCode.Diverged)
 
 
 class _Trials:
-    """The results of trials, recorded in the job's directory for the attempts that follow."""
+    """The results of trials, recorded in the job's directory for later attempts."""
 
-    def __init__(self, materials: Materials, asked: Recipe) -> None:
+    def __init__(self, materials: Materials, requested: Recipe) -> None:
         self._materials, self._began = materials, time.monotonic()
-        self._kept = Trials(fingerprint=materials.fingerprint(asked))
+        self._recorded = Trials(fingerprint=materials.fingerprint(requested))
         path = materials.run.paths.job / TRIALS
         if path.exists():
             found = files.read_json(path, Trials)
-            if found.fingerprint == self._kept.fingerprint:
-                self._kept = found
-        self.spent = self._kept.spent
+            if found.fingerprint == self._recorded.fingerprint:
+                self._recorded = found
+        self.spent = self._recorded.spent
         """Seconds of the budget that earlier attempts have used."""
 
-    def correct(self, recipe: Recipe, *parts: Materials, least_seconds: float = 0.0) -> Correct:
-        """Return which held-out images of the parts, one part after the other, the recipe
-        classifies correctly.
+    def correct(self, recipe: Recipe, *folds: Materials, least_seconds: float = 0.0) -> Correct:
+        """Return which held-out images the recipe classifies correctly, fold by fold.
 
-        Raises OutOfTime if it would take too long, or was lost with its attempt too often.
+        Raises OutOfTime if there are less than `least_seconds` left, if the deadline passes, or if
+        the trial was lost with its pod too often.
         """
         key, deadline = self._materials.fingerprint(recipe), self._materials.progress.deadline
-        if (known := self._kept.correct.get(key)) is not None:
+        if (known := self._recorded.correct.get(key)) is not None:
             return np.array([digit == "1" for digit in known])
-        lost = self._kept.lost.get(key, 0)
-        if lost == TRIES:
-            raise OutOfTime(f"lost {TRIES} times with its pod, no more time")
+        lost = self._recorded.lost.get(key, 0)
+        if lost == MOST_LOSSES:
+            raise OutOfTime(f"lost {MOST_LOSSES} times with its pod, no more time")
         if deadline is not None and time.monotonic() + least_seconds > deadline:
             raise OutOfTime
         try:
-            self._keep(lost=self._kept.lost | {key: lost + 1})
-            found = np.concatenate([_correct(part, recipe) for part in parts])
+            self._record(lost=self._recorded.lost | {key: lost + 1})
+            found = np.concatenate([_correct(fold, recipe) for fold in folds])
             text = "".join("01"[right] for right in found.tolist())
-            self._keep(correct=self._kept.correct | {key: text})
+            self._record(correct=self._recorded.correct | {key: text})
             return found
-        finally:  # whatever it was, the pod was not lost
-            self._keep(lost=self._kept.lost | {key: lost})
+        finally:  # an exception comes through here, the loss of the pod does not
+            self._record(lost=self._recorded.lost | {key: lost})
 
-    def _keep(self, **changes: Any) -> None:
+    def _record(self, **changes: Any) -> None:
         spent = self.spent + time.monotonic() - self._began
-        self._kept = msgspec.structs.replace(self._kept, spent=spent, **changes)
-        self._materials.run.hand_on(TRIALS, self._kept)
+        self._recorded = msgspec.structs.replace(self._recorded, spent=spent, **changes)
+        self._materials.run.hand_on(TRIALS, self._recorded)
 
 
-def _best_head(
+def _best_weight_decay(
     materials: Materials, recipe: Recipe, fold: NDArray[np.int64], trials: _Trials
 ) -> tuple[Recipe, Correct, int]:
-    """Return the best weight decay by cross-validation, the first unless another is better, and
-    how many there was time for.
+    """Return the recipe with the best weight decay by cross-validation, which images it classifies
+    correctly, and the number of weight decays that there was time for.
+
+    The first weight decay stays unless another one is better by more than chance.
     """
     variants, progress = auto.heads(recipe), materials.progress
     cost = FOLDS * recipe.epochs * HEAD_COST * recipe.views * len(fold)
     progress.total += cost * len(variants)
-    best, correct, tried = recipe, np.zeros(len(fold), np.bool_), 0
-    parts = [materials.hold_out(fold == number) for number in range(FOLDS)]
-    place = np.argsort(np.argsort(fold, kind="stable"), kind="stable")
+    best, correct, compared = recipe, np.zeros(len(fold), np.bool_), 0
+    folds = [materials.hold_out(fold == number) for number in range(FOLDS)]
+    # The folds' answers one after the other, put back into the order of the images.
+    position = np.argsort(np.argsort(fold, kind="stable"), kind="stable")
     for variant in variants:
-        progress.purpose = f"comparing weight decays, {tried + 1} of {len(variants)}"
+        progress.purpose = f"comparing weight decays, {compared + 1} of {len(variants)}"
         try:
-            found = trials.correct(variant, *parts)[place]
+            found = trials.correct(variant, *folds)[position]
         except OutOfTime:
             break
-        if not tried or is_better(found, correct):
+        if not compared or is_better(found, correct):
             best, correct = variant, found
-        tried += 1
-    return best, correct, tried
+        compared += 1
+    return best, correct, compared
 
 
 def is_better(correct: Correct, others: Correct) -> bool:
-    """Return True if more images are correct than chance makes of two classifiers that are as good:
-    by two standard errors of the images on which they differ (McNemar 1947).
+    """Return True if `correct` has more images than `others`, by more than two standard errors of
+    the number of images on which the two differ (McNemar 1947).
     """
     gained, lost = int((correct & ~others).sum()), int((others & ~correct).sum())
     return gained - lost > 2 * math.sqrt(gained + lost)
@@ -181,5 +187,5 @@ def _correct(materials: Materials, recipe: Recipe) -> Correct:
     return np.concatenate([values.argmax(axis=1) == labels for values, labels in answers])
 
 
-def _because(recipe: Recipe, notes: list[str]) -> Recipe:
+def _with_reason(recipe: Recipe, notes: list[str]) -> Recipe:
     return dataclasses.replace(recipe, reason="auto: " + "; ".join(notes))
