@@ -73,13 +73,13 @@ def _train(prepared: Prepared, network: Any, reader: Any, recipe: Any) -> None:
     from finetune_trainer.run.signals import Signals
 
     plan = threads.for_training(batch_size=reader.batch_size, cpus=prepared.run.threads)
-    devices = contexts_of(gpus=0, cpus=plan.contexts)
+    contexts = contexts_of(gpus=0, cpus=plan.contexts)
     task = tasks.on_images(
         network,
         recipe,
         train=reader,
         validation=reader,
-        contexts=devices,
+        contexts=contexts,
         gang=Gang(),
     )
     stall, seconds = Stall(), []
@@ -98,7 +98,7 @@ def _train(prepared: Prepared, network: Any, reader: Any, recipe: Any) -> None:
         run_epochs(few, recipe, Checkpoint(), None, progress)
     share = 100 * stall.seconds / seconds[0]
     print(
-        f"{STEPS} steps of {reader.batch_size} images on {len(devices)} CPU contexts:"
+        f"{STEPS} steps of {reader.batch_size} images on {len(contexts)} CPU contexts:"
         f" {STEPS * reader.batch_size / seconds[0]:.1f} images/s,"
         f" {stall.seconds:.2f} of {seconds[0]:.1f} s waiting for data: {share:.2f} % (wanted < 5)"
     )

@@ -1,4 +1,4 @@
-"""What each recipe reaches, and in what time: mean and spread over seeds, in one table.
+"""Accuracy and time of each recipe, with the spread over seeds, in one table.
 
 `python -m bench.recipes` trains efficientnet-lite0 on the demo photos (see tests.demo_photos) as
 `finetune-trainer run` does, once for each seed, which is that of the split and of the training.
@@ -150,7 +150,7 @@ def _lay_out_fashion(photos: Path) -> None:
 
 
 def _shuffle(photos: Path) -> None:
-    """Give the photos each other's places."""
+    """Exchange the photos' labels at random."""
     files = sorted(path for path in photos.rglob("*") if path.is_file())
     places = [(path.parent, number) for number, path in enumerate(files)]
     random.Random(0).shuffle(places)

@@ -1,8 +1,8 @@
-"""How fast networks train and look at images: MXNet as the recipes use it against PyTorch.
+"""Speed of training and of feature extraction: MXNet as the recipes use it against PyTorch.
 
 `python -m bench.train PYTHON` takes the interpreter of `make parity`, which has PyTorch. The same
 networks with random weights, the same batch and CPUs, random images that are in memory already; in
-turn, five times, each in a process of its own; the medians of img/s and of their ratios.
+turn, five times, each in a process of its own; printed are medians of images/s and of ratios.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def _printed(command: list[str], environment: dict[str, str]) -> float:
 
 
 def train(name: str, contexts: int) -> float:
-    """Return images a second of updates, as the loop makes them."""
+    """Return images per second of updates, as the loop makes them."""
     import mxnet as mx
     from finetune_trainer.fit.checkpoint import Checkpoint
     from finetune_trainer.fit.fit_progress import TRAINING_COST
@@ -99,8 +99,8 @@ def train(name: str, contexts: int) -> float:
     return BATCH * STEPS / (time.perf_counter() - began)
 
 
-def look(name: str, contexts: int) -> float:
-    """Return images a second through the trunk, as features are computed."""
+def extract(name: str, contexts: int) -> float:
+    """Return images per second through the trunk, as features are extracted."""
     import mxnet as mx
     from finetune_trainer.model.inference import forward
     from finetune_trainer.model.network import Network
@@ -111,20 +111,20 @@ def look(name: str, contexts: int) -> float:
     module.bind([("data", (1, 3, SIZE, SIZE))], for_training=False)
     module.init_params(mx.init.Xavier())
     steps = 4 * STEPS
-    seen = forward(
+    answers = forward(
         Network(trunk, *module.get_params()),
         _Repeated(_batch(), WARM + steps),
         [mx.cpu(number) for number in range(contexts)],
     )
     for _ in range(WARM):
-        next(seen)
+        next(answers)
     began = time.perf_counter()
-    images = sum(len(values) for _, values in seen)
+    images = sum(len(values) for _, values in answers)
     return images / (time.perf_counter() - began)
 
 
 class _Repeated:
-    """The same batch, some times."""
+    """An iterator of the same batch, `times` times."""
 
     def __init__(self, batch: Any, times: int) -> None:
         self._batch, self._times = batch, times
@@ -155,7 +155,7 @@ def _batch() -> Any:
 
 if __name__ == "__main__":
     if sys.argv[1] in ("--training", "--features"):
-        measure = train if sys.argv[1] == "--training" else look
+        measure = train if sys.argv[1] == "--training" else extract
         print(measure(sys.argv[2], int(sys.argv[3])))
     else:
         main(sys.argv[1:])
