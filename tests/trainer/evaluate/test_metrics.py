@@ -1,4 +1,4 @@
-"""The figures of an evaluation, each counted again in the plainest way."""
+"""The figures of an evaluation: each equals a plain recount."""
 
 import math
 from typing import Any
@@ -13,7 +13,8 @@ Rows = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def answers(images: int, classes: int, *, seed: int) -> tuple[Rows, np.ndarray[Any, Any]]:
-    """Draw probabilities and labels; a third of the rows have ties, and some classes no image."""
+    """Return random probabilities and labels. A third of the rows have ties; some classes have no
+    image."""
     random = np.random.default_rng(seed)
     scores = random.normal(0, 2, (images, classes))
     scores[::3] = scores[::3].round()
@@ -51,7 +52,7 @@ def test_batches_make_no_difference() -> None:
 
 
 @pytest.mark.parametrize(("correct", "images"), [(0, 10), (1, 3), (50, 54), (10, 10)])
-def test_the_interval_holds_the_shares_that_the_count_does_not_contradict(
+def test_the_interval_ends_at_shares_that_are_1_96_deviations_from_the_count(
     correct: int, images: int
 ) -> None:
     low, high = wilson(correct, images)
@@ -76,12 +77,12 @@ def test_top_five_needs_more_than_five_classes() -> None:
     assert measured(*answers(20, 6, seed=1)).top5 is not None
 
 
-def test_the_worst_errors_are_the_surest_ones_and_no_right_answer() -> None:
+def test_the_worst_errors_are_the_wrong_answers_with_the_highest_confidence() -> None:
     probabilities, labels = answers(400, 9, seed=5)
     ours = measured(probabilities, labels)
     assert len(ours.worst) == WORST
-    sure = [mistake.confidence for mistake in ours.worst]
-    assert sure == sorted(sure, reverse=True)
+    confidences = [mistake.confidence for mistake in ours.worst]
+    assert confidences == sorted(confidences, reverse=True)
     for mistake in ours.worst:
         row = probabilities[mistake.record]
         assert mistake.path == f"{mistake.record}.jpg"
@@ -89,8 +90,8 @@ def test_the_worst_errors_are_the_surest_ones_and_no_right_answer() -> None:
         assert mistake.right == pytest.approx(row[labels[mistake.record]], abs=1e-6)
 
 
-def test_a_network_as_sure_as_it_is_right_has_no_calibration_error() -> None:
-    # 3 of 4 right at 75 %, 1 of 2 right at 50 %.
+def test_a_network_whose_confidence_equals_its_accuracy_has_no_calibration_error() -> None:
+    # 3 of 4 are correct at 75 %, 1 of 2 at 50 %.
     probabilities = np.array([[0.75, 0.25]] * 4 + [[0.5, 0.5]] * 2, np.float32)
     ours = measured(probabilities, np.array([0, 0, 0, 1, 0, 1]))
     assert ours.calibration_error == pytest.approx(0.0, abs=1e-7)
@@ -98,7 +99,7 @@ def test_a_network_as_sure_as_it_is_right_has_no_calibration_error() -> None:
     assert all(math.isclose(each.high - each.low, 1 / BINS) for each in ours.calibration)
 
 
-def test_caltechs_class_of_everything_else_is_named_with_the_figure_without_it() -> None:
+def test_caltechs_clutter_class_is_noted_with_the_mean_without_it() -> None:
     probabilities = np.array([[0.9, 0.1, 0], [0.2, 0.8, 0], [0.6, 0.3, 0.1]], np.float32)
     evaluation = measure(
         Answers.of(probabilities, np.array([0, 1, 2])),

@@ -1,4 +1,4 @@
-"""The ONNX file: of a fixed opset, for any batch, with the answers of the network."""
+"""The ONNX file: fixed opset, any batch size, the network's own answers."""
 
 import subprocess
 import sys
@@ -46,8 +46,8 @@ def of_gluon(name: str) -> Callable[[int], Network]:
     return build
 
 
-def ask(network: Network, data: Any) -> Any:
-    """Return MXNet's own answer."""
+def classify(network: Network, data: Any) -> Any:
+    """Return the probabilities that MXNet computes."""
     module = mx.mod.Module(network.symbol, label_names=["softmax_label"])
     module.bind([("data", data.shape)], [("softmax_label", data.shape[:1])], for_training=False)
     module.set_params(network.args, network.aux)
@@ -78,7 +78,7 @@ def test_the_file_gives_the_networks_probabilities_for_any_batch(
     twin = Twin.of(network, path, preprocessing(size), threads=1)
     for count in (1, 5):
         data = images(count, size)
-        twin.compare(data, ask(network, data))
+        twin.compare(data, classify(network, data))
     result = twin.conclude()
     assert (result.opset, result.images, result.differing, result.reason) == (OPSET, 6, 0, "")
     assert result.max_difference < 1e-5
@@ -103,7 +103,7 @@ def test_an_operator_that_cannot_be_converted_costs_the_file_not_the_model(
     symbol = mx.sym.SoftmaxOutput(mx.sym.FullyConnected(data, num_hidden=2), name="softmax")
     network = Network(symbol, *random_params(symbol, seed=1, size=4))
     twin = Twin.of(network, tmp_path / "model.onnx", preprocessing(4), threads=1)
-    twin.compare(images(2, 4), ask(network, images(2, 4)))
+    twin.compare(images(2, 4), classify(network, images(2, 4)))
     result = twin.conclude()
     assert "smooth_l1" in result.reason
     assert list(tmp_path.iterdir()) == []
@@ -113,7 +113,7 @@ def test_a_file_with_other_answers_is_not_kept(tmp_path: Path) -> None:
     network, path = small(16), tmp_path / "model.onnx"
     twin = Twin.of(network, path, preprocessing(16), threads=1)
     data = images(5, 16)
-    twin.compare(data, np.roll(ask(network, data), 1, axis=1))
+    twin.compare(data, np.roll(classify(network, data), 1, axis=1))
     result = twin.conclude()
     assert "another class for 5 of 5 images" in result.reason
     assert not path.exists()
@@ -122,13 +122,13 @@ def test_a_file_with_other_answers_is_not_kept(tmp_path: Path) -> None:
 def test_a_file_that_onnxruntime_cannot_run_costs_the_file_not_the_job(tmp_path: Path) -> None:
     network, path = small(16), tmp_path / "model.onnx"
     twin = Twin.of(network, path, preprocessing(16), threads=1)
-    twin.compare(images(2, 20), ask(network, images(2, 20)))  # not of the size that it declares
-    twin.compare(images(2, 16), ask(network, images(2, 16)))
+    twin.compare(images(2, 20), classify(network, images(2, 20)))  # another size
+    twin.compare(images(2, 16), classify(network, images(2, 16)))
     assert twin.conclude().reason.startswith("onnxruntime cannot run it: ")
     assert not path.exists()
 
 
-def test_a_tie_is_no_other_answer(tmp_path: Path) -> None:
+def test_a_tie_does_not_count_as_another_class(tmp_path: Path) -> None:
     network, path = small(16), tmp_path / "model.onnx"
     tied = {name: mx.nd.zeros(value.shape) for name, value in network.args.items()}
     twin = Twin.of(Network(network.symbol, tied, network.aux), path, preprocessing(16), threads=1)

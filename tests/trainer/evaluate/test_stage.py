@@ -1,4 +1,4 @@
-"""Exactness: what is reported equals a recount of the saved model, image by image."""
+"""Exactness: all reported figures equal a recount with the saved model, image by image."""
 
 import dataclasses
 import shutil
@@ -52,9 +52,8 @@ def seven(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-def look_again(run: Run, records: Path) -> tuple[list[list[float]], list[int]]:
-    """Ask with MXNet's recordio and an executor of one image, nothing of ours: return the
-    probabilities and the labels."""
+def classify_by_mxnet(run: Run, records: Path) -> tuple[list[list[float]], list[int]]:
+    """Return probabilities and labels, by MXNet alone and one image at a time."""
     symbol = mx.sym.load(str(run.paths.job / "best/symbol.json"))
     params = mx.nd.load(str(run.paths.job / "best/model.params"))
     module = mx.mod.Module(symbol, label_names=["softmax_label"])
@@ -78,8 +77,8 @@ def look_again(run: Run, records: Path) -> tuple[list[list[float]], list[int]]:
 
 
 def recount(run: Run, records: Path) -> tuple[int, int, float]:
-    """Return the right answers, the images, and the sum of the losses."""
-    rows, labels = look_again(run, records)
+    """Return the number of correct answers, the number of images, and the sum of the losses."""
+    rows, labels = classify_by_mxnet(run, records)
     right = [row[label] for row, label in zip(rows, labels, strict=True)]
     correct = sum(row.index(max(row)) == label for row, label in zip(rows, labels, strict=True))
     return correct, len(rows), -float(np.log(right).sum())
@@ -104,7 +103,7 @@ def test_every_batch_size_and_number_of_devices_gives_the_recount(
 @pytest.mark.parametrize("batch_size", [1, 7, 32])
 def test_all_figures_equal_a_recount_image_by_image(batch_size: int, seven: Run) -> None:
     records, best = seven.paths.workspace / "packed/val.rec", seven.paths.job / "best"
-    rows, labels = look_again(seven, records)
+    rows, labels = classify_by_mxnet(seven, records)
     for devices in (1, 2, 3):
         reader = Reader.of(records, load_preprocessing(best), batch_size=batch_size, threads=1)
         batches = outputs(load(best), reader.centre(), contexts_of(gpus=0, cpus=devices))
@@ -125,7 +124,7 @@ def test_all_figures_equal_a_recount_image_by_image(batch_size: int, seven: Run)
 def test_the_stage_hands_on_all_figures_with_the_paths_of_the_worst_errors(seven: Run) -> None:
     evaluate(seven)
     evaluation = files.read_json(seven.paths.job / EVALUATION, Evaluation)
-    rows, labels = look_again(seven, seven.paths.workspace / "packed/val.rec")
+    rows, labels = classify_by_mxnet(seven, seven.paths.workspace / "packed/val.rec")
     assert evaluation.top5 == pytest.approx(recount_figures(rows, labels)["top5"])
     assert [each.name for each in evaluation.classes] == [f"class-{n}" for n in SEVEN]
     assert evaluation.worst
@@ -139,7 +138,7 @@ def test_the_stage_hands_on_all_figures_with_the_paths_of_the_worst_errors(seven
     assert metrics["accuracy-low"] < metrics["accuracy"] < metrics["accuracy-high"]
 
 
-def test_onnx_is_asked_about_every_validation_image_if_it_is_wanted(seven: Run) -> None:
+def test_onnx_classifies_every_validation_image_if_the_output_wants_it(seven: Run) -> None:
     path = seven.paths.job / "model.onnx"
     evaluate(seven)
     assert files.read_json(seven.paths.job / EVALUATION, Evaluation).onnx is None
@@ -155,17 +154,17 @@ def test_onnx_is_asked_about_every_validation_image_if_it_is_wanted(seven: Run) 
     assert onnx.max_difference < 1e-5
 
 
-def test_a_gpu_without_room_for_a_batch_is_asked_about_fewer_images_at_a_time(
+def test_a_full_gpu_classifies_fewer_images_at_a_time(
     seven: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluate(seven)
     before = files.read_json(seven.paths.job / EVALUATION, Evaluation)
-    ask = mx.mod.Module.forward
+    original = mx.mod.Module.forward
 
     def forward(module: Any, batch: Any, is_train: bool | None = None) -> None:
         if len(batch.data[0]) > 8:
             raise mx.MXNetError("cudaMalloc retry failed: out of memory")
-        ask(module, batch, is_train)
+        original(module, batch, is_train)
 
     monkeypatch.setattr(mx.mod.Module, "forward", forward)
     evaluate(seven)
@@ -215,18 +214,18 @@ def test_a_label_that_no_class_has_is_refused(fitted: Run, tmp_path: Path) -> No
     assert error.value.code == ExitCode.InvalidData
 
 
-def test_a_model_that_is_gone_is_said_so(fitted: Run, tmp_path: Path) -> None:
+def test_a_missing_model_is_an_error_that_names_it(fitted: Run, tmp_path: Path) -> None:
     paths = dataclasses.replace(fitted.paths, job=tmp_path)
     run = dataclasses.replace(fitted, paths=paths)
     for name in ("packed.json", "fitted.json"):
         (tmp_path / name).write_bytes((fitted.paths.job / name).read_bytes())
-    gone = Fitted(directory=str(tmp_path / "best"), recipe="tutorial", epochs=1)
-    files.write_json(tmp_path / FITTED, gone)
+    missing = Fitted(directory=str(tmp_path / "best"), recipe="tutorial", epochs=1)
+    files.write_json(tmp_path / FITTED, missing)
     with pytest.raises((TrainerError, FileNotFoundError), match="best"):
         evaluate(run)
 
 
-def test_a_loss_that_is_no_number_is_not_finite() -> None:
+def test_a_nan_loss_is_not_finite() -> None:
     total = Score()
     total.add(np.array([[0.5, 0.5]], np.float32), np.array([1]))
     assert total.is_finite
@@ -235,13 +234,13 @@ def test_a_loss_that_is_no_number_is_not_finite() -> None:
     assert not total.is_finite
 
 
-def test_gpus_that_are_not_there_are_said_to_be_missing() -> None:
+def test_missing_gpus_are_an_error_with_their_number() -> None:
     with pytest.raises(TrainerError, match="2 GPUs were asked for, but MXNet finds 0") as error:
         contexts_of(gpus=2)
     assert error.value.code == ExitCode.UnsupportedHardware
 
 
-def test_a_model_that_gives_no_numbers_has_no_accuracy(tmp_path: Path) -> None:
+def test_a_model_whose_loss_is_nan_has_no_accuracy(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, train=[0, 1], validation=[0, 0, 0, 1])
     best = run.paths.job / "best"
     shutil.copytree(run.paths.job / "model", best)

@@ -1,4 +1,4 @@
-"""What an output holds beside the model: complete, the same each time, and safe to open."""
+"""The files of an output beside the model: complete, the same each time, and safe to open."""
 
 import csv
 import dataclasses
@@ -27,8 +27,8 @@ from finetune_trainer.run.history import HISTORY, Row
 from tests.trainer.support.fitted import leave_fitted
 from tests.trainer.support.networks import make_run
 
-EVIL = "<script>alert(1)</script>"
-NAMED = ("cat", EVIL, "\"quoted\" & 'more'", "dog", "bird", "fish")
+HTML = "<script>alert(1)</script>"
+NAMED = ("cat", HTML, "\"quoted\" & 'more'", "dog", "bird", "fish")
 RECORDS = [0, 1, 2, 3, 4, 5] * 3
 
 
@@ -56,14 +56,14 @@ def name_hostilely(run: Run) -> None:
     files.write_json(run.paths.job / PACKED, msgspec.structs.replace(packed, classes=NAMED))
     directory = Path(packed.directory)
     lock = read_lock(directory)
-    hostile = tuple(msgspec.structs.replace(f, path=f"{f.path}{EVIL}") for f in lock.files)
-    rejected = File(path=f"{EVIL}.heic", fate="rejected", label=0, reason=f"not a picture {EVIL}")
+    hostile = tuple(msgspec.structs.replace(f, path=f"{f.path}{HTML}") for f in lock.files)
+    rejected = File(path=f"{HTML}.heic", fate="rejected", label=0, reason=f"not a picture {HTML}")
     lock = msgspec.structs.replace(
         lock,
         classes=NAMED,
         files=(*hostile, rejected),
-        warnings=(f"{EVIL} has few images",),
-        near_duplicates=(Pair(one=f"a{EVIL}", other="b", bits=3),),
+        warnings=(f"{HTML} has few images",),
+        near_duplicates=(Pair(one=f"a{HTML}", other="b", bits=3),),
         near_duplicate_count=1,
     )
     files.write_atomic(directory / LOCK, b"".join(lock.lines()))
@@ -115,7 +115,7 @@ def test_the_output_has_all_files(finished: Run, tmp_path: Path) -> None:
     assert metrics["evaluation"]["images"] == len(RECORDS)
     assert metrics["evaluation"]["onnx"]["images"] == len(RECORDS)
     rows = list(csv.reader((staged / "confusion.csv").read_text().splitlines()))
-    assert rows[0][2] == rows[2][0] == EVIL
+    assert rows[0][2] == rows[2][0] == HTML
     assert sum(int(n) for row in rows[1:] for n in row[1:]) == len(RECORDS)
 
 
@@ -138,13 +138,13 @@ def test_the_report_runs_nothing_and_fetches_nothing(finished: Run, tmp_path: Pa
 def test_hostile_names_are_text_in_report_and_card(finished: Run, tmp_path: Path) -> None:
     staged = stage(finished, tmp_path / "staged")
     report, card = ((staged / name).read_text() for name in ("report.html", "README.md"))
-    assert EVIL not in report
+    assert HTML not in report
     assert report.count("&lt;script&gt;") >= 5
-    assert EVIL not in card
+    assert HTML not in card
     assert "\\<script\\>" in card
 
 
-def test_the_report_tells_how_the_model_came_about(finished: Run, tmp_path: Path) -> None:
+def test_the_report_shows_how_the_model_was_trained(finished: Run, tmp_path: Path) -> None:
     text = (stage(finished, tmp_path / "staged") / "report.html").read_text()
     status = files.read_json(finished.paths.job / PACKED, Packed).status
     for words in ("tutorial", "it is cheap", "adam", status.digest, "small", "3 epochs", "1.9.1"):
@@ -164,7 +164,7 @@ def test_without_a_history_there_are_no_curves(finished: Run, tmp_path: Path) ->
     assert "<polyline" not in (staged / "report.html").read_text()
 
 
-def test_formats_that_are_not_asked_for_are_left_out(finished: Run, tmp_path: Path) -> None:
+def test_formats_that_the_output_does_not_want_are_left_out(finished: Run, tmp_path: Path) -> None:
     output = Output(uri="file:///out", formats=("onnx",))
     job = msgspec.structs.replace(finished.job, output=output)
     run = Run(job, finished.paths, finished.reporter)
@@ -178,14 +178,14 @@ def test_formats_that_are_not_asked_for_are_left_out(finished: Run, tmp_path: Pa
 
 
 @pytest.mark.parametrize("formats", [("mxnet", "onnx"), ("onnx",)])
-def test_an_onnx_file_that_was_found_wanting_is_not_handed_out_and_the_model_stays(
+def test_an_onnx_file_with_other_answers_is_not_exported_but_the_model_is(
     formats: tuple[Any, ...], finished: Run, tmp_path: Path
 ) -> None:
     path = finished.paths.job / EVALUATION
     kept = path.read_bytes()
     evaluation = files.read_json(path, Evaluation)
-    wanting = OnnxFile(reason="it names another class")
-    files.write_json(path, msgspec.structs.replace(evaluation, onnx=wanting))
+    other = OnnxFile(reason="it names another class")
+    files.write_json(path, msgspec.structs.replace(evaluation, onnx=other))
     output = Output(uri="file:///out", formats=formats)
     job = msgspec.structs.replace(finished.job, output=output)
     try:

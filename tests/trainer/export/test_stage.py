@@ -1,4 +1,4 @@
-"""The output directory: whole or absent, its digests true, its errors in words."""
+"""The output directory: whole or absent, with true digests and readable errors."""
 
 import errno
 import hashlib
@@ -95,7 +95,7 @@ def test_a_claims_path_is_below_its_mount(tmp_path: Path) -> None:
     assert (tmp_path / "claims/models/flowers/may/flowers/uid-1/manifest.json").is_file()
 
 
-def test_latest_names_the_newest_and_the_older_model_stays(tmp_path: Path) -> None:
+def test_latest_points_to_the_newest_and_the_older_model_stays(tmp_path: Path) -> None:
     for uid in ("uid-1", "uid-2"):
         export(fitted_run(tmp_path, output=f"file://{tmp_path}/out", uid=uid))
     parent = tmp_path / "out/flowers"
@@ -127,7 +127,7 @@ def test_a_run_taken_over_exports_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "out/flowers").iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_an_error_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file where a folder must be")
     run = fitted_run(tmp_path, output=f"file://{tmp_path}/out")
     with pytest.raises(TrainerError, match=r"output.uri: .*/out/flowers/uid-1") as error:
@@ -136,7 +136,7 @@ def test_a_place_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path) -
     assert error.value.hint
 
 
-def test_a_full_volume_is_named_as_such(tmp_path: Path) -> None:
+def test_a_full_volume_is_an_error_that_says_so(tmp_path: Path) -> None:
     run = fitted_run(tmp_path, output=f"file://{tmp_path}/out")
     (tmp_path / "out/flowers").mkdir(parents=True)
     # The file that is written last, on a device that is always full.
@@ -147,7 +147,7 @@ def test_a_full_volume_is_named_as_such(tmp_path: Path) -> None:
     assert "full" in error.value.hint
 
 
-def test_a_volume_that_fails_for_the_moment_is_tried_again(
+def test_a_volume_that_fails_for_a_moment_is_an_error_to_retry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = fitted_run(tmp_path, output=f"file://{tmp_path}/out")

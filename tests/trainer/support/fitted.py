@@ -1,4 +1,4 @@
-"""A job after the stage `fit` that has learned nothing: its weights are drawn by seed."""
+"""A job after the stage `fit`, without training: the weights are drawn by seed."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.trainer.support.networks import random_params
 
 
 def leave_fitted(run: Run, *, seed: int = 1) -> None:
-    """Write what the stage leaves, from what the stage `model` left."""
+    """Write the files of the stage `fit`, from those of the stage `model`."""
     packed = files.read_json(run.paths.job / PACKED, Packed)
     built = files.read_json(run.paths.job / BUILT, Built)
     best = run.paths.job / "best"

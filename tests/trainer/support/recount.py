@@ -1,4 +1,4 @@
-"""The figures of an evaluation, counted with nothing but Python's own arithmetic."""
+"""The figures of an evaluation, counted again in plain Python."""
 
 from collections import Counter
 from typing import Any
@@ -7,26 +7,26 @@ BINS = 15
 
 
 def recount_figures(rows: list[list[float]], labels: list[int]) -> dict[str, Any]:
-    """Return figures by the name that Evaluation has for them."""
-    # Sorting keeps the order of equal ones.
+    """Return figures by the names of their fields in Evaluation."""
+    # Sorting is stable: of equally probable classes the first one stays first.
     orders = [sorted(range(len(row)), key=row.__getitem__, reverse=True) for row in rows]
     pairs = list(zip(labels, [order[0] for order in orders], strict=True))
-    right = [label == guess for label, guess in pairs]
+    correct = [label == guess for label, guess in pairs]
     images = Counter(labels)
     recalls = [
         sum(label == guess == each for label, guess in pairs) / images[each] for each in images
     ]
     figures: dict[str, Any] = {
         "images": len(labels),
-        "correct": sum(right),
-        "accuracy": sum(right) / len(labels),
+        "correct": sum(correct),
+        "accuracy": sum(correct) / len(labels),
         "mean_per_class": sum(recalls) / len(recalls),
         "majority": max(images.values()) / len(labels),
-        "calibration_error": _calibration_error([max(row) for row in rows], right),
+        "calibration_error": _calibration_error([max(row) for row in rows], correct),
     }
     if len(rows[0]) > 5:
-        hits = [label in order[:5] for label, order in zip(labels, orders, strict=True)]
-        figures["top5"] = sum(hits) / len(labels)
+        in_top = [label in order[:5] for label, order in zip(labels, orders, strict=True)]
+        figures["top5"] = sum(in_top) / len(labels)
     return figures
 
 
@@ -48,13 +48,13 @@ def recount_confusion(rows: list[list[float]], labels: list[int]) -> set[tuple[i
     return {(label, guess, count) for (label, guess), count in pairs.items()}
 
 
-def _calibration_error(confidences: list[float], right: list[bool]) -> float:
+def _calibration_error(confidences: list[float], correct: list[bool]) -> float:
     total = 0.0
     for number in range(BINS):
         low, high = number / BINS, (number + 1) / BINS
         inside = [n for n, c in enumerate(confidences) if low < c <= high]
         if inside:
-            sure = sum(confidences[n] for n in inside) / len(inside)
-            share = sum(right[n] for n in inside) / len(inside)
-            total += len(inside) * abs(sure - share)
-    return total / len(right)
+            confidence = sum(confidences[n] for n in inside) / len(inside)
+            accuracy = sum(correct[n] for n in inside) / len(inside)
+            total += len(inside) * abs(confidence - accuracy)
+    return total / len(correct)

@@ -74,7 +74,7 @@ class ClassFigures(Struct):
     name: str
     images: int
     predicted: int
-    """Number of images that are classified as this class, rightly or wrongly."""
+    """Number of images that are classified as this class, correctly or not."""
     correct: int
     precision: float | None = None
     recall: float | None = None
@@ -254,7 +254,7 @@ def _mean_recall(figures: Sequence[ClassFigures]) -> float:
 def _bins(answers: Answers) -> tuple[Bin, ...]:
     # A bin includes its upper bound; the first one also includes 0.
     place = np.clip(np.ceil(answers.confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    is_right = answers.rank == 0
+    is_correct = answers.rank == 0
     found = []
     for number in np.unique(place):
         inside = place == number
@@ -264,7 +264,7 @@ def _bins(answers: Answers) -> tuple[Bin, ...]:
                 high=float((number + 1) / BINS),
                 images=int(inside.sum()),
                 confidence=float(answers.confidence[inside].mean(dtype=np.float64)),
-                accuracy=float(is_right[inside].mean()),
+                accuracy=float(is_correct[inside].mean()),
             )
         )
     return tuple(found)

@@ -37,7 +37,7 @@ def add_artifacts(run: Run, evaluation: Evaluation, staged: Path) -> None:
     has_onnx = evaluation.onnx is not None and not evaluation.onnx.reason
     if has_onnx:
         shutil.copyfile(run.paths.job / handoff.MODEL_ONNX, staged / handoff.MODEL_ONNX)
-    # Without an ONNX file the MXNet files are the model, whatever output.formats says.
+    # Without an ONNX file the MXNet files are the model, even if output.formats omits them.
     has_mxnet = not (has_onnx and run.job.output and "mxnet" not in run.job.output.formats)
     if not has_mxnet:
         for name in MXNET:

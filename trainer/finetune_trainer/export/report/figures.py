@@ -108,15 +108,15 @@ def classes(evaluation: Evaluation) -> Markup:
     """Show a table with the figures of each class."""
     ranked = sorted(evaluation.classes, key=lambda each: (each.f1 is None, each.f1, each.name))
     rows = [_row(each) for each in ranked]
-    head = ("class", "images", "recall, %", "precision, %", "F1, %")
+    columns = ("class", "images", "recall, %", "precision, %", "F1, %")
     shown = len(rows) if len(rows) <= MOST_CLASSES else SHOWN
     rest = (
         tag("summary", f"and {len(rows) - shown} more"),
-        table(head, rows[shown:], class_="classes"),
+        table(columns, rows[shown:], class_="classes"),
     )
     return section(
         "Classes",
-        table(head, rows[:shown], class_="classes"),
+        table(columns, rows[:shown], class_="classes"),
         tag("details", *rest) if shown < len(rows) else "",
         text="The weakest first. Recall: the share of the class's images that are classified as "
         "it. Precision: the share of images classified as it that are of it. F1: their "
@@ -141,7 +141,7 @@ def mistakes(evaluation: Evaluation, pictures: Mapping[int, str]) -> Markup:
     return section(
         "Worst errors",
         tag("div", *(_mistake(each, pictures) for each in evaluation.worst), class_="gallery"),
-        text="The wrong answers with the highest confidence: look here first for wrong labels, "
+        text="The wrong answers with the highest confidence: search here first for wrong labels, "
         "and for what the photos do not show.",
     )
 

@@ -30,9 +30,9 @@ def join(*content: str) -> Markup:
     )
 
 
-def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, class_: str = "") -> Markup:
+def table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, class_: str = "") -> Markup:
     """Return a table that scrolls sideways on a narrow screen."""
-    header = tag("thead", tag("tr", *(tag("th", cell, scope="col") for cell in head)))
+    header = tag("thead", tag("tr", *(tag("th", cell, scope="col") for cell in columns)))
     body = tag("tbody", *(tag("tr", *(tag("td", cell) for cell in row)) for row in rows))
     return tag("div", tag("table", header, body, class_=class_), class_="scroll")
 

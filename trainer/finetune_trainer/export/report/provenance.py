@@ -84,11 +84,11 @@ def _details(given: DataSet) -> Iterator[Markup]:
 
 
 def _examples(
-    title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]], total: int
+    title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], total: int
 ) -> Iterator[Markup]:
     if rows:
         yield tag("h3", title)
-        yield table(head, rows[:SHOWN], class_="paths")
+        yield table(columns, rows[:SHOWN], class_="paths")
     if total > SHOWN:
         yield tag("p", f"and {total - SHOWN} more, in dataset.lock.json", class_="more")
 
