@@ -106,9 +106,8 @@ def test_the_network_that_a_recipe_starts_from_is_saved_for_later_attempts(
     before = len(reports.lines)
     fit(run)
     notes = {line.get("note") for line in reports.lines[before:]}
-    assert not [
-        note for note in notes if str(note).endswith(" of 6")
-    ]  # the last blocks train for 6 epochs
+    # The last blocks, which train for 6 epochs, are not trained again.
+    assert not [note for note in notes if str(note).endswith(" of 6")]
     assert_same_bits(best_params(straight), best_params(run))
 
 

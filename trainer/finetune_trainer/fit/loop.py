@@ -112,8 +112,8 @@ class _Loop:
         return self._average.network
 
     def run_epoch(self, epoch: int) -> float | None:
-        """Train on all images, save a checkpoint, and return the accuracy on the validation images;
-        None: this fit does not measure it.
+        """Train on all images, save a checkpoint where one is due, and return the accuracy on the
+        task's validation images; None: this pod does not measure it.
         """
         task, recipe, progress = self._task, self._recipe, self._progress
         began = time.monotonic()
@@ -129,19 +129,17 @@ class _Loop:
             self._raise_if_diverged(is_finite(self.learner.network), epoch)
         if self._checkpoints is None:
             return None
-        is_checkpoint_epoch = (
-            epoch + 1
-        ) % recipe.checkpoint_epochs == 0 or epoch + 1 == recipe.last_epoch
-        if is_checkpoint_epoch and not self._is_trial:
+        saves = (epoch + 1) % recipe.checkpoint_epochs == 0 or epoch + 1 == recipe.last_epoch
+        if saves and not self._is_trial:
             self._save(epoch=epoch + 1)
         seconds = time.monotonic() - began
         row = Row(epoch + 1, score.accuracy, score.cross_entropy, None, seconds)
-        if is_checkpoint_epoch:  # an attempt that resumes here does not measure this epoch again
+        if saves:  # an attempt that resumes here does not measure this epoch again
             self._checkpoints.add_epoch(row)
         validation = score_all(
             self.network, task.validation(), task.contexts, on_batch=self._count_validation
         )
-        if is_checkpoint_epoch:
+        if saves:
             log.info("Epoch[%d] Train-accuracy=%.6f", epoch, score.accuracy)
             log.info("Epoch[%d] Time cost=%.3f", epoch, seconds)
             log.info("Epoch[%d] Validation-accuracy=%.6f", epoch, validation.accuracy)
@@ -149,7 +147,7 @@ class _Loop:
             dataclasses.replace(row, validation_accuracy=validation.accuracy)
         )
         # A trial saves after it has measured: resumed, it needs the accuracy of every epoch.
-        if is_checkpoint_epoch and self._is_trial:
+        if saves and self._is_trial:
             self._save(epoch=epoch + 1)
         measured = {"accuracy": validation.accuracy, "loss": score.cross_entropy}
         if recipe.trains_trunk:
@@ -196,6 +194,7 @@ class _Loop:
         self._average.after_step(self._step)
 
     def _raise_if_diverged(self, is_finite: bool, epoch: int) -> None:
+        """Raise Diverged with a hint unless loss or weights are finite."""
         if is_finite:
             return
         recipe = self._recipe

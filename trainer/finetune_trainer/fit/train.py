@@ -66,6 +66,7 @@ def _train(
     patience: Patience | None,
     meeting: Meeting | None,
 ) -> TrainResult:
+    """Train in batches of the recipe's own size."""
     run = materials.run
     fingerprint = materials.fingerprint(recipe)
     checkpoints = Checkpoints(directory, fingerprint, run.check_owner) if directory else None
@@ -139,7 +140,7 @@ def _train_start(materials: Materials, recipe: Recipe) -> Network:
         return train(materials, recipe).network
     except TrainerError as error:
         if error.code != ExitCode.Diverged or isinstance(error.__cause__, TrainerError):
-            raise  # in the second case the start of this start has diverged: its message is good
+            raise  # in the second case the message names the start that has diverged already
         wider = "set training.precision to float32, or " if recipe.precision != "float32" else ""
         retry = "" if recipe.retries else "set training.onDivergence to Retry, or "
         raise TrainerError(
