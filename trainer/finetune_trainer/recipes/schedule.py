@@ -5,7 +5,7 @@ import math
 from typing import Literal
 
 RISING = 0.3
-"""Fraction of a one-cycle fit in which the rate rises (Smith and Topin 2018; fastai has 0.3)."""
+"""Fraction of a one-cycle fit in which the rate rises (Smith and Topin 2018, as in fastai)."""
 FIRST, LAST = 1 / 25, 1e-4
 """The first and the last rate of one cycle, as fractions of the highest."""
 
