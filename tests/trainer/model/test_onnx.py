@@ -26,11 +26,11 @@ from tests.trainer.support.onnx_files import (
     CLASSES,
     SIZE,
     Piece,
-    answers,
     classifier,
     integers,
     node,
     numbers,
+    onnxruntime_output,
 )
 from tests.trainer.support.surgeries import (
     assert_head_for_classes,
@@ -199,7 +199,7 @@ def output_of(network: Network, data: Any) -> Any:
 
 def assert_alike(path: Path, *, size: int = SIZE, count: int = 3) -> Network:
     network, data = to_network(read_graph(path), size=size), images(count, size)
-    theirs = answers(path, data)
+    theirs = onnxruntime_output(path, data)
     np.testing.assert_allclose(output_of(network, data), theirs, atol=2e-6, rtol=1e-5)
     return network
 
@@ -215,7 +215,9 @@ def refused(path: Path, *, size: int = SIZE) -> TrainerError:
 def test_each_operator_computes_what_onnx_defines(name: str, tmp_path: Path) -> None:
     model = classifier(PIECES[name], columns=COLUMNS.get(name, CHANNELS))
     network = assert_alike(path := write(model, tmp_path))
-    assert np.ptp(answers(path, images(3, SIZE)), axis=0).max() > 1e-3  # it depends on the images
+    assert (
+        np.ptp(onnxruntime_output(path, images(3, SIZE)), axis=0).max() > 1e-3
+    )  # it depends on the images
     surgery = replace_head(network, 7)
     assert surgery.replaced == "Gemm_logits"
     assert_only_the_head_is_replaced(network, surgery)
@@ -318,7 +320,7 @@ def test_a_network_exported_for_one_image_takes_many(tmp_path: Path) -> None:
     path = write(classifier(PIECES["Relu"], head=head, batch=1), tmp_path)
     network = assert_alike(path, count=1)
     both = images(2, SIZE)
-    rows = [answers(path, both[index : index + 1])[0] for index in (0, 1)]
+    rows = [onnxruntime_output(path, both[index : index + 1])[0] for index in (0, 1)]
     np.testing.assert_allclose(output_of(network, both), rows, atol=2e-6)
 
 
@@ -328,7 +330,7 @@ def test_a_network_of_tensorflow_gets_channels_last(tmp_path: Path) -> None:
     model.graph.node.insert(0, node("Transpose", "images", "first", perm=[0, 3, 1, 2]))
     path = write(model, tmp_path)
     network, data = to_network(read_graph(path), size=SIZE), images(3, SIZE)
-    theirs = answers(path, data.transpose(0, 2, 3, 1))
+    theirs = onnxruntime_output(path, data.transpose(0, 2, 3, 1))
     np.testing.assert_allclose(output_of(network, data), theirs, atol=2e-6)
     assert_head_for_classes(replace_head(network, 7), size=SIZE)
 
@@ -349,7 +351,7 @@ def test_weights_of_half_precision_are_read(tmp_path: Path) -> None:
         value.type.tensor_type.elem_type = TensorProto.FLOAT16
     path = write(model, tmp_path)
     network, data = to_network(read_graph(path), size=SIZE), images(2, SIZE)
-    theirs = answers(path, data.astype(np.float16))
+    theirs = onnxruntime_output(path, data.astype(np.float16))
     np.testing.assert_allclose(output_of(network, data), theirs, atol=2e-3)
 
 

@@ -82,7 +82,7 @@ def relu_classifier(operator: str = "Relu", **attributes: Any) -> bytes:
     return content
 
 
-def answers(path: Path, images: Any) -> Any:
+def onnxruntime_output(path: Path, images: Any) -> Any:
     """Return onnxruntime's output for a file."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (output,) = session.run(None, {session.get_inputs()[0].name: images})

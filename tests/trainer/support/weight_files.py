@@ -73,8 +73,8 @@ def bare_pth(state: object, *storages: FloatStorage) -> bytes:
     file = io.BytesIO()
     with torch_names():
         keys = [str(id(storage)) for storage in storages]
-        for part in (MAGIC, PROTOCOL, {"little_endian": True}, state, keys):
-            _OldPickler(file, protocol=2).dump(part)
+        for item in (MAGIC, PROTOCOL, {"little_endian": True}, state, keys):
+            _OldPickler(file, protocol=2).dump(item)
     for storage in storages:
         file.write(storage.values.size.to_bytes(8, "little") + storage.values.tobytes())
     return file.getvalue()
