@@ -29,7 +29,7 @@ IMPORTED = (
 )
 FUSION = "MXNET_SUBGRAPH_BACKEND"
 LIMIT = 1e-4
-"""Of the largest number of a layer: float arithmetic in another order makes 1e-6 to 1e-5."""
+"""Largest difference, as a share of the largest number of a layer; rounding makes 1e-6 to 1e-5."""
 
 
 def main(python: str, names: list[str]) -> int:
@@ -65,14 +65,14 @@ def _compare_layers(name: str, directory: Path) -> float:
     known = {m: output for m, output in outputs.items() if output in internals.list_outputs()}
     # MXNet cannot compute several layers at once and show them one by one.
     os.environ[FUSION] = "NONE"
-    given = _ask(network, [internals[output] for output in known.values()], image)
+    given = _outputs(network, [internals[output] for output in known.values()], image)
     del os.environ[FUSION]
     stages: dict[str, tuple[int, float]] = {}
     for module, ours in zip(known, given, strict=True):
         stage = ".".join(module.split(".")[:2])
         count, most = stages.get(stage, (0, 0.0))
         stages[stage] = count + 1, max(most, _difference(ours, expected[module]))
-    (logits,) = _ask(network, [network.symbol.get_children()[0]], image)
+    (logits,) = _outputs(network, [network.symbol.get_children()[0]], image)
     stages["all at once"] = 1, _difference(logits, expected[""])
     for stage, (count, difference) in stages.items():
         print(f"{name:20} {stage:20} {count:3} layers  {difference:.1e}", flush=True)
@@ -89,13 +89,13 @@ def _compare_import(name: str, directory: Path) -> float:
     except TrainerError as error:
         print(f"{name:20} ONNX refused: {error.message}", flush=True)
         return np.inf
-    (given,) = _ask(network, [network.symbol], image)
+    (given,) = _outputs(network, [network.symbol], image)
     difference = _difference(given, expected)
     print(f"{name:20} {'from its ONNX file':20} {difference:.1e}", flush=True)
     return difference
 
 
-def _ask(network: Network, outputs: list[Any], image: Any) -> list[Any]:
+def _outputs(network: Network, outputs: list[Any], image: Any) -> list[Any]:
     import mxnet as mx
 
     executor = mx.sym.Group(outputs).simple_bind(mx.cpu(), grad_req="null", data=image.shape)

@@ -1,4 +1,4 @@
-"""What PyTorch's own networks say, layer by layer: the other half of `bench.parity`.
+"""Outputs of PyTorch's own networks, layer by layer: the other half of `bench.parity`.
 
 `python parity_reference.py NAME DIRECTORY [WEIGHTS]` runs where PyTorch is, without the project: it
 writes weights.pth, image.npy, layers.npz (the output of every layer, by its module's name) and, of

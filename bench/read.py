@@ -1,4 +1,4 @@
-"""How fast packed photos are read, and how long training waits for them.
+"""Speed of reading packed photos, and the time that training waits for them.
 
 `python -m bench.read` packs 50,000 different photos (see bench.pack), reads some of them alone, and
 trains efficientnet-lite0 on them for 50 steps as the recipe `tutorial` does on CPUs.

@@ -1,7 +1,7 @@
-"""How fast PyTorch trains a network and looks at images with it: the other half of `bench.train`.
+"""PyTorch's speed of training and of feature extraction: the other half of `bench.train`.
 
 `python train_reference.py training|features NAME BATCH STEPS THREADS` runs where PyTorch is,
-without the project, and prints images a second. In channels_last, as is fastest on CPUs.
+without the project, and prints images per second, in channels_last, which is fastest on CPUs.
 """
 
 import sys
@@ -15,7 +15,7 @@ SIZE, CLASSES = 224, 10
 
 
 def main(what: str, name: str, batch: int, steps: int, threads: int) -> None:
-    """Measure one of the two."""
+    """Print the speed of `what`: training or features."""
     torch.set_num_threads(threads)
     network = build(name)
     images = torch.randn(batch, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
