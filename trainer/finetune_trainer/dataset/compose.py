@@ -15,7 +15,16 @@ from finetune_trainer.contract import Split
 from finetune_trainer.dataset.check import Near, warnings_of
 from finetune_trainer.dataset.duplicates import alike
 from finetune_trainer.dataset.layouts.found import Found, Photo, printable
-from finetune_trainer.dataset.lock import MOST_PAIRS, File, Lock, Pair, Settings, SplitName, Tally
+from finetune_trainer.dataset.lock import (
+    MOST_PAIRS,
+    File,
+    Lock,
+    LockHeader,
+    Pair,
+    Settings,
+    SplitName,
+    Tally,
+)
 from finetune_trainer.dataset.pack import PackTask
 from finetune_trainer.dataset.split import Candidate, rank, training_photos
 from finetune_trainer.dataset.spool import Spool
@@ -143,10 +152,10 @@ class Composition:
             numbers = shuffled(numbers, self.spool.sha256, seed=seed)
         return ((self.photos.label(number), self.spool.image(number)) for number in numbers)
 
-    def head(self, tally: Tally, *, settings: Settings, split: Split) -> Lock:
-        """Return the lock without its files, which `tally` has counted."""
+    def header(self, tally: Tally, *, settings: Settings, split: Split) -> LockHeader:
+        """Return the header of the lock; `tally` has counted its files."""
         near = self._near()
-        return Lock(
+        return LockHeader(
             settings=settings,
             classes=self.photos.found.sides["train"].classes,
             warnings=warnings_of(
@@ -154,7 +163,6 @@ class Composition:
             ),
             near_duplicates=near.pairs,
             near_duplicate_count=near.count,
-            files=(),
         )
 
     def _near(self) -> Near:

@@ -21,6 +21,8 @@ FORMAT = 5
 """Raise it when the same photos and settings would be packed in another way."""
 
 MOST_PAIRS = 1000
+_FILES = b',"files":[\n'
+"""What follows the header; then comes one line for each file."""
 
 Fate = Literal["packed", "rejected", "ignored"]
 """rejected: looks like a photo and is not used; ignored: does not look like one."""
@@ -76,64 +78,57 @@ class Pair(Struct, frozen=True):
     """How many of the 128 bits of their looks differ."""
 
 
-class Lock(Struct, frozen=True):
-    """The data set."""
+class LockHeader(Struct, frozen=True):
+    """The lock without its files, of which there may be millions."""
 
     settings: Settings
     classes: tuple[str, ...]
     warnings: tuple[str, ...]
     near_duplicates: tuple[Pair, ...]
-    """The first MOST_PAIRS of them."""
+    """The first MOST_PAIRS pairs; `near_duplicate_count` counts all of them."""
     near_duplicate_count: int
+
+
+class Lock(LockHeader, frozen=True):
+    """The whole lock, for tools that need every file at once."""
+
     files: tuple[File, ...]
-
-    def lines(self) -> Iterator[bytes]:
-        """Yield the file's content."""
-        return _lines(self, self.files)
-
-    def digest(self) -> str:
-        """Return the sha256 of the file."""
-        digest = hashlib.sha256()
-        for line in self.lines():
-            digest.update(line)
-        return digest.hexdigest()
 
     def rejected(self) -> list[File]:
         """Return the files that look like photos and are not used."""
         return [file for file in self.files if file.fate == "rejected"]
 
 
-def _lines(lock: Lock, files: Iterable[File]) -> Iterator[bytes]:
-    """Yield one line a file, so that two locks can be compared."""
-    head = msgspec.structs.replace(lock, files=())
-    yield msgspec.json.encode(head).removesuffix(b"[]}") + b"[\n"
+def _lines(header: LockHeader, files: Iterable[File]) -> Iterator[bytes]:
+    """Yield one line for each file, so that `diff` can compare two locks."""
+    yield msgspec.json.encode(header).removesuffix(b"}") + _FILES
     for number, file in enumerate(files):
         yield (b",\n" if number else b"") + msgspec.json.encode(file)
     yield b"\n]}\n"
 
 
-def write_lock(directory: Path, head: Lock, files: Iterable[File]) -> str:
-    """Write a lock that is never in memory as a whole; return its digest."""
+def write_lock(directory: Path, header: LockHeader, files: Iterable[File]) -> str:
+    """Write the lock file by file, never the whole of it in memory; return its digest."""
     digest = hashlib.sha256()
     with open(directory / LOCK, "wb") as written:
-        for line in _lines(head, files):
+        for line in _lines(header, files):
             digest.update(line)
             written.write(line)
     return digest.hexdigest()
 
 
 def read_lock(directory: Path) -> Lock:
-    """Read the lock of a packed data set."""
+    """Read the whole lock of a packed data set."""
     return msgspec.json.decode((directory / LOCK).read_bytes(), type=Lock)
 
 
 @contextlib.contextmanager
-def open_lock(directory: Path) -> Iterator[tuple[Lock, Iterator[File]]]:
-    """Give the lock without its files, and these one by one."""
+def open_lock(directory: Path) -> Iterator[tuple[LockHeader, Iterator[File]]]:
+    """Give the header of a packed data set's lock, and its files one by one."""
     decode = msgspec.json.Decoder(File).decode
     with open(directory / LOCK, "rb") as lines:
-        head = msgspec.json.decode(next(lines) + b"]}", type=Lock)
-        yield head, (decode(line.rstrip(b",\n")) for line in lines if line.startswith(b"{"))
+        header = msgspec.json.decode(next(lines).removesuffix(_FILES) + b"}", type=LockHeader)
+        yield header, (decode(line.rstrip(b",\n")) for line in lines if line.startswith(b"{"))
 
 
 @dataclasses.dataclass
@@ -179,15 +174,15 @@ class Tally:
         """Return the files whose picture is in two classes."""
         return [file for file in self.rejected if file.same_as]
 
-    def status(self, head: Lock, digest: str) -> DatasetStatus:
+    def status(self, header: LockHeader, digest: str) -> DatasetStatus:
         """Return the counts for the job's status."""
         return DatasetStatus(
-            classes=len(head.classes),
+            classes=len(header.classes),
             train_images=self.images("train"),
             validation_images=self.images("validation"),
             rejected_images=len(self.rejected),
             duplicate_images=self.copies,
-            near_duplicates=head.near_duplicate_count,
+            near_duplicates=header.near_duplicate_count,
             label_conflicts=len(self.conflicts()),
             digest=digest,
         )

@@ -116,11 +116,11 @@ def _find(packed: Path, key_file: Path) -> Path | None:
 
 
 def _hand_on(directory: Path, run: Run) -> None:
-    with open_lock(directory) as (lock, files):
+    with open_lock(directory) as (header, files):
         tally = Tally.of(files)
     check_bad_images(tally, run.job.dataset)
-    status = tally.status(lock, directory.name)
-    for warning in lock.warnings:
+    status = tally.status(header, directory.name)
+    for warning in header.warnings:
         print(f"Data set: {warning}", flush=True)
     for file in tally.rejected[:SHOWN_REJECTIONS]:
         print(f"Data set: rejected {file.path}: {file.reason}", flush=True)
@@ -135,8 +135,8 @@ def _hand_on(directory: Path, run: Run) -> None:
     run.reporter.progress(fraction=1.0)
     packed = Packed(
         directory=str(directory),
-        classes=lock.classes,
-        framing=lock.settings.framing,
+        classes=header.classes,
+        framing=header.settings.framing,
         status=status,
     )
     run.hand_on(PACKED, packed)
@@ -157,8 +157,8 @@ def _pack(run: Run, *, photos: Photos, settings: Settings, key: str) -> Path:
             classes = enumerate(photos.found.sides["train"].classes)
             check_class_sizes({name: tally.readable[n] for n, name in classes}, spec.split)
             check_validation(tally, settings)
-            head = composed.head(tally, settings=settings, split=spec.split)
-            directory = packed / write_lock(records, head, composed.files())
+            header = composed.header(tally, settings=settings, split=spec.split)
+            directory = packed / write_lock(records, header, composed.files())
             if directory.is_dir():
                 return directory
             told = _telling(run, photos=len(photos))

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from finetune_trainer.contract import DatasetStatus
-from finetune_trainer.dataset.lock import Lock, Tally
+from finetune_trainer.dataset.lock import LockHeader, Tally
 from finetune_trainer.export.report.markup import Markup, facts, section, table, tag
 
 SHOWN = 12
@@ -25,10 +25,9 @@ class Facts:
 class DataSet:
     """What became of the photos."""
 
-    lock: Lock
-    """Without its files."""
+    lock: LockHeader
     tally: Tally
-    """Of them."""
+    """The counts of the lock's files."""
 
     @property
     def status(self) -> DatasetStatus:
