@@ -67,7 +67,7 @@ def test_fifty_thousand_photos_are_compared_in_seconds() -> None:
     assert time.process_time() - started < 10
 
 
-def test_copies_of_a_photo_stay_on_one_side_whatever_their_format(tmp_path: Path) -> None:
+def test_copies_of_a_photo_stay_in_one_split_whatever_their_format(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 12, "dog": 12})
     for number in range(8):
         shutil.copyfile(photos / f"cat/{number}.jpg", photos / f"cat/{number}-copy.jpg")
@@ -75,11 +75,11 @@ def test_copies_of_a_photo_stay_on_one_side_whatever_their_format(tmp_path: Path
     prepared = prepare_photos(tmp_path, photos)
     assert prepared.status.duplicate_images == 16
     for number in range(8):
-        sides = {
+        splits = {
             prepared.file(f"cat/{number}{rest}").split
             for rest in (".jpg", "-copy.jpg", "-again.png")
         }
-        assert len(sides) == 1
+        assert len(splits) == 1
     assert prepared.file("cat/3.jpg").same_as == "cat/3-again.png"
 
 

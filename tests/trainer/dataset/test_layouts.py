@@ -52,31 +52,31 @@ def write_lst(photos: Path, target: Path, *, classes: tuple[str, ...] = ("cat", 
     )
 
 
-@pytest.mark.parametrize("side", ["val", "valid", "validation", "test"])
+@pytest.mark.parametrize("split", ["val", "valid", "validation", "test"])
 def test_train_and_val_folders_are_found_and_nothing_is_split_off(
-    tmp_path: Path, side: str
+    tmp_path: Path, split: str
 ) -> None:
     make_photos(tmp_path / "photos/train", {"cat": 3, "dog": 3})
-    make_photos(tmp_path / f"photos/{side}", {"cat": 2, "dog": 1}, seed=500)
+    make_photos(tmp_path / f"photos/{split}", {"cat": 2, "dog": 1}, seed=500)
     prepared = prepare_photos(tmp_path, tmp_path / "photos")
     assert prepared.lock.settings.layout == "Split"
     assert (prepared.status.train_images, prepared.status.validation_images) == (6, 3)
 
 
-def test_classes_that_are_named_like_sides_are_classes(tmp_path: Path) -> None:
+def test_classes_that_are_named_like_splits_are_classes(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"train": 5, "tram": 5, "test": 5})
     assert prepare_photos(tmp_path, photos).packed.classes == ("test", "train", "tram")
 
 
 @pytest.mark.parametrize("settings", [{"split": {"trainPerClass": 2}}, {"validationSource": {}}])
-def test_a_layout_with_sides_leaves_nothing_to_choose(
+def test_a_layout_with_splits_leaves_nothing_to_choose(
     tmp_path: Path, photos: Path, settings: dict[str, Any]
 ) -> None:
-    make_photos(tmp_path / "sides/train", {"cat": 3, "dog": 3})
-    make_photos(tmp_path / "sides/val", {"cat": 2, "dog": 1}, seed=500)
+    make_photos(tmp_path / "splits/train", {"cat": 3, "dog": 3})
+    make_photos(tmp_path / "splits/val", {"cat": 2, "dog": 1}, seed=500)
     if "validationSource" in settings:
         settings = {"validationSource": {"uri": f"file://{photos}"}}
-    assert refusal(tmp_path, tmp_path / "sides", **settings).code == ExitCode.InvalidSpec
+    assert refusal(tmp_path, tmp_path / "splits", **settings).code == ExitCode.InvalidSpec
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_columns_of_other_names_can_be_named(tmp_path: Path, photos: Path) -> No
     assert prepare_photos(tmp_path, photos, csv=columns).packed.classes == ("cat", "dog")
 
 
-def test_train_csv_and_val_csv_give_the_sides(tmp_path: Path, photos: Path) -> None:
+def test_train_csv_and_val_csv_give_the_splits(tmp_path: Path, photos: Path) -> None:
     write_csv(photos)
     header, *rows = (photos / "labels.csv").read_text().splitlines()
     (photos / "labels.csv").unlink()

@@ -319,7 +319,7 @@ def large_photos(tmp_path: Path) -> Path:
         (tmp_path / "large" / name).mkdir(parents=True)
         draw(seed, size=(3000, 2400)).save(tmp_path / f"large/{name}/0.jpg", quality=95)
         for number in range(1, 30):
-            # Copies are one picture of one side, so each class needs another one.
+            # Copies are one picture in one split, so each class needs another one.
             path = tmp_path / f"large/{name}/{number}.jpg"
             shutil.copyfile(tmp_path / f"large/{name}/0.jpg", path)
         draw(seed + 2, size=(3000, 2400)).save(tmp_path / f"large/{name}/30.jpg", quality=95)

@@ -23,13 +23,13 @@ class Near:
     """The first of them."""
     count: int
     across: list[str]
-    """Of `pairs`, those on different sides."""
+    """Those of `pairs` that are in different splits."""
     across_count: int
 
 
 def check_found(found: Found, spec: Dataset) -> None:
     """Raise InvalidData if the sources cannot be a data set, before a photo is read."""
-    train = found.sides["train"]
+    train = found.splits["train"]
     _check_names(train)
     if len(train.classes) < 2:
         raise TrainerError(
@@ -38,7 +38,7 @@ def check_found(found: Found, spec: Dataset) -> None:
             " photos are needed",
             REMEDY,
         )
-    if validation := found.sides.get("validation"):
+    if validation := found.splits.get("validation"):
         uri = spec.validation_source.uri if spec.validation_source else ""
         _check_validation(train, validation, f"dataset.validationSource {uri}" if uri else "")
 
@@ -62,7 +62,7 @@ def _check_names(train: Scan) -> None:
 
 
 def _check_validation(train: Scan, validation: Scan, where: str) -> None:
-    where = where or "The part that validates"
+    where = where or "The validation split"
     if not validation.photos:
         raise TrainerError(
             ExitCode.InvalidData,
@@ -163,7 +163,7 @@ def warnings_of(
 
 
 def _odd_folders(found: Found) -> Iterator[str]:
-    for scan in found.sides.values():
+    for scan in found.splits.values():
         for name in scan.empty:
             yield f"the folder {name!r} holds no photos of its own and is no class"
         if below := _below(scan):
@@ -174,7 +174,7 @@ def _odd_folders(found: Found) -> Iterator[str]:
 
 
 def _odd_classes(found: Found, tally: Tally, split: Split) -> Iterator[str]:
-    classes, counts = found.sides["train"].classes, tally.splits
+    classes, counts = found.splits["train"].classes, tally.splits
     if without := [n for label, n in enumerate(classes) if not counts[label, "validation"]]:
         yield f"no photo validates these classes: {listed(without)}"
     train = {name: counts[label, "train"] for label, name in enumerate(classes)}

@@ -33,24 +33,24 @@ SPLITS: tuple[SplitName, SplitName] = ("train", "validation")
 
 
 class Photos:
-    """The photos of both sides in columns, numbered in the order of the lock."""
+    """The photos of both splits in columns, numbered in the order of the lock."""
 
     def __init__(self, found: Found) -> None:
         self.found = dataclasses.replace(
-            found, sides={p: dataclasses.replace(s, photos=()) for p, s in found.sides.items()}
+            found, splits={n: dataclasses.replace(s, photos=()) for n, s in found.splits.items()}
         )
         """What was found besides them."""
-        self.sides: dict[SplitName, range] = {}
+        self.splits: dict[SplitName, range] = {}
         self._paths: list[str] = []
         self._sizes, self._labels, self._offsets = array("Q"), array("I"), array("q")
-        # The train side's, for both sides.
-        labels = {name: label for label, name in enumerate(found.sides["train"].classes)}
-        for part in SPLITS:
-            if side := found.sides.get(part):
+        # Both splits have the labels of the train split.
+        labels = {name: label for label, name in enumerate(found.splits["train"].classes)}
+        for split in SPLITS:
+            if scan := found.splits.get(split):
                 start = len(self)
-                for photo in sorted(side.photos, key=lambda photo: printable(photo.path)):
+                for photo in sorted(scan.photos, key=lambda photo: printable(photo.path)):
                     self._add(photo, labels[photo.class_name])
-                self.sides[part] = range(start, len(self))
+                self.splits[split] = range(start, len(self))
 
     def _add(self, photo: Photo, label: int) -> None:
         self._paths.append(photo.path)
@@ -63,18 +63,18 @@ class Photos:
 
     def tasks(self) -> Iterator[PackTask]:
         """Yield where each photo is."""
-        for part, side in self.sides.items():
-            root = self.found.sides[part].root
-            for number in side:
+        for split, numbers in self.splits.items():
+            root = self.found.splits[split].root
+            for number in numbers:
                 path, size, offset = self._paths[number], self._sizes[number], self._offsets[number]
                 if offset < 0:
                     yield PackTask(f"{root}/{path}", size)
                 else:
                     yield PackTask(f"{root}/{path.rpartition('#')[0]}", size, offset)
 
-    def part(self, number: int) -> SplitName:
-        """Return which side a photo is of."""
-        return "train" if number in self.sides["train"] else "validation"
+    def source(self, number: int) -> SplitName:
+        """Return the split that the photo was found in, before one is split off."""
+        return "train" if number in self.splits["train"] else "validation"
 
     def path(self, number: int) -> str:
         """Return the path as it is shown."""
@@ -108,13 +108,13 @@ class Composition:
             File(
                 path=left.path,
                 fate=left.fate,
-                source=part,
+                source=split,
                 reason=left.reason,
                 listed=left.listed,
             )
-            for part in SPLITS
-            if part in self.photos.sides
-            for left in sorted(self.photos.found.sides[part].left_out, key=lambda left: left.path)
+            for split in SPLITS
+            if split in self.photos.splits
+            for left in sorted(self.photos.found.splits[split].left_out, key=lambda left: left.path)
         )
         photos = (self._file(number) for number in range(len(self.photos)))
         return heapq.merge(photos, left_out, key=lambda file: (file.source, file.path))
@@ -128,7 +128,7 @@ class Composition:
         return File(
             path=photos.path(number),
             fate="rejected" if reason else "packed",
-            source=photos.part(number),
+            source=photos.source(number),
             reason=reason,
             note=spool.notes.get(number, ""),
             sha256=spool.sha256(number),
@@ -146,7 +146,7 @@ class Composition:
                 yield number
 
     def records(self, split: SplitName, *, seed: int) -> Iterator[tuple[int, bytes]]:
-        """Yield label and image of the photos of a side in the order of its records."""
+        """Yield label and image of the photos of a split in the order of its records."""
         numbers: Iterable[int] = self.packed(split)
         if split == "train":
             numbers = shuffled(numbers, self.spool.sha256, seed=seed)
@@ -157,7 +157,7 @@ class Composition:
         near = self._near()
         return LockHeader(
             settings=settings,
-            classes=self.photos.found.sides["train"].classes,
+            classes=self.photos.found.splits["train"].classes,
             warnings=warnings_of(
                 self.photos.found, tally, split, near=near, leaks=list(self._leaks())
             ),
@@ -178,7 +178,7 @@ class Composition:
         )
 
     def _alike(self, counts: Counter[bool]) -> Iterator[tuple[int, int, int, bool]]:
-        """Yield the pairs, their bits, and whether they are on different sides; count these."""
+        """Yield the pairs, their bits, and True if they are in different splits; count both."""
         looks = (
             (number, look)
             for number in range(len(self.photos))
@@ -186,14 +186,14 @@ class Composition:
         )
         for one, other, bits in alike(looks):
             if self.spool.content(one) == self.spool.content(other):
-                continue  # a copy on a given side: a leak
+                continue  # a copy in a given validation split: a leak
             is_across = self.validates[one] != self.validates[other]
             counts[is_across] += 1
             yield one, other, bits, is_across
 
     def _leaks(self) -> Iterator[str]:
-        """Yield the files on a given side whose picture trains, too."""
-        if "validation" in self.photos.sides:
+        """Yield the files of a given validation split whose picture trains, too."""
+        if "validation" in self.photos.splits:
             trained = {self.spool.content(number) for number in self.packed("train")}
             for number in self.packed("validation"):
                 if self.spool.content(number) in trained:
@@ -203,18 +203,18 @@ class Composition:
 def compose(photos: Photos, spool: Spool, split: Split) -> Composition:
     """Decide what becomes of each photo."""
     composed = Composition(photos, spool, {}, set(), bytearray(len(photos)))
-    for part, side in photos.sides.items():
-        _name_copies(composed, side, may_conflict=part == "train")
-    if given := photos.sides.get("validation"):
+    for name, numbers in photos.splits.items():
+        _name_copies(composed, numbers, may_conflict=name == "train")
+    if given := photos.splits.get("validation"):
         composed.validates[given.start : given.stop] = bytes([True]) * len(given)
     else:
         _choose(composed, split)
     return composed
 
 
-def _name_copies(composed: Composition, side: range, *, may_conflict: bool) -> None:
+def _name_copies(composed: Composition, numbers: range, *, may_conflict: bool) -> None:
     spool, label = composed.spool, composed.photos.label
-    readable = (number for number in side if number not in spool.reasons)
+    readable = (number for number in numbers if number not in spool.reasons)
     ordered = sorted(readable, key=spool.content)
     for _, group in itertools.groupby(ordered, key=spool.content):
         first, *others = group

@@ -141,7 +141,7 @@ class Tally:
     splits: Counter[tuple[int | None, SplitName | None]] = dataclasses.field(
         default_factory=Counter
     )
-    """Files by label and side."""
+    """Files by label and split."""
     readable: Counter[int | None] = dataclasses.field(default_factory=Counter)
     """Photos that can train, or be split, by label."""
     rejected: list[File] = dataclasses.field(default_factory=list)
@@ -161,9 +161,9 @@ class Tally:
                 tally.readable[file.label] += 1
         return tally
 
-    def images(self, side: SplitName) -> int:
+    def images(self, split: SplitName) -> int:
         """Return how many images train, or validate."""
-        return sum(count for (_, split), count in self.splits.items() if split == side)
+        return sum(count for (_, name), count in self.splits.items() if name == split)
 
     def unreadable(self) -> list[File]:
         """Return the rejected files that ought to be pictures: by their place, or by a list."""

@@ -1,5 +1,6 @@
-"""Encodes photos in parallel into a spool, and packs those of a side as records: neither holds more
-than a few photos in memory.
+"""Encodes photos in parallel into a spool, and writes those of a split as records.
+
+Neither holds more than a few photos in memory.
 """
 
 import ctypes

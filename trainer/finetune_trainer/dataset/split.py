@@ -13,7 +13,7 @@ DEFAULT_TRAIN_FRACTION = "0.8"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Candidate:
-    """A photo to be put on one of the sides."""
+    """A photo to be put into one of the splits."""
 
     key: int
     """What the caller knows it by."""
@@ -37,7 +37,7 @@ def check_split(split: Split, *, has_validation_source: bool) -> None:
             ExitCode.InvalidSpec,
             f"dataset.split.{given[0]} is set, and photos to validate are given by"
             " dataset.validationSource or the data's own folders or lists",
-            "Remove one of them: nothing is split off where a side is given.",
+            "Remove one of them: nothing is split off where the validation split is given.",
         )
     if len(given) > 1:
         raise TrainerError(

@@ -57,7 +57,7 @@ def prepare(run: Run, *, exact: bool = False) -> None:
     fetched = read_json(run.paths.job / FETCHED, Fetched)
     validation = None if fetched.validation is None else Path(fetched.validation)
     found = find_photos(Path(fetched.train), validation, spec)
-    check_split(spec.split, has_validation_source=len(found.sides) > 1)
+    check_split(spec.split, has_validation_source=len(found.splits) > 1)
     check_found(found, spec)
     settings = _settings(run.job, found, exact=exact)
     key = _key(found, settings, fetched)
@@ -75,7 +75,7 @@ def prepare(run: Run, *, exact: bool = False) -> None:
 
 
 def _settings(job: Job, found: Found, *, exact: bool) -> Settings:
-    spec, split, given = job.dataset, job.dataset.split, len(found.sides) > 1
+    spec, split, given = job.dataset, job.dataset.split, len(found.splits) > 1
     is_cut = job.training.recipe == "tutorial" or found.layout == "RecordIO"
     return Settings(
         format=FORMAT,
@@ -98,9 +98,9 @@ def _key(found: Found, settings: Settings, fetched: Fetched) -> str:
     """
     key = hashlib.sha256(msgspec.json.encode(settings))
     versions = {"train": fetched.train_version, "validation": fetched.validation_version}
-    for part, scan in found.sides.items():
-        version = versions[part] or (fetched.train_version if not fetched.validation else None)
-        key.update(f"{part} {version} {scan.classes} {scan.empty} {scan.left_out}\n".encode())
+    for split, scan in found.splits.items():
+        version = versions[split] or (fetched.train_version if not fetched.validation else None)
+        key.update(f"{split} {version} {scan.classes} {scan.empty} {scan.left_out}\n".encode())
         for photo in scan.photos:
             line = f"{photo.path}\0{photo.class_name}\0{photo.size}"
             time_of = "" if version else f"\0{photo.mtime_ns}"
@@ -154,7 +154,7 @@ def _pack(run: Run, *, photos: Photos, settings: Settings, key: str) -> Path:
             composed = compose(photos, spool, spec.split)
             tally = Tally.of(composed.files())
             check_bad_images(tally, spec)
-            classes = enumerate(photos.found.sides["train"].classes)
+            classes = enumerate(photos.found.splits["train"].classes)
             check_class_sizes({name: tally.readable[n] for n, name in classes}, spec.split)
             check_validation(tally, settings)
             header = composed.header(tally, settings=settings, split=spec.split)
@@ -201,7 +201,7 @@ def _decode(run: Run, photos: Photos, settings: Settings, spool: Spool) -> None:
 
 
 def _telling(run: Run, *, photos: int) -> Callable[[Iterable[Record]], Iterator[Record]]:
-    """Return what passes records on and reports how many there were, of both sides."""
+    """Return what passes records on and reports how many there were, in both splits."""
     numbers, pace = itertools.count(1), Pace()
 
     def told(records: Iterable[Record]) -> Iterator[Record]:

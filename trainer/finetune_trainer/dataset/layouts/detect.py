@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from finetune_trainer.contract import Csv, Dataset, ExitCode, TrainerError
-from finetune_trainer.dataset.layouts.folders import has_only_sides, scan_folders, scan_sides
+from finetune_trainer.dataset.layouts.folders import has_only_splits, scan_folders, scan_splits
 from finetune_trainer.dataset.layouts.found import Found, Scan
 from finetune_trainer.dataset.layouts.lists import has_labels, scan_csv, scan_lst
 from finetune_trainer.dataset.layouts.records import scan_records
@@ -11,21 +11,21 @@ from finetune_trainer.dataset.lock import Layout, SplitName
 
 
 def find_photos(train: Path, validation: Path | None, spec: Dataset) -> Found:
-    """List both sources; the class map is that of the training side."""
+    """List both sources; the labels are those of the train split."""
     found = find_in(train, spec)
     if validation is None:
         return found
-    if len(found.sides) > 1:
+    if len(found.splits) > 1:
         raise TrainerError(
             ExitCode.InvalidSpec,
             f"dataset.source has photos to validate of its own ({found.described}), and"
             " dataset.validationSource is set",
-            "Remove validationSource, or name the part that trains in dataset.source.",
+            "Remove validationSource, or name only the train split in dataset.source.",
         )
     other = find_in(validation, spec)
-    sides: dict[SplitName, Scan] = {"train": found.sides["train"]}
-    sides["validation"] = other.sides["train"]
-    return Found(found.layout, sides, f"{found.described}; to validate: {other.described}")
+    splits: dict[SplitName, Scan] = {"train": found.splits["train"]}
+    splits["validation"] = other.splits["train"]
+    return Found(found.layout, splits, f"{found.described}; to validate: {other.described}")
 
 
 def find_in(root: Path, spec: Dataset) -> Found:
@@ -35,7 +35,7 @@ def find_in(root: Path, spec: Dataset) -> Found:
         case "Folder":
             return scan_folders(root)
         case "Split":
-            return scan_sides(root)
+            return scan_splits(root)
         case "Csv":
             return scan_csv(root, csv)
         case "Lst":
@@ -57,6 +57,6 @@ def detect(root: Path, spec: Dataset) -> Layout:
         return "RecordIO"
     if any(root.glob("[!.]*.lst")):
         return "Lst"
-    if has_only_sides(root):
+    if has_only_splits(root):
         return "Split"
     return "Csv" if has_labels(root) else "Folder"

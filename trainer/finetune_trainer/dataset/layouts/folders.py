@@ -17,7 +17,7 @@ from finetune_trainer.dataset.layouts.found import (
     fate_of,
     is_picture,
     printable,
-    side_of,
+    split_of,
 )
 from finetune_trainer.dataset.lock import SplitName
 from finetune_trainer.run.hidden_files import is_passed_over
@@ -28,41 +28,41 @@ def scan_folders(root: Path) -> Found:
     return Found("Folder", {"train": _scan(root, names=read_classes(root))}, "class folders")
 
 
-def scan_sides(root: Path) -> Found:
+def scan_splits(root: Path) -> Found:
     """List the class folders below train/ and val/; of several to validate val/ is used."""
-    folders = side_folders(root)
+    folders = split_folders(root)
     if len(folders) < 2:
         raise TrainerError(
             ExitCode.InvalidData,
             "dataset.layout is Split, but class folders were found below"
             f" {folders[next(iter(folders))].name if folders else 'none'} of train, val,"
             " validation and test only",
-            "Add the other side, or remove dataset.layout.",
+            "Add the other split, or remove dataset.layout.",
         )
     names = read_classes(root)
-    sides = {part: _scan(folder, names=names) for part, folder in folders.items()}
+    splits = {split: _scan(folder, names=names) for split, folder in folders.items()}
     others = [path.name for path in _folders(root) if path not in folders.values()]
     described = f"class folders in {folders['train'].name} and {folders['validation'].name}"
     if others:
         described += f"; not used: {', '.join(others)}"
-    return Found("Split", sides, described)
+    return Found("Split", splits, described)
 
 
-def side_folders(root: Path) -> dict[SplitName, Path]:
-    """Return the folders named like a side, those with class folders in them."""
-    sides: dict[SplitName, Path] = {}
+def split_folders(root: Path) -> dict[SplitName, Path]:
+    """Return the folders named like a split that have class folders in them."""
+    splits: dict[SplitName, Path] = {}
     order = ("train", "training", "val", "valid", "validation", "test")
     for name in order:
         path = root / name
-        part = side_of(name)
-        if part and part not in sides and path.is_dir() and _folders(path):
-            sides[part] = path
-    return sides
+        split = split_of(name)
+        if split and split not in splits and path.is_dir() and _folders(path):
+            splits[split] = path
+    return splits
 
 
-def has_only_sides(root: Path) -> bool:
-    """Tell whether every folder is a side, and both are there: no classes of such names."""
-    return len(side_folders(root)) == 2 and all(side_of(path.name) for path in _folders(root))
+def has_only_splits(root: Path) -> bool:
+    """Return True if every folder is a split and both are there: no class has such a name."""
+    return len(split_folders(root)) == 2 and all(split_of(path.name) for path in _folders(root))
 
 
 def _folders(root: Path) -> list[Path]:

@@ -44,7 +44,7 @@ class LeftOut:
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """What one side of a source holds, in an order that only depends on names."""
+    """The photos of one split of a source, in an order that depends on names only."""
 
     root: Path
     photos: tuple[Photo, ...]
@@ -60,8 +60,8 @@ class Found:
     """What a source holds."""
 
     layout: Layout
-    sides: dict[SplitName, Scan]
-    """Only `train` if the layout has no sides of its own."""
+    splits: dict[SplitName, Scan]
+    """Only `train` if the layout has no splits of its own."""
     described: str
     """What it was taken for, for people."""
 
@@ -83,8 +83,8 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def side_of(stem: str) -> SplitName | None:
-    """Return which side a folder or list is of by its name: train, photos_val, ..."""
+def split_of(stem: str) -> SplitName | None:
+    """Return the split that a folder or list is named after: train, photos_val, ..."""
     word = stem.lower().rpartition("_")[2].rpartition("-")[2]
     if word in ("train", "training"):
         return "train"

@@ -19,7 +19,7 @@ from finetune_trainer.dataset.layouts.found import (
     is_picture,
     printable,
 )
-from finetune_trainer.dataset.layouts.sides import sides_of
+from finetune_trainer.dataset.layouts.splits import splits_of
 from finetune_trainer.dataset.lock import Layout, SplitName
 
 PATH_COLUMNS = (
@@ -36,24 +36,24 @@ Row = tuple[str, str]
 
 def scan_csv(root: Path, spec: Csv) -> Found:
     """Read the list that `dataset.csv` names, or the ones there are."""
-    lists = sides_of(root, ".csv", layout="Csv", named=spec.file)
-    sides = {part: _scan(root, path, _csv_rows(path, spec)) for part, path in lists.items()}
-    return _found("Csv", lists, sides)
+    lists = splits_of(root, ".csv", layout="Csv", named=spec.file)
+    splits = {split: _scan(root, path, _csv_rows(path, spec)) for split, path in lists.items()}
+    return _found("Csv", lists, splits)
 
 
 def scan_lst(root: Path) -> Found:
     """Read im2rec's lists: number, label, path, with tabs between."""
-    lists = sides_of(root, ".lst", layout="Lst")
-    rows = {part: list(_lst_rows(path)) for part, path in lists.items()}
-    names = read_classes(root) or _folder_names(row for side in rows.values() for row in side)
-    sides = {}
-    for part, path in lists.items():
+    lists = splits_of(root, ".lst", layout="Lst")
+    rows = {split: list(_lst_rows(path)) for split, path in lists.items()}
+    names = read_classes(root) or _folder_names(row for found in rows.values() for row in found)
+    splits = {}
+    for split, path in lists.items():
         named = [
             (photo, name_of(label, names, where=f"{path.name}: {photo}"))
-            for photo, label in rows[part]
+            for photo, label in rows[split]
         ]
-        sides[part] = _scan(root, path, named, numbered=names)
-    return _found("Lst", lists, sides)
+        splits[split] = _scan(root, path, named, numbered=names)
+    return _found("Lst", lists, splits)
 
 
 def has_labels(root: Path) -> bool:
@@ -68,8 +68,8 @@ def has_labels(root: Path) -> bool:
     return False
 
 
-def _found(layout: Layout, lists: dict[SplitName, Path], sides: dict[SplitName, Scan]) -> Found:
-    return Found(layout, sides, "the list " + " and ".join(path.name for path in lists.values()))
+def _found(layout: Layout, lists: dict[SplitName, Path], splits: dict[SplitName, Scan]) -> Found:
+    return Found(layout, splits, "the list " + " and ".join(path.name for path in lists.values()))
 
 
 def _csv_rows(path: Path, spec: Csv) -> Iterator[Row]:
@@ -82,7 +82,7 @@ def _csv_rows(path: Path, spec: Csv) -> Iterator[Row]:
     lines = text.splitlines()
     header = lines[0] if lines else ""
     delimiter = max(DELIMITERS, key=header.count)
-    rows = _split(lines, delimiter, file=path.name)
+    rows = _fields(lines, delimiter, file=path.name)
     names = [name.strip() for name in next(rows, [])]
     if len(names) == 2 and is_picture(names[0]) and not (spec.path_column or spec.label_column):
         yield names[0], names[1]  # no header: the first line names a photo already
@@ -104,7 +104,7 @@ def _csv_rows(path: Path, spec: Csv) -> Iterator[Row]:
         yield row[columns[0]].strip(), row[columns[1]].strip()
 
 
-def _split(lines: list[str], delimiter: str, *, file: str) -> Iterator[list[str]]:
+def _fields(lines: list[str], delimiter: str, *, file: str) -> Iterator[list[str]]:
     """Yield the fields of each row. Raises InvalidData after one that holds all that follows."""
     rows, first = csv.reader([*lines, _END], delimiter=delimiter), 1
     try:
