@@ -16,7 +16,7 @@ FEW = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Near:
+class NearDuplicates:
     """Photos that look alike."""
 
     pairs: tuple[Pair, ...]
@@ -147,7 +147,7 @@ def warnings_of(
     tally: Tally,
     split: Split,
     *,
-    near: Near,
+    near: NearDuplicates,
     leaks: Sequence[str],
 ) -> tuple[str, ...]:
     """Return what is odd about the data set, but no reason to stop.
@@ -195,7 +195,7 @@ def _conflicts(tally: Tally) -> Iterator[str]:
         yield f"{len(conflicts)} photos are left out: the same picture is in two classes: {shown}"
 
 
-def _across(near: Near, leaks: Sequence[str]) -> Iterator[str]:
+def _across(near: NearDuplicates, leaks: Sequence[str]) -> Iterator[str]:
     if leaks:
         yield (
             f"{len(leaks)} photos that validate are copies of photos that train, so that the"

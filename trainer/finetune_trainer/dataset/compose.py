@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from finetune_trainer.contract import Split
-from finetune_trainer.dataset.check import Near, warnings_of
-from finetune_trainer.dataset.duplicates import alike
+from finetune_trainer.dataset.check import NearDuplicates, warnings_of
+from finetune_trainer.dataset.duplicates import near_duplicates
 from finetune_trainer.dataset.layouts.found import Found, Photo, printable
 from finetune_trainer.dataset.lock import (
     MOST_PAIRS,
@@ -154,7 +154,7 @@ class Composition:
 
     def header(self, tally: Tally, *, settings: Settings, split: Split) -> LockHeader:
         """Return the header of the lock; `tally` has counted its files."""
-        near = self._near()
+        near = self._count_near_duplicates()
         return LockHeader(
             settings=settings,
             classes=self.photos.found.splits["train"].classes,
@@ -165,26 +165,27 @@ class Composition:
             near_duplicate_count=near.count,
         )
 
-    def _near(self) -> Near:
+    def _count_near_duplicates(self) -> NearDuplicates:
         """Count the pairs that look alike, and keep the first ones: there may be very many."""
         counts = Counter[bool]()
-        first = heapq.nsmallest(MOST_PAIRS, self._alike(counts))
+        first = heapq.nsmallest(MOST_PAIRS, self._near_duplicates(counts))
         path = self.photos.path
-        return Near(
+        return NearDuplicates(
             pairs=tuple(Pair(one=path(one), other=path(two), bits=n) for one, two, n, _ in first),
             count=counts.total(),
             across=[f"{path(one)} ~ {path(two)}" for one, two, _, is_across in first if is_across],
             across_count=counts[True],
         )
 
-    def _alike(self, counts: Counter[bool]) -> Iterator[tuple[int, int, int, bool]]:
+    def _near_duplicates(self, counts: Counter[bool]) -> Iterator[tuple[int, int, int, bool]]:
         """Yield the pairs, their bits, and True if they are in different splits; count both."""
-        looks = (
-            (number, look)
+        hashes = (
+            (number, hashed)
             for number in range(len(self.photos))
-            if number not in self.same_as and (look := self.spool.look(number)) is not None
+            if number not in self.same_as
+            and (hashed := self.spool.perceptual_hash(number)) is not None
         )
-        for one, other, bits in alike(looks):
+        for one, other, bits in near_duplicates(hashes):
             if self.spool.content(one) == self.spool.content(other):
                 continue  # a copy in a given validation split: a leak
             is_across = self.validates[one] != self.validates[other]

@@ -75,7 +75,7 @@ class Pair(Struct, frozen=True):
     one: str
     other: str
     bits: int
-    """How many of the 128 bits of their looks differ."""
+    """Bits that differ between their perceptual hashes of 128 bits."""
 
 
 class LockHeader(Struct, frozen=True):

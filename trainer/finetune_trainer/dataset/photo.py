@@ -17,7 +17,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from simplejpeg import decode_jpeg
 
 from finetune_trainer.contract import Framing
-from finetune_trainer.dataset.duplicates import look_of
+from finetune_trainer.dataset.duplicates import perceptual_hash
 from finetune_trainer.dataset.exact import encode_exactly
 from finetune_trainer.dataset.recordio import RecordError, read_image
 from finetune_trainer.dataset.resize import BILINEAR, resized
@@ -85,7 +85,8 @@ class Encoded:
     note: str = ""
     content: bytes = b""
     """Digest of `jpeg`: the same for copies in other files and formats."""
-    look: int | None = None
+    perceptual_hash: int | None = None
+    """None without contrast; see duplicates."""
 
 
 class BadPhotoError(Exception):
@@ -106,14 +107,14 @@ def encode_photo(path: str, packing: Packing, *, offset: int | None = None) -> E
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
         try:
             small, notes, kept = _shrink(data, packing, is_record=offset is not None)
-            look = look_of(small)
+            hashed = perceptual_hash(small)
             jpeg = data if kept else _as_jpeg(_framed(small, packing), packing.quality)
         except Exception as error:
             return Encoded(sha256=sha256, reason=_reason(error, data))
     if packing.exact and not (jpeg := encode_exactly(path, packing.resize_short, packing.quality)):
         return Encoded(sha256=sha256, reason="OpenCV cannot read it")
     content = hashlib.blake2b(jpeg, digest_size=16).digest()
-    return Encoded(sha256, jpeg, note=", ".join(notes), content=content, look=look)
+    return Encoded(sha256, jpeg, note=", ".join(notes), content=content, perceptual_hash=hashed)
 
 
 def _content(path: str) -> bytes:

@@ -16,10 +16,10 @@ from finetune_trainer.dataset.photo import Encoded
 from finetune_trainer.dataset.recordio import BUFFER_BYTES
 
 _ROW = struct.Struct("<32s16s16s?IQI")
-"""Of a photo: the digests of its file and its picture, its look, whether it has one, and its place:
-the process that has written it, whose file is named after it, and the bytes there."""
-_SHA256, _CONTENT, _LOOK = slice(0, 32), slice(32, 48), slice(48, 64)
-_HAS_LOOK, _PLACE = 64, struct.Struct("<IQI")
+"""The sha256 of a photo's file, the digest of its encoded picture, its perceptual hash and whether
+there is one, and its place: the process that wrote it (the name of its file), offset and length."""
+_SHA256, _CONTENT, _HASH = slice(0, 32), slice(32, 48), slice(48, 64)
+_HAS_HASH, _PLACE = 64, struct.Struct("<IQI")
 
 
 class Spooled(NamedTuple):
@@ -42,9 +42,10 @@ def write_photos(directory: Path, photos: Iterable[Encoded]) -> Spooled:
                 reasons[place] = photo.reason
             if photo.note:
                 notes[place] = photo.note
-            has_look, look = photo.look is not None, (photo.look or 0).to_bytes(16, "little")
+            has_hash = photo.perceptual_hash is not None
+            hashed = (photo.perceptual_hash or 0).to_bytes(16, "little")
             at = writer, end, file.write(photo.jpeg)
-            rows += _ROW.pack(photo.sha256, photo.content, look, has_look, *at)
+            rows += _ROW.pack(photo.sha256, photo.content, hashed, has_hash, *at)
             end += len(photo.jpeg)
     return Spooled(bytes(rows), reasons, notes)
 
@@ -88,14 +89,14 @@ class Spool:
         """Return the digest of the encoded photo."""
         return bytes(self._row(number)[_CONTENT])
 
-    def look(self, number: int) -> int | None:
-        """Return the look of the photo, if it has one."""
+    def perceptual_hash(self, number: int) -> int | None:
+        """Return the perceptual hash of the photo, if it has one."""
         row = self._row(number)
-        return int.from_bytes(row[_LOOK], "little") if row[_HAS_LOOK] else None
+        return int.from_bytes(row[_HASH], "little") if row[_HAS_HASH] else None
 
     def image(self, number: int) -> bytes:
         """Return the encoded photo."""
-        writer, offset, length = _PLACE.unpack_from(self._row(number), _HAS_LOOK + 1)
+        writer, offset, length = _PLACE.unpack_from(self._row(number), _HAS_HASH + 1)
         if writer not in self._files:
             self._files[writer] = os.open(self.directory / str(writer), os.O_RDONLY)
         return os.pread(self._files[writer], length, offset)
