@@ -1,10 +1,12 @@
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import mxnet as mx
 import pytest
-from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.contract import Dataset, ExitCode, TrainerError
+from finetune_trainer.dataset.layouts.detect import LAYOUTS
+from finetune_trainer.dataset.lock import LayoutName
 
 from tests.trainer.support.datasets import Prepared, draw, make_photos, prepare_photos
 
@@ -378,6 +380,11 @@ def test_a_set_layout_overrides_what_would_be_found(tmp_path: Path, photos: Path
 def test_a_table_about_the_photos_is_not_taken_for_a_list(tmp_path: Path, photos: Path) -> None:
     (photos / "cameras.csv").write_text("image,label\nnot/here.jpg,Nikon\n")
     assert prepare_photos(tmp_path, photos).lock.settings.layout == "Folder"
+
+
+def test_every_layout_of_the_spec_is_in_the_table() -> None:
+    assert {"Auto", *LAYOUTS} == set(get_args(Dataset.__annotations__["layout"]))
+    assert set(LAYOUTS) == set(get_args(LayoutName))
 
 
 def test_another_version_of_a_list_makes_another_data_set(tmp_path: Path, photos: Path) -> None:

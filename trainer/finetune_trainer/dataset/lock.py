@@ -27,7 +27,7 @@ _FILES = b',"files":[\n'
 Fate = Literal["packed", "rejected", "ignored"]
 """rejected: looks like a photo and is not used; ignored: does not look like one."""
 SplitName = Literal["train", "validation"]
-Layout = Literal["Folder", "Split", "Csv", "Lst", "RecordIO"]
+LayoutName = Literal["Folder", "Split", "Csv", "Lst", "RecordIO"]
 
 
 class Settings(Struct, frozen=True):
@@ -35,7 +35,7 @@ class Settings(Struct, frozen=True):
 
     format: int
     """How photos are packed; see FORMAT."""
-    layout: Layout
+    layout: LayoutName
     framing: Framing
     resize_short: int
     jpeg_quality: int

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.contract import Dataset, ExitCode, TrainerError
 from finetune_trainer.dataset.layouts.classes import CLASSES_FILE, read_classes
 from finetune_trainer.dataset.layouts.found import (
     Found,
@@ -23,12 +23,12 @@ from finetune_trainer.dataset.lock import SplitName
 from finetune_trainer.run.hidden_files import is_passed_over
 
 
-def scan_folders(root: Path) -> Found:
+def scan_folders(root: Path, _: Dataset) -> Found:
     """List the photos of each class folder; folders further below are named, never a class."""
     return Found("Folder", {"train": _scan(root, names=read_classes(root))}, "class folders")
 
 
-def scan_splits(root: Path) -> Found:
+def scan_splits(root: Path, _: Dataset) -> Found:
     """List the class folders below train/ and val/; of several to validate val/ is used."""
     folders = split_folders(root)
     if len(folders) < 2:

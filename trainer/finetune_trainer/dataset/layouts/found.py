@@ -4,7 +4,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from finetune_trainer.dataset.lock import Fate, Layout, SplitName
+from finetune_trainer.dataset.lock import Fate, LayoutName, SplitName
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"),
@@ -59,7 +59,7 @@ class Scan:
 class Found:
     """What a source holds."""
 
-    layout: Layout
+    layout: LayoutName
     splits: dict[SplitName, Scan]
     """Only `train` if the layout has no splits of its own."""
     described: str

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from finetune_trainer.contract import Csv, ExitCode, TrainerError
+from finetune_trainer.contract import Csv, Dataset, ExitCode, TrainerError
 from finetune_trainer.dataset.layouts.classes import name_of, read_classes
 from finetune_trainer.dataset.layouts.found import (
     Found,
@@ -20,7 +20,7 @@ from finetune_trainer.dataset.layouts.found import (
     printable,
 )
 from finetune_trainer.dataset.layouts.splits import splits_of
-from finetune_trainer.dataset.lock import Layout, SplitName
+from finetune_trainer.dataset.lock import LayoutName, SplitName
 
 PATH_COLUMNS = (
     *("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path"),
@@ -34,14 +34,15 @@ Row = tuple[str, str]
 """Path as the list has it, and class."""
 
 
-def scan_csv(root: Path, spec: Csv) -> Found:
+def scan_csv(root: Path, spec: Dataset) -> Found:
     """Read the list that `dataset.csv` names, or the ones there are."""
-    lists = splits_of(root, ".csv", layout="Csv", named=spec.file)
-    splits = {split: _scan(root, path, _csv_rows(path, spec)) for split, path in lists.items()}
+    settings = spec.csv or Csv()
+    lists = splits_of(root, ".csv", layout="Csv", named=settings.file)
+    splits = {split: _scan(root, path, _csv_rows(path, settings)) for split, path in lists.items()}
     return _found("Csv", lists, splits)
 
 
-def scan_lst(root: Path) -> Found:
+def scan_lst(root: Path, _: Dataset) -> Found:
     """Read im2rec's lists: number, label, path, with tabs between."""
     lists = splits_of(root, ".lst", layout="Lst")
     rows = {split: list(_lst_rows(path)) for split, path in lists.items()}
@@ -56,8 +57,16 @@ def scan_lst(root: Path) -> Found:
     return _found("Lst", lists, splits)
 
 
+def has_lst(root: Path) -> bool:
+    """Return True if there is a .lst file."""
+    return any(root.glob("[!.]*.lst"))
+
+
 def has_labels(root: Path) -> bool:
-    """Tell whether there is a CSV whose header names photos and labels, and whose photos exist."""
+    """Return True if there is a CSV whose header names photos and labels, and its photos exist.
+
+    A CSV beside class folders is often a table about their photos, not a list of them.
+    """
     for path in sorted(root.glob("[!.]*.csv")):
         try:
             first = next(_csv_rows(path, Csv()), None)
@@ -68,7 +77,9 @@ def has_labels(root: Path) -> bool:
     return False
 
 
-def _found(layout: Layout, lists: dict[SplitName, Path], splits: dict[SplitName, Scan]) -> Found:
+def _found(
+    layout: LayoutName, lists: dict[SplitName, Path], splits: dict[SplitName, Scan]
+) -> Found:
     return Found(layout, splits, "the list " + " and ".join(path.name for path in lists.values()))
 
 

@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
-from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.contract import Dataset, ExitCode, TrainerError
 from finetune_trainer.dataset.layouts.classes import name_of, read_classes
 from finetune_trainer.dataset.layouts.found import Found, Photo, Scan
 from finetune_trainer.dataset.layouts.splits import splits_of
 from finetune_trainer.dataset.recordio import RecordError, RecordHeader, read_headers, read_offsets
 
 
-def scan_records(root: Path) -> Found:
+def has_records(root: Path) -> bool:
+    """Return True if there is a .rec file."""
+    return any(root.glob("[!.]*.rec"))
+
+
+def scan_records(root: Path, _: Dataset) -> Found:
     """List the records of the file, or of those named as train and val."""
     files = splits_of(root, ".rec", layout="RecordIO")
     headers = {split: _headers(path) for split, path in files.items()}
