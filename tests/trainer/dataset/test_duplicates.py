@@ -28,7 +28,7 @@ def test_hashes_that_differ_in_up_to_seven_bits_are_always_found(one: int, bits:
     assert list(near_duplicates([(0, one), (1, other)])) == [(0, 1, len(bits))]
 
 
-def test_what_differs_more_is_not_paired() -> None:
+def test_hashes_that_differ_in_more_bits_are_not_paired() -> None:
     assert list(near_duplicates([(0, 0), (1, 0xFF)])) == []
 
 

@@ -166,7 +166,7 @@ def test_listed_photos_that_are_not_there_count_as_bad_images(
 
 
 @pytest.mark.parametrize("row", [2, 4, 15])
-def test_a_quotation_mark_without_its_other_one_is_named_with_its_row(
+def test_a_quotation_mark_that_is_not_closed_is_named_with_its_row(
     tmp_path: Path, photos: Path, row: int
 ) -> None:
     write_csv(photos)
@@ -175,7 +175,7 @@ def test_a_quotation_mark_without_its_other_one_is_named_with_its_row(
     (photos / "labels.csv").write_text("\n".join(rows))
     error = refusal(tmp_path, photos)
     assert error.code == ExitCode.InvalidData
-    assert f"labels.csv, row {row} has a quotation mark without its other one" in error.message
+    assert f"labels.csv, row {row} has a quotation mark that is not closed" in error.message
 
 
 def test_quotation_marks_that_no_rule_foresees_are_read_as_they_are_meant(
@@ -196,7 +196,7 @@ def test_a_table_with_fields_too_long_for_a_list_is_none(tmp_path: Path, photos:
     assert prepare_photos(tmp_path, photos).lock.settings.layout == "Folder"
 
 
-def test_what_macos_keeps_beside_a_list_is_no_list(tmp_path: Path, photos: Path) -> None:
+def test_a_metadata_file_of_macos_is_no_list(tmp_path: Path, photos: Path) -> None:
     write_csv(photos)
     (photos / "._labels.csv").write_bytes(b"\0\5\x16\7")
     assert prepare_photos(tmp_path, photos).lock.settings.layout == "Csv"
@@ -238,7 +238,7 @@ def test_a_list_with_several_labels_is_refused(tmp_path: Path, photos: Path) -> 
     (photos / "photos.lst").write_text("0\t1.0\t2.0\tcat/0.jpg\n")
     error = refusal(tmp_path, photos)
     assert "photos.lst, line 1" in error.message
-    assert "several labels" in error.hint
+    assert "one label for each photo" in error.hint
 
 
 def test_classes_txt_gives_the_order_of_the_labels(tmp_path: Path, photos: Path) -> None:

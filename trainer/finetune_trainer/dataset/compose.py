@@ -1,6 +1,6 @@
-"""Puts together what was found and what was decoded: labels, copies, split, order of records.
+"""Combines the files found with the photos decoded: labels, copies, split, order of records.
 
-Photos are numbers here, and a File is made when it is asked for: large data sets do not fit into
+A photo is a number here, and a File is made only when it is needed: large data sets do not fit into
 memory many times over.
 """
 
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from finetune_trainer.contract import Split
-from finetune_trainer.dataset.check import NearDuplicates, warnings_of
+from finetune_trainer.dataset.check import NearDuplicates, find_warnings
 from finetune_trainer.dataset.duplicates import near_duplicates
 from finetune_trainer.dataset.layouts.found import Found, Photo, printable
 from finetune_trainer.dataset.lock import (
@@ -39,7 +39,7 @@ class Photos:
         self.found = dataclasses.replace(
             found, splits={n: dataclasses.replace(s, photos=()) for n, s in found.splits.items()}
         )
-        """What was found besides them."""
+        """All that was found but the photos."""
         self.splits: dict[SplitName, range] = {}
         self._paths: list[str] = []
         self._sizes, self._labels, self._offsets = array("Q"), array("I"), array("q")
@@ -62,7 +62,7 @@ class Photos:
         return len(self._paths)
 
     def tasks(self) -> Iterator[PackTask]:
-        """Yield where each photo is."""
+        """Yield the place of each photo."""
         for split, numbers in self.splits.items():
             root = self.found.splits[split].root
             for number in numbers:
@@ -77,11 +77,11 @@ class Photos:
         return "train" if number in self.splits["train"] else "validation"
 
     def path(self, number: int) -> str:
-        """Return the path as it is shown."""
+        """Return the path in printable characters."""
         return printable(self._paths[number])
 
     def size(self, number: int) -> int:
-        """Return the bytes of the file, or of the record's image."""
+        """Return the size in bytes of the file, or of the record's image."""
         return self._sizes[number]
 
     def label(self, number: int) -> int:
@@ -91,19 +91,19 @@ class Photos:
 
 @dataclasses.dataclass(frozen=True)
 class Composition:
-    """What becomes of each photo."""
+    """The fate of each photo."""
 
     photos: Photos
     spool: Spool
     same_as: dict[int, int]
-    """The first photo with the same picture; of a picture in two classes, one in another."""
+    """The first photo with the same picture; if it is in two classes, a photo of another class."""
     conflicts: set[int]
-    """Photos whose picture is in two classes: no label is right, so they are left out."""
+    """Photos whose picture is in two classes: no label is certain, so they are left out."""
     validates: bytearray
-    """Whether a photo validates, if it is packed."""
+    """1 for each photo of the validation split, if it is packed."""
 
     def files(self) -> Iterator[File]:
-        """Yield what the lock says of each file, in its order."""
+        """Yield the files in the order of the lock."""
         left_out = (
             File(
                 path=left.path,
@@ -139,7 +139,7 @@ class Composition:
         )
 
     def packed(self, split: SplitName) -> Iterator[int]:
-        """Yield the photos that train, or validate, in the order of their paths."""
+        """Yield the packed photos of a split, in the order of their paths."""
         left_out = self.spool.reasons.keys() | self.conflicts
         for number, validates in enumerate(self.validates):
             if SPLITS[validates] == split and number not in left_out:
@@ -158,7 +158,7 @@ class Composition:
         return LockHeader(
             settings=settings,
             classes=self.photos.found.splits["train"].classes,
-            warnings=warnings_of(
+            warnings=find_warnings(
                 self.photos.found, tally, split, near=near, leaks=list(self._leaks())
             ),
             near_duplicates=near.pairs,
@@ -202,18 +202,18 @@ class Composition:
 
 
 def compose(photos: Photos, spool: Spool, split: Split) -> Composition:
-    """Decide what becomes of each photo."""
+    """Decide the fate of each photo."""
     composed = Composition(photos, spool, {}, set(), bytearray(len(photos)))
     for name, numbers in photos.splits.items():
-        _name_copies(composed, numbers, may_conflict=name == "train")
+        _find_copies(composed, numbers, may_conflict=name == "train")
     if given := photos.splits.get("validation"):
         composed.validates[given.start : given.stop] = bytes([True]) * len(given)
     else:
-        _choose(composed, split)
+        _split_off(composed, split)
     return composed
 
 
-def _name_copies(composed: Composition, numbers: range, *, may_conflict: bool) -> None:
+def _find_copies(composed: Composition, numbers: range, *, may_conflict: bool) -> None:
     spool, label = composed.spool, composed.photos.label
     readable = (number for number in numbers if number not in spool.reasons)
     ordered = sorted(readable, key=spool.content)
@@ -229,7 +229,7 @@ def _name_copies(composed: Composition, numbers: range, *, may_conflict: bool) -
             composed.conflicts.update((first, *others))
 
 
-def _choose(composed: Composition, split: Split) -> None:
+def _split_off(composed: Composition, split: Split) -> None:
     by_class: dict[int, array[int]] = {}
     for number in composed.packed("train"):
         by_class.setdefault(composed.photos.label(number), array("I")).append(number)
@@ -248,9 +248,10 @@ def training_order(lock: Lock) -> list[int]:
 
 
 def shuffled(numbers: Iterable[int], sha256: Callable[[int], str], *, seed: int) -> list[int]:
-    """Return photos in an order that depends on their contents and the seed; copies stay in theirs.
+    """Return photos in an order that depends on their contents and the seed only.
 
-    Shuffled when packed, not only when read: a reader shuffles within a part of a large file.
+    Shuffled when packed, not only when read: a reader shuffles only a chunk of a large file at a
+    time. Copies keep their order.
     """
     return sorted(numbers, key=lambda number: rank(seed, "order", sha256(number), ""))
 

@@ -1,7 +1,7 @@
-"""dataset.lock.json: every file of a data set, what became of it, and why.
+"""dataset.lock.json: every file of a data set, its fate, and the reason.
 
-Its sha256 is the digest of the data set. It depends on names, contents and settings only, never
-on times, machines or the order in which files were read.
+The sha256 of dataset.lock.json is the digest of the data set. It depends on names, contents and
+settings only, never on times, machines or the order in which files were read.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from finetune_trainer.contract import DatasetStatus, Framing, Struct
 
 LOCK = "dataset.lock.json"
 FORMAT = 5
-"""Raise it when the same photos and settings would be packed in another way."""
+"""The version of the packing: raise it when the same photos would be packed in another way."""
 
 MOST_PAIRS = 1000
 _FILES = b',"files":[\n'
-"""What follows the header; then comes one line for each file."""
+"""The bytes between the header and the files, which have a line each."""
 
 Fate = Literal["packed", "rejected", "ignored"]
 """rejected: looks like a photo and is not used; ignored: does not look like one."""
@@ -31,10 +31,10 @@ LayoutName = Literal["Folder", "Split", "Csv", "Lst", "RecordIO"]
 
 
 class Settings(Struct, frozen=True):
-    """Everything but the files that decides what is packed."""
+    """All that decides how photos are packed, besides the photos themselves."""
 
     format: int
-    """How photos are packed; see FORMAT."""
+    """The version of the packing; see FORMAT."""
     layout: LayoutName
     framing: Framing
     resize_short: int
@@ -43,9 +43,9 @@ class Settings(Struct, frozen=True):
     train_per_class: int | None = None
     train_fraction: str | None = None
     validation_given: bool = False
-    """By dataset.validationSource, or by the layout."""
+    """True if dataset.validationSource or the layout gives the validation split."""
     exact: bool = False
-    """With the pixels of im2rec.py."""
+    """True if the pixels are those of im2rec.py; see dataset/exact.py."""
 
 
 class File(Struct, frozen=True):
@@ -54,13 +54,13 @@ class File(Struct, frozen=True):
     path: str
     fate: Fate
     source: SplitName = "train"
-    """Which source it comes from: dataset.source or dataset.validationSource."""
+    """The split that the file was found in, before one is split off."""
     reason: str = ""
-    """Why it is rejected or ignored."""
+    """The reason why the file is rejected or ignored."""
     listed: bool = False
-    """It has no label because there is no such file, but a list names it."""
+    """True if a list names the file, but there is no such file (so it has no label)."""
     note: str = ""
-    """What was done to it that one might not expect."""
+    """A change that a user might not expect, such as `turned upright`."""
     sha256: str = ""
     same_as: str = ""
     """The first file with the same picture, byte for byte or after decoding."""
@@ -133,19 +133,19 @@ def open_lock(directory: Path) -> Iterator[tuple[LockHeader, Iterator[File]]]:
 
 @dataclasses.dataclass
 class Tally:
-    """What a pass over the files counts."""
+    """Counts of a data set's files."""
 
     photos: int = 0
-    """Files in the right place, whatever became of them."""
+    """Files in places where photos belong, whatever their fate."""
     copies: int = 0
     splits: Counter[tuple[int | None, SplitName | None]] = dataclasses.field(
         default_factory=Counter
     )
     """Files by label and split."""
     readable: Counter[int | None] = dataclasses.field(default_factory=Counter)
-    """Photos that can train, or be split, by label."""
+    """Packed photos of dataset.source by label: those that can be split."""
     rejected: list[File] = dataclasses.field(default_factory=list)
-    """Files that look like photos and are not used."""
+    """Rejected files, in the order of the lock."""
 
     @classmethod
     def of(cls, files: Iterable[File]) -> "Tally":
@@ -162,16 +162,16 @@ class Tally:
         return tally
 
     def images(self, split: SplitName) -> int:
-        """Return how many images train, or validate."""
+        """Return the number of images in a split."""
         return sum(count for (_, name), count in self.splits.items() if name == split)
 
     def unreadable(self) -> list[File]:
-        """Return the rejected files that ought to be pictures: by their place, or by a list."""
+        """Return the rejected files that should be photos by their place, or by a list."""
         expected = (file for file in self.rejected if file.label is not None or file.listed)
         return [file for file in expected if not file.same_as]
 
     def conflicts(self) -> list[File]:
-        """Return the files whose picture is in two classes."""
+        """Return the rejected files whose picture is in two classes."""
         return [file for file in self.rejected if file.same_as]
 
     def status(self, header: LockHeader, digest: str) -> DatasetStatus:

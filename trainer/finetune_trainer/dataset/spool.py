@@ -1,7 +1,7 @@
-"""Encoded photos between decoding and packing, which can begin only when all were decoded.
+"""Holds the encoded photos on disk until all are decoded: only then can they be split and packed.
 
-Each process that decodes has a file of its own, so that no photo goes through a pipe. What is known
-of a photo takes 100 bytes of memory; the photos stay on disk.
+Each decoding process has a file of its own, so that no photo goes through a pipe. A photo takes
+about 100 bytes of memory.
 """
 
 import os
@@ -23,16 +23,16 @@ _HAS_HASH, _PLACE = 64, struct.Struct("<IQI")
 
 
 class Spooled(NamedTuple):
-    """What became of a few photos, and where they lie in the spool."""
+    """The results for a few photos, and their places in the spool."""
 
     rows: bytes
     reasons: dict[int, str]
-    """Why photos cannot be used, by their place among these."""
+    """Reasons why photos cannot be used, by their position among these photos."""
     notes: dict[int, str]
 
 
 def write_photos(directory: Path, photos: Iterable[Encoded]) -> Spooled:
-    """Append photos to this process's file of the spool."""
+    """Append photos to this process's file in the spool."""
     writer, rows = os.getpid(), bytearray()
     reasons, notes = {}, {}
     with open(directory / str(writer), "ab", buffering=BUFFER_BYTES) as file:
@@ -56,7 +56,7 @@ class Spool:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.reasons: dict[int, str] = {}
-        """Why photos cannot be used."""
+        """Reasons why photos cannot be used."""
         self.notes: dict[int, str] = {}
         self._rows = bytearray()
         self._files: dict[int, int] = {}
@@ -71,7 +71,7 @@ class Spool:
         shutil.rmtree(self.directory)
 
     def add(self, photos: Spooled) -> None:
-        """Remember photos that a process has written."""
+        """Number photos that a process has written."""
         first = len(self)
         for texts, added in ((self.reasons, photos.reasons), (self.notes, photos.notes)):
             texts.update((first + place, sys.intern(text)) for place, text in added.items())
@@ -81,7 +81,7 @@ class Spool:
         return len(self._rows) // _ROW.size
 
     def sha256(self, number: int) -> str:
-        """Return the digest of the file; "" if there is none, as it could not be read."""
+        """Return the digest of the file; "" if it could not be read."""
         digest = self._row(number)[_SHA256]
         return digest.hex() if any(digest) else ""
 

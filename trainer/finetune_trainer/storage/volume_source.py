@@ -35,7 +35,7 @@ def _find(source: Source, *, field: str, paths: Paths) -> Path:
         raise TrainerError(
             ExitCode.PermissionDenied,
             f"{field}.uri {source.uri}: user {os.geteuid()} may not read {path}",
-            "Open it to the trainer's user, or set trainer.securityContext.runAsUser or fsGroup.",
+            "Let the trainer's user read it, or set trainer.securityContext.runAsUser or fsGroup.",
         )
     if source.sha256:
         _check_digest(source, path, field)

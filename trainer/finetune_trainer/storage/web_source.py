@@ -96,7 +96,7 @@ def authorization(prefix: str, environment: Mapping[str, str], *, field: str) ->
 
 
 class Retries:
-    """Counts failures in a row; a failure after progress counts as the first."""
+    """Counts failures in a row; a failure after new progress counts as the first."""
 
     def __init__(self, field: str, failed: Callable[[ExitCode, str, str], TrainerError]) -> None:
         self._field = field

@@ -1,4 +1,4 @@
-"""How photos and their classes may be laid out in a source. Opens no photo.
+"""The layouts in which photos and their classes may be given. Opens no photo.
 
 detect    LAYOUTS, the table of layouts, and which of them a source has
 folders   Folder and Split: class folders

@@ -27,7 +27,7 @@ LAYOUTS: dict[LayoutName, Layout] = {
     "Csv": Layout(has_labels, scan_csv),
     "Folder": Layout(lambda root: True, scan_folders),
 }
-"""In the order in which they are tried; the names are those of `dataset.layout`."""
+"""The layouts in the order in which they are tried, by their names in `dataset.layout`."""
 
 
 def find_photos(train: Path, validation: Path | None, spec: Dataset) -> Found:

@@ -1,6 +1,4 @@
-"""The layouts Folder and Split: finds the photos of class folders and names everything that is
-left out; opens no file.
-"""
+"""The layouts Folder and Split: lists class folders, and all files that are left out."""
 
 import os
 import stat
@@ -24,12 +22,12 @@ from finetune_trainer.run.hidden_files import is_passed_over
 
 
 def scan_folders(root: Path, _: Dataset) -> Found:
-    """List the photos of each class folder; folders further below are named, never a class."""
+    """List the photos of each class folder; a folder below it is no class."""
     return Found("Folder", {"train": _scan(root, names=read_classes(root))}, "class folders")
 
 
 def scan_splits(root: Path, _: Dataset) -> Found:
-    """List the class folders below train/ and val/; of several to validate val/ is used."""
+    """List the class folders in train/ and in the first of val/, valid/, validation/ and test/."""
     folders = split_folders(root)
     if len(folders) < 2:
         raise TrainerError(
@@ -77,7 +75,7 @@ def _scan(root: Path, *, names: tuple[str, ...] | None) -> Scan:
         if entry.name == CLASSES_FILE:
             continue
         if not entry.is_dir():
-            left_out.append(_stray(entry, entry.name, "not in a class folder"))
+            left_out.append(_left_out(entry, entry.name, "not in a class folder"))
             continue
         before = len(photos)
         for found in _class_folder(entry):
@@ -102,7 +100,7 @@ def _class_folder(folder: os.DirEntry[str]) -> Iterator[Photo | LeftOut]:
         elif is_picture(entry.name) and (state := _regular_file(entry)):
             yield Photo(path, folder.name, state.st_size, state.st_mtime_ns)
         else:
-            yield _stray(entry, path, "neither a file nor a link to one")
+            yield _left_out(entry, path, "neither a file nor a link to one")
 
 
 def _nested(folder: os.DirEntry[str], path: str) -> Iterator[LeftOut]:
@@ -115,7 +113,7 @@ def _nested(folder: os.DirEntry[str], path: str) -> Iterator[LeftOut]:
             yield LeftOut(printable(nested), *fate_of(name, reason))
 
 
-def _stray(entry: os.DirEntry[str], path: str, reason: str) -> LeftOut:
+def _left_out(entry: os.DirEntry[str], path: str, reason: str) -> LeftOut:
     return LeftOut(printable(path), *fate_of(entry.name, reason))
 
 
@@ -127,7 +125,8 @@ def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
 
 def _regular_file(entry: os.DirEntry[str]) -> os.stat_result | None:
     try:
-        state = os.stat(entry.path)  # the entry would keep it, and a folder may be large
-    except FileNotFoundError:  # a link to nowhere
+        # Not entry.stat(), which keeps its result: a folder may be large.
+        state = os.stat(entry.path)
+    except FileNotFoundError:  # a link whose target does not exist
         return None
     return state if stat.S_ISREG(state.st_mode) else None

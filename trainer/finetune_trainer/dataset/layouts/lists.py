@@ -1,4 +1,4 @@
-"""The layouts Csv and Lst: a list names the photos and their classes.
+"""The layouts Csv and Lst: reads lists of photos and their classes.
 
 Paths are relative to the list's folder, or else to the source; none may lead out of the source.
 """
@@ -31,7 +31,7 @@ DELIMITERS = ",;\t|"
 
 _END = "end of the list"
 Row = tuple[str, str]
-"""Path as the list has it, and class."""
+"""A path as it is in the list, and a class."""
 
 
 def scan_csv(root: Path, spec: Dataset) -> Found:
@@ -43,7 +43,7 @@ def scan_csv(root: Path, spec: Dataset) -> Found:
 
 
 def scan_lst(root: Path, _: Dataset) -> Found:
-    """Read im2rec's lists: number, label, path, with tabs between."""
+    """Read im2rec's lists: number, label and path, separated by tabs."""
     lists = splits_of(root, ".lst", layout="Lst")
     rows = {split: list(_lst_rows(path)) for split, path in lists.items()}
     names = read_classes(root) or _folder_names(row for found in rows.values() for row in found)
@@ -116,7 +116,7 @@ def _csv_rows(path: Path, spec: Csv) -> Iterator[Row]:
 
 
 def _fields(lines: list[str], delimiter: str, *, file: str) -> Iterator[list[str]]:
-    """Yield the fields of each row. Raises InvalidData after one that holds all that follows."""
+    """Yield the fields of each row; raise InvalidData if a quotation mark is not closed."""
     rows, first = csv.reader([*lines, _END], delimiter=delimiter), 1
     try:
         for row in rows:
@@ -132,8 +132,8 @@ def _fields(lines: list[str], delimiter: str, *, file: str) -> Iterator[list[str
         ) from error
     raise TrainerError(
         ExitCode.InvalidData,
-        f"{file}, row {last} has a quotation mark without its other one: all rows below are in it",
-        "Close or remove it.",
+        f"{file}, row {last} has a quotation mark that is not closed: all rows below are in it",
+        "Close the quotation mark, or remove it.",
     )
 
 
@@ -170,13 +170,13 @@ def _lst_rows(path: Path) -> Iterator[tuple[str, int]]:
                     ExitCode.InvalidData,
                     f"{path.name}, line {number} is not NUMBER, LABEL, PATH with tabs between and a"
                     f" whole label from 0: {line.strip()!r:.80}",
-                    "Correct the line. A photo with several labels is none for a classifier.",
+                    "Correct the line. A classifier needs one label for each photo.",
                 ) from error
             yield name, int(value)
 
 
 def _folder_names(rows: Iterable[tuple[str, int]]) -> tuple[str, ...] | None:
-    """Return the folders of the labels if each label has one of its own, as im2rec makes them."""
+    """Return the folder of each label if each has one of its own, as in lists of im2rec."""
     folders: dict[int, str] = {}
     for path, label in rows:
         folder = PurePosixPath(path).parent.name

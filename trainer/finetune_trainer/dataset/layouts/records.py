@@ -1,4 +1,4 @@
-"""The layout RecordIO: photos that im2rec or this trainer has packed. Reads headers, no image."""
+"""The layout RecordIO: photos packed by im2rec or by this trainer. Reads headers, no images."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def has_records(root: Path) -> bool:
 
 
 def scan_records(root: Path, _: Dataset) -> Found:
-    """List the records of the file, or of those named as train and val."""
+    """List the records of the one file, or of the files of the two splits."""
     files = splits_of(root, ".rec", layout="RecordIO")
     headers = {split: _headers(path) for split, path in files.items()}
     names = read_classes(root)
@@ -58,7 +58,7 @@ def _headers(path: Path) -> list[RecordHeader]:
 
 
 def _check_index(index: Path, offsets: set[int]) -> None:
-    """Compare an index, if there is one: one of another file would be found out only in MXNet."""
+    """Raise InvalidData if the index does not fit: MXNet would notice it only while it trains."""
     if not index.exists():
         return
     try:
