@@ -20,7 +20,7 @@ from typing import IO
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.files import exclusive, scratch_directory, sync_filesystem
-from finetune_trainer.run.hidden_files import is_passed_over
+from finetune_trainer.run.hidden_files import is_skipped
 from finetune_trainer.run.reporter import Pace
 
 MAX_MEMBERS = 5_000_000
@@ -105,7 +105,7 @@ def unpacked_once(
 def without_wrapping(directory: Path) -> Path:
     """Step into the one folder that holds everything: archives often have it (photos/CLASS/...)."""
     while True:
-        entries = [entry for entry in directory.iterdir() if not is_passed_over(entry.name)]
+        entries = [entry for entry in directory.iterdir() if not is_skipped(entry.name)]
         if len(entries) != 1 or not any(e.is_dir() for e in _children(entries[0])):
             return directory
         directory = entries[0]

@@ -18,7 +18,7 @@ from finetune_trainer.dataset.layouts.found import (
     split_of,
 )
 from finetune_trainer.dataset.lock import SplitName
-from finetune_trainer.run.hidden_files import is_passed_over
+from finetune_trainer.run.hidden_files import is_skipped
 
 
 def scan_folders(root: Path, _: Dataset) -> Found:
@@ -105,7 +105,7 @@ def _class_folder(folder: os.DirEntry[str]) -> Iterator[Photo | LeftOut]:
 
 def _nested(folder: os.DirEntry[str], path: str) -> Iterator[LeftOut]:
     for directory, folders, names in os.walk(folder.path):
-        folders[:] = sorted(name for name in folders if not is_passed_over(name))
+        folders[:] = sorted(name for name in folders if not is_skipped(name))
         below = os.path.relpath(directory, folder.path)
         for name in sorted(names):
             nested = os.path.normpath(f"{path}/{below}/{name}")
@@ -119,7 +119,7 @@ def _left_out(entry: os.DirEntry[str], path: str, reason: str) -> LeftOut:
 
 def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
-        kept = [entry for entry in entries if not is_passed_over(entry.name)]
+        kept = [entry for entry in entries if not is_skipped(entry.name)]
     return sorted(kept, key=lambda entry: entry.name)
 
 
