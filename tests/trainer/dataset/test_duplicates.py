@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from finetune_trainer.dataset.duplicates import alike, look_of
+from finetune_trainer.dataset.duplicates import near_duplicates, perceptual_hash
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
@@ -14,22 +14,22 @@ from tests.trainer.support.datasets import draw, make_photos, prepare_photos
 SIZE = (384, 256)
 
 
-def look(picture: Image.Image) -> int:
-    found = look_of(picture)
+def hash_of(picture: Image.Image) -> int:
+    found = perceptual_hash(picture)
     assert found is not None
     return found
 
 
 @given(st.integers(0, (1 << 128) - 1), st.sets(st.integers(0, 127), max_size=7))
-def test_looks_that_differ_in_up_to_seven_bits_are_always_found(one: int, bits: set[int]) -> None:
+def test_hashes_that_differ_in_up_to_seven_bits_are_always_found(one: int, bits: set[int]) -> None:
     other = one
     for bit in bits:
         other ^= 1 << bit
-    assert list(alike([(0, one), (1, other)])) == [(0, 1, len(bits))]
+    assert list(near_duplicates([(0, one), (1, other)])) == [(0, 1, len(bits))]
 
 
-def test_what_differs_more_is_not_paired() -> None:
-    assert list(alike([(0, 0), (1, 0xFF)])) == []
+def test_hashes_that_differ_in_more_bits_are_not_paired() -> None:
+    assert list(near_duplicates([(0, 0), (1, 0xFF)])) == []
 
 
 @pytest.mark.parametrize(
@@ -46,28 +46,28 @@ def test_an_edited_photo_looks_alike(change: object) -> None:
     for seed in range(20):
         picture = draw(seed, size=SIZE)
         assert callable(change)
-        assert (look(picture) ^ look(change(picture))).bit_count() <= 7
+        assert (hash_of(picture) ^ hash_of(change(picture))).bit_count() <= 7
 
 
 def test_different_photos_do_not_look_alike() -> None:
-    looks = [(seed, look(draw(seed, size=SIZE))) for seed in range(300)]
-    assert list(alike(looks)) == []
+    hashes = [(seed, hash_of(draw(seed, size=SIZE))) for seed in range(300)]
+    assert list(near_duplicates(hashes)) == []
 
 
-def test_a_picture_without_contrast_has_no_look() -> None:
-    assert look_of(Image.new("RGB", SIZE, "white")) is None
+def test_a_picture_without_contrast_has_no_hash() -> None:
+    assert perceptual_hash(Image.new("RGB", SIZE, "white")) is None
 
 
 def test_fifty_thousand_photos_are_compared_in_seconds() -> None:
     source = random.Random(0)
     # A third have a band in common, as pictures on a white ground do.
-    looks = [(n, source.getrandbits(128) & ~(0xFFFF if n % 3 == 0 else 0)) for n in range(50_000)]
+    hashes = [(n, source.getrandbits(128) & ~(0xFFFF if n % 3 == 0 else 0)) for n in range(50_000)]
     started = time.process_time()
-    assert len(list(alike(looks))) < 10
+    assert len(list(near_duplicates(hashes))) < 10
     assert time.process_time() - started < 10
 
 
-def test_copies_of_a_photo_stay_on_one_side_whatever_their_format(tmp_path: Path) -> None:
+def test_copies_of_a_photo_stay_in_one_split_whatever_their_format(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 12, "dog": 12})
     for number in range(8):
         shutil.copyfile(photos / f"cat/{number}.jpg", photos / f"cat/{number}-copy.jpg")
@@ -75,11 +75,11 @@ def test_copies_of_a_photo_stay_on_one_side_whatever_their_format(tmp_path: Path
     prepared = prepare_photos(tmp_path, photos)
     assert prepared.status.duplicate_images == 16
     for number in range(8):
-        sides = {
+        splits = {
             prepared.file(f"cat/{number}{rest}").split
             for rest in (".jpg", "-copy.jpg", "-again.png")
         }
-        assert len(sides) == 1
+        assert len(splits) == 1
     assert prepared.file("cat/3.jpg").same_as == "cat/3-again.png"
 
 

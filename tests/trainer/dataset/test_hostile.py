@@ -1,4 +1,4 @@
-"""Every file of the hostile corpus has its fate, and none of them costs much memory."""
+"""Every file of the hostile corpus has the expected fate, and none takes much memory."""
 
 import resource
 import subprocess
@@ -25,14 +25,14 @@ def fate_of(prepared: Prepared, name: str) -> File:
 
 
 @pytest.mark.parametrize("name", OK)
-def test_an_odd_photo_is_packed_and_its_oddity_noted(prepared: Prepared, name: str) -> None:
+def test_an_unusual_photo_is_packed_and_the_change_noted(prepared: Prepared, name: str) -> None:
     file = fate_of(prepared, name)
     assert (file.fate, file.reason) == ("packed", "")
     assert file.note == OK[name][1]
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_no_photo_is_rejected_with_the_reason(prepared: Prepared, name: str) -> None:
+def test_a_file_that_is_no_photo_is_rejected_with_the_reason(prepared: Prepared, name: str) -> None:
     file = fate_of(prepared, name)
     assert file.fate == "rejected"
     assert file.reason

@@ -1,10 +1,12 @@
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import mxnet as mx
 import pytest
-from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.contract import Dataset, ExitCode, TrainerError
+from finetune_trainer.dataset.layouts.detect import LAYOUTS
+from finetune_trainer.dataset.lock import LayoutName
 
 from tests.trainer.support.datasets import Prepared, draw, make_photos, prepare_photos
 
@@ -52,31 +54,31 @@ def write_lst(photos: Path, target: Path, *, classes: tuple[str, ...] = ("cat", 
     )
 
 
-@pytest.mark.parametrize("side", ["val", "valid", "validation", "test"])
+@pytest.mark.parametrize("split", ["val", "valid", "validation", "test"])
 def test_train_and_val_folders_are_found_and_nothing_is_split_off(
-    tmp_path: Path, side: str
+    tmp_path: Path, split: str
 ) -> None:
     make_photos(tmp_path / "photos/train", {"cat": 3, "dog": 3})
-    make_photos(tmp_path / f"photos/{side}", {"cat": 2, "dog": 1}, seed=500)
+    make_photos(tmp_path / f"photos/{split}", {"cat": 2, "dog": 1}, seed=500)
     prepared = prepare_photos(tmp_path, tmp_path / "photos")
     assert prepared.lock.settings.layout == "Split"
     assert (prepared.status.train_images, prepared.status.validation_images) == (6, 3)
 
 
-def test_classes_that_are_named_like_sides_are_classes(tmp_path: Path) -> None:
+def test_classes_that_are_named_like_splits_are_classes(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"train": 5, "tram": 5, "test": 5})
     assert prepare_photos(tmp_path, photos).packed.classes == ("test", "train", "tram")
 
 
 @pytest.mark.parametrize("settings", [{"split": {"trainPerClass": 2}}, {"validationSource": {}}])
-def test_a_layout_with_sides_leaves_nothing_to_choose(
+def test_a_layout_with_splits_leaves_nothing_to_choose(
     tmp_path: Path, photos: Path, settings: dict[str, Any]
 ) -> None:
-    make_photos(tmp_path / "sides/train", {"cat": 3, "dog": 3})
-    make_photos(tmp_path / "sides/val", {"cat": 2, "dog": 1}, seed=500)
+    make_photos(tmp_path / "splits/train", {"cat": 3, "dog": 3})
+    make_photos(tmp_path / "splits/val", {"cat": 2, "dog": 1}, seed=500)
     if "validationSource" in settings:
         settings = {"validationSource": {"uri": f"file://{photos}"}}
-    assert refusal(tmp_path, tmp_path / "sides", **settings).code == ExitCode.InvalidSpec
+    assert refusal(tmp_path, tmp_path / "splits", **settings).code == ExitCode.InvalidSpec
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_columns_of_other_names_can_be_named(tmp_path: Path, photos: Path) -> No
     assert prepare_photos(tmp_path, photos, csv=columns).packed.classes == ("cat", "dog")
 
 
-def test_train_csv_and_val_csv_give_the_sides(tmp_path: Path, photos: Path) -> None:
+def test_train_csv_and_val_csv_give_the_splits(tmp_path: Path, photos: Path) -> None:
     write_csv(photos)
     header, *rows = (photos / "labels.csv").read_text().splitlines()
     (photos / "labels.csv").unlink()
@@ -164,7 +166,7 @@ def test_listed_photos_that_are_not_there_count_as_bad_images(
 
 
 @pytest.mark.parametrize("row", [2, 4, 15])
-def test_a_quotation_mark_without_its_other_one_is_named_with_its_row(
+def test_a_quotation_mark_that_is_not_closed_is_named_with_its_row(
     tmp_path: Path, photos: Path, row: int
 ) -> None:
     write_csv(photos)
@@ -173,7 +175,7 @@ def test_a_quotation_mark_without_its_other_one_is_named_with_its_row(
     (photos / "labels.csv").write_text("\n".join(rows))
     error = refusal(tmp_path, photos)
     assert error.code == ExitCode.InvalidData
-    assert f"labels.csv, row {row} has a quotation mark without its other one" in error.message
+    assert f"labels.csv, row {row} has a quotation mark that is not closed" in error.message
 
 
 def test_quotation_marks_that_no_rule_foresees_are_read_as_they_are_meant(
@@ -194,7 +196,7 @@ def test_a_table_with_fields_too_long_for_a_list_is_none(tmp_path: Path, photos:
     assert prepare_photos(tmp_path, photos).lock.settings.layout == "Folder"
 
 
-def test_what_macos_keeps_beside_a_list_is_no_list(tmp_path: Path, photos: Path) -> None:
+def test_a_metadata_file_of_macos_is_no_list(tmp_path: Path, photos: Path) -> None:
     write_csv(photos)
     (photos / "._labels.csv").write_bytes(b"\0\5\x16\7")
     assert prepare_photos(tmp_path, photos).lock.settings.layout == "Csv"
@@ -236,7 +238,7 @@ def test_a_list_with_several_labels_is_refused(tmp_path: Path, photos: Path) -> 
     (photos / "photos.lst").write_text("0\t1.0\t2.0\tcat/0.jpg\n")
     error = refusal(tmp_path, photos)
     assert "photos.lst, line 1" in error.message
-    assert "several labels" in error.hint
+    assert "one label for each photo" in error.hint
 
 
 def test_classes_txt_gives_the_order_of_the_labels(tmp_path: Path, photos: Path) -> None:
@@ -378,6 +380,11 @@ def test_a_set_layout_overrides_what_would_be_found(tmp_path: Path, photos: Path
 def test_a_table_about_the_photos_is_not_taken_for_a_list(tmp_path: Path, photos: Path) -> None:
     (photos / "cameras.csv").write_text("image,label\nnot/here.jpg,Nikon\n")
     assert prepare_photos(tmp_path, photos).lock.settings.layout == "Folder"
+
+
+def test_every_layout_of_the_spec_is_in_the_table() -> None:
+    assert {"Auto", *LAYOUTS} == set(get_args(Dataset.__annotations__["layout"]))
+    assert set(LAYOUTS) == set(get_args(LayoutName))
 
 
 def test_another_version_of_a_list_makes_another_data_set(tmp_path: Path, photos: Path) -> None:

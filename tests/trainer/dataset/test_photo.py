@@ -56,13 +56,13 @@ def test_usual_formats_keep_their_pixels(
 
 
 @pytest.mark.parametrize("name", ["photo.gif", "palette.png"])
-def test_palettes_are_looked_up(tmp_path: Path, name: str) -> None:
+def test_palettes_become_rgb(tmp_path: Path, name: str) -> None:
     image = draw(1).quantize(64)
     image.save(tmp_path / name)
     assert_looks_like(encode(tmp_path / name), image, tolerance=8)
 
 
-def test_of_a_moving_picture_the_first_frame_is_used_and_said_so(tmp_path: Path) -> None:
+def test_the_first_frame_of_a_moving_picture_is_used_and_noted(tmp_path: Path) -> None:
     first, second = draw(1).quantize(64), draw(2).quantize(64)
     first.save(tmp_path / "moving.gif", save_all=True, append_images=[second])
     encoded = encode(tmp_path / "moving.gif")
@@ -71,7 +71,7 @@ def test_of_a_moving_picture_the_first_frame_is_used_and_said_so(tmp_path: Path)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_what_shows_through_is_white_not_the_hidden_colour(tmp_path: Path, mode: str) -> None:
+def test_transparent_pixels_are_white_not_their_hidden_colour(tmp_path: Path, mode: str) -> None:
     image = Image.new("RGBA", (40, 40), (255, 0, 255, 0)).convert("RGBA")
     image.paste((0, 0, 0, 255), (0, 0, 40, 20))
     image = image.quantize(8) if mode == "P" else image.convert(mode)
@@ -163,7 +163,7 @@ def noise(size: tuple[int, int]) -> Image.Image:
         ("endless.jpg", "RGB", slice(-2)),
     ],
 )
-def test_what_is_no_sound_rgb_jpeg_is_left_to_pillow(
+def test_all_but_undamaged_rgb_jpegs_are_left_to_pillow(
     tmp_path: Path, name: str, convert: str, cut: slice
 ) -> None:
     noise((200, 150)).convert(convert).save(tmp_path / name)
@@ -185,7 +185,7 @@ def test_a_huge_jpeg_is_left_to_pillow(tmp_path: Path, monkeypatch: pytest.Monke
     [{}, {"progressive": True}, {"subsampling": "4:4:4"}, {"subsampling": "4:2:2", "quality": 40}],
     ids=str,
 )
-def test_a_sound_jpeg_is_decoded_to_the_pixels_of_pillow(
+def test_an_undamaged_jpeg_is_decoded_to_the_pixels_of_pillow(
     tmp_path: Path, size: tuple[int, int], settings: dict[str, Any]
 ) -> None:
     path = tmp_path / "photo.jpg"
@@ -283,7 +283,7 @@ def jpeg() -> bytes:
         (bomb(), "40000 x 40000 pixels are more than 100 million"),
     ],
 )
-def test_what_is_no_photo_is_named_with_its_reason(
+def test_a_file_that_is_no_photo_is_rejected_with_its_reason(
     tmp_path: Path, content: bytes, reason: str
 ) -> None:
     (tmp_path / "bad.jpg").write_bytes(content)
@@ -306,7 +306,7 @@ def test_no_damage_ends_the_process(tmp_path: Path, name: str) -> None:
         assert bool(encoded.jpeg) != bool(encoded.reason)
 
 
-def test_a_ribbon_is_no_photo(tmp_path: Path) -> None:
+def test_a_very_narrow_picture_is_no_photo(tmp_path: Path) -> None:
     Image.new("RGB", (2000, 10)).save(tmp_path / "ribbon.png")
     assert encode(tmp_path / "ribbon.png").reason == "2000 x 10 is too narrow to be a photo"
 
@@ -316,11 +316,11 @@ def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
     assert "floating-point" in encode(tmp_path / "float.tiff").reason
 
 
-def test_a_photo_that_vanished_is_named(tmp_path: Path) -> None:
-    assert encode(tmp_path / "gone.jpg").reason == "No such file or directory"
+def test_a_photo_that_was_deleted_is_rejected(tmp_path: Path) -> None:
+    assert encode(tmp_path / "deleted.jpg").reason == "No such file or directory"
 
 
-def test_a_photo_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+def test_a_photo_that_may_not_be_read_is_rejected(tmp_path: Path) -> None:
     draw(1).save(tmp_path / "closed.jpg")
     (tmp_path / "closed.jpg").chmod(0)
     with as_ordinary_user():

@@ -25,7 +25,7 @@ def photos(count: int, *, copies: int = 1) -> list[Candidate]:
 
 
 @given(st.integers(2, 500), fractions)
-def test_a_fraction_leaves_at_least_one_image_on_each_side(images: int, fraction: str) -> None:
+def test_a_fraction_leaves_at_least_one_image_for_each_split(images: int, fraction: str) -> None:
     count = train_count(images, Split(train_fraction=fraction))
     assert 1 <= count < images
     assert abs(count - images * float(fraction)) <= 1
@@ -64,13 +64,13 @@ def test_a_photo_more_moves_none_of_the_others_but_one_across() -> None:
 
 
 @given(st.integers(2, 60), st.integers(1, 7), fractions, st.integers(0, 9))
-def test_copies_of_a_picture_are_never_on_both_sides(
+def test_copies_of_a_picture_are_never_in_both_splits(
     count: int, copies: int, fraction: str, seed: int
 ) -> None:
     found = photos(count, copies=copies)
     training = training_photos(found, Split(train_fraction=fraction, seed=seed))
-    sides = {(photo.content, photo.key in training) for photo in found}
-    assert len(sides) == len({photo.content for photo in found})
+    found_in = {(photo.content, photo.key in training) for photo in found}
+    assert len(found_in) == len({photo.content for photo in found})
     assert training
 
 

@@ -12,9 +12,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError, Training
-from finetune_trainer.dataset.lock import open_lock
+from finetune_trainer.dataset.lock import LOCK, Lock, open_lock
 from finetune_trainer.dataset.stage import prepare
 from finetune_trainer.fetch import fetch
+from finetune_trainer.run.files import sha256_of
 from finetune_trainer.run.handoff import FETCHED, Fetched
 from finetune_trainer.run.reporter import Pace
 from PIL import Image
@@ -135,7 +136,7 @@ def test_training_records_are_mixed_and_validation_records_in_order(
     assert validation == sorted(validation)
 
 
-def test_a_hostile_folder_is_packed_and_every_oddity_named(tmp_path: Path) -> None:
+def test_a_hostile_folder_is_packed_and_every_other_file_reported(tmp_path: Path) -> None:
     photos = make_hostile_photos(tmp_path / "photos")
     prepared = prepare_photos(tmp_path, photos, image={"resizeShort": 40}, **LENIENT)
     fates = {file.path: (file.fate, file.reason) for file in prepared.lock.files}
@@ -297,7 +298,7 @@ def test_copied_photos_are_read_again_but_not_packed_again(tmp_path: Path, photo
     assert (second.directory / "train.rec").stat() == written
 
 
-def test_what_a_killed_attempt_left_is_cleared_away(tmp_path: Path, photos: Path) -> None:
+def test_leftovers_of_a_killed_attempt_are_deleted(tmp_path: Path, photos: Path) -> None:
     first = prepare_photos(tmp_path, photos)
     key = next(path.name for path in (tmp_path / "packed/keys").iterdir() if not path.suffix)
     first.directory.rename(tmp_path / "packed" / f".{key}.tmp")
@@ -318,7 +319,7 @@ def large_photos(tmp_path: Path) -> Path:
         (tmp_path / "large" / name).mkdir(parents=True)
         draw(seed, size=(3000, 2400)).save(tmp_path / f"large/{name}/0.jpg", quality=95)
         for number in range(1, 30):
-            # Copies are one picture of one side, so each class needs another one.
+            # Copies are one picture in one split, so each class needs another one.
             path = tmp_path / f"large/{name}/{number}.jpg"
             shutil.copyfile(tmp_path / f"large/{name}/0.jpg", path)
         draw(seed + 2, size=(3000, 2400)).save(tmp_path / f"large/{name}/30.jpg", quality=95)
@@ -413,13 +414,13 @@ def test_a_validation_source_validates_with_the_labels_of_the_train_source(tmp_p
     assert prepared.lock.warnings[0] == "no photo validates these classes: bird"
 
 
-def test_a_photo_that_trains_and_validates_is_named(tmp_path: Path) -> None:
+def test_a_photo_in_both_splits_is_named(tmp_path: Path) -> None:
     train = make_photos(tmp_path / "train", {"cat": 3, "dog": 3})
     prepared = prepare_photos(tmp_path, train, validationSource={"uri": f"file://{train}"})
     assert prepared.lock.warnings[-1].startswith("6 photos that validate are copies")
 
 
-def test_the_same_picture_in_another_file_is_named_too(tmp_path: Path) -> None:
+def test_the_same_picture_in_another_file_is_a_copy_too(tmp_path: Path) -> None:
     train = make_photos(tmp_path / "train", {"cat": 3, "dog": 3})
     validation = make_photos(tmp_path / "validation", {"cat": 2, "dog": 2}, seed=500)
     with open(train / "cat/0.jpg", "rb") as file:
@@ -509,10 +510,10 @@ def test_links_to_photos_and_class_folders_are_followed(tmp_path: Path) -> None:
     (photos / "cat").symlink_to(elsewhere / "cat")
     for path in (elsewhere / "dog").iterdir():
         (photos / "dog" / path.name).symlink_to(path)
-    (photos / "dog/gone.jpg").symlink_to("/nowhere.jpg")
+    (photos / "dog/dangling.jpg").symlink_to("/nowhere.jpg")
     prepared = prepare_photos(tmp_path, photos)
     assert prepared.packed.classes == ("cat", "dog")
-    assert prepared.file("dog/gone.jpg").reason == "neither a file nor a link to one"
+    assert prepared.file("dog/dangling.jpg").reason == "neither a file nor a link to one"
 
 
 def test_a_single_photo_of_a_class_trains_and_a_warning_says_so(tmp_path: Path) -> None:
@@ -538,15 +539,15 @@ def test_a_class_with_readable_photos_only_to_validate_is_named(tmp_path: Path) 
 
 def test_the_lock_file_hashes_to_the_directory_name(tmp_path: Path, photos: Path) -> None:
     prepared: Prepared = prepare_photos(tmp_path, photos)
-    digest = prepared.lock.digest()
+    digest = sha256_of(prepared.directory / LOCK)
     assert prepared.directory.name == prepared.status.digest == digest
 
 
 def test_a_lock_is_the_same_file_by_file_and_as_a_whole(tmp_path: Path) -> None:
     photos = make_hostile_photos(tmp_path / "photos")
     prepared = prepare_photos(tmp_path, photos, **LENIENT)
-    with open_lock(prepared.directory) as (head, files):
-        assert msgspec.structs.replace(head, files=tuple(files)) == prepared.lock
+    with open_lock(prepared.directory) as (header, files):
+        assert Lock(**msgspec.structs.asdict(header), files=tuple(files)) == prepared.lock
 
 
 def test_both_stages_run_again_from_the_top(tmp_path: Path, photos: Path) -> None:

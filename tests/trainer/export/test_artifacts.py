@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 from finetune_trainer.contract import Output
-from finetune_trainer.dataset.lock import LOCK, File, Pair, read_lock
+from finetune_trainer.dataset.lock import File, Pair, open_lock, write_lock
 from finetune_trainer.evaluate.metrics import Answers, Evaluation, OnnxFile, measure
 from finetune_trainer.evaluate.stage import evaluate
 from finetune_trainer.export.artifacts import add_artifacts
@@ -55,18 +55,17 @@ def name_hostilely(run: Run) -> None:
     packed = files.read_json(run.paths.job / PACKED, Packed)
     files.write_json(run.paths.job / PACKED, msgspec.structs.replace(packed, classes=NAMED))
     directory = Path(packed.directory)
-    lock = read_lock(directory)
-    hostile = tuple(msgspec.structs.replace(f, path=f"{f.path}{HTML}") for f in lock.files)
+    with open_lock(directory) as (header, photos):
+        hostile = [msgspec.structs.replace(f, path=f"{f.path}{HTML}") for f in photos]
     rejected = File(path=f"{HTML}.heic", fate="rejected", label=0, reason=f"not a picture {HTML}")
-    lock = msgspec.structs.replace(
-        lock,
+    header = msgspec.structs.replace(
+        header,
         classes=NAMED,
-        files=(*hostile, rejected),
         warnings=(f"{HTML} has few images",),
         near_duplicates=(Pair(one=f"a{HTML}", other="b", bits=3),),
         near_duplicate_count=1,
     )
-    files.write_atomic(directory / LOCK, b"".join(lock.lines()))
+    write_lock(directory, header, [*hostile, rejected])
 
 
 def stage(run: Run, directory: Path) -> Path:

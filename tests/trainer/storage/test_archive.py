@@ -69,22 +69,22 @@ def zip_of(name: str, *, mode: int = 0) -> Callable[[Path], Path]:
 @pytest.mark.parametrize(
     ("make", "named"),
     [
-        (tar_of(member("../evil.jpg")), "leaves the folder: '../evil.jpg'"),
-        (tar_of(member("cat/../../evil.jpg")), "leaves the folder"),
-        (tar_of(member("/tmp/evil.jpg")), "leaves the folder: '/tmp/evil.jpg'"),
+        (tar_of(member("../malicious.jpg")), "leaves the folder: '../malicious.jpg'"),
+        (tar_of(member("cat/../../malicious.jpg")), "leaves the folder"),
+        (tar_of(member("/tmp/malicious.jpg")), "leaves the folder: '/tmp/malicious.jpg'"),
         (tar_of(member("cat", tarfile.SYMTYPE, "/etc"), member("cat/x.jpg")), "link or device"),
         (tar_of(member("cat/x.jpg", tarfile.LNKTYPE, "/etc/passwd")), "link or device"),
         (tar_of(member("cat/null", tarfile.CHRTYPE)), "link or device: 'cat/null'"),
         (tar_of(member("cat/pipe", tarfile.FIFOTYPE)), "link or device"),
         (tar_of(member("cat"), member("cat/x.jpg")), "cannot be unpacked"),
         (tar_of(member("x" * 300)), "cannot be unpacked"),
-        (zip_of("../evil.jpg"), "leaves the folder"),
-        (zip_of("..\\evil.jpg"), "leaves the folder"),
-        (zip_of("/tmp/evil.jpg"), "leaves the folder"),
+        (zip_of("../malicious.jpg"), "leaves the folder"),
+        (zip_of("..\\malicious.jpg"), "leaves the folder"),
+        (zip_of("/tmp/malicious.jpg"), "leaves the folder"),
         (zip_of("cat/link.jpg", mode=0o120777), "link or device: 'cat/link.jpg'"),
     ],
 )
-def test_an_evil_member_refuses_the_archive_and_is_named(
+def test_an_archive_with_a_malicious_member_is_refused(
     tmp_path: Path, make: Callable[[Path], Path], named: str
 ) -> None:
     assert named in refuse(make(tmp_path))
@@ -176,8 +176,8 @@ def test_a_tar_with_zstandard_is_unpacked(tmp_path: Path) -> None:
         assert (content / name).read_bytes() == (photos / name).read_bytes()
 
 
-def evil_zstd(directory: Path) -> Path:
-    plain = tar_of(member("cat/1.jpg"), member("../evil.jpg"))(directory)
+def malicious_zstd(directory: Path) -> Path:
+    plain = tar_of(member("cat/1.jpg"), member("../malicious.jpg"))(directory)
     return zstd_tar(directory, plain.read_bytes())
 
 
@@ -214,14 +214,14 @@ def no_tar_zstd(directory: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "named"),
     [
-        (evil_zstd, "leaves the folder: '../evil.jpg'"),
+        (malicious_zstd, "leaves the folder: '../malicious.jpg'"),
         (cut_zstd, "cannot be unpacked"),
         (damaged_zstd, "cannot be unpacked"),
         (greedy_zstd, "cannot be unpacked"),
         (no_tar_zstd, "cannot be unpacked"),
     ],
 )
-def test_an_evil_or_damaged_zstandard_tar_is_refused(
+def test_a_malicious_or_damaged_zstandard_tar_is_refused(
     tmp_path: Path, make: Callable[[Path], Path], named: str
 ) -> None:
     assert named in refuse(make(tmp_path))
@@ -239,7 +239,7 @@ def test_a_zstandard_tar_that_unpacks_to_far_more_is_refused(
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
-def test_tar_files_are_told_by_content(tmp_path: Path, mode: str) -> None:
+def test_tar_files_are_recognised_by_content(tmp_path: Path, mode: str) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 2, "dog": 1})
     with tarfile.open(tmp_path / "download", mode) as tar:  # type: ignore[call-overload]
         tar.add(photos, ".")

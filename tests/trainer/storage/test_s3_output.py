@@ -120,7 +120,7 @@ def test_the_check_leaves_nothing(tmp_path: Path, server: S3, buckets: Path) -> 
     assert client.call_s3("list_multipart_uploads", Bucket="clean").get("Uploads", []) == []
 
 
-def test_of_a_large_model_only_what_was_cut_is_sent_again(
+def test_only_the_cut_parts_of_a_large_model_are_sent_again(
     tmp_path: Path, server: S3, cutter: Cutter, uri: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = fitted_run(tmp_path, output=uri)
@@ -139,7 +139,7 @@ def test_of_a_large_model_only_what_was_cut_is_sent_again(
     check_whole(model)
 
 
-def test_a_model_that_is_replaced_is_none_until_the_new_one_is_whole(
+def test_a_model_that_is_replaced_is_absent_until_the_new_one_is_whole(
     tmp_path: Path, server: S3, cutter: Cutter, uri: str
 ) -> None:
     run = fitted_run(tmp_path, output=uri)
@@ -180,7 +180,7 @@ def test_a_run_taken_over_during_the_upload_leaves_no_model(
     assert client.call_s3("list_multipart_uploads", Bucket="models").get("Uploads", []) == []
 
 
-def test_a_missing_bucket_is_told_before_any_work(tmp_path: Path) -> None:
+def test_a_missing_bucket_is_reported_before_any_work(tmp_path: Path) -> None:
     error = fail(fitted_run(tmp_path, output="s3://nowhere/models"))
     assert error.code == ExitCode.OutputNotWritable
     assert "s3://nowhere: there is no such bucket" in error.message
@@ -207,7 +207,7 @@ def test_a_wrong_key_or_none_is_a_matter_of_permissions(
     assert "output.secretRef" in error.hint
 
 
-def test_a_bucket_that_may_only_be_read_is_told_before_any_work(
+def test_a_read_only_bucket_is_reported_before_any_work(
     tmp_path: Path, uri: str, buckets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with s3.serve(buckets, read_only=True) as reader:
@@ -228,7 +228,7 @@ def test_a_bucket_that_may_only_be_read_is_told_before_any_work(
         (400, "KeyTooLongError", ExitCode.InvalidSpec),
     ],
 )
-def test_what_the_server_says_decides_if_it_is_tried_again(
+def test_the_servers_code_decides_if_it_is_tried_again(
     tmp_path: Path,
     uri: str,
     monkeypatch: pytest.MonkeyPatch,

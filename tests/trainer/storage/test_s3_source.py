@@ -98,7 +98,7 @@ def test_a_changed_object_is_another_version(tmp_path: Path, photos: str, server
     assert (rose / "1.jpg").read_bytes() == (rose / "0.jpg").read_bytes()
 
 
-def test_an_attempt_goes_on_after_the_files_of_the_last_one(
+def test_an_attempt_downloads_only_what_the_last_one_did_not(
     tmp_path: Path, photos: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     whole = Path(fetched(make_run(tmp_path / "work", source={"uri": photos})).train)
@@ -146,7 +146,9 @@ def test_a_wrong_key_is_a_matter_of_permissions(
     assert "dataset.source.secretRef" in error.hint
 
 
-def test_no_key_is_told(tmp_path: Path, photos: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_key_is_reported(
+    tmp_path: Path, photos: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("DATASET_AWS_ACCESS_KEY_ID")
     error = fail(tmp_path, photos)
     assert error.code == ExitCode.PermissionDenied
@@ -169,7 +171,7 @@ def test_a_prefix_ends_at_a_slash(tmp_path: Path, photos: str) -> None:
     assert fail(tmp_path, photos[:-1]).code == ExitCode.InputNotFound
 
 
-def test_a_server_that_is_not_there_is_temporary(
+def test_an_unreachable_server_is_a_temporary_failure(
     tmp_path: Path, server: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as unused:
@@ -182,7 +184,7 @@ def test_a_server_that_is_not_there_is_temporary(
 
 
 @pytest.mark.parametrize("url", ["s3.example.com", "http://"])
-def test_an_endpoint_that_cannot_be_is_the_users_to_correct(
+def test_an_invalid_endpoint_is_the_users_to_correct(
     tmp_path: Path, server: S3, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     server.give(monkeypatch, "DATASET_", AWS_ENDPOINT_URL=url)
@@ -198,7 +200,7 @@ def cutter(server: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cutter]:
         yield cutter
 
 
-def test_a_cut_download_goes_on_where_it_ended(
+def test_a_cut_download_resumes_where_it_ended(
     tmp_path: Path, server: S3, cutter: Cutter, capfd: pytest.CaptureFixture[str]
 ) -> None:
     make_photos(tmp_path / "big", {"rose": 1})

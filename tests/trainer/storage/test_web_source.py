@@ -135,7 +135,7 @@ def test_user_and_password_are_sent_for_the_validation_source(
 
 
 @pytest.mark.parametrize("token", ["first\nsecond", "first\N{RIGHT SINGLE QUOTATION MARK}second"])
-def test_what_is_no_token_is_refused_and_shown_to_nobody(
+def test_an_invalid_token_is_refused_and_not_shown(
     token: str, tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATASET_TOKEN", token)
@@ -165,7 +165,7 @@ def test_a_passing_failure_is_tried_again(tmp_path: Path, site: Site, code: int)
     assert fetched(tmp_path, site).is_dir()
 
 
-def test_a_lasting_failure_is_temporary_for_the_operator(tmp_path: Path, site: Site) -> None:
+def test_a_failure_that_persists_is_temporary_for_the_operator(tmp_path: Path, site: Site) -> None:
     site.answers = [503] * 20
     error = fail(tmp_path, site)
     assert error.code == ExitCode.TemporaryFailure
@@ -173,7 +173,7 @@ def test_a_lasting_failure_is_temporary_for_the_operator(tmp_path: Path, site: S
     assert len(site.requests) == 4
 
 
-def test_a_server_that_is_not_there_is_temporary(tmp_path: Path, site: Site) -> None:
+def test_an_unreachable_server_is_a_temporary_failure(tmp_path: Path, site: Site) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{unused.getsockname()[1]}/photos.tar.gz"
@@ -182,7 +182,7 @@ def test_a_server_that_is_not_there_is_temporary(tmp_path: Path, site: Site) -> 
     assert "refused" in error.message
 
 
-def test_a_cut_download_goes_on_where_it_ended(tmp_path: Path, site: Site) -> None:
+def test_a_cut_download_resumes_where_it_ended(tmp_path: Path, site: Site) -> None:
     site.cuts = [300] * 8
     assert fetched(tmp_path, site).is_dir()
     offsets = [request.get("Range") for request in site.requests]
@@ -270,16 +270,16 @@ def test_without_a_digest_the_servers_version_decides(tmp_path: Path, site: Site
     assert server.version() != first
 
 
-def test_an_evil_archive_leaves_nothing_in_the_workspace(tmp_path: Path, site: Site) -> None:
-    os.symlink("/etc/passwd", tmp_path / "photos/cat/evil.jpg")
-    site.content = make_tar(tmp_path / "evil.tar.gz", tmp_path / "photos").read_bytes()
+def test_a_malicious_archive_leaves_nothing_in_the_workspace(tmp_path: Path, site: Site) -> None:
+    os.symlink("/etc/passwd", tmp_path / "photos/cat/malicious.jpg")
+    site.content = make_tar(tmp_path / "malicious.tar.gz", tmp_path / "photos").read_bytes()
     error = fail(tmp_path, site)
     assert error.code == ExitCode.InvalidData
-    assert "photos/cat/evil.jpg" in error.message
+    assert "photos/cat/malicious.jpg" in error.message
     assert not [path for path in (tmp_path / "fetched").iterdir() if path.suffix != ".lock"]
 
 
-def test_an_address_with_spaces_and_letters_of_any_kind_is_asked_for(
+def test_an_address_with_spaces_and_letters_beyond_ascii_is_requested(
     site: Site, tmp_path: Path
 ) -> None:
     url = site.url.replace("photos.tar", "my bl\u00fcten.tar")
@@ -291,7 +291,7 @@ def test_an_address_with_spaces_and_letters_of_any_kind_is_asked_for(
     "uri",
     ["https://host:port/photos.zip", "https://[host/photos.zip", "https://host..org/photos.zip"],
 )
-def test_an_address_that_cannot_be_is_the_users_to_correct(uri: str, tmp_path: Path) -> None:
+def test_an_invalid_address_is_the_users_to_correct(uri: str, tmp_path: Path) -> None:
     with pytest.raises(TrainerError, match=r"dataset\.source") as error:
         fetch(make_run(tmp_path, source={"uri": uri}).run)
     assert error.value.code == ExitCode.InvalidSpec

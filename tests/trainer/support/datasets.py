@@ -42,7 +42,7 @@ def make_photos(root: Path, counts: dict[str, int], *, seed: int = 0) -> Path:
 
 
 def make_hostile_photos(root: Path) -> Path:
-    """Write two classes of 10 good photos with everything beside them that folders collect."""
+    """Write two classes of 10 good photos, with damaged and unrelated files among them."""
     make_photos(root, {"cat": 10, "dog": 10})
     cat, dog = root / "cat", root / "dog"
     whole = (cat / "0.jpg").read_bytes()
@@ -71,7 +71,7 @@ def make_hostile_photos(root: Path) -> Path:
 
 
 def make_tar(archive: Path, folder: Path) -> Path:
-    """Pack a folder as people do: with the folder's own name around everything."""
+    """Pack a folder as users do: with the folder itself around everything."""
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, arcname=folder.name)
     return archive
@@ -103,7 +103,7 @@ def as_ordinary_user() -> Iterator[None]:
 
 @dataclasses.dataclass
 class Prepared:
-    """A run of `fetch` and `prepare`, and what it left."""
+    """A run of `fetch` and `prepare`, and its results."""
 
     run: Run
     reports: list[dict[str, Any]]
@@ -160,7 +160,7 @@ def prepare_photos(workspace: Path, photos: Path, **settings: Any) -> Prepared:
 
 
 def prepare_together(workspace: Path, photos: Path, uid: str, barrier: Any, results: Any) -> None:
-    """Run in a process of its own: start with the others; put the digest and what was done."""
+    """Start with the other processes; put the digest and the first word of each note."""
     barrier.wait()
     prepared = prepare_photos(workspace, photos, threads=1, uid=uid)
     notes = {report["note"].split()[0] for report in prepared.reports if report.get("note")}

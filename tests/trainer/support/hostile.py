@@ -1,6 +1,6 @@
-"""Files that a stranger may hand in as photos, and what must become of each.
+"""Unusual and malicious files that may be given as photos, and the expected fate of each.
 
-`python -m tests.trainer.support.hostile DIR` writes them for a look by hand.
+`python -m tests.trainer.support.hostile DIR` writes them, to be inspected by hand.
 """
 
 import io
@@ -121,7 +121,7 @@ OK: dict[str, tuple[Make, str]] = {
     "UPPER.JPG": (lambda: jpeg(122), ""),
     "icc-junk.png": (lambda: png(123, "RGB", icc_profile=b"junk" * 50), ""),
 }
-"""Packed, with the note that says what was done to it."""
+"""Files that are packed, with the expected note."""
 BAD: dict[str, tuple[Make, str]] = {
     "empty.jpg": (lambda: b"", "empty file"),
     "half.jpg": (lambda: jpeg(2)[: len(jpeg(2)) // 2], "truncated"),
@@ -150,7 +150,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "wide.tiff": (lambda: deep("I"), "32-bit"),
     "no-width.png": (lambda: png_that_claims(0, 10), ""),
 }
-"""Rejected, and a part of the reason; "": whatever the decoder says."""
+"""Files that are rejected, with a part of the reason; "": any reason."""
 
 
 def make_corpus(folder: Path) -> int:

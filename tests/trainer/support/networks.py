@@ -11,7 +11,7 @@ import msgspec
 import mxnet as mx
 import numpy as np
 from finetune_trainer.contract import DatasetStatus, Job, ModelStatus
-from finetune_trainer.dataset.lock import FORMAT, LOCK, File, Lock, Settings, SplitName
+from finetune_trainer.dataset.lock import FORMAT, File, LockHeader, Settings, SplitName, write_lock
 from finetune_trainer.fit.tasks import Task
 from finetune_trainer.model import network
 from finetune_trainer.model.network import Network, Preprocessing
@@ -97,8 +97,7 @@ def make_run(
     write_records(packed / "train.rec", train, seed=1)
     write_records(packed / "val.rec", validation, seed=2)
     classes = max(train) + 1
-    lock = make_lock(train, validation, classes=classes)
-    files.write_atomic(packed / LOCK, b"".join(lock.lines()))
+    _write_lock(packed, train, validation, classes=classes)
     owner.claim(job_directory, "pod-1")
     _write_handoff(job_directory, packed, classes=classes, counts=(len(train), len(validation)))
     body = {
@@ -117,24 +116,25 @@ def make_run(
     return Run(job, paths, Reporter(reports.send), gpus=0, threads=threads), reports
 
 
-def make_lock(train: list[int], validation: list[int], *, classes: int) -> Lock:
-    """Return the lock of records of the given labels; the photos are named in their order."""
+def _write_lock(packed: Path, train: list[int], validation: list[int], *, classes: int) -> None:
+    """Write the lock of records with the given labels; the photos are named in their order."""
     splits: tuple[tuple[SplitName, list[int]], ...] = (("train", train), ("validation", validation))
     settings = Settings(
         format=FORMAT, layout="Folder", framing="Crop", resize_short=32, jpeg_quality=95, seed=0
     )
-    return Lock(
+    header = LockHeader(
         settings=settings,
         classes=tuple(f"class-{number}" for number in range(classes)),
         warnings=(),
         near_duplicates=(),
         near_duplicate_count=0,
-        files=tuple(
-            File(path=f"{split}-{n:04}.jpg", fate="packed", label=label, split=split)
-            for split, labels in splits
-            for n, label in enumerate(labels)
-        ),
     )
+    photos = (
+        File(path=f"{split}-{n:04}.jpg", fate="packed", label=label, split=split)
+        for split, labels in splits
+        for n, label in enumerate(labels)
+    )
+    write_lock(packed, header, photos)
 
 
 def _write_handoff(job: Path, packed: Path, *, classes: int, counts: tuple[int, int]) -> None:

@@ -66,10 +66,10 @@ def _pictures(data: Path, classes: Sequence[str]) -> tuple[list[Labelled], list[
             "Name a folder that holds one folder of photos for each class.",
         )
     found = find_in(data, Dataset(source=Source(uri=data.resolve().as_uri())))
-    side = found.sides.get("validation", found.sides["train"])
+    scan = found.splits.get("validation", found.splits["train"])
     pictures = [
-        Labelled(printable(photo.path), (side.root / photo.file, photo.offset), photo.class_name)
-        for photo in side.photos
+        Labelled(printable(photo.path), (scan.root / photo.file, photo.offset), photo.class_name)
+        for photo in scan.photos
     ]
     unknown = sorted({picture.class_name for picture in pictures} - set(classes))
     if unknown or not pictures:
@@ -79,7 +79,7 @@ def _pictures(data: Path, classes: Sequence[str]) -> tuple[list[Labelled], list[
             f"--data {data} has {wrong if unknown else 'no photos'}",
             f"The model knows: {', '.join(classes)}.",
         )
-    return pictures, [each for each in side.left_out if each.listed]
+    return pictures, [each for each in scan.left_out if each.listed]
 
 
 def _measure(classifier: Classifier, pictures: list[Labelled]) -> tuple[Evaluation, list[Labelled]]:

@@ -14,7 +14,7 @@ from finetune_trainer.dataset.layouts.found import is_picture, printable
 from finetune_trainer.evaluate.classifier import Classifier, Format, open_classifier
 from finetune_trainer.export.report.markup import percent
 from finetune_trainer.run.cgroup import available_cpus
-from finetune_trainer.run.hidden_files import is_passed_over
+from finetune_trainer.run.hidden_files import is_skipped
 
 
 class Guess(msgspec.Struct):
@@ -62,7 +62,7 @@ def _pictures(path: Path) -> list[Path]:
 
 
 def _is_photo(path: Path, root: Path) -> bool:
-    if any(map(is_passed_over, path.relative_to(root).parts)):
+    if any(map(is_skipped, path.relative_to(root).parts)):
         return False
     return is_picture(path.name) and path.is_file()
 

@@ -1,4 +1,21 @@
-"""Turns folders of photos into a packed data set (the stage `prepare`).
+"""Turns folders of photos into a packed data set (the stage `prepare`). Imports no MXNet.
 
-Nothing here may import MXNet but `reader`, which gives the packed records back to it.
+stage         the steps of `prepare` in order
+layouts/      lists the photos of a source: class folders, lists, records
+check         errors and warnings about the data set
+photo         one photo: decode, turn upright, resize, encode
+exact         the same with the pixels of im2rec.py
+resize        resizing with vector instructions
+pack          many photos in parallel; writes the record files
+spool         holds encoded photos between decoding and packing
+duplicates    photos that look alike, by a perceptual hash
+split         train and validation
+compose       labels, copies, split and order of records together
+recordio      reads and writes RecordIO
+lock          dataset.lock.json: every file and its fate
+preprocessing from a packed picture to the input of a network
+sheet         the contact sheet
+thumbnail     small pictures for HTML pages
+
+To add a layout: see layouts/. A new format of pictures is one more decoder in photo.FORMATS.
 """

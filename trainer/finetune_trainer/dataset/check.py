@@ -1,4 +1,4 @@
-"""What a data set must be like; an error names the folder, what was found and the remedy."""
+"""Checks a data set. Errors name the folder, what was found there and the remedy."""
 
 import dataclasses
 from collections import Counter
@@ -12,24 +12,24 @@ from finetune_trainer.dataset.lock import Pair, Settings, Tally
 
 REMEDY = "Put the photos of each class into a folder of its own, directly below dataset.source."
 FEW = 5
-"""A class with fewer photos that train is worth a warning."""
+"""A class with fewer training photos gets a warning."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Near:
+class NearDuplicates:
     """Photos that look alike."""
 
     pairs: tuple[Pair, ...]
-    """The first of them."""
+    """The first MOST_PAIRS pairs."""
     count: int
     across: list[str]
-    """Of `pairs`, those on different sides."""
+    """Those of `pairs` that are in different splits."""
     across_count: int
 
 
 def check_found(found: Found, spec: Dataset) -> None:
-    """Raise InvalidData if the sources cannot be a data set, before a photo is read."""
-    train = found.sides["train"]
+    """Raise InvalidData if the sources cannot be a data set; reads no photo."""
+    train = found.splits["train"]
     _check_names(train)
     if len(train.classes) < 2:
         raise TrainerError(
@@ -38,19 +38,19 @@ def check_found(found: Found, spec: Dataset) -> None:
             " photos are needed",
             REMEDY,
         )
-    if validation := found.sides.get("validation"):
+    if validation := found.splits.get("validation"):
         uri = spec.validation_source.uri if spec.validation_source else ""
         _check_validation(train, validation, f"dataset.validationSource {uri}" if uri else "")
 
 
 def _check_names(train: Scan) -> None:
-    """Compare classes.txt and labels that are numbers with what there is."""
+    """Raise InvalidData unless classes.txt, or labels that are numbers, fit the photos."""
     used = {photo.class_name for photo in train.photos}
     if unknown := sorted(used.difference(train.classes)):
         raise TrainerError(
             ExitCode.InvalidData,
             f"{CLASSES_FILE} does not name the classes {listed(unknown)}",
-            "Add them to the file, or remove the file: then all are taken in order of names.",
+            "Add them to the file, or remove the file: then classes are in the order of names.",
         )
     if without := [name for name in train.classes if name not in used]:
         raise TrainerError(
@@ -62,7 +62,7 @@ def _check_names(train: Scan) -> None:
 
 
 def _check_validation(train: Scan, validation: Scan, where: str) -> None:
-    where = where or "The part that validates"
+    where = where or "The validation split"
     if not validation.photos:
         raise TrainerError(
             ExitCode.InvalidData,
@@ -90,8 +90,8 @@ def _counted(scan: Scan) -> str:
     if absent := _absent(scan):
         parts.append(f"{len(absent)} photos in the list that are not there ({absent[0]})")
     rejected = sum(left.fate == "rejected" for left in scan.left_out)
-    if beside := rejected - len(below) - len(absent):
-        parts.append(f"{beside} photos outside class folders")
+    if outside := rejected - len(below) - len(absent):
+        parts.append(f"{outside} photos outside class folders")
     return ", ".join(parts)
 
 
@@ -105,7 +105,7 @@ def _absent(scan: Scan) -> list[str]:
 
 
 def check_bad_images(tally: Tally, spec: Dataset) -> None:
-    """Raise InvalidData if the user's policy does not allow so many unreadable photos."""
+    """Raise InvalidData if dataset.badImages does not allow so many unreadable photos."""
     bad = tally.unreadable()
     if not bad:
         return
@@ -114,7 +114,7 @@ def check_bad_images(tally: Tally, spec: Dataset) -> None:
     if len(bad) > Decimal(spec.bad_images.max_fraction) * tally.photos:
         raise TrainerError(
             ExitCode.InvalidData,
-            f"{len(bad)} of {tally.photos} photos cannot be read, more than the part"
+            f"{len(bad)} of {tally.photos} photos cannot be read, more than the fraction"
             f" {spec.bad_images.max_fraction} of dataset.badImages.maxFraction:"
             f" {listed((f'{file.path} ({file.reason})' for file in bad), most=3)}",
             "Replace or remove these files, or raise maxFraction.",
@@ -126,9 +126,9 @@ def check_validation(tally: Tally, settings: Settings) -> None:
     if not tally.images("validation"):
         raise TrainerError(
             ExitCode.InvalidData,
-            "No readable photo is left to validate: each class has only one"
+            "No readable photo is left for the validation split: each class has only one"
             if not settings.validation_given
-            else "No photo that is given to validate can be read",
+            else "No photo of the given validation split can be read",
             "Add photos: a class needs at least two, one to train and one to validate.",
         )
 
@@ -142,28 +142,29 @@ def bad_photo_error(path: str, reason: str) -> TrainerError:
     )
 
 
-def warnings_of(
+def find_warnings(
     found: Found,
     tally: Tally,
     split: Split,
     *,
-    near: Near,
+    near: NearDuplicates,
     leaks: Sequence[str],
 ) -> tuple[str, ...]:
-    """Return what is odd about the data set, but no reason to stop.
+    """Return the warnings about the data set, none of which is a reason to stop.
 
-    `leaks` validate and are copies of photos that train.
+    `leaks` are validation photos that are copies of training photos. The texts are part of the
+    digest of the data set: do not change them without raising FORMAT.
     """
     return (
-        *_odd_folders(found),
-        *_odd_classes(found, tally, split),
-        *_conflicts(tally),
-        *_across(near, leaks),
+        *_folder_warnings(found),
+        *_class_warnings(found, tally, split),
+        *_conflict_warnings(tally),
+        *_leak_warnings(near, leaks),
     )
 
 
-def _odd_folders(found: Found) -> Iterator[str]:
-    for scan in found.sides.values():
+def _folder_warnings(found: Found) -> Iterator[str]:
+    for scan in found.splits.values():
         for name in scan.empty:
             yield f"the folder {name!r} holds no photos of its own and is no class"
         if below := _below(scan):
@@ -173,8 +174,8 @@ def _odd_folders(found: Found) -> Iterator[str]:
             yield f"{len(absent)} photos in the list are not there: {listed(absent)}"
 
 
-def _odd_classes(found: Found, tally: Tally, split: Split) -> Iterator[str]:
-    classes, counts = found.sides["train"].classes, tally.splits
+def _class_warnings(found: Found, tally: Tally, split: Split) -> Iterator[str]:
+    classes, counts = found.splits["train"].classes, tally.splits
     if without := [n for label, n in enumerate(classes) if not counts[label, "validation"]]:
         yield f"no photo validates these classes: {listed(without)}"
     train = {name: counts[label, "train"] for label, name in enumerate(classes)}
@@ -189,13 +190,13 @@ def _odd_classes(found: Found, tally: Tally, split: Split) -> Iterator[str]:
             )
 
 
-def _conflicts(tally: Tally) -> Iterator[str]:
+def _conflict_warnings(tally: Tally) -> Iterator[str]:
     if conflicts := tally.conflicts():
         shown = listed((f"{file.path} = {file.same_as}" for file in conflicts), most=3)
         yield f"{len(conflicts)} photos are left out: the same picture is in two classes: {shown}"
 
 
-def _across(near: Near, leaks: Sequence[str]) -> Iterator[str]:
+def _leak_warnings(near: NearDuplicates, leaks: Sequence[str]) -> Iterator[str]:
     if leaks:
         yield (
             f"{len(leaks)} photos that validate are copies of photos that train, so that the"
@@ -209,7 +210,7 @@ def _across(near: Near, leaks: Sequence[str]) -> Iterator[str]:
 
 
 def listed(names: Iterable[str], *, most: int = 8, count: int | None = None) -> str:
-    """Join names for a message, a few of them, of `count` if not all are given."""
+    """Join the first names for a message; `count` is their number if `names` are not all."""
     names = list(names)
     left = (count or len(names)) - min(most, len(names))
     return ", ".join(names[:most]) + (f" and {left} more" if left else "")

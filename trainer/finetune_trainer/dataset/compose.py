@@ -1,6 +1,6 @@
-"""Puts together what was found and what was decoded: labels, copies, split, order of records.
+"""Combines the files found with the photos decoded: labels, copies, split, order of records.
 
-Photos are numbers here, and a File is made when it is asked for: large data sets do not fit into
+A photo is a number here, and a File is made only when it is needed: large data sets do not fit into
 memory many times over.
 """
 
@@ -12,10 +12,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from finetune_trainer.contract import Split
-from finetune_trainer.dataset.check import Near, warnings_of
-from finetune_trainer.dataset.duplicates import alike
+from finetune_trainer.dataset.check import NearDuplicates, find_warnings
+from finetune_trainer.dataset.duplicates import near_duplicates
 from finetune_trainer.dataset.layouts.found import Found, Photo, printable
-from finetune_trainer.dataset.lock import MOST_PAIRS, File, Lock, Pair, Settings, SplitName, Tally
+from finetune_trainer.dataset.lock import (
+    MOST_PAIRS,
+    File,
+    Lock,
+    LockHeader,
+    Pair,
+    Settings,
+    SplitName,
+    Tally,
+)
 from finetune_trainer.dataset.pack import PackTask
 from finetune_trainer.dataset.split import Candidate, rank, training_photos
 from finetune_trainer.dataset.spool import Spool
@@ -24,24 +33,24 @@ SPLITS: tuple[SplitName, SplitName] = ("train", "validation")
 
 
 class Photos:
-    """The photos of both sides in columns, numbered in the order of the lock."""
+    """The photos of both splits in columns, numbered in the order of the lock."""
 
     def __init__(self, found: Found) -> None:
         self.found = dataclasses.replace(
-            found, sides={p: dataclasses.replace(s, photos=()) for p, s in found.sides.items()}
+            found, splits={n: dataclasses.replace(s, photos=()) for n, s in found.splits.items()}
         )
-        """What was found besides them."""
-        self.sides: dict[SplitName, range] = {}
+        """All that was found but the photos."""
+        self.splits: dict[SplitName, range] = {}
         self._paths: list[str] = []
         self._sizes, self._labels, self._offsets = array("Q"), array("I"), array("q")
-        # The train side's, for both sides.
-        labels = {name: label for label, name in enumerate(found.sides["train"].classes)}
-        for part in SPLITS:
-            if side := found.sides.get(part):
+        # Both splits have the labels of the train split.
+        labels = {name: label for label, name in enumerate(found.splits["train"].classes)}
+        for split in SPLITS:
+            if scan := found.splits.get(split):
                 start = len(self)
-                for photo in sorted(side.photos, key=lambda photo: printable(photo.path)):
+                for photo in sorted(scan.photos, key=lambda photo: printable(photo.path)):
                     self._add(photo, labels[photo.class_name])
-                self.sides[part] = range(start, len(self))
+                self.splits[split] = range(start, len(self))
 
     def _add(self, photo: Photo, label: int) -> None:
         self._paths.append(photo.path)
@@ -53,26 +62,26 @@ class Photos:
         return len(self._paths)
 
     def tasks(self) -> Iterator[PackTask]:
-        """Yield where each photo is."""
-        for part, side in self.sides.items():
-            root = self.found.sides[part].root
-            for number in side:
+        """Yield the place of each photo."""
+        for split, numbers in self.splits.items():
+            root = self.found.splits[split].root
+            for number in numbers:
                 path, size, offset = self._paths[number], self._sizes[number], self._offsets[number]
                 if offset < 0:
                     yield PackTask(f"{root}/{path}", size)
                 else:
                     yield PackTask(f"{root}/{path.rpartition('#')[0]}", size, offset)
 
-    def part(self, number: int) -> SplitName:
-        """Return which side a photo is of."""
-        return "train" if number in self.sides["train"] else "validation"
+    def source(self, number: int) -> SplitName:
+        """Return the split that the photo was found in, before one is split off."""
+        return "train" if number in self.splits["train"] else "validation"
 
     def path(self, number: int) -> str:
-        """Return the path as it is shown."""
+        """Return the path in printable characters."""
         return printable(self._paths[number])
 
     def size(self, number: int) -> int:
-        """Return the bytes of the file, or of the record's image."""
+        """Return the size in bytes of the file, or of the record's image."""
         return self._sizes[number]
 
     def label(self, number: int) -> int:
@@ -82,30 +91,30 @@ class Photos:
 
 @dataclasses.dataclass(frozen=True)
 class Composition:
-    """What becomes of each photo."""
+    """The fate of each photo."""
 
     photos: Photos
     spool: Spool
     same_as: dict[int, int]
-    """The first photo with the same picture; of a picture in two classes, one in another."""
+    """The first photo with the same picture; if it is in two classes, a photo of another class."""
     conflicts: set[int]
-    """Photos whose picture is in two classes: no label is right, so they are left out."""
+    """Photos whose picture is in two classes: no label is certain, so they are left out."""
     validates: bytearray
-    """Whether a photo validates, if it is packed."""
+    """1 for each photo of the validation split, if it is packed."""
 
     def files(self) -> Iterator[File]:
-        """Yield what the lock says of each file, in its order."""
+        """Yield the files in the order of the lock."""
         left_out = (
             File(
                 path=left.path,
                 fate=left.fate,
-                source=part,
+                source=split,
                 reason=left.reason,
                 listed=left.listed,
             )
-            for part in SPLITS
-            if part in self.photos.sides
-            for left in sorted(self.photos.found.sides[part].left_out, key=lambda left: left.path)
+            for split in SPLITS
+            if split in self.photos.splits
+            for left in sorted(self.photos.found.splits[split].left_out, key=lambda left: left.path)
         )
         photos = (self._file(number) for number in range(len(self.photos)))
         return heapq.merge(photos, left_out, key=lambda file: (file.source, file.path))
@@ -119,7 +128,7 @@ class Composition:
         return File(
             path=photos.path(number),
             fate="rejected" if reason else "packed",
-            source=photos.part(number),
+            source=photos.source(number),
             reason=reason,
             note=spool.notes.get(number, ""),
             sha256=spool.sha256(number),
@@ -130,62 +139,62 @@ class Composition:
         )
 
     def packed(self, split: SplitName) -> Iterator[int]:
-        """Yield the photos that train, or validate, in the order of their paths."""
+        """Yield the packed photos of a split, in the order of their paths."""
         left_out = self.spool.reasons.keys() | self.conflicts
         for number, validates in enumerate(self.validates):
             if SPLITS[validates] == split and number not in left_out:
                 yield number
 
     def records(self, split: SplitName, *, seed: int) -> Iterator[tuple[int, bytes]]:
-        """Yield label and image of the photos of a side in the order of its records."""
+        """Yield label and image of the photos of a split in the order of its records."""
         numbers: Iterable[int] = self.packed(split)
         if split == "train":
             numbers = shuffled(numbers, self.spool.sha256, seed=seed)
         return ((self.photos.label(number), self.spool.image(number)) for number in numbers)
 
-    def head(self, tally: Tally, *, settings: Settings, split: Split) -> Lock:
-        """Return the lock without its files, which `tally` has counted."""
-        near = self._near()
-        return Lock(
+    def header(self, tally: Tally, *, settings: Settings, split: Split) -> LockHeader:
+        """Return the header of the lock; `tally` has counted its files."""
+        near = self._count_near_duplicates()
+        return LockHeader(
             settings=settings,
-            classes=self.photos.found.sides["train"].classes,
-            warnings=warnings_of(
+            classes=self.photos.found.splits["train"].classes,
+            warnings=find_warnings(
                 self.photos.found, tally, split, near=near, leaks=list(self._leaks())
             ),
             near_duplicates=near.pairs,
             near_duplicate_count=near.count,
-            files=(),
         )
 
-    def _near(self) -> Near:
+    def _count_near_duplicates(self) -> NearDuplicates:
         """Count the pairs that look alike, and keep the first ones: there may be very many."""
         counts = Counter[bool]()
-        first = heapq.nsmallest(MOST_PAIRS, self._alike(counts))
+        first = heapq.nsmallest(MOST_PAIRS, self._near_duplicates(counts))
         path = self.photos.path
-        return Near(
+        return NearDuplicates(
             pairs=tuple(Pair(one=path(one), other=path(two), bits=n) for one, two, n, _ in first),
             count=counts.total(),
             across=[f"{path(one)} ~ {path(two)}" for one, two, _, is_across in first if is_across],
             across_count=counts[True],
         )
 
-    def _alike(self, counts: Counter[bool]) -> Iterator[tuple[int, int, int, bool]]:
-        """Yield the pairs, their bits, and whether they are on different sides; count these."""
-        looks = (
-            (number, look)
+    def _near_duplicates(self, counts: Counter[bool]) -> Iterator[tuple[int, int, int, bool]]:
+        """Yield the pairs, their bits, and True if they are in different splits; count both."""
+        hashes = (
+            (number, hashed)
             for number in range(len(self.photos))
-            if number not in self.same_as and (look := self.spool.look(number)) is not None
+            if number not in self.same_as
+            and (hashed := self.spool.perceptual_hash(number)) is not None
         )
-        for one, other, bits in alike(looks):
+        for one, other, bits in near_duplicates(hashes):
             if self.spool.content(one) == self.spool.content(other):
-                continue  # a copy on a given side: a leak
+                continue  # a copy in a given validation split: a leak
             is_across = self.validates[one] != self.validates[other]
             counts[is_across] += 1
             yield one, other, bits, is_across
 
     def _leaks(self) -> Iterator[str]:
-        """Yield the files on a given side whose picture trains, too."""
-        if "validation" in self.photos.sides:
+        """Yield the files of a given validation split whose picture trains, too."""
+        if "validation" in self.photos.splits:
             trained = {self.spool.content(number) for number in self.packed("train")}
             for number in self.packed("validation"):
                 if self.spool.content(number) in trained:
@@ -193,20 +202,20 @@ class Composition:
 
 
 def compose(photos: Photos, spool: Spool, split: Split) -> Composition:
-    """Decide what becomes of each photo."""
+    """Decide the fate of each photo."""
     composed = Composition(photos, spool, {}, set(), bytearray(len(photos)))
-    for part, side in photos.sides.items():
-        _name_copies(composed, side, may_conflict=part == "train")
-    if given := photos.sides.get("validation"):
+    for name, numbers in photos.splits.items():
+        _find_copies(composed, numbers, may_conflict=name == "train")
+    if given := photos.splits.get("validation"):
         composed.validates[given.start : given.stop] = bytes([True]) * len(given)
     else:
-        _choose(composed, split)
+        _split_off(composed, split)
     return composed
 
 
-def _name_copies(composed: Composition, side: range, *, may_conflict: bool) -> None:
+def _find_copies(composed: Composition, numbers: range, *, may_conflict: bool) -> None:
     spool, label = composed.spool, composed.photos.label
-    readable = (number for number in side if number not in spool.reasons)
+    readable = (number for number in numbers if number not in spool.reasons)
     ordered = sorted(readable, key=spool.content)
     for _, group in itertools.groupby(ordered, key=spool.content):
         first, *others = group
@@ -220,7 +229,7 @@ def _name_copies(composed: Composition, side: range, *, may_conflict: bool) -> N
             composed.conflicts.update((first, *others))
 
 
-def _choose(composed: Composition, split: Split) -> None:
+def _split_off(composed: Composition, split: Split) -> None:
     by_class: dict[int, array[int]] = {}
     for number in composed.packed("train"):
         by_class.setdefault(composed.photos.label(number), array("I")).append(number)
@@ -239,9 +248,10 @@ def training_order(lock: Lock) -> list[int]:
 
 
 def shuffled(numbers: Iterable[int], sha256: Callable[[int], str], *, seed: int) -> list[int]:
-    """Return photos in an order that depends on their contents and the seed; copies stay in theirs.
+    """Return photos in an order that depends on their contents and the seed only.
 
-    Shuffled when packed, not only when read: a reader shuffles within a part of a large file.
+    Shuffled when packed, not only when read: a reader shuffles only a chunk of a large file at a
+    time. Copies keep their order.
     """
     return sorted(numbers, key=lambda number: rank(seed, "order", sha256(number), ""))
 

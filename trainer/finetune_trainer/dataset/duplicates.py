@@ -1,4 +1,4 @@
-"""Which photos are the same, and which look alike. Near-linear in their number."""
+"""Finds photos that look alike by a perceptual hash. Near-linear in their number."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,18 +9,21 @@ from PIL import Image
 from finetune_trainer.dataset.resize import AREA, resized
 
 BANDS, BAND_BITS = 8, 16
-LIKENESS = BANDS - 1
-"""Photos look alike if at most so many of 128 bits differ: then one band at least is the same."""
+"""A hash of 128 bits is compared by its bands of 16 bits."""
+MOST_BITS = BANDS - 1
+"""Photos look alike if at most 7 bits differ: then at least one of the 8 bands is the same."""
 MOST_COMPARED = 64
-"""Of one band's photos, each is compared with so many neighbours: nothing becomes quadratic."""
+"""Neighbours that a photo is compared with in each band, so that the time stays near-linear."""
 FLAT = 8
-"""With less contrast than this a picture has no look that could be compared."""
+"""A picture with less contrast (of 255) has no hash: its bits would be noise."""
 _GRID = 9
 
 
-def look_of(picture: Image.Image) -> int | None:
-    """Return 128 bits of an RGB picture: whether the green of each spot of a coarse grid is
-    brighter than that of the next spot; then, whether it is than that of the one below.
+def perceptual_hash(picture: Image.Image) -> int | None:
+    """Return 128 bits of an RGB picture, or None if it has too little contrast.
+
+    Each spot of an 8 x 8 grid gives two bits: its green is brighter than that of the spot to its
+    right, and than that of the spot below.
     """
     greens = resized(picture, (_GRID, _GRID), AREA).tobytes()[1::3]
     if max(greens) - min(greens) < FLAT:
@@ -30,43 +33,43 @@ def look_of(picture: Image.Image) -> int | None:
     return int.from_bytes(np.packbits([here > right, here > below]).tobytes())
 
 
-def alike(looks: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-    """Yield (photo, photo, bits that differ) for the (photo, look) that look alike.
+def near_duplicates(hashes: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Yield (photo, photo, bits that differ) for each two (photo, hash) that look alike.
 
-    Of photos with the very same look each is paired with the first one only.
+    A photo with the hash of an earlier one is paired with the first such photo only.
     """
     first: dict[int, int] = {}
-    for photo, look in looks:
-        if look in first:
-            yield first[look], photo, 0
+    for photo, hashed in hashes:
+        if hashed in first:
+            yield first[hashed], photo, 0
         else:
-            first[look] = photo
+            first[hashed] = photo
     distinct = sorted(first)
     places: list[Sequence[int]] = []
     for band in range(BANDS):
-        # Sorted, not collected by band: for many photos that takes much less memory.
-        parts = array("H", (_part(band, look) for look in distinct))
-        order = sorted(range(len(distinct)), key=parts.__getitem__)
+        # Sorted, not collected in a dict by band: that takes much less memory for many photos.
+        bands = array("H", (_band(band, hashed) for hashed in distinct))
+        order = sorted(range(len(distinct)), key=bands.__getitem__)
         for place, one in enumerate(order):
             for other in order[place + 1 : place + 1 + MOST_COMPARED]:
-                if parts[one] != parts[other]:
+                if bands[one] != bands[other]:
                     break
                 difference = distinct[one] ^ distinct[other]
                 bits = difference.bit_count()
-                if bits <= LIKENESS and not _was_compared(one, other, difference, places):
+                if bits <= MOST_BITS and not _was_compared(one, other, difference, places):
                     pair = sorted((first[distinct[one]], first[distinct[other]]))
                     yield pair[0], pair[1], bits
         places.append(_inverse(order))
 
 
-def _part(band: int, look: int) -> int:
-    return look >> band * BAND_BITS & (1 << BAND_BITS) - 1
+def _band(band: int, hashed: int) -> int:
+    return hashed >> band * BAND_BITS & (1 << BAND_BITS) - 1
 
 
 def _was_compared(one: int, other: int, difference: int, places: list[Sequence[int]]) -> bool:
-    """Tell whether an earlier band had both near each other, as `places` in its order say."""
+    """Return True if an earlier band, in the order `places`, had both close to each other."""
     return any(
-        not _part(band, difference) and abs(place[one] - place[other]) <= MOST_COMPARED
+        not _band(band, difference) and abs(place[one] - place[other]) <= MOST_COMPARED
         for band, place in enumerate(places)
     )
 

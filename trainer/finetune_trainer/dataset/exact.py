@@ -1,5 +1,7 @@
 """The pixels of MXNet's im2rec.py, byte for byte: its decoder, its resizing, its encoder.
 
+https://github.com/apache/mxnet/blob/1.9.1/tools/im2rec.py
+
 For repeating old results only: no antialiasing, no transparency, and several times slower.
 """
 

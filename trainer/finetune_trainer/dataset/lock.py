@@ -1,7 +1,7 @@
-"""dataset.lock.json: every file of a data set, what became of it, and why.
+"""dataset.lock.json: every file of a data set, its fate, and the reason.
 
-Its sha256 is the digest of the data set. It depends on names, contents and settings only, never
-on times, machines or the order in which files were read.
+The sha256 of dataset.lock.json is the digest of the data set. It depends on names, contents and
+settings only, never on times, machines or the order in which files were read.
 """
 
 import contextlib
@@ -18,22 +18,24 @@ from finetune_trainer.contract import DatasetStatus, Framing, Struct
 
 LOCK = "dataset.lock.json"
 FORMAT = 5
-"""Raise it when the same photos and settings would be packed in another way."""
+"""The version of the packing: raise it when the same photos would be packed in another way."""
 
 MOST_PAIRS = 1000
+_FILES = b',"files":[\n'
+"""The bytes between the header and the files, which have a line each."""
 
 Fate = Literal["packed", "rejected", "ignored"]
 """rejected: looks like a photo and is not used; ignored: does not look like one."""
 SplitName = Literal["train", "validation"]
-Layout = Literal["Folder", "Split", "Csv", "Lst", "RecordIO"]
+LayoutName = Literal["Folder", "Split", "Csv", "Lst", "RecordIO"]
 
 
 class Settings(Struct, frozen=True):
-    """Everything but the files that decides what is packed."""
+    """All that decides how photos are packed, besides the photos themselves."""
 
     format: int
-    """How photos are packed; see FORMAT."""
-    layout: Layout
+    """The version of the packing; see FORMAT."""
+    layout: LayoutName
     framing: Framing
     resize_short: int
     jpeg_quality: int
@@ -41,9 +43,9 @@ class Settings(Struct, frozen=True):
     train_per_class: int | None = None
     train_fraction: str | None = None
     validation_given: bool = False
-    """By dataset.validationSource, or by the layout."""
+    """True if dataset.validationSource or the layout gives the validation split."""
     exact: bool = False
-    """With the pixels of im2rec.py."""
+    """True if the pixels are those of im2rec.py; see dataset/exact.py."""
 
 
 class File(Struct, frozen=True):
@@ -52,13 +54,13 @@ class File(Struct, frozen=True):
     path: str
     fate: Fate
     source: SplitName = "train"
-    """Which source it comes from: dataset.source or dataset.validationSource."""
+    """The split that the file was found in, before one is split off."""
     reason: str = ""
-    """Why it is rejected or ignored."""
+    """The reason why the file is rejected or ignored."""
     listed: bool = False
-    """It has no label because there is no such file, but a list names it."""
+    """True if a list names the file, but there is no such file (so it has no label)."""
     note: str = ""
-    """What was done to it that one might not expect."""
+    """A change that a user might not expect, such as `turned upright`."""
     sha256: str = ""
     same_as: str = ""
     """The first file with the same picture, byte for byte or after decoding."""
@@ -73,84 +75,77 @@ class Pair(Struct, frozen=True):
     one: str
     other: str
     bits: int
-    """How many of the 128 bits of their looks differ."""
+    """Bits that differ between their perceptual hashes of 128 bits."""
 
 
-class Lock(Struct, frozen=True):
-    """The data set."""
+class LockHeader(Struct, frozen=True):
+    """The lock without its files, of which there may be millions."""
 
     settings: Settings
     classes: tuple[str, ...]
     warnings: tuple[str, ...]
     near_duplicates: tuple[Pair, ...]
-    """The first MOST_PAIRS of them."""
+    """The first MOST_PAIRS pairs; `near_duplicate_count` counts all of them."""
     near_duplicate_count: int
+
+
+class Lock(LockHeader, frozen=True):
+    """The whole lock, for tools that need every file at once."""
+
     files: tuple[File, ...]
-
-    def lines(self) -> Iterator[bytes]:
-        """Yield the file's content."""
-        return _lines(self, self.files)
-
-    def digest(self) -> str:
-        """Return the sha256 of the file."""
-        digest = hashlib.sha256()
-        for line in self.lines():
-            digest.update(line)
-        return digest.hexdigest()
 
     def rejected(self) -> list[File]:
         """Return the files that look like photos and are not used."""
         return [file for file in self.files if file.fate == "rejected"]
 
 
-def _lines(lock: Lock, files: Iterable[File]) -> Iterator[bytes]:
-    """Yield one line a file, so that two locks can be compared."""
-    head = msgspec.structs.replace(lock, files=())
-    yield msgspec.json.encode(head).removesuffix(b"[]}") + b"[\n"
+def _lines(header: LockHeader, files: Iterable[File]) -> Iterator[bytes]:
+    """Yield one line for each file, so that `diff` can compare two locks."""
+    yield msgspec.json.encode(header).removesuffix(b"}") + _FILES
     for number, file in enumerate(files):
         yield (b",\n" if number else b"") + msgspec.json.encode(file)
     yield b"\n]}\n"
 
 
-def write_lock(directory: Path, head: Lock, files: Iterable[File]) -> str:
-    """Write a lock that is never in memory as a whole; return its digest."""
+def write_lock(directory: Path, header: LockHeader, files: Iterable[File]) -> str:
+    """Write the lock file by file, never the whole of it in memory; return its digest."""
     digest = hashlib.sha256()
     with open(directory / LOCK, "wb") as written:
-        for line in _lines(head, files):
+        for line in _lines(header, files):
             digest.update(line)
             written.write(line)
     return digest.hexdigest()
 
 
 def read_lock(directory: Path) -> Lock:
-    """Read the lock of a packed data set."""
+    """Read the whole lock of a packed data set."""
     return msgspec.json.decode((directory / LOCK).read_bytes(), type=Lock)
 
 
 @contextlib.contextmanager
-def open_lock(directory: Path) -> Iterator[tuple[Lock, Iterator[File]]]:
-    """Give the lock without its files, and these one by one."""
+def open_lock(directory: Path) -> Iterator[tuple[LockHeader, Iterator[File]]]:
+    """Give the header of a packed data set's lock, and its files one by one."""
     decode = msgspec.json.Decoder(File).decode
     with open(directory / LOCK, "rb") as lines:
-        head = msgspec.json.decode(next(lines) + b"]}", type=Lock)
-        yield head, (decode(line.rstrip(b",\n")) for line in lines if line.startswith(b"{"))
+        header = msgspec.json.decode(next(lines).removesuffix(_FILES) + b"}", type=LockHeader)
+        yield header, (decode(line.rstrip(b",\n")) for line in lines if line.startswith(b"{"))
 
 
 @dataclasses.dataclass
 class Tally:
-    """What a pass over the files counts."""
+    """Counts of a data set's files."""
 
     photos: int = 0
-    """Files in the right place, whatever became of them."""
+    """Files in places where photos belong, whatever their fate."""
     copies: int = 0
     splits: Counter[tuple[int | None, SplitName | None]] = dataclasses.field(
         default_factory=Counter
     )
-    """Files by label and side."""
+    """Files by label and split."""
     readable: Counter[int | None] = dataclasses.field(default_factory=Counter)
-    """Photos that can train, or be split, by label."""
+    """Packed photos of dataset.source by label: those that can be split."""
     rejected: list[File] = dataclasses.field(default_factory=list)
-    """Files that look like photos and are not used."""
+    """Rejected files, in the order of the lock."""
 
     @classmethod
     def of(cls, files: Iterable[File]) -> "Tally":
@@ -166,28 +161,28 @@ class Tally:
                 tally.readable[file.label] += 1
         return tally
 
-    def images(self, side: SplitName) -> int:
-        """Return how many images train, or validate."""
-        return sum(count for (_, split), count in self.splits.items() if split == side)
+    def images(self, split: SplitName) -> int:
+        """Return the number of images in a split."""
+        return sum(count for (_, name), count in self.splits.items() if name == split)
 
     def unreadable(self) -> list[File]:
-        """Return the rejected files that ought to be pictures: by their place, or by a list."""
+        """Return the rejected files that should be photos by their place, or by a list."""
         expected = (file for file in self.rejected if file.label is not None or file.listed)
         return [file for file in expected if not file.same_as]
 
     def conflicts(self) -> list[File]:
-        """Return the files whose picture is in two classes."""
+        """Return the rejected files whose picture is in two classes."""
         return [file for file in self.rejected if file.same_as]
 
-    def status(self, head: Lock, digest: str) -> DatasetStatus:
+    def status(self, header: LockHeader, digest: str) -> DatasetStatus:
         """Return the counts for the job's status."""
         return DatasetStatus(
-            classes=len(head.classes),
+            classes=len(header.classes),
             train_images=self.images("train"),
             validation_images=self.images("validation"),
             rejected_images=len(self.rejected),
             duplicate_images=self.copies,
-            near_duplicates=head.near_duplicate_count,
+            near_duplicates=header.near_duplicate_count,
             label_conflicts=len(self.conflicts()),
             digest=digest,
         )

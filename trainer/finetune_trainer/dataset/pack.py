@@ -1,5 +1,6 @@
-"""Encodes photos in parallel into a spool, and packs those of a side as records: neither holds more
-than a few photos in memory.
+"""Encodes photos in parallel into a spool, and writes those of a split as records.
+
+Neither holds more than a few photos in memory.
 """
 
 import ctypes
@@ -22,8 +23,8 @@ from finetune_trainer.dataset.spool import Spooled, write_photos
 
 CHUNK_BYTES = 4 << 20
 PHOTO_BYTES = 1 << 16
-"""Photos go to a process in chunks: few messages for small ones, and no process is left with many
-large ones at the end. Each counts as its size and this, for what does not depend on the size."""
+"""A chunk of photos goes to a process at a time: few messages for small photos, and no process is
+left with many large ones at the end. PHOTO_BYTES stands for the work that every photo costs."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES, LARGEST_KEPT_BYTES = 256 << 20, 32 << 20
 
@@ -34,14 +35,15 @@ class PackTask(NamedTuple):
     path: str
     size: int
     offset: int | None = None
-    """Where its record begins, if the file is one of records."""
+    """The byte where its record begins, if the file is RecordIO."""
 
 
 def encode_photos(
     tasks: Iterable[PackTask], packing: Packing, *, spool: Path, threads: int
 ) -> Generator[Spooled, None, None]:
-    """Yield the outcomes of the tasks, a few at a time, in their order, from `threads` processes
-    that write the photos to the directory `spool`.
+    """Encode photos in `threads` processes, which write them to the directory `spool`.
+
+    Yields the results a few at a time, in the order of the tasks.
     """
     chunks = _chunked(tasks)
     waiting: deque[tuple[list[PackTask], Future[Spooled]]] = deque()
@@ -86,7 +88,7 @@ def _result(chunk: list[PackTask], future: Future[Spooled]) -> Spooled:
             ExitCode.InternalError,
             "A process that decodes photos was killed, perhaps for its memory, near"
             f" {chunk[0].path}",
-            "Raise trainer.resources.limits.memory, or remove the photo that does it.",
+            "Raise trainer.resources.limits.memory, or remove the photo that needs so much.",
         ) from error
 
 
@@ -96,8 +98,10 @@ def _begin() -> None:
 
 
 def keep_memory() -> None:
-    """Let glibc keep what a photo has taken for the next one: the kernel would take it back and
-    clear it page by page, a third of the time of a small photo.
+    """Let glibc keep the memory of a photo for the next one.
+
+    Otherwise the kernel takes it back and clears it page by page: a third of the time of a small
+    photo.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
@@ -106,7 +110,7 @@ def keep_memory() -> None:
 
 
 def _end_with_parent() -> None:
-    """Watch the stage: when it is killed, its workers would wait for tasks for ever."""
+    """End this process with the stage: if the stage is killed, it would wait for tasks for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -119,7 +123,7 @@ def _end_with_parent() -> None:
 
 
 def write_records(path: Path, records: Iterable[tuple[int, bytes]]) -> None:
-    """Write PATH.rec and PATH.idx from the (label, image) in their order."""
+    """Write each (label, image) to PATH.rec, and its offset to PATH.idx."""
     with open_records(path) as writer:
         for label, image in records:
             writer.write(label=label, image=image)

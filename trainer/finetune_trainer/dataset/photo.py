@@ -1,7 +1,7 @@
-"""One photo file: read, checked to its last byte, turned upright, made small, encoded.
+"""Reads one photo file to its last byte, turns it upright, makes it small, encodes it.
 
-Runs in worker processes. A file that Pillow cannot take for whatever reason is a bad photo with a
-reason, never the end of the stage.
+Runs in worker processes. A file that cannot be decoded, for whatever reason, is a bad photo with
+that reason; it never ends the stage.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from simplejpeg import decode_jpeg
 
 from finetune_trainer.contract import Framing
-from finetune_trainer.dataset.duplicates import look_of
+from finetune_trainer.dataset.duplicates import perceptual_hash
 from finetune_trainer.dataset.exact import encode_exactly
 from finetune_trainer.dataset.recordio import RecordError, read_image
 from finetune_trainer.dataset.resize import BILINEAR, resized
@@ -31,21 +31,22 @@ FORMATS = (
     TiffImagePlugin.TiffImageFile.format,
     WebPImagePlugin.WebPImageFile.format,
 )
-"""Decoders that a stranger's file may reach; Pillow has dozens, some of which start programs."""
+"""Decoders that untrusted files may reach; Pillow has dozens, some of which start programs."""
 JPEGS = ("JPEG", "MPO")
 MAX_QUICK = 8_000_000
-"""Pixels that are decoded quickly, which has the picture in memory twice for a moment."""
+"""The most pixels for `decode_quickly`, which has the picture in memory twice for a moment."""
 MAX_BYTES = 256 << 20
+"""The largest file."""
 MAX_PIXELS = 100_000_000
-"""Of the picture as stored: a small file can claim to be of any size."""
+"""The most pixels that a file may claim to have: a small file can claim any number."""
 MAX_DECODED = 50_000_000
-"""Of the picture as decoded, which is all in memory; a large JPEG is decoded small."""
+"""The most pixels after decoding, all in memory; a large JPEG is decoded at a reduced size."""
 WHOLE = 7 / 8
-"""Of the square that is stored, the part in its middle that a whole picture fills: it is what
-networks cut out of images whose shorter side is that of the square (224 of 256 pixels)."""
+"""The part of the stored square, in its middle, that a whole picture fills: the part that networks
+cut out of images whose shorter side is that of the square (224 of 256 pixels)."""
 STRETCH = 4 / 3
-"""How much longer the shorter side may become to fill it: networks are trained on such images
-(Szegedy et al. 2015). Without it, half of a photo's square would be empty."""
+"""The most that the shorter side is stretched to fill the square: networks are trained on such
+images (Szegedy et al. 2015). Without it, half of a photo's square would be empty."""
 MIN_SIDE = 8
 MAX_ASPECT = 50
 ORIENTATION = 0x0112
@@ -58,7 +59,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each value of the EXIF tag; 1 is upright."""
+"""The operation that undoes each value of the EXIF tag Orientation; 1 is upright."""
 
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is checked here, with a reason for the user
 Image.preinit()  # the usual decoders, once for all processes forked from here
@@ -66,7 +67,7 @@ Image.preinit()  # the usual decoders, once for all processes forked from here
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How photos are encoded."""
+    """The settings by which photos are encoded."""
 
     framing: Framing
     resize_short: int
@@ -76,26 +77,27 @@ class Packing:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The outcome for one file: `jpeg`, or the reason why there is none."""
+    """The result for one file: `jpeg`, or the reason why there is none."""
 
     sha256: bytes = b""
-    """Of the file or record."""
+    """The digest of the file, or of the image in a record."""
     jpeg: bytes = b""
     reason: str = ""
     note: str = ""
     content: bytes = b""
     """Digest of `jpeg`: the same for copies in other files and formats."""
-    look: int | None = None
+    perceptual_hash: int | None = None
+    """None without contrast; see duplicates."""
 
 
 class BadPhotoError(Exception):
-    """The file is no photo that can be used; the text says why."""
+    """The file cannot be used as a photo; the text is the reason."""
 
 
 def encode_photo(path: str, packing: Packing, *, offset: int | None = None) -> Encoded:
     """Read and encode one file, or the record at `offset` of a file.
 
-    Only an OSError that is the volume's fault is raised.
+    Raises only an OSError that is the volume's fault.
     """
     try:
         data = _content(path) if offset is None else read_image(Path(path), offset)
@@ -103,17 +105,17 @@ def encode_photo(path: str, packing: Packing, *, offset: int | None = None) -> E
         return Encoded(reason=getattr(error, "strerror", None) or str(error))
     sha256 = hashlib.sha256(data).digest()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
+        warnings.simplefilter("ignore")  # Pillow's warnings about invalid metadata
         try:
             small, notes, kept = _shrink(data, packing, is_record=offset is not None)
-            look = look_of(small)
+            hashed = perceptual_hash(small)
             jpeg = data if kept else _as_jpeg(_framed(small, packing), packing.quality)
         except Exception as error:
             return Encoded(sha256=sha256, reason=_reason(error, data))
     if packing.exact and not (jpeg := encode_exactly(path, packing.resize_short, packing.quality)):
         return Encoded(sha256=sha256, reason="OpenCV cannot read it")
     content = hashlib.blake2b(jpeg, digest_size=16).digest()
-    return Encoded(sha256, jpeg, note=", ".join(notes), content=content, look=look)
+    return Encoded(sha256, jpeg, note=", ".join(notes), content=content, perceptual_hash=hashed)
 
 
 def _content(path: str) -> bytes:
@@ -129,7 +131,7 @@ def _content(path: str) -> bytes:
 def _shrink(
     data: bytes, packing: Packing, *, is_record: bool
 ) -> tuple[Image.Image, list[str], bool]:
-    """Return the small upright picture, notes, and whether `data` can be stored as it is."""
+    """Return the small upright picture, notes, and True if `data` can be stored unchanged."""
     notes: list[str] = []
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _check_size(image.size)
@@ -140,7 +142,7 @@ def _shrink(
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":  # a phone's JPEG with a depth map or a preview
             notes.append(f"first of {frames} frames")
-        # JPEG's decoder can halve the picture as it decodes: much less work for large photos.
+        # A JPEG can be decoded at a half, a quarter or an eighth: much less work for large photos.
         image.draft("RGB", size)
         if image.width * image.height > MAX_DECODED:
             raise BadPhotoError(
@@ -174,7 +176,7 @@ def _check_size(size: tuple[int, int]) -> None:
 
 
 def _fits(size: tuple[int, int], packing: Packing) -> bool:
-    """Tell whether a picture of this size is stored without resizing it."""
+    """Return True if a picture of this size needs no resizing."""
     side = packing.resize_short
     return min(size) == side if packing.framing == "Crop" else size == (side, side)
 
@@ -190,7 +192,7 @@ def _small_size(size: tuple[int, int], packing: Packing) -> tuple[int, int]:
 
 
 def _framed(picture: Image.Image, packing: Packing) -> Image.Image:
-    """Return the picture as it is stored: a whole one on a white square."""
+    """Return the picture as it is stored: with the framing Whole on a white square."""
     if packing.framing == "Crop":
         return picture
     side = packing.resize_short
@@ -200,23 +202,23 @@ def _framed(picture: Image.Image, packing: Packing) -> Image.Image:
 
 
 def decode_quickly(image: Image.Image, data: bytes) -> Image.Image | None:
-    """Return what `image.load()` makes of a sound RGB JPEG, in two thirds of its time; None if
-    Pillow is to do it, from the start.
+    """Return the pixels of `image.load()` for an undamaged RGB JPEG in two thirds of its time.
 
-    Pillow has each row decoded into a buffer, past the cache if it lies so, and copies it.
+    Returns None if Pillow has to decode the file. Pillow is slower because it decodes each row into
+    a buffer, which may not be in the cache, and copies it.
     """
     width, height = image.size
     if image.format not in JPEGS or image.mode != "RGB" or width * height > MAX_QUICK:
         return None
     try:
         pixels = decode_jpeg(data, "RGB", min_width=width, min_height=height)
-    except ValueError:  # a warning of the decoder is enough; Pillow is the one to judge
+    except ValueError:  # raised for warnings too; Pillow decides
         return None
     return Image.frombuffer("RGB", image.size, pixels) if len(pixels) == height else None
 
 
 def _as_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Return 8-bit RGB; what shows through a transparent picture is white."""
+    """Return 8-bit RGB, transparent pictures on white."""
     if image.mode.startswith("I"):
         notes.append("16-bit grey")
         return _from_16_bit(image)
@@ -248,7 +250,7 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> Image.Transpose | None:
-    """Return what turns the picture upright; metadata that cannot be read turns nothing."""
+    """Return the operation that turns the picture upright; None if metadata cannot be read."""
     try:
         upright = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
     except (ValueError, TypeError, KeyError, OSError, SyntaxError, struct.error):

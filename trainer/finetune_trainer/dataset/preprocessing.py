@@ -1,6 +1,4 @@
-"""What is done to a picture before a network sees it: the same in training, evaluation and
-prediction. Imports no MXNet.
-"""
+"""The preprocessing of a picture for a network: the same in training, evaluation and use."""
 
 import io
 
@@ -15,26 +13,26 @@ LABELS = "labels.txt"
 
 
 class Preprocessing(Struct):
-    """What is done to an image before the network sees it; travels with the weights.
+    """The steps from a picture to the input of the network; the file is kept beside the weights.
 
-    Framing Crop: resize the shorter side to `resizeShort`. Whole: resize to 7/8 of `resizeShort`
-    what is longer, and the other side by at most 4/3 more than that; put it in the middle of a
-    white square of `resizeShort`. Then cut the centre `inputSize` x `inputSize`, RGB,
-    (pixel - mean) / std, channels first.
+    Framing Crop: resize the shorter side to `resizeShort`. Framing Whole: resize the longer side to
+    7/8 of `resizeShort`, the shorter side by the same factor and up to 4/3 more; put the picture in
+    the middle of a white square of `resizeShort`. Then cut the centre `inputSize` x `inputSize`:
+    RGB, (pixel - mean) / std, channels first.
     """
 
     input_size: int
     mean: tuple[float, float, float]
-    """Of R, G, B in 0..255."""
+    """The mean of R, G, B in 0..255."""
     std: tuple[float, float, float]
     framing: Framing = "Crop"
-    """This and what follows come with the data set that the network was fitted to."""
+    """From here on the settings of the data set that the network was fitted to."""
     resize_short: int | None = None
     jpeg_quality: int = 90
-    """Of the file that a picture is stored in before the network sees it."""
+    """The quality of the JPEG in which a picture is stored before the network reads it."""
 
     def centre_of(self, jpeg: bytes) -> NDArray[np.float32]:
-        """Return what the network sees [3,S,S] of a picture as it is packed."""
+        """Return the network's input [3,S,S] for a packed picture."""
         with Image.open(io.BytesIO(jpeg)) as image:
             pixels = np.asarray(image, dtype=np.float32)
         size = self.input_size

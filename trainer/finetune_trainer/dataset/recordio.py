@@ -1,4 +1,4 @@
-"""Writes RecordIO with an index, byte for byte as dmlc-core and MXNet's im2rec do; reads it."""
+"""Reads and writes RecordIO with an index, byte for byte as dmlc-core and MXNet's im2rec do."""
 
 import contextlib
 import dataclasses
@@ -9,7 +9,10 @@ from typing import BinaryIO, TextIO
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 _HEADER = struct.Struct("<IfQQ")
-"""MXNet's IRHeader: flag 0 (one label), label, id, id2."""
+"""MXNet's IRHeader: flag 0 (one label), label, id, id2.
+
+https://github.com/apache/mxnet/blob/1.9.1/python/mxnet/recordio.py
+"""
 BUFFER_BYTES = 1 << 18
 WHOLE, FIRST, MIDDLE, LAST = 0, 1, 2, 3
 
@@ -47,22 +50,22 @@ def open_records(path: Path) -> Iterator[RecordWriter]:
 
 
 class RecordError(Exception):
-    """The file is no RecordIO, or a damaged one; the text says where."""
+    """The file is not RecordIO, or is damaged; the text names the byte."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RecordHeader:
-    """What a record says about its image."""
+    """The header of a record: its place, and the size and label of its image."""
 
     offset: int
     size: int
-    """Bytes of the image."""
+    """The size of the image in bytes."""
     label: float
     labels: int
 
 
 def read_headers(path: Path) -> Iterator[RecordHeader]:
-    """Yield what the records say, without reading the images."""
+    """Yield the headers of all records, without reading the images."""
     with open(path, "rb") as file:
         end = file.seek(0, 2)
         file.seek(0)
@@ -81,7 +84,7 @@ def read_headers(path: Path) -> Iterator[RecordHeader]:
 
 
 def read_offsets(index: Path) -> list[int]:
-    """Return where each record of a .rec begins, from its .idx."""
+    """Return the byte where each record of a .rec begins, from its .idx."""
     return [int(line.split("\t")[1]) for line in index.read_text().splitlines()]
 
 
@@ -99,10 +102,10 @@ def read_image(path: Path, offset: int) -> bytes:
 
 
 def _read_part(file: BinaryIO, offset: int) -> tuple[int, int]:
-    head = file.read(8)
-    if len(head) < 8 or head[:4] != MAGIC:
+    start = file.read(8)
+    if len(start) < 8 or start[:4] != MAGIC:
         raise RecordError(f"is damaged at byte {offset}: no record begins there")
-    word = int.from_bytes(head[4:], "little")
+    word = int.from_bytes(start[4:], "little")
     return word >> 29, word & (1 << 29) - 1
 
 
@@ -117,8 +120,8 @@ def _after(file: BinaryIO, offset: int, length: int, end: int) -> int:
 def framed(payload: bytes) -> bytes:
     """Return a record as it is stored.
 
-    A reader may look for the magic number at any multiple of four, so a payload that holds it
-    there is cut at it, and the reader puts it back.
+    A reader may search for the magic number at any multiple of four. So a payload that has it there
+    is cut at that place, and the reader puts it back.
     """
     cuts = _aligned_magics(payload)
     if not cuts:
@@ -126,8 +129,8 @@ def framed(payload: bytes) -> bytes:
     bounds = [0, *(cut + 4 for cut in cuts)]
     parts = [payload[start:cut] for start, cut in zip(bounds, cuts, strict=False)]
     kinds = [FIRST] + [MIDDLE] * (len(parts) - 1)
-    head = b"".join(_part(kind, part) for kind, part in zip(kinds, parts, strict=True))
-    return head + _part(LAST, payload[bounds[-1] :])
+    start = b"".join(_part(kind, part) for kind, part in zip(kinds, parts, strict=True))
+    return start + _part(LAST, payload[bounds[-1] :])
 
 
 def _part(kind: int, content: bytes) -> bytes:

@@ -4,9 +4,9 @@ from cykooz_resizer import FilterType, ResizeAlg, ResizeOptions, Resizer
 from PIL import Image
 
 BILINEAR = ResizeOptions(ResizeAlg.convolution(FilterType.bilinear))
-"""Pillow's BILINEAR, which has antialiasing, to one grey level and in a fifth of its time."""
+"""Pillow's BILINEAR (with antialiasing) but for one grey level at most, in a fifth of its time."""
 AREA = ResizeOptions(ResizeAlg.super_sampling(FilterType.box, 8))
-"""Each pixel is the mean of up to 64 of those that it takes the place of, evenly spread."""
+"""Each pixel is the mean of up to 64 pixels of the area that it covers, evenly spread."""
 
 
 def resized(picture: Image.Image, size: tuple[int, int], how: ResizeOptions) -> Image.Image:

@@ -1,6 +1,6 @@
-"""The contact sheet: one HTML file with thumbnails of each class and all that was rejected.
+"""The contact sheet: one HTML file with thumbnails of each class and a list of rejected files.
 
-Self-contained, so that it can be mailed; nothing from file names or pictures runs as code.
+Self-contained, so that it can be mailed; no file name can run as code.
 """
 
 import html
@@ -18,29 +18,29 @@ STYLE = """body{font:14px sans-serif;margin:2em}figure{display:inline-block;marg
 vertical-align:top;font-size:10px;overflow-wrap:anywhere}figcaption{color:#555}
 .validation img{outline:3px solid #38c}td{padding:2px 1em 2px 0}"""
 
-Place = tuple[File, Path, int]
-"""A file, and where its record lies."""
+Thumbnail = tuple[File, Path, int]
+"""A photo, its record file and the offset there."""
 
 
 def write_sheet(path: Path, lock: Lock, directory: Path) -> None:
     """Write the contact sheet of a packed data set, piece by piece."""
-    places: list[list[Place]] = [[] for _ in lock.classes]
+    by_class: list[list[Thumbnail]] = [[] for _ in lock.classes]
     for name, numbers in (("train", training_order(lock)), ("val", validation_order(lock))):
         record, offsets = directory / f"{name}.rec", read_offsets(directory / f"{name}.idx")
         for number, offset in zip(numbers, offsets, strict=True):
             file = lock.files[number]
-            places[file.label or 0].append((file, record, offset))
+            by_class[file.label or 0].append((file, record, offset))
     with whole_file(path) as sheet:
-        sheet.writelines(part.encode() + b"\n" for part in _parts(lock, places))
+        sheet.writelines(part.encode() + b"\n" for part in _parts(lock, by_class))
 
 
-def _parts(lock: Lock, places: list[list[Place]]) -> Iterator[str]:
+def _parts(lock: Lock, by_class: list[list[Thumbnail]]) -> Iterator[str]:
     yield f'<!doctype html><meta charset="utf-8"><title>Data set</title><style>{STYLE}</style>'
-    yield "<h1>Data set</h1><p>Framed in blue: validates.</p>"
+    yield "<h1>Data set</h1><p>Blue frame: a validation image.</p>"
     yield from (f"<p>{html.escape(warning)}</p>" for warning in lock.warnings)
-    for name, members in zip(lock.classes, places, strict=True):
+    for name, members in zip(lock.classes, by_class, strict=True):
         yield f"<h2>{html.escape(name)} ({len(members)})</h2>"
-        members.sort(key=lambda place: place[0].path)
+        members.sort(key=lambda photo: photo[0].path)
         yield from map(_figure, members[:: max(1, len(members) // PER_CLASS)][:PER_CLASS])
     rejected = [(file.path, file.reason) for file in lock.rejected()]
     yield from _table("Rejected", rejected)
@@ -49,8 +49,8 @@ def _parts(lock: Lock, places: list[list[Place]]) -> Iterator[str]:
     yield from _table("Look alike", [(pair.one, pair.other) for pair in lock.near_duplicates])
 
 
-def _figure(place: Place) -> str:
-    file, record, offset = place
+def _figure(photo: Thumbnail) -> str:
+    file, record, offset = photo
     caption = html.escape(", ".join(filter(None, (file.path, file.note))))
     return (
         f'<figure class="{file.split}"><img alt="" src="{data_uri(record, offset)}">'

@@ -1,4 +1,4 @@
-"""Which photos train and which validate: stratified, seeded, a function of contents alone."""
+"""Splits the photos of each class into train and validation, by their contents and a seed only."""
 
 import dataclasses
 import hashlib
@@ -13,13 +13,13 @@ DEFAULT_TRAIN_FRACTION = "0.8"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Candidate:
-    """A photo to be put on one of the sides."""
+    """A photo to be put into one of the splits."""
 
     key: int
-    """What the caller knows it by."""
+    """The photo's number."""
     sha256: str
     content: bytes
-    """The same for copies."""
+    """The digest of the encoded picture: the same for copies."""
 
 
 def check_split(split: Split, *, has_validation_source: bool) -> None:
@@ -35,9 +35,9 @@ def check_split(split: Split, *, has_validation_source: bool) -> None:
     if has_validation_source and given:
         raise TrainerError(
             ExitCode.InvalidSpec,
-            f"dataset.split.{given[0]} is set, and photos to validate are given by"
+            f"dataset.split.{given[0]} is set, and the validation split is given by"
             " dataset.validationSource or the data's own folders or lists",
-            "Remove one of them: nothing is split off where a side is given.",
+            "Remove one of them: a split that is given leaves nothing to split off.",
         )
     if len(given) > 1:
         raise TrainerError(
@@ -54,24 +54,24 @@ def check_split(split: Split, *, has_validation_source: bool) -> None:
 
 
 def train_fraction(split: Split) -> str | None:
-    """Return the fraction that is used: the user's, ours, or none beside trainPerClass."""
+    """Return the fraction that applies: the user's or the default; None with trainPerClass."""
     if split.train_per_class is not None:
         return None
     return split.train_fraction or DEFAULT_TRAIN_FRACTION
 
 
 def train_count(images: int, split: Split) -> int:
-    """Return how many of a class's images train."""
+    """Return the number of a class's images for the train split."""
     fraction = train_fraction(split)
     if fraction is None:
         return split.train_per_class or 0
     wanted = int(Decimal(fraction) * images + Decimal("0.5"))
-    # With two images, one of each kind.
+    # At least one image for each split, if there are two.
     return max(1, min(wanted, images - 1))
 
 
 def check_class_sizes(counts: dict[str, int], split: Split) -> None:
-    """Raise InvalidData for classes that are too small to be split."""
+    """Raise InvalidData if classes are too small to be split."""
     needed = (split.train_per_class or 0) + 1
     small = [f"{name} ({count})" for name, count in counts.items() if count < needed]
     if not small:
@@ -91,13 +91,14 @@ def check_class_sizes(counts: dict[str, int], split: Split) -> None:
 
 
 def rank(seed: int, use: str, sha256: str, path: str) -> tuple[bytes, str]:
-    """Return the key by which photos are put into a random, but repeatable, order."""
+    """Return the sort key that gives photos a random, but repeatable, order."""
     return hashlib.sha256(f"{use}:{seed}:{sha256}".encode()).digest(), path
 
 
 def training_photos(photos: Sequence[Candidate], split: Split) -> set[int]:
-    """Return the photos of one class that train. Copies of a picture stay together: one that
-    trains must not validate.
+    """Return the photos of one class for the train split.
+
+    Copies of a picture stay together: a picture in the train split must not validate.
     """
     groups: dict[bytes, list[Candidate]] = {}
     for photo in photos:

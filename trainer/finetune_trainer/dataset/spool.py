@@ -1,7 +1,7 @@
-"""Encoded photos between decoding and packing, which can begin only when all were decoded.
+"""Holds the encoded photos on disk until all are decoded: only then can they be split and packed.
 
-Each process that decodes has a file of its own, so that no photo goes through a pipe. What is known
-of a photo takes 100 bytes of memory; the photos stay on disk.
+Each decoding process has a file of its own, so that no photo goes through a pipe. A photo takes
+about 100 bytes of memory.
 """
 
 import os
@@ -16,23 +16,23 @@ from finetune_trainer.dataset.photo import Encoded
 from finetune_trainer.dataset.recordio import BUFFER_BYTES
 
 _ROW = struct.Struct("<32s16s16s?IQI")
-"""Of a photo: the digests of its file and its picture, its look, whether it has one, and its place:
-the process that has written it, whose file is named after it, and the bytes there."""
-_SHA256, _CONTENT, _LOOK = slice(0, 32), slice(32, 48), slice(48, 64)
-_HAS_LOOK, _PLACE = 64, struct.Struct("<IQI")
+"""The sha256 of a photo's file, the digest of its encoded picture, its perceptual hash and whether
+there is one, and its place: the process that wrote it (the name of its file), offset and length."""
+_SHA256, _CONTENT, _HASH = slice(0, 32), slice(32, 48), slice(48, 64)
+_HAS_HASH, _PLACE = 64, struct.Struct("<IQI")
 
 
 class Spooled(NamedTuple):
-    """What became of a few photos, and where they lie in the spool."""
+    """The results for a few photos, and their places in the spool."""
 
     rows: bytes
     reasons: dict[int, str]
-    """Why photos cannot be used, by their place among these."""
+    """Reasons why photos cannot be used, by their position among these photos."""
     notes: dict[int, str]
 
 
 def write_photos(directory: Path, photos: Iterable[Encoded]) -> Spooled:
-    """Append photos to this process's file of the spool."""
+    """Append photos to this process's file in the spool."""
     writer, rows = os.getpid(), bytearray()
     reasons, notes = {}, {}
     with open(directory / str(writer), "ab", buffering=BUFFER_BYTES) as file:
@@ -42,9 +42,10 @@ def write_photos(directory: Path, photos: Iterable[Encoded]) -> Spooled:
                 reasons[place] = photo.reason
             if photo.note:
                 notes[place] = photo.note
-            has_look, look = photo.look is not None, (photo.look or 0).to_bytes(16, "little")
+            has_hash = photo.perceptual_hash is not None
+            hashed = (photo.perceptual_hash or 0).to_bytes(16, "little")
             at = writer, end, file.write(photo.jpeg)
-            rows += _ROW.pack(photo.sha256, photo.content, look, has_look, *at)
+            rows += _ROW.pack(photo.sha256, photo.content, hashed, has_hash, *at)
             end += len(photo.jpeg)
     return Spooled(bytes(rows), reasons, notes)
 
@@ -55,7 +56,7 @@ class Spool:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.reasons: dict[int, str] = {}
-        """Why photos cannot be used."""
+        """Reasons why photos cannot be used."""
         self.notes: dict[int, str] = {}
         self._rows = bytearray()
         self._files: dict[int, int] = {}
@@ -70,7 +71,7 @@ class Spool:
         shutil.rmtree(self.directory)
 
     def add(self, photos: Spooled) -> None:
-        """Remember photos that a process has written."""
+        """Number photos that a process has written."""
         first = len(self)
         for texts, added in ((self.reasons, photos.reasons), (self.notes, photos.notes)):
             texts.update((first + place, sys.intern(text)) for place, text in added.items())
@@ -80,7 +81,7 @@ class Spool:
         return len(self._rows) // _ROW.size
 
     def sha256(self, number: int) -> str:
-        """Return the digest of the file; "" if there is none, as it could not be read."""
+        """Return the digest of the file; "" if it could not be read."""
         digest = self._row(number)[_SHA256]
         return digest.hex() if any(digest) else ""
 
@@ -88,14 +89,14 @@ class Spool:
         """Return the digest of the encoded photo."""
         return bytes(self._row(number)[_CONTENT])
 
-    def look(self, number: int) -> int | None:
-        """Return the look of the photo, if it has one."""
+    def perceptual_hash(self, number: int) -> int | None:
+        """Return the perceptual hash of the photo, if it has one."""
         row = self._row(number)
-        return int.from_bytes(row[_LOOK], "little") if row[_HAS_LOOK] else None
+        return int.from_bytes(row[_HASH], "little") if row[_HAS_HASH] else None
 
     def image(self, number: int) -> bytes:
         """Return the encoded photo."""
-        writer, offset, length = _PLACE.unpack_from(self._row(number), _HAS_LOOK + 1)
+        writer, offset, length = _PLACE.unpack_from(self._row(number), _HAS_HASH + 1)
         if writer not in self._files:
             self._files[writer] = os.open(self.directory / str(writer), os.O_RDONLY)
         return os.pread(self._files[writer], length, offset)

@@ -1,4 +1,4 @@
-"""The stage `prepare`: scan, decode, split, pack, and find all of it again the next time."""
+"""The stage `prepare`: list, decode, split and pack the photos, or find them packed already."""
 
 import contextlib
 import hashlib
@@ -46,7 +46,7 @@ from finetune_trainer.run.reporter import Pace
 
 SHOWN_REJECTIONS = 20
 Record = tuple[int, bytes]
-"""Label and image."""
+"""A label and an image."""
 RECORDS: dict[str, SplitName] = {"train": "train", "val": "validation"}
 WAITING = "waiting for another job that packs the same photos"
 
@@ -57,7 +57,7 @@ def prepare(run: Run, *, exact: bool = False) -> None:
     fetched = read_json(run.paths.job / FETCHED, Fetched)
     validation = None if fetched.validation is None else Path(fetched.validation)
     found = find_photos(Path(fetched.train), validation, spec)
-    check_split(spec.split, has_validation_source=len(found.sides) > 1)
+    check_split(spec.split, has_validation_source=len(found.splits) > 1)
     check_found(found, spec)
     settings = _settings(run.job, found, exact=exact)
     key = _key(found, settings, fetched)
@@ -75,7 +75,7 @@ def prepare(run: Run, *, exact: bool = False) -> None:
 
 
 def _settings(job: Job, found: Found, *, exact: bool) -> Settings:
-    spec, split, given = job.dataset, job.dataset.split, len(found.sides) > 1
+    spec, split, given = job.dataset, job.dataset.split, len(found.splits) > 1
     is_cut = job.training.recipe == "tutorial" or found.layout == "RecordIO"
     return Settings(
         format=FORMAT,
@@ -92,15 +92,15 @@ def _settings(job: Job, found: Found, *, exact: bool) -> Settings:
 
 
 def _key(found: Found, settings: Settings, fetched: Fetched) -> str:
-    """Return a name for these files as they are now, without opening one.
+    """Return a key for these files as they are now, without opening one.
 
-    A version of the source stands for the contents; times are of the download then.
+    If the source has a version, it stands for the contents: the times are those of the download.
     """
     key = hashlib.sha256(msgspec.json.encode(settings))
     versions = {"train": fetched.train_version, "validation": fetched.validation_version}
-    for part, scan in found.sides.items():
-        version = versions[part] or (fetched.train_version if not fetched.validation else None)
-        key.update(f"{part} {version} {scan.classes} {scan.empty} {scan.left_out}\n".encode())
+    for split, scan in found.splits.items():
+        version = versions[split] or (fetched.train_version if not fetched.validation else None)
+        key.update(f"{split} {version} {scan.classes} {scan.empty} {scan.left_out}\n".encode())
         for photo in scan.photos:
             line = f"{photo.path}\0{photo.class_name}\0{photo.size}"
             time_of = "" if version else f"\0{photo.mtime_ns}"
@@ -116,11 +116,11 @@ def _find(packed: Path, key_file: Path) -> Path | None:
 
 
 def _hand_on(directory: Path, run: Run) -> None:
-    with open_lock(directory) as (lock, files):
+    with open_lock(directory) as (header, files):
         tally = Tally.of(files)
     check_bad_images(tally, run.job.dataset)
-    status = tally.status(lock, directory.name)
-    for warning in lock.warnings:
+    status = tally.status(header, directory.name)
+    for warning in header.warnings:
         print(f"Data set: {warning}", flush=True)
     for file in tally.rejected[:SHOWN_REJECTIONS]:
         print(f"Data set: rejected {file.path}: {file.reason}", flush=True)
@@ -135,15 +135,15 @@ def _hand_on(directory: Path, run: Run) -> None:
     run.reporter.progress(fraction=1.0)
     packed = Packed(
         directory=str(directory),
-        classes=lock.classes,
-        framing=lock.settings.framing,
+        classes=header.classes,
+        framing=header.settings.framing,
         status=status,
     )
     run.hand_on(PACKED, packed)
 
 
 def _pack(run: Run, *, photos: Photos, settings: Settings, key: str) -> Path:
-    """Make the packed directory; it appears whole, under its digest."""
+    """Write the packed directory; it appears whole, under its digest."""
     print(f"Data set: reading {photos.found.described}", flush=True)
     spec, packed = run.job.dataset, run.paths.packed
     with scratch_directory(packed / f".{key}.tmp") as temporary:
@@ -154,17 +154,17 @@ def _pack(run: Run, *, photos: Photos, settings: Settings, key: str) -> Path:
             composed = compose(photos, spool, spec.split)
             tally = Tally.of(composed.files())
             check_bad_images(tally, spec)
-            classes = enumerate(photos.found.sides["train"].classes)
+            classes = enumerate(photos.found.splits["train"].classes)
             check_class_sizes({name: tally.readable[n] for n, name in classes}, spec.split)
             check_validation(tally, settings)
-            head = composed.head(tally, settings=settings, split=spec.split)
-            directory = packed / write_lock(records, head, composed.files())
+            header = composed.header(tally, settings=settings, split=spec.split)
+            directory = packed / write_lock(records, header, composed.files())
             if directory.is_dir():
                 return directory
-            told = _telling(run, photos=len(photos))
+            reported = _reporting(run, photos=len(photos))
             for name, split in RECORDS.items():
-                write_records(records / name, told(composed.records(split, seed=settings.seed)))
-        # The spool is gone: what need not be durable need not be written to the disk.
+                write_records(records / name, reported(composed.records(split, seed=settings.seed)))
+        # After the spool is deleted: its photos need not be written to the disk.
         sync_files(records)
         _publish(records, directory)
     return directory
@@ -181,14 +181,14 @@ def _publish(records: Path, directory: Path) -> None:
 
 
 def _decode(run: Run, photos: Photos, settings: Settings, spool: Spool) -> None:
-    """Read every photo once; the reports show that the stage is alive."""
+    """Decode every photo once; the reports show that the stage is alive."""
     policy = run.job.dataset.bad_images.policy
     packing = Packing(
         settings.framing, settings.resize_short, settings.jpeg_quality, settings.exact
     )
     encoded = encode_photos(photos.tasks(), packing, spool=spool.directory, threads=run.threads)
     started, pace = time.monotonic(), Pace()
-    with contextlib.closing(encoded):  # its processes end here, not when it is collected
+    with contextlib.closing(encoded):  # its processes end here, not at garbage collection
         for few in encoded:
             spool.add(few)
             if spool.reasons and policy == "Fail":
@@ -200,11 +200,11 @@ def _decode(run: Run, photos: Photos, settings: Settings, spool: Spool) -> None:
                 run.reporter.progress(step=done, fraction=0.9 * done / len(photos), note=note)
 
 
-def _telling(run: Run, *, photos: int) -> Callable[[Iterable[Record]], Iterator[Record]]:
-    """Return what passes records on and reports how many there were, of both sides."""
+def _reporting(run: Run, *, photos: int) -> Callable[[Iterable[Record]], Iterator[Record]]:
+    """Return a function that passes records on and reports their number, over both splits."""
     numbers, pace = itertools.count(1), Pace()
 
-    def told(records: Iterable[Record]) -> Iterator[Record]:
+    def reported(records: Iterable[Record]) -> Iterator[Record]:
         for record, number in zip(records, numbers, strict=False):
             yield record
             if pace.is_due():
@@ -212,7 +212,7 @@ def _telling(run: Run, *, photos: int) -> Callable[[Iterable[Record]], Iterator[
                 fraction = 0.9 + 0.1 * number / photos
                 run.reporter.progress(step=photos + number, fraction=fraction, note=note)
 
-    return told
+    return reported
 
 
 def _speed(done: int, photos: int, seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Small pictures of packed photos, for pages that hold their pictures themselves."""
+"""Small pictures of packed photos, to be embedded in HTML pages."""
 
 import base64
 import io

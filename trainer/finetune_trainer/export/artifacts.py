@@ -94,8 +94,8 @@ def _pictures(records: Path, evaluation: Evaluation) -> dict[int, str]:
 
 
 def _data(packed: Path) -> DataSet:
-    with open_lock(packed) as (lock, photos):
-        return DataSet(lock=lock, tally=Tally.of(photos))
+    with open_lock(packed) as (header, files):
+        return DataSet(lock=header, tally=Tally.of(files))
 
 
 def _recipe(run: Run, fitted: handoff.Fitted) -> Facts:

@@ -7,8 +7,8 @@ SYSTEM_FOLDERS = frozenset({"lost+found", "__MACOSX", "@eaDir"})
 """Folders that file systems, macOS and storage boxes add."""
 
 
-def is_passed_over(name: str) -> bool:
-    """Tell whether a file or folder of this name is nobody's photo: hidden, or of a system."""
+def is_skipped(name: str) -> bool:
+    """Return True for names of hidden files and of folders that systems add: no photo of a user."""
     return name.startswith(".") or name in SYSTEM_FOLDERS
 
 

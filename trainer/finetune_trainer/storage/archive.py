@@ -1,7 +1,7 @@
 """Archives of a folder, unpacked into the workspace once.
 
-An archive is the work of a stranger: no member may leave the folder, be a link or a device, or
-unpack to far more than the archive's own size.
+An archive may be malicious: no member may leave the folder, be a link or a device, or unpack to far
+more than the archive's own size.
 """
 
 import contextlib
@@ -20,16 +20,16 @@ from typing import IO
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.files import exclusive, scratch_directory, sync_filesystem
-from finetune_trainer.run.hidden_files import is_passed_over
+from finetune_trainer.run.hidden_files import is_skipped
 from finetune_trainer.run.reporter import Pace
 
 MAX_MEMBERS = 5_000_000
 MAX_RATIO = 50
-"""Photos do not compress; more than this many times the archive's size is an attack."""
+"""Photos hardly compress: content of more than 50 times the archive's size is an attack."""
 MAX_FREE_OF_RATIO = 1 << 30
-"""Up to this many bytes any ratio passes."""
+"""Content up to this size may have any ratio."""
 MAX_BYTES = 10 << 40
-"""Of all members together."""
+"""The most bytes of all members together."""
 WAITING = "waiting for another job that fetches the same archive"
 ZSTANDARD = b"\x28\xb5\x2f\xfd"
 
@@ -38,7 +38,7 @@ _UNSUPPORTED = (NotImplementedError, RuntimeError, ValueError)
 _NAME_CLASHES = frozenset(
     {None, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL}
 )
-"""Numbers of an OSError that is the archive's fault (None: gzip's own); others are the disk's."""
+"""errno of an OSError that is the archive's fault (None: gzip's own); others are the disk's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,24 +47,24 @@ class Member:
 
     name: str
     kind: str
-    """`file`, `folder`, or what makes it unwelcome."""
+    """`file`, `folder`, or the reason why the archive is refused."""
     open: Callable[[], IO[bytes]]
 
 
 Put = Callable[[Path, Path], None]
-"""Called with a file and the folder that it is to be in."""
+"""Puts a file (first argument) into a folder (second argument)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Obtained:
-    """A local folder; `version` names exactly these files if their server or archive does."""
+    """A local folder; `version` identifies its contents, if an ETag or a digest is known."""
 
     path: Path
     version: str | None = None
 
 
 def unpacked(archive: Path, *, field: str, run: Run) -> Obtained:
-    """Return the folder of an archive that lies on a claim, unpacked if it was not before."""
+    """Return the folder of an archive on a claim, unpacked if it was not before."""
     state = archive.stat()
     identity = f"{archive}:{state.st_size}:{state.st_mtime_ns}"
     return unpacked_once(identity, lambda temporary: archive, field=field, run=run)
@@ -80,8 +80,8 @@ def unpacked_once(
 ) -> Obtained:
     """Return the folder unpacked from what `provide(temporary folder)` returns.
 
-    All jobs of the workspace share it by `identity`; one unpacks, the others wait. `put` brings a
-    file that is no archive into the folder.
+    All jobs of the workspace share the folder by `identity`: one unpacks, the others wait. `put`
+    puts a file that is no archive into the folder.
     """
     fetched = run.paths.workspace / "fetched"
     version = hashlib.sha256(identity.encode()).hexdigest()
@@ -103,9 +103,9 @@ def unpacked_once(
 
 
 def without_wrapping(directory: Path) -> Path:
-    """Step into the one folder that holds everything, as archives have it (photos/CLASS/...)."""
+    """Step into the one folder that holds everything: archives often have it (photos/CLASS/...)."""
     while True:
-        entries = [entry for entry in directory.iterdir() if not is_passed_over(entry.name)]
+        entries = [entry for entry in directory.iterdir() if not is_skipped(entry.name)]
         if len(entries) != 1 or not any(e.is_dir() for e in _children(entries[0])):
             return directory
         directory = entries[0]
@@ -137,7 +137,7 @@ def extract(archive: Path, directory: Path, *, field: str, run: Run) -> None:
 
 
 def _extract_member(member: Member, directory: Path, *, field: str) -> Iterator[int]:
-    """Yield the bytes of each piece of a member before it is written."""
+    """Yield the size of each piece of a member before the piece is written."""
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or "\0" in member.name:
         raise _refused(field, f"has a member that leaves the folder: {member.name!r}")
@@ -155,7 +155,7 @@ def _extract_member(member: Member, directory: Path, *, field: str) -> Iterator[
 
 
 def is_archive(path: Path) -> bool:
-    """Say whether a file is an archive of a folder. PyTorch's weights are zips too: no folders."""
+    """Return True if a file is an archive of a folder, not a zip of PyTorch's weights."""
     head = _head(path)
     if head.startswith(b"PK"):
         with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
@@ -192,7 +192,7 @@ def _members(archive: Path, field: str) -> Iterator[Iterator[Member]]:
 def _without_zstandard(archive: Path) -> Iterator[IO[bytes]]:
     import zstandard
 
-    # The window is memory that the archive asks for; 128 MiB is what `zstd -d` allows.
+    # The archive decides how much memory its window takes; `zstd -d` allows 128 MiB as well.
     reader = zstandard.ZstdDecompressor(max_window_size=1 << 27)
     try:
         with open(archive, "rb") as file, reader.stream_reader(file) as content:
@@ -223,7 +223,7 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
     for info in archive:
         kind = "file" if info.isreg() else "folder" if info.isdir() else "link or device"
         yield Member(info.name, kind, lambda info=info: _content(archive, info))  # type: ignore[misc]
-        archive.members = []  # type: ignore[attr-defined]  # else it keeps every header
+        archive.members = []  # type: ignore[attr-defined]  # otherwise it keeps every header in memory
 
 
 def _content(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:

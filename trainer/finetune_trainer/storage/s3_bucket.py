@@ -1,4 +1,4 @@
-"""One S3 bucket: credentials of a Secret, retries, resumed reads, errors in the user's terms."""
+"""One S3 bucket: credentials from a Secret, retries, resumed reads, errors that name a remedy."""
 
 import asyncio
 import hashlib
@@ -15,7 +15,13 @@ import s3fs
 from botocore import exceptions as boto
 
 from finetune_trainer.contract import ExitCode, Struct, TrainerError
-from finetune_trainer.storage.web_source import CHUNK, TEMPORARY, TIMEOUT_SECONDS, Cut, Tries
+from finetune_trainer.storage.web_source import (
+    CHUNK,
+    TEMPORARY,
+    TIMEOUT_SECONDS,
+    Retries,
+    Retryable,
+)
 
 _DENIED = frozenset(
     {
@@ -29,12 +35,12 @@ _DENIED = frozenset(
 )
 _FULL = frozenset({"QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"})
 _PASSING = frozenset({"BadDigest", "OperationAborted", "RequestTimeout", "SlowDown"})
-"""Of these the status says something else."""
+"""Codes of failures that may pass, whatever their HTTP status."""
 _NETWORK = (boto.ConnectionError, boto.HTTPClientError, aiohttp.ClientError, OSError)
 
 
 class S3Object(Struct):
-    """One object as the listing has it."""
+    """One object of a listing."""
 
     key: str
     size: int
@@ -43,12 +49,12 @@ class S3Object(Struct):
 
 
 class Bucket:
-    """A bucket, read with the credentials that the environment has under a prefix."""
+    """A bucket, read with the credentials in the environment variables of a prefix."""
 
     allowed: ClassVar[str] = "list and read"
-    """What the credentials must be allowed to do with it."""
+    """The permissions that the credentials need, for messages."""
     missing: ClassVar[ExitCode] = ExitCode.InputNotFound
-    """What it is if the bucket, or something in it, is not there."""
+    """The exit code if the bucket, or an object in it, does not exist."""
 
     def __init__(
         self, name: str, *, field: str, prefix: str, environment: Mapping[str, str]
@@ -62,16 +68,16 @@ class Bucket:
         self._key = secret("ACCESS_KEY_ID")
         self._endpoint = secret("ENDPOINT_URL")
         config: dict[str, Any] = {
-            # Tries are counted in one place: here.
+            # Retries are counted here only, not in botocore too.
             "retries": {"total_max_attempts": 1},
             "connect_timeout": TIMEOUT_SECONDS,
             "read_timeout": TIMEOUT_SECONDS,
             "max_pool_connections": 32,
-            # Uploads carry an MD5, which every server checks; not all know the newer checksums.
+            # Uploads carry an MD5, which every server checks; not all servers know newer checksums.
             "request_checksum_calculation": "when_required",
         }
         if self._endpoint:
-            # A server of one's own rarely has a name for each bucket.
+            # A server of one's own rarely has a DNS name for each bucket.
             config["s3"] = {"addressing_style": "path"}
         self.fs = s3fs.S3FileSystem(
             key=self._key,
@@ -90,7 +96,7 @@ class Bucket:
         self.fs.retries = 1
 
     def find(self, key: str) -> S3Object | None:
-        """Return the object of exactly this key, if there is one."""
+        """Return the object with exactly this key, if there is one."""
         return next((item for item in self.list(key, most=1) if item.key == key), None)
 
     def list(self, prefix: str, *, most: int | None = None) -> tuple[S3Object, ...]:
@@ -115,23 +121,23 @@ class Bucket:
     async def download(
         self, item: S3Object, target: Path, *, received: Callable[[int], Any]
     ) -> None:
-        """Write the object to `target`, going on after a cut; it has the object's time.
+        """Write the object to `target`, with its time; resume after a failure.
 
-        It appears whole: what an ended process had received is received again.
+        The file appears whole: a process that is restarted downloads it from the start.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{hashlib.sha256(item.key.encode()).hexdigest()}.part")
-        tries = Tries(self.field, self.failed)
-        with open(temporary, "wb") as file:  # noqa: ASYNC230 - the disk is not waited for
+        retries = Retries(self.field, self.failed)
+        with open(temporary, "wb") as file:  # noqa: ASYNC230 - writes do not wait for the disk
             while file.tell() < item.size:
                 try:
                     async for chunk in self._receive(item, offset=file.tell()):
                         file.write(chunk)
                         received(len(chunk))
                     if file.tell() < item.size:
-                        raise Cut(f"the connection ended after {file.tell()} bytes")
-                except Cut as cut:
-                    await asyncio.sleep(tries.pause(cut, reached=file.tell()))
+                        raise Retryable(f"the connection ended after {file.tell()} bytes")
+                except Retryable as failure:
+                    await asyncio.sleep(retries.pause(failure, reached=file.tell()))
         if temporary.stat().st_size != item.size:
             raise self.failed(
                 ExitCode.TemporaryFailure, f"{item.key!r} has another size than listed"
@@ -153,26 +159,26 @@ class Bucket:
             raise self._explained(error) from error
 
     async def call(self, operation: str, **request: Any) -> Any:
-        """Return the answer to a request, which is sent again while the failure may pass."""
-        tries = Tries(self.field, self.failed)
+        """Return the answer to a request; send it again while the failure may pass."""
+        retries = Retries(self.field, self.failed)
         while True:
             try:
                 return await self.fs._call_s3(operation, Bucket=self.name, **request)
             except Exception as error:
                 explained = self._explained(error)
-                if not isinstance(explained, Cut):
+                if not isinstance(explained, Retryable):
                     raise explained from error
-                await asyncio.sleep(tries.pause(explained))
+                await asyncio.sleep(retries.pause(explained))
 
     def failed(
         self, code: ExitCode, what: str, hint: str = "The next attempt tries again."
     ) -> TrainerError:
-        """Return the error with the field and the bucket before it."""
+        """Return an error whose message begins with the field and the bucket."""
         return TrainerError(code, f"{self.field}: s3://{self.name}: {what}", hint)
 
     def _explained(self, error: BaseException) -> BaseException:
-        """Return what an error means: Cut if another try may help."""
-        if isinstance(error, (TrainerError, Cut)):
+        """Return the error to raise: Retryable if another try may help."""
+        if isinstance(error, (TrainerError, Retryable)):
             return error
         # s3fs turns botocore's errors into Python's own, and keeps them as the cause.
         cause = error.__cause__
@@ -190,7 +196,7 @@ class Bucket:
             return self._denied("the Secret has only a part of the credentials")
         if isinstance(error, _NETWORK):
             where = self._endpoint or "the server"
-            return Cut(f"{where} cannot be reached ({type(error).__name__})")
+            return Retryable(f"{where} cannot be reached ({type(error).__name__})")
         if isinstance(error, (boto.BotoCoreError, ValueError)):
             return self.failed(
                 ExitCode.InvalidSpec,
@@ -208,7 +214,7 @@ class Bucket:
                 ExitCode.InputOutputError, f"{what}: it is full", "Make room, or raise the quota."
             )
         if code in _PASSING or status in TEMPORARY:
-            return Cut(what)
+            return Retryable(what)
         if code in _DENIED or status in (401, 403):
             return self._denied(what)
         if code == "NoSuchBucket":

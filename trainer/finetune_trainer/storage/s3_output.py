@@ -1,4 +1,4 @@
-"""Models in an S3 bucket. Objects appear whole; a model is what has a manifest."""
+"""Models in an S3 bucket. Each object appears whole; a folder with a manifest is a model."""
 
 import base64
 import contextlib
@@ -16,29 +16,33 @@ from finetune_trainer.run.context import Run
 from finetune_trainer.storage.s3_bucket import Bucket
 
 PART_BYTES = 8 << 20
-"""What is sent again after a cut, and no less than servers take as a part (5 MiB)."""
+"""The size of the parts of an upload: sent again after a failure. S3 takes no less than 5 MiB."""
 
 
-class S3:
-    """The folder of a job's name in a bucket."""
+class S3Output:
+    """The folder with a job's name in a bucket; see outputs.Place."""
 
-    def __init__(self, uri: str, *, run: Run) -> None:
+    def __init__(self, uri: str, run: Run) -> None:
         self.model_uri = f"{uri}/{run.job.name}/{run.job.uid}"
         name, _, prefix = uri.removeprefix("s3://").partition("/")
-        self._bucket = Target(name, field="output", prefix="OUTPUT_", environment=os.environ)
+        self._bucket = WritableBucket(
+            name, field="output", prefix="OUTPUT_", environment=os.environ
+        )
         self._folder = "/".join(filter(None, (prefix.strip("/"), run.job.name)))
         self._model = f"{self._folder}/{run.job.uid}"
         self._staging = run.paths.job / ".export.tmp"
         self._run = run
 
     def check(self) -> None:
-        """Raise if it cannot be written to; leaves nothing there."""
+        """Raise if the place cannot be written to; leave nothing there."""
         self._bucket.check(f"{self._model}/check")
 
     @contextlib.contextmanager
     def whole_model(self, *, last: str) -> Iterator[Path]:
-        """Give a directory whose files are uploaded; what is there already is no model until all
-        of them are."""
+        """Give a directory whose files are uploaded when the block ends.
+
+        A model that is there already loses its manifest first: it is none until all are uploaded.
+        """
         with files.scratch_directory(self._staging) as staged:
             yield staged
             self._run.check_owner()
@@ -68,26 +72,26 @@ class S3:
             self._bucket.upload(path, f"{self._model}/{path.name}", sent=sent)
 
 
-class Target(Bucket):
-    """A bucket that is written."""
+class WritableBucket(Bucket):
+    """A bucket with the requests that write to it."""
 
     allowed: ClassVar[str] = "list, write and delete objects of"
     missing: ClassVar[ExitCode] = ExitCode.OutputNotWritable
 
     def check(self, key: str) -> None:
-        """Raise unless this key could be written and found: an upload is begun and dropped."""
+        """Raise unless this key can be read and written: begin an upload and abort it."""
         self.find(key)
         self._do("abort_multipart_upload", **self._begin(key))
 
     def remove(self, key: str) -> None:
-        """Delete an object if it is there."""
+        """Delete an object, if there is one."""
         if self.find(key):
             self._do("delete_object", Key=key)
 
     def upload(self, path: Path, key: str, *, sent: Callable[[int], None]) -> None:
-        """Make the object a copy of the file, calling `sent` with the bytes that are there now.
+        """Upload a file; `sent` is called with the bytes of each part that has arrived.
 
-        Of a large file only the part that was cut is sent again.
+        If a connection breaks, only the part that was on its way is sent again.
         """
         if path.stat().st_size > PART_BYTES:
             return self._upload_parts(path, key, sent)

@@ -1,6 +1,6 @@
-"""Folders and archives in an S3 bucket: one listing, parallel downloads, and what a failure means.
+"""The scheme s3: folders and archives of a bucket, found by one listing, downloaded in parallel.
 
-Never prints what the server says: its messages may repeat parts of a key. Only codes are shown.
+Never prints a server's messages, which may repeat parts of a secret key. Only codes are shown.
 """
 
 import asyncio
@@ -25,9 +25,7 @@ PARALLEL = 16
 REPORT_SECONDS = 0.5
 
 
-def fetch_s3(
-    source: Source, *, field: str, secret: str, run: Run, put: Put | None = None
-) -> Obtained:
+def obtain(source: Source, *, field: str, secret: str, run: Run, put: Put | None) -> Obtained:
     """Return the folder of a prefix, or of an archive, downloaded if it was not before."""
     bucket, key = _open(source.uri, field=field, secret=secret)
     if key and not key.endswith("/") and (found := bucket.find(key)):
@@ -41,8 +39,8 @@ def fetch_s3(
     return _fetch_folder(bucket, key.rstrip("/"), uri=source.uri, run=run)
 
 
-def fetch_object(uri: str, *, field: str, secret: str, run: Run) -> Path | None:
-    """Return a file of the job's directory with what the object is now; None if there is none."""
+def find_file(uri: str, *, field: str, secret: str, run: Run) -> Path | None:
+    """Return the object, downloaded into the job's directory; None if there is none."""
     bucket, key = _open(uri, field=field, secret=secret)
     if not (found := bucket.find(key)):
         return None
@@ -75,7 +73,7 @@ def _fetch_archive(
 
 
 def _fetch_folder(bucket: Bucket, prefix: str, *, uri: str, run: Run) -> Obtained:
-    """Files that an earlier attempt got whole stay: the next one goes on after them."""
+    """Download the objects that an earlier attempt did not; return their folder."""
     files = _relative(bucket, prefix, uri=uri)
     version = _digest("".join(f"{path}\0{f.size}\0{f.etag}\n" for path, f in files.items()))
     fetched, name = run.paths.workspace / "fetched", _digest(uri.rstrip("/"))[:12]
@@ -100,12 +98,12 @@ def _fetch_folder(bucket: Bucket, prefix: str, *, uri: str, run: Run) -> Obtaine
 
 
 def _is_whole(path: Path, found: S3Object) -> bool:
-    """Tell whether a file is there and was not cut by a crash of its node."""
+    """Return True if a file is there and complete: a crash of its node may have cut it off."""
     return path.exists() and path.stat().st_size == found.size
 
 
 def is_plain(path: str) -> bool:
-    """Say if a key below the prefix is the path of a file in a folder, and of no other one."""
+    """Return True if a key below the prefix is a path in normal form, such as a/b.jpg."""
     plain = str(PurePosixPath("/", path)) == f"/{path}"
     return plain and "\0" not in path and ".." not in path.split("/")
 
@@ -116,7 +114,7 @@ def _relative(bucket: Bucket, prefix: str, *, uri: str) -> dict[str, S3Object]:
     for found in bucket.list(f"{prefix}/" if prefix else ""):
         path = found.key[len(prefix) + 1 if prefix else 0 :]
         if path.endswith("/") or not path:
-            continue  # how consoles mark a folder
+            continue  # the mark of a folder that S3 consoles write
         if not is_plain(path):
             raise bucket.failed(
                 ExitCode.InvalidData,
@@ -152,7 +150,7 @@ def _download(
             await bucket.download(found, target, received=progress.received)
             progress.file_done()
 
-    async def work_together() -> None:
+    async def work_in_parallel() -> None:
         tasks = [asyncio.create_task(work()) for _ in range(PARALLEL)]
         try:
             await asyncio.gather(*tasks)
@@ -161,30 +159,30 @@ def _download(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    fsspec.asyn.sync(bucket.fs.loop, work_together)
+    fsspec.asyn.sync(bucket.fs.loop, work_in_parallel)
 
 
 class DownloadProgress:
-    """What was received so far, told to the supervisor twice a second at most."""
+    """The files and bytes received so far, reported at most twice a second."""
 
     def __init__(self, run: Run, *, files: int, size: int) -> None:
         self._run, self._files, self._size = run, files, size
         self._bytes = self._done = 0
-        self._told = 0.0
+        self._reported_at = 0.0
 
     def received(self, count: int) -> None:
         """Count received bytes."""
         self._bytes += count
-        self._tell()
+        self._report()
 
     def file_done(self) -> None:
         """Count a file."""
         self._done += 1
-        self._tell(now=self._done == self._files)
+        self._report(now=self._done == self._files)
 
-    def _tell(self, *, now: bool = False) -> None:
-        if now or time.monotonic() - self._told > REPORT_SECONDS:
-            self._told = time.monotonic()
+    def _report(self, *, now: bool = False) -> None:
+        if now or time.monotonic() - self._reported_at > REPORT_SECONDS:
+            self._reported_at = time.monotonic()
             self._run.reporter.progress(
                 step=self._done + (self._bytes >> 20),
                 fraction=min(1.0, self._bytes / self._size) if self._size else 1.0,

@@ -1,4 +1,4 @@
-"""Models in the file system of a claim that is mounted, or of a local run."""
+"""Models on a claim that is mounted, or in a folder of a local run."""
 
 import contextlib
 import errno
@@ -21,23 +21,23 @@ _HINTS = {
 }
 
 
-class Volume:
-    """The folder of a job's name on a volume."""
+class VolumeOutput:
+    """The folder with a job's name on a volume; see outputs.Place."""
 
-    def __init__(self, uri: str, *, run: Run) -> None:
+    def __init__(self, uri: str, run: Run) -> None:
         self.model_uri = f"{uri}/{run.job.name}/{run.job.uid}"
         self._run = run
         self._folder = run.paths.local(uri, field="output.uri") / run.job.name
 
     def check(self) -> None:
-        """Raise if it cannot be written to; leaves nothing there."""
-        there = next(p for p in (self._folder, *self._folder.parents) if p.exists())
+        """Raise if the place cannot be written to; leave nothing there."""
+        existing = next(p for p in (self._folder, *self._folder.parents) if p.exists())
         with self._explained():
-            tempfile.TemporaryFile(dir=there).close()
+            tempfile.TemporaryFile(dir=existing).close()
 
     @contextlib.contextmanager
     def whole_model(self, *, last: str) -> Iterator[Path]:
-        """Give a directory that becomes the model's at once: no file of it is the last."""
+        """Give a directory that becomes the model at once, whatever file is the last."""
         uid = self._run.job.uid
         with self._explained():
             files.clear_leftovers(self._folder, uid)
@@ -55,10 +55,10 @@ class Volume:
         try:
             yield
         except OSError as error:
-            # What is full today may have room at the next attempt; what is closed stays closed.
-            passing = error.errno in DISK_FULL | FAILING
+            # A full volume may have room at the next attempt; a read-only one stays so.
+            may_pass = error.errno in DISK_FULL | FAILING
             raise TrainerError(
-                ExitCode.InputOutputError if passing else ExitCode.OutputNotWritable,
+                ExitCode.InputOutputError if may_pass else ExitCode.OutputNotWritable,
                 f"output.uri: the model could not be written to {self.model_uri}:"
                 f" {error.strerror or error}",
                 _HINTS.get(error.errno or 0, "The model is kept in the workspace."),

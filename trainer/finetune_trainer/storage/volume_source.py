@@ -1,14 +1,29 @@
-"""Sources that are files already: claims mounted in the pod, and paths of a local run."""
+"""The schemes pvc and file: claims that are mounted in the pod, and paths of a local run."""
 
 import os
 from pathlib import Path
 
 from finetune_trainer.contract import ExitCode, Source, TrainerError
-from finetune_trainer.run.context import Paths
+from finetune_trainer.run.context import Paths, Run
 from finetune_trainer.run.files import sha256_of
+from finetune_trainer.storage.archive import Obtained, Put, is_archive, unpacked
 
 
-def find_local(source: Source, *, field: str, paths: Paths) -> Path:
+def obtain(source: Source, *, field: str, secret: str, run: Run, put: Put | None) -> Obtained:
+    """Return a folder as it is, an archive unpacked; with `put` any other file as it is."""
+    found = _find(source, field=field, paths=run.paths)
+    if found.is_dir() or (put and not is_archive(found)):
+        return Obtained(found)
+    return unpacked(found, field=field, run=run)
+
+
+def find_file(uri: str, *, field: str, secret: str, run: Run) -> Path | None:
+    """Return the file that the URI names; None if it is not there."""
+    path = run.paths.local(uri, field=f"{field}.uri")
+    return path if path.is_file() else None
+
+
+def _find(source: Source, *, field: str, paths: Paths) -> Path:
     """Return the readable folder or archive that a pvc:// or file:// URI names."""
     path = paths.local(source.uri, field=f"{field}.uri")
     if source.uri.startswith("pvc://"):
@@ -20,7 +35,7 @@ def find_local(source: Source, *, field: str, paths: Paths) -> Path:
         raise TrainerError(
             ExitCode.PermissionDenied,
             f"{field}.uri {source.uri}: user {os.geteuid()} may not read {path}",
-            "Open it to the trainer's user, or set trainer.securityContext.runAsUser or fsGroup.",
+            "Let the trainer's user read it, or set trainer.securityContext.runAsUser or fsGroup.",
         )
     if source.sha256:
         _check_digest(source, path, field)

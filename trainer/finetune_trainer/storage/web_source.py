@@ -1,4 +1,4 @@
-"""Archives on a web server: credentials, retries, resumed downloads, and what a failure means."""
+"""The schemes https and http: archives on a web server, with retries and resumed downloads."""
 
 import base64
 import contextlib
@@ -20,26 +20,25 @@ from finetune_trainer.storage.archive import Obtained, Put, unpacked_once
 from finetune_trainer.storage.volume_source import check_sha256
 
 PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0)
-"""Between tries; a try that gets further than any before starts over with the first pause."""
+"""Seconds between tries; a try that gets further than all before it starts with the first again."""
 TIMEOUT_SECONDS = 60
 CHUNK = 1 << 20
 _AS_IT_IS = "%/:=&?~#+!$,;'@()*[]"
-"""What a URI is made of; spaces and letters beyond ASCII must be escaped."""
+"""Characters of a URI that stay; spaces and letters beyond ASCII are escaped."""
 TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Status codes of failures that may pass."""
 
 
-class Cut(Exception):
-    """The network or the server failed in a way that another try may not."""
+class Retryable(Exception):
+    """A failure of the network or the server that another try may not meet."""
 
 
-def fetch_remote(
-    source: Source, *, field: str, secret: str, run: Run, put: Put | None = None
-) -> Obtained:
+def obtain(source: Source, *, field: str, secret: str, run: Run, put: Put | None) -> Obtained:
     """Return the folder of an archive on a web server, downloaded if it was not before."""
     _check_uri(source, field)
     credentials = authorization(secret, os.environ, field=field)
     server = Server(source.uri, field=field, authorization=credentials)
-    # Without a digest the server's own mark of the version tells a replaced archive apart.
+    # Without a digest only the server's ETag shows that an archive was replaced.
     identity = source.sha256 or server.version() or run.job.uid
 
     def provide(temporary: Path) -> Path:
@@ -50,6 +49,10 @@ def fetch_remote(
         return archive
 
     return unpacked_once(f"{source.uri}:{identity}", provide, field=field, run=run, put=put)
+
+
+def find_file(uri: str, *, field: str, secret: str, run: Run) -> None:
+    """Return None: a web server gives archives, not the files of a folder."""
 
 
 def _check_uri(source: Source, field: str) -> None:
@@ -75,14 +78,14 @@ def _check_uri(source: Source, field: str) -> None:
 
 def authorization(prefix: str, environment: Mapping[str, str], *, field: str) -> str | None:
     """Return the Authorization header for the credentials in the environment, if there are any.
-    Raises InvalidSpec for a token that no header can hold, without showing it.
+
+    Raises InvalidSpec for a token that no header can hold; the message does not show the token.
     """
     if token := environment.get(f"{prefix}TOKEN", "").strip():
         if not (token.isascii() and token.isprintable()):
             raise TrainerError(
                 ExitCode.InvalidSpec,
-                f"{field}.secretRef: TOKEN has a line break or another character that is in no"
-                " token",
+                f"{field}.secretRef: TOKEN has a line break or another character that no token has",
                 "Put the token alone into the Secret.",
             )
         return f"Bearer {token}"
@@ -92,23 +95,23 @@ def authorization(prefix: str, environment: Mapping[str, str], *, field: str) ->
     return None
 
 
-class Tries:
-    """Counts failures in a row; one that got further than any before is the first again."""
+class Retries:
+    """Counts failures in a row; a failure after new progress counts as the first."""
 
     def __init__(self, field: str, failed: Callable[[ExitCode, str, str], TrainerError]) -> None:
         self._field = field
         self._failed = failed
         self._failures = self._furthest = 0
 
-    def pause(self, cut: Cut, *, reached: int = 0) -> float:
-        """Return the seconds until the next try; raises TemporaryFailure when there is none."""
+    def pause(self, failure: Retryable, *, reached: int = 0) -> float:
+        """Return the seconds until the next try; raise TemporaryFailure if there were too many."""
         if reached > self._furthest:
             self._failures, self._furthest = 0, reached
         if self._failures >= len(PAUSES_SECONDS):
             raise self._failed(
-                ExitCode.TemporaryFailure, str(cut), "The next attempt tries again."
-            ) from cut
-        print(f"{self._field}: {cut}; trying again", flush=True)
+                ExitCode.TemporaryFailure, str(failure), "The next attempt tries again."
+            ) from failure
+        print(f"{self._field}: {failure}; trying again", flush=True)
         self._failures += 1
         return PAUSES_SECONDS[self._failures - 1]
 
@@ -125,24 +128,24 @@ class Server:
         self._validator: str | None = None
 
     def version(self) -> str:
-        """Return the server's mark for this version of the file, or an empty string."""
-        tries = Tries(self._field, self._failed)
+        """Return the ETag (or date) and length of the file as it is now; "" without them."""
+        retries = Retries(self._field, self._failed)
         while True:
             try:
                 with self._open() as response:
-                    return _mark(response.headers)
-            except Cut as cut:
-                time.sleep(tries.pause(cut))
+                    return _version(response.headers)
+            except Retryable as failure:
+                time.sleep(retries.pause(failure))
 
     def download(self, target: Path, *, run: Run) -> None:
-        """Write the file to `target`, going on after a cut where the server can."""
-        tries = Tries(self._field, self._failed)
+        """Write the file to `target`; resume after a failure where the server can."""
+        retries = Retries(self._field, self._failed)
         with open(target, "wb") as file:
             while True:
                 try:
                     return self._receive(file, run)
-                except Cut as cut:
-                    time.sleep(tries.pause(cut, reached=file.tell()))
+                except Retryable as failure:
+                    time.sleep(retries.pause(failure, reached=file.tell()))
 
     def _receive(self, file: IO[bytes], run: Run) -> None:
         with self._open(offset=file.tell()) as response:
@@ -159,9 +162,9 @@ class Server:
                     fraction=file.tell() / end if end else None,
                     note=f"downloaded {file.tell() // CHUNK} MiB",
                 )
-            # http.client takes an early end for the end; only the length tells.
+            # http.client takes a lost connection for the end: only the length shows it.
             if end is not None and file.tell() != end:
-                raise Cut(f"the connection ended after {file.tell()} of {end} bytes")
+                raise Retryable(f"the connection ended after {file.tell()} of {end} bytes")
 
     def _read(self, response: Any) -> bytes:
         with self._explained():
@@ -174,7 +177,7 @@ class Server:
             request.add_header("Range", f"bytes={offset}-")
             request.add_header("If-Range", self._validator)
         if self._authorization:
-            # Unredirected: a server must not pass the user's token on to another one.
+            # Unredirected: a redirect must not carry the user's token to another server.
             request.add_unredirected_header("Authorization", self._authorization)
         with self._explained():
             return self._opener.open(request, timeout=TIMEOUT_SECONDS)
@@ -193,16 +196,16 @@ class Server:
                     f"its certificate is not trusted: {error.reason.verify_message}",
                     "For an authority of your own, name its file in SSL_CERT_FILE in trainer.env.",
                 ) from error
-            raise Cut(str(error.reason)) from error
+            raise Retryable(str(error.reason)) from error
         except (http.client.InvalidURL, UnicodeError) as error:
             raise self._failed(ExitCode.InvalidSpec, str(error), "Check the URI.") from error
         except (OSError, http.client.HTTPException) as error:
-            raise Cut(str(error) or type(error).__name__) from error
+            raise Retryable(str(error) or type(error).__name__) from error
 
     def _refusal(self, code: int, reason: str) -> Exception:
         what = f"the server answers {code} {reason}".rstrip()
         if code in TEMPORARY:
-            return Cut(what)
+            return Retryable(what)
         if code in (401, 403):
             sent = "the credentials of the Secret" if self._authorization else "no credentials"
             return self._failed(
@@ -219,7 +222,7 @@ class Server:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but never from https to something weaker."""
+    """Follows redirects, but never from https to http."""
 
     def redirect_request(
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -229,9 +232,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _mark(headers: Message) -> str:
-    mark = headers.get("ETag") or headers.get("Last-Modified")
-    return f"{mark}:{headers.get('Content-Length')}" if mark else ""
+def _version(headers: Message) -> str:
+    validator = headers.get("ETag") or headers.get("Last-Modified")
+    return f"{validator}:{headers.get('Content-Length')}" if validator else ""
 
 
 def _length(headers: Message) -> int | None:

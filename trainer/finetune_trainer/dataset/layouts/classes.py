@@ -1,4 +1,4 @@
-"""classes.txt: the names of the classes, one a line; the order is the order of the labels."""
+"""classes.txt: the names of the classes, one on each line, in the order of the labels."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ CLASSES_FILE = "classes.txt"
 
 
 def read_classes(root: Path) -> tuple[str, ...] | None:
-    """Return the names of ROOT/classes.txt; None without such a file."""
+    """Return the names in ROOT/classes.txt; None if there is no such file."""
     try:
         text = (root / CLASSES_FILE).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -18,15 +18,15 @@ def read_classes(root: Path) -> tuple[str, ...] | None:
     names = tuple(name for line in text.splitlines() if (name := line.strip()))
     if not names:
         raise _bad("is empty")
-    if odd := [name for name in names if not name.isprintable()]:
-        raise _bad(f"has a name that cannot be printed: {odd[0]!r}")
+    if invalid := [name for name in names if not name.isprintable()]:
+        raise _bad(f"has a name that cannot be printed: {invalid[0]!r}")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise _bad(f"names {twice[0]} twice")
     return names
 
 
 def name_of(label: int, names: tuple[str, ...] | None, *, where: str) -> str:
-    """Return the class of a label that is a number."""
+    """Return the name of the class with this number."""
     if names is None:
         return str(label)
     if label >= len(names):

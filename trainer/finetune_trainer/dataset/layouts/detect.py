@@ -1,62 +1,62 @@
-"""Finds out how a source is laid out, or follows `dataset.layout`, and lists what it holds."""
+"""The table of layouts: finds which one a source has, and lists its photos."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from finetune_trainer.contract import Csv, Dataset, ExitCode, TrainerError
-from finetune_trainer.dataset.layouts.folders import has_only_sides, scan_folders, scan_sides
+from finetune_trainer.contract import Dataset, ExitCode, TrainerError
+from finetune_trainer.dataset.layouts.folders import has_only_splits, scan_folders, scan_splits
 from finetune_trainer.dataset.layouts.found import Found, Scan
-from finetune_trainer.dataset.layouts.lists import has_labels, scan_csv, scan_lst
-from finetune_trainer.dataset.layouts.records import scan_records
-from finetune_trainer.dataset.lock import Layout, SplitName
+from finetune_trainer.dataset.layouts.lists import has_labels, has_lst, scan_csv, scan_lst
+from finetune_trainer.dataset.layouts.records import has_records, scan_records
+from finetune_trainer.dataset.lock import LayoutName, SplitName
+
+
+class Layout(NamedTuple):
+    """A way in which photos and their classes are laid out."""
+
+    is_used: Callable[[Path], bool]
+    """Returns True if the names in the folder suggest the layout."""
+    scan: Callable[[Path, Dataset], Found]
+
+
+LAYOUTS: dict[LayoutName, Layout] = {
+    "RecordIO": Layout(has_records, scan_records),
+    "Lst": Layout(has_lst, scan_lst),
+    "Split": Layout(has_only_splits, scan_splits),
+    "Csv": Layout(has_labels, scan_csv),
+    "Folder": Layout(lambda root: True, scan_folders),
+}
+"""The layouts in the order in which they are tried, by their names in `dataset.layout`."""
 
 
 def find_photos(train: Path, validation: Path | None, spec: Dataset) -> Found:
-    """List both sources; the class map is that of the training side."""
+    """List both sources; the labels are those of the train split."""
     found = find_in(train, spec)
     if validation is None:
         return found
-    if len(found.sides) > 1:
+    if len(found.splits) > 1:
         raise TrainerError(
             ExitCode.InvalidSpec,
-            f"dataset.source has photos to validate of its own ({found.described}), and"
+            f"dataset.source has a validation split of its own ({found.described}), and"
             " dataset.validationSource is set",
-            "Remove validationSource, or name the part that trains in dataset.source.",
+            "Remove validationSource, or name only the train split in dataset.source.",
         )
     other = find_in(validation, spec)
-    sides: dict[SplitName, Scan] = {"train": found.sides["train"]}
-    sides["validation"] = other.sides["train"]
-    return Found(found.layout, sides, f"{found.described}; to validate: {other.described}")
+    splits: dict[SplitName, Scan] = {"train": found.splits["train"]}
+    splits["validation"] = other.splits["train"]
+    return Found(found.layout, splits, f"{found.described}; to validate: {other.described}")
 
 
 def find_in(root: Path, spec: Dataset) -> Found:
     """List one source."""
-    csv = spec.csv or Csv()
-    match detect(root, spec):
-        case "Folder":
-            return scan_folders(root)
-        case "Split":
-            return scan_sides(root)
-        case "Csv":
-            return scan_csv(root, csv)
-        case "Lst":
-            return scan_lst(root)
-        case "RecordIO":
-            return scan_records(root)
+    return LAYOUTS[detect(root, spec)].scan(root, spec)
 
 
-def detect(root: Path, spec: Dataset) -> Layout:
-    """Return the layout that is set, or the one that the names of files suggest.
-
-    A CSV counts only if its photos are there: a table beside class folders is often about them.
-    """
+def detect(root: Path, spec: Dataset) -> LayoutName:
+    """Return the layout that is set, or the first that the names of files suggest."""
     if spec.layout != "Auto":
         return spec.layout
     if spec.csv is not None:
         return "Csv"
-    if any(root.glob("[!.]*.rec")):
-        return "RecordIO"
-    if any(root.glob("[!.]*.lst")):
-        return "Lst"
-    if has_only_sides(root):
-        return "Split"
-    return "Csv" if has_labels(root) else "Folder"
+    return next(name for name, layout in LAYOUTS.items() if layout.is_used(root))

@@ -1,13 +1,11 @@
-"""The layouts Folder and Split: finds the photos of class folders and names everything that is
-left out; opens no file.
-"""
+"""The layouts Folder and Split: lists class folders, and all files that are left out."""
 
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.contract import Dataset, ExitCode, TrainerError
 from finetune_trainer.dataset.layouts.classes import CLASSES_FILE, read_classes
 from finetune_trainer.dataset.layouts.found import (
     Found,
@@ -17,52 +15,52 @@ from finetune_trainer.dataset.layouts.found import (
     fate_of,
     is_picture,
     printable,
-    side_of,
+    split_of,
 )
 from finetune_trainer.dataset.lock import SplitName
-from finetune_trainer.run.hidden_files import is_passed_over
+from finetune_trainer.run.hidden_files import is_skipped
 
 
-def scan_folders(root: Path) -> Found:
-    """List the photos of each class folder; folders further below are named, never a class."""
+def scan_folders(root: Path, _: Dataset) -> Found:
+    """List the photos of each class folder; a folder below it is no class."""
     return Found("Folder", {"train": _scan(root, names=read_classes(root))}, "class folders")
 
 
-def scan_sides(root: Path) -> Found:
-    """List the class folders below train/ and val/; of several to validate val/ is used."""
-    folders = side_folders(root)
+def scan_splits(root: Path, _: Dataset) -> Found:
+    """List the class folders in train/ and in the first of val/, valid/, validation/ and test/."""
+    folders = split_folders(root)
     if len(folders) < 2:
         raise TrainerError(
             ExitCode.InvalidData,
             "dataset.layout is Split, but class folders were found below"
             f" {folders[next(iter(folders))].name if folders else 'none'} of train, val,"
             " validation and test only",
-            "Add the other side, or remove dataset.layout.",
+            "Add the other split, or remove dataset.layout.",
         )
     names = read_classes(root)
-    sides = {part: _scan(folder, names=names) for part, folder in folders.items()}
+    splits = {split: _scan(folder, names=names) for split, folder in folders.items()}
     others = [path.name for path in _folders(root) if path not in folders.values()]
     described = f"class folders in {folders['train'].name} and {folders['validation'].name}"
     if others:
         described += f"; not used: {', '.join(others)}"
-    return Found("Split", sides, described)
+    return Found("Split", splits, described)
 
 
-def side_folders(root: Path) -> dict[SplitName, Path]:
-    """Return the folders named like a side, those with class folders in them."""
-    sides: dict[SplitName, Path] = {}
+def split_folders(root: Path) -> dict[SplitName, Path]:
+    """Return the folders named like a split that have class folders in them."""
+    splits: dict[SplitName, Path] = {}
     order = ("train", "training", "val", "valid", "validation", "test")
     for name in order:
         path = root / name
-        part = side_of(name)
-        if part and part not in sides and path.is_dir() and _folders(path):
-            sides[part] = path
-    return sides
+        split = split_of(name)
+        if split and split not in splits and path.is_dir() and _folders(path):
+            splits[split] = path
+    return splits
 
 
-def has_only_sides(root: Path) -> bool:
-    """Tell whether every folder is a side, and both are there: no classes of such names."""
-    return len(side_folders(root)) == 2 and all(side_of(path.name) for path in _folders(root))
+def has_only_splits(root: Path) -> bool:
+    """Return True if every folder is a split and both are there: no class has such a name."""
+    return len(split_folders(root)) == 2 and all(split_of(path.name) for path in _folders(root))
 
 
 def _folders(root: Path) -> list[Path]:
@@ -77,7 +75,7 @@ def _scan(root: Path, *, names: tuple[str, ...] | None) -> Scan:
         if entry.name == CLASSES_FILE:
             continue
         if not entry.is_dir():
-            left_out.append(_stray(entry, entry.name, "not in a class folder"))
+            left_out.append(_left_out(entry, entry.name, "not in a class folder"))
             continue
         before = len(photos)
         for found in _class_folder(entry):
@@ -102,12 +100,12 @@ def _class_folder(folder: os.DirEntry[str]) -> Iterator[Photo | LeftOut]:
         elif is_picture(entry.name) and (state := _regular_file(entry)):
             yield Photo(path, folder.name, state.st_size, state.st_mtime_ns)
         else:
-            yield _stray(entry, path, "neither a file nor a link to one")
+            yield _left_out(entry, path, "neither a file nor a link to one")
 
 
 def _nested(folder: os.DirEntry[str], path: str) -> Iterator[LeftOut]:
     for directory, folders, names in os.walk(folder.path):
-        folders[:] = sorted(name for name in folders if not is_passed_over(name))
+        folders[:] = sorted(name for name in folders if not is_skipped(name))
         below = os.path.relpath(directory, folder.path)
         for name in sorted(names):
             nested = os.path.normpath(f"{path}/{below}/{name}")
@@ -115,19 +113,20 @@ def _nested(folder: os.DirEntry[str], path: str) -> Iterator[LeftOut]:
             yield LeftOut(printable(nested), *fate_of(name, reason))
 
 
-def _stray(entry: os.DirEntry[str], path: str, reason: str) -> LeftOut:
+def _left_out(entry: os.DirEntry[str], path: str, reason: str) -> LeftOut:
     return LeftOut(printable(path), *fate_of(entry.name, reason))
 
 
 def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
-        kept = [entry for entry in entries if not is_passed_over(entry.name)]
+        kept = [entry for entry in entries if not is_skipped(entry.name)]
     return sorted(kept, key=lambda entry: entry.name)
 
 
 def _regular_file(entry: os.DirEntry[str]) -> os.stat_result | None:
     try:
-        state = os.stat(entry.path)  # the entry would keep it, and a folder may be large
-    except FileNotFoundError:  # a link to nowhere
+        # Not entry.stat(), which keeps its result: a folder may be large.
+        state = os.stat(entry.path)
+    except FileNotFoundError:  # a link whose target does not exist
         return None
     return state if stat.S_ISREG(state.st_mode) else None

@@ -1,4 +1,4 @@
-"""The layouts Csv and Lst: a list names the photos and their classes.
+"""The layouts Csv and Lst: reads lists of photos and their classes.
 
 Paths are relative to the list's folder, or else to the source; none may lead out of the source.
 """
@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from finetune_trainer.contract import Csv, ExitCode, TrainerError
+from finetune_trainer.contract import Csv, Dataset, ExitCode, TrainerError
 from finetune_trainer.dataset.layouts.classes import name_of, read_classes
 from finetune_trainer.dataset.layouts.found import (
     Found,
@@ -19,8 +19,8 @@ from finetune_trainer.dataset.layouts.found import (
     is_picture,
     printable,
 )
-from finetune_trainer.dataset.layouts.sides import sides_of
-from finetune_trainer.dataset.lock import Layout, SplitName
+from finetune_trainer.dataset.layouts.splits import splits_of
+from finetune_trainer.dataset.lock import LayoutName, SplitName
 
 PATH_COLUMNS = (
     *("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path"),
@@ -31,33 +31,42 @@ DELIMITERS = ",;\t|"
 
 _END = "end of the list"
 Row = tuple[str, str]
-"""Path as the list has it, and class."""
+"""A path as it is in the list, and a class."""
 
 
-def scan_csv(root: Path, spec: Csv) -> Found:
+def scan_csv(root: Path, spec: Dataset) -> Found:
     """Read the list that `dataset.csv` names, or the ones there are."""
-    lists = sides_of(root, ".csv", layout="Csv", named=spec.file)
-    sides = {part: _scan(root, path, _csv_rows(path, spec)) for part, path in lists.items()}
-    return _found("Csv", lists, sides)
+    settings = spec.csv or Csv()
+    lists = splits_of(root, ".csv", layout="Csv", named=settings.file)
+    splits = {split: _scan(root, path, _csv_rows(path, settings)) for split, path in lists.items()}
+    return _found("Csv", lists, splits)
 
 
-def scan_lst(root: Path) -> Found:
-    """Read im2rec's lists: number, label, path, with tabs between."""
-    lists = sides_of(root, ".lst", layout="Lst")
-    rows = {part: list(_lst_rows(path)) for part, path in lists.items()}
-    names = read_classes(root) or _folder_names(row for side in rows.values() for row in side)
-    sides = {}
-    for part, path in lists.items():
+def scan_lst(root: Path, _: Dataset) -> Found:
+    """Read im2rec's lists: number, label and path, separated by tabs."""
+    lists = splits_of(root, ".lst", layout="Lst")
+    rows = {split: list(_lst_rows(path)) for split, path in lists.items()}
+    names = read_classes(root) or _folder_names(row for found in rows.values() for row in found)
+    splits = {}
+    for split, path in lists.items():
         named = [
             (photo, name_of(label, names, where=f"{path.name}: {photo}"))
-            for photo, label in rows[part]
+            for photo, label in rows[split]
         ]
-        sides[part] = _scan(root, path, named, numbered=names)
-    return _found("Lst", lists, sides)
+        splits[split] = _scan(root, path, named, numbered=names)
+    return _found("Lst", lists, splits)
+
+
+def has_lst(root: Path) -> bool:
+    """Return True if there is a .lst file."""
+    return any(root.glob("[!.]*.lst"))
 
 
 def has_labels(root: Path) -> bool:
-    """Tell whether there is a CSV whose header names photos and labels, and whose photos exist."""
+    """Return True if there is a CSV whose header names photos and labels, and its photos exist.
+
+    A CSV beside class folders is often a table about their photos, not a list of them.
+    """
     for path in sorted(root.glob("[!.]*.csv")):
         try:
             first = next(_csv_rows(path, Csv()), None)
@@ -68,8 +77,10 @@ def has_labels(root: Path) -> bool:
     return False
 
 
-def _found(layout: Layout, lists: dict[SplitName, Path], sides: dict[SplitName, Scan]) -> Found:
-    return Found(layout, sides, "the list " + " and ".join(path.name for path in lists.values()))
+def _found(
+    layout: LayoutName, lists: dict[SplitName, Path], splits: dict[SplitName, Scan]
+) -> Found:
+    return Found(layout, splits, "the list " + " and ".join(path.name for path in lists.values()))
 
 
 def _csv_rows(path: Path, spec: Csv) -> Iterator[Row]:
@@ -82,7 +93,7 @@ def _csv_rows(path: Path, spec: Csv) -> Iterator[Row]:
     lines = text.splitlines()
     header = lines[0] if lines else ""
     delimiter = max(DELIMITERS, key=header.count)
-    rows = _split(lines, delimiter, file=path.name)
+    rows = _fields(lines, delimiter, file=path.name)
     names = [name.strip() for name in next(rows, [])]
     if len(names) == 2 and is_picture(names[0]) and not (spec.path_column or spec.label_column):
         yield names[0], names[1]  # no header: the first line names a photo already
@@ -104,8 +115,8 @@ def _csv_rows(path: Path, spec: Csv) -> Iterator[Row]:
         yield row[columns[0]].strip(), row[columns[1]].strip()
 
 
-def _split(lines: list[str], delimiter: str, *, file: str) -> Iterator[list[str]]:
-    """Yield the fields of each row. Raises InvalidData after one that holds all that follows."""
+def _fields(lines: list[str], delimiter: str, *, file: str) -> Iterator[list[str]]:
+    """Yield the fields of each row; raise InvalidData if a quotation mark is not closed."""
     rows, first = csv.reader([*lines, _END], delimiter=delimiter), 1
     try:
         for row in rows:
@@ -121,8 +132,8 @@ def _split(lines: list[str], delimiter: str, *, file: str) -> Iterator[list[str]
         ) from error
     raise TrainerError(
         ExitCode.InvalidData,
-        f"{file}, row {last} has a quotation mark without its other one: all rows below are in it",
-        "Close or remove it.",
+        f"{file}, row {last} has a quotation mark that is not closed: all rows below are in it",
+        "Close the quotation mark, or remove it.",
     )
 
 
@@ -159,13 +170,13 @@ def _lst_rows(path: Path) -> Iterator[tuple[str, int]]:
                     ExitCode.InvalidData,
                     f"{path.name}, line {number} is not NUMBER, LABEL, PATH with tabs between and a"
                     f" whole label from 0: {line.strip()!r:.80}",
-                    "Correct the line. A photo with several labels is none for a classifier.",
+                    "Correct the line. A classifier needs one label for each photo.",
                 ) from error
             yield name, int(value)
 
 
 def _folder_names(rows: Iterable[tuple[str, int]]) -> tuple[str, ...] | None:
-    """Return the folders of the labels if each label has one of its own, as im2rec makes them."""
+    """Return the folder of each label if each has one of its own, as in lists of im2rec."""
     folders: dict[int, str] = {}
     for path, label in rows:
         folder = PurePosixPath(path).parent.name

@@ -1,59 +1,64 @@
-"""The layout RecordIO: photos that im2rec or this trainer has packed. Reads headers, no image."""
+"""The layout RecordIO: photos packed by im2rec or by this trainer. Reads headers, no images."""
 
 from pathlib import Path
 
-from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.contract import Dataset, ExitCode, TrainerError
 from finetune_trainer.dataset.layouts.classes import name_of, read_classes
 from finetune_trainer.dataset.layouts.found import Found, Photo, Scan
-from finetune_trainer.dataset.layouts.sides import sides_of
+from finetune_trainer.dataset.layouts.splits import splits_of
 from finetune_trainer.dataset.recordio import RecordError, RecordHeader, read_headers, read_offsets
 
 
-def scan_records(root: Path) -> Found:
-    """List the records of the file, or of those named as train and val."""
-    files = sides_of(root, ".rec", layout="RecordIO")
-    heads = {part: _heads(path) for part, path in files.items()}
+def has_records(root: Path) -> bool:
+    """Return True if there is a .rec file."""
+    return any(root.glob("[!.]*.rec"))
+
+
+def scan_records(root: Path, _: Dataset) -> Found:
+    """List the records of the one file, or of the files of the two splits."""
+    files = splits_of(root, ".rec", layout="RecordIO")
+    headers = {split: _headers(path) for split, path in files.items()}
     names = read_classes(root)
     if names is None:
-        most = max((head.label for side in heads.values() for head in side), default=-1)
+        most = max((header.label for found in headers.values() for header in found), default=-1)
         names = tuple(str(label) for label in range(int(most) + 1))
-    sides = {
-        part: Scan(root, tuple(_photos(path, heads[part], names)), names)
-        for part, path in files.items()
+    splits = {
+        split: Scan(root, tuple(_photos(path, headers[split], names)), names)
+        for split, path in files.items()
     }
-    return Found("RecordIO", sides, "the records " + " and ".join(p.name for p in files.values()))
+    return Found("RecordIO", splits, "the records " + " and ".join(p.name for p in files.values()))
 
 
-def _photos(path: Path, heads: list[RecordHeader], names: tuple[str, ...]) -> list[Photo]:
+def _photos(path: Path, headers: list[RecordHeader], names: tuple[str, ...]) -> list[Photo]:
     mtime = path.stat().st_mtime_ns
     return [
         Photo(
             f"{path.name}#{number}",
-            name_of(int(head.label), names, where=f"{path.name}, record {number}"),
-            head.size,
+            name_of(int(header.label), names, where=f"{path.name}, record {number}"),
+            header.size,
             mtime,
-            head.offset,
+            header.offset,
         )
-        for number, head in enumerate(heads)
+        for number, header in enumerate(headers)
     ]
 
 
-def _heads(path: Path) -> list[RecordHeader]:
+def _headers(path: Path) -> list[RecordHeader]:
     try:
-        heads = list(read_headers(path))
+        headers = list(read_headers(path))
     except RecordError as error:
         raise _bad(f"{path.name} {error}") from error
-    for number, head in enumerate(heads):
-        if head.labels > 1:
-            raise _bad(f"{path.name}, record {number} has {head.labels} labels; one is needed")
-        if not 0 <= head.label < 1e6 or head.label != int(head.label):
-            raise _bad(f"{path.name}, record {number} has the label {head.label:g}")
-    _check_index(path.with_suffix(".idx"), {head.offset for head in heads})
-    return heads
+    for number, header in enumerate(headers):
+        if header.labels > 1:
+            raise _bad(f"{path.name}, record {number} has {header.labels} labels; one is needed")
+        if not 0 <= header.label < 1e6 or header.label != int(header.label):
+            raise _bad(f"{path.name}, record {number} has the label {header.label:g}")
+    _check_index(path.with_suffix(".idx"), {header.offset for header in headers})
+    return headers
 
 
 def _check_index(index: Path, offsets: set[int]) -> None:
-    """Compare an index, if there is one: one of another file would be found out only in MXNet."""
+    """Raise InvalidData if the index does not fit: MXNet would notice it only while it trains."""
     if not index.exists():
         return
     try:

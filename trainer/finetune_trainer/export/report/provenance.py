@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from finetune_trainer.contract import DatasetStatus
-from finetune_trainer.dataset.lock import Lock, Tally
+from finetune_trainer.dataset.lock import LockHeader, Tally
 from finetune_trainer.export.report.markup import Markup, facts, section, table, tag
 
 SHOWN = 12
@@ -25,7 +25,7 @@ class Facts:
 class DataSet:
     """The data set of the fit, as the report shows it."""
 
-    lock: Lock
+    lock: LockHeader
     """The lock without its list of files."""
     tally: Tally
     """Counts over the lock's files."""

@@ -1,16 +1,16 @@
-"""Which lists or record files of a folder train and which validate."""
+"""Finds the lists or record files of a folder, one for each split."""
 
 from pathlib import Path
 
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.dataset.layouts.found import side_of
+from finetune_trainer.dataset.layouts.found import split_of
 from finetune_trainer.dataset.lock import SplitName
 
 
-def sides_of(
+def splits_of(
     root: Path, suffix: str, *, layout: str, named: str | None = None
 ) -> dict[SplitName, Path]:
-    """Return the only file with this suffix, or the two that are named as train and as val."""
+    """Return the only file with this suffix, or the two that are named after the splits."""
     if named is not None:
         if not (root / named).is_file():
             raise TrainerError(
@@ -22,15 +22,15 @@ def sides_of(
     files = sorted(path for path in root.glob(f"[!.]*{suffix}") if path.is_file())
     if len(files) == 1:
         return {"train": files[0]}
-    sides: dict[SplitName, Path] = {}
+    splits: dict[SplitName, Path] = {}
     for path in files:
-        part = side_of(path.stem)
-        if part is None or part in sides:
+        split = split_of(path.stem)
+        if split is None or split in splits:
             break
-        sides[part] = path
+        splits[split] = path
     else:
-        if "train" in sides:
-            return sides
+        if "train" in splits:
+            return splits
     raise TrainerError(
         ExitCode.InvalidData,
         f"The layout {layout} needs one {suffix} file, or one whose name ends in train and one in"
