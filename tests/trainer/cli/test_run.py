@@ -51,6 +51,7 @@ def photos(tmp_path: Path) -> Path:
 
 def choose(photos: Path, **changes: Path) -> RunOptions:
     where: dict[str, Any] = {
+        "manifest": photos.parent / "job.yaml",
         "data": photos,
         "validation_data": None,
         "workspace": photos.parent / "workspace",
@@ -250,20 +251,8 @@ def test_fresh_starts_over(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     for fresh, runs in ((False, True), (False, False), (True, True)):
         options = dataclasses.replace(choose(photos), fresh=fresh)
-        assert run_local(manifest, options, stages=table("fetch=succeed")) == 0
+        assert run_local(options, stages=table("fetch=succeed")) == 0
         assert ("stage fetch" in capfd.readouterr().out) == runs
-
-
-def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        main(["--help"])
-    told = capsys.readouterr().out
-    assert all(command in told for command in ("run", "models", "supervise"))
-
-
-def test_the_catalogue_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "list"]) == 0
-    assert "75.1 %" in capsys.readouterr().out
 
 
 def paint(directory: Path, *, classes: dict[str, tuple[int, int, int]], count: int) -> None:

@@ -175,9 +175,14 @@ def main(arguments: list[str]) -> int:
         return supervise(os.environ, stages=table(*arguments))
     manifest, data, workspace, output = map(Path, arguments[1:5])
     options = RunOptions(
-        data=data, validation_data=None, workspace=workspace, output=output, fresh=False
+        manifest=manifest,
+        data=data,
+        validation_data=None,
+        workspace=workspace,
+        output=output,
+        fresh=False,
     )
-    return run_local(manifest, options, stages=table(*arguments[5:]))
+    return run_local(options, stages=table(*arguments[5:]))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
-"""`finetune-trainer run`: a FineTuneJob manifest on this machine, by the code that runs in pods."""
+"""`finetune-trainer run`: trains a FineTuneJob manifest on this machine, by the pods' code."""
 
+import argparse
 import contextlib
 import dataclasses
 import hashlib
 import shutil
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from finetune_trainer.cli.arguments import add_workspace
 from finetune_trainer.cli.display import open_display
+from finetune_trainer.cli.errors import print_error
 from finetune_trainer.cli.manifest import JobManifest, Spec, read_manifest
 from finetune_trainer.contract import ExitCode, Job, Model, Output, Result, Source, TrainerError
 from finetune_trainer.pipeline import STAGES, Stage, paths_from
@@ -28,8 +30,9 @@ _NAMESPACE = uuid.UUID("7f0d5f0e-6d0b-5b59-9a52-3f1f2ff3c1de")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What the command line says beyond the manifest."""
+    """The arguments of the verb."""
 
+    manifest: Path
     data: Path | None
     validation_data: Path | None
     workspace: Path
@@ -39,15 +42,36 @@ class RunOptions:
     fresh: bool
 
 
-def run_local(path: Path, options: RunOptions, *, stages: tuple[Stage, ...] = STAGES) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the manifest, and what replaces its volumes on this machine."""
+    parser.add_argument("manifest", type=Path, help="YAML file with one FineTuneJob")
+    parser.add_argument(
+        "--data", type=Path, help="photos: a folder or an archive, in place of dataset.source"
+    )
+    parser.add_argument(
+        "--validation-data", type=Path, help="photos, in place of dataset.validationSource"
+    )
+    parser.add_argument("--model", type=Path, help="file or folder, in place of model.source")
+    parser.add_argument(
+        "--resume-from", type=Path, help="a model's folder, in place of training.resumeFrom"
+    )
+    add_workspace(parser, "folder of packed data and checkpoints")
+    parser.add_argument(
+        "--output", type=Path, default=Path("output"), help="folder of the model (%(default)s)"
+    )
+    parser.add_argument("--fresh", action="store_true", help="do not resume an earlier run")
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Train the manifest; return the exit code of the contract."""
-    try:
-        manifest = read_manifest(path)
-        job = localize(manifest, options)
-        _make_workspace(options.workspace)
-    except TrainerError as error:
-        print(f"{path}: {error.message}\n{error.hint}".rstrip(), file=sys.stderr)
-        return error.code
+    return run_local(RunOptions(**vars(arguments)))
+
+
+def run_local(options: RunOptions, *, stages: tuple[Stage, ...] = STAGES) -> int:
+    """Train the manifest by these stages; return the exit code of the contract."""
+    manifest = read_manifest(options.manifest)
+    job = localize(manifest, options)
+    _make_workspace(options.workspace)
     with open_display() as display, Signals() as signals:
         if manifest.ignored:
             display.say(f"ignored without a cluster: {', '.join(manifest.ignored)}")
@@ -205,4 +229,4 @@ def _say_how_it_ended(ending: Ending) -> None:
     if error:
         goes_on = ending.code == ExitCode.Interrupted
         hint = "Run the same command again to go on." if goes_on else error.hint
-        print(f"{error.reason}: {error.message}\n{hint}".rstrip(), file=sys.stderr)
+        print_error(error.reason, error.message, hint)
