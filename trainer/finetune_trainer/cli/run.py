@@ -76,7 +76,7 @@ def run_local(options: RunOptions, *, stages: tuple[Stage, ...] = STAGES) -> int
         if manifest.ignored:
             display.say(f"ignored without a cluster: {', '.join(manifest.ignored)}")
         ending = _train(job, options, display=display, signals=signals, stages=stages)
-    _say_how_it_ended(ending)
+    _print_ending(ending)
     return ending.code
 
 
@@ -133,11 +133,11 @@ def _local_model(model: Model, path: Path | None) -> Model:
             f"--model {path}: spec.model.source is not set.",
             "Write model.source in place of model.name, with any uri: --model takes its place.",
         )
-    found = _local("model.source", model.source, path, "--model")
-    assert found
-    if found is model.source:
+    local = _local("model.source", model.source, path, "--model")
+    assert local
+    if local is model.source:
         return model
-    source = msgspec.structs.replace(model.source, uri=found.uri, secret_ref=None)
+    source = msgspec.structs.replace(model.source, uri=local.uri, secret_ref=None)
     return msgspec.structs.replace(model, source=source)
 
 
@@ -187,7 +187,7 @@ def _train(
     directory = paths.job
     if options.fresh:
         shutil.rmtree(directory, ignore_errors=True)
-    _drop_result_without_model(paths)
+    _remove_result_without_model(paths)
     if directory.is_dir():
         display.say(f"going on from an earlier run in {directory} (--fresh starts over)")
     run_status = RunStatus(reference(job), stages=stages)
@@ -201,7 +201,7 @@ def _train(
     ).run()
 
 
-def _drop_result_without_model(paths: Paths) -> None:
+def _remove_result_without_model(paths: Paths) -> None:
     """A result whose model was deleted since would name a place where nothing is."""
     with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
         output = read_json(paths.job / RESULT, Result).output
@@ -220,7 +220,7 @@ def _make_workspace(path: Path) -> None:
         ) from error
 
 
-def _say_how_it_ended(ending: Ending) -> None:
+def _print_ending(ending: Ending) -> None:
     result, error = ending.termination.result, ending.termination.error
     if result:
         print(f"accuracy {result.accuracy}")
