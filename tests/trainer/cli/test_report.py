@@ -1,4 +1,4 @@
-"""`finetune-trainer report`: the model card in a terminal, of files that are whole."""
+"""`finetune-trainer report`: the model card in a terminal, once the files are checked."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_files_that_are_not_those_of_the_job_are_named(
     )
 
 
-def test_another_folder_is_refused_with_what_to_name(
+def test_another_folder_is_refused_with_the_field_that_names_the_right_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", str(tmp_path)]) == ExitCode.InputNotFound

@@ -80,8 +80,8 @@ def test_a_stage_ends_the_job_with_its_code_reason_and_hint(tmp_path: Path, code
     assert ended.error is not None
     assert ended.error.reason == code.name
     if code is not ExitCode.Interrupted:
-        assert ended.error.message == f"what {code.name} is about"
-        assert ended.error.hint == f"what to do for {code.name}"
+        assert ended.error.message == f"message of {code.name}"
+        assert ended.error.hint == f"hint of {code.name}"
 
 
 def test_a_bug_ends_with_its_traceback(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_stage_without_progress_is_killed_as_stalled(tmp_path: Path) -> None:
 
 
 def test_invalid_reports_are_ignored(tmp_path: Path) -> None:
-    pod = start_pod(tmp_path, "fetch=report_nonsense")
+    pod = start_pod(tmp_path, "fetch=send_invalid_reports")
     assert pod.wait() == 0
     assert pod.log.count("sent an invalid report") == 4
 

@@ -71,7 +71,7 @@ def _pictures(data: Path, classes: Sequence[str]) -> tuple[list[Labelled], list[
     if not data.is_dir():
         raise TrainerError(
             ExitCode.InputNotFound,
-            f"--data {data} is no folder",
+            f"--data {data} is not a folder",
             "Give a folder that holds one folder of photos for each class.",
         )
     found = find_in(data, Dataset(source=Source(uri=data.resolve().as_uri())))

@@ -138,12 +138,12 @@ def _print_table(lock: Lock, console: Console) -> None:
 
 
 def _rows(lock: Lock) -> Iterator[tuple[str | int, ...]]:
-    sides = ("train", "validation", "rejected")
+    fates = ("train", "validation", "rejected")
     counts = Counter[tuple[int | None, str]](
         (file.label, file.split or file.fate) for file in lock.files
     )
     copies = Counter(file.label for file in lock.files if file.same_as)
     for label, name in enumerate(lock.classes):
-        yield name, *(counts[label, side] for side in sides), copies[label]
+        yield name, *(counts[label, fate] for fate in fates), copies[label]
     totals = Counter[str](file.split or file.fate for file in lock.files)
-    yield "all", *(totals[side] for side in sides), copies.total()
+    yield "all", *(totals[fate] for fate in fates), copies.total()

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     if not (model / MANIFEST).is_file():
         raise TrainerError(
             ExitCode.InputNotFound,
-            f"{model} is no model of a FineTuneJob: it has no {MANIFEST}",
+            f"{model} is not the model of a FineTuneJob: it has no {MANIFEST}",
             "Give the folder that status.output.uri of the job names.",
         )
     try:

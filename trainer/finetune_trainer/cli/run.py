@@ -81,10 +81,10 @@ def run_local(options: RunOptions, *, stages: tuple[Stage, ...] = STAGES) -> int
 
 
 def localize(manifest: JobManifest, options: RunOptions) -> Job:
-    """Return the job with this machine's folders in place of the cluster's.
+    """Return the job with this machine's folders in place of the cluster's volumes.
 
-    The uid is the same for the same manifest, folders and photos, so that a second run goes on
-    where the first was stopped.
+    The uid is the same for the same manifest, folders and photos, so that a second run resumes the
+    first.
     """
     spec, given = manifest.spec, manifest.spec.dataset
     dataset = msgspec.structs.replace(
@@ -96,7 +96,7 @@ def localize(manifest: JobManifest, options: RunOptions) -> Job:
             options.validation_data,
             "--validation-data",
         ),
-        prepare="Auto",  # of a cluster; the same run whatever it says
+        prepare="Auto",  # it is about pods: here it must not change the uid
     )
     resumed = _local(
         "training.resumeFrom", spec.training.resume_from, options.resume_from, "--resume-from"
@@ -124,14 +124,14 @@ def localize(manifest: JobManifest, options: RunOptions) -> Job:
 
 
 def _local_model(model: Model, path: Path | None) -> Model:
-    """Return the model with its file on this machine; what kind of file it is stays said."""
+    """Return the model with its file on this machine; the kind of file is still the manifest's."""
     if model.source is None and path is None:
         return model
     if model.source is None:
         raise TrainerError(
             ExitCode.InvalidSpec,
             f"--model {path}: spec.model.source is not set.",
-            "Write model.source in place of model.name, with any uri: --model takes its place.",
+            "Write model.source in place of model.name, with any uri: --model replaces the uri.",
         )
     local = _local("model.source", model.source, path, "--model")
     assert local
@@ -147,14 +147,14 @@ def _local(field: str, source: Source | None, path: Path | None, flag: str) -> S
             raise TrainerError(
                 ExitCode.InvalidSpec,
                 f"spec.{field}: {source.uri} is a volume of a cluster.",
-                f"Name what it holds on this machine: {flag} PATH.",
+                f"Give its content on this machine: {flag} PATH.",
             )
         return source
     if not path.exists():
         raise TrainerError(
             ExitCode.InputNotFound,
             f"{flag} {path} does not exist.",
-            f"Name what is to take the place of spec.{field}.",
+            f"Give a file or folder that replaces spec.{field}.",
         )
     return Source(uri=path.resolve().as_uri())
 
@@ -171,7 +171,7 @@ def _fingerprint(name: str, spec: Spec) -> str:
 
 def _states(root: Path) -> Iterator[str]:
     for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
-        with contextlib.suppress(OSError):  # the stages say what cannot be read, and why
+        with contextlib.suppress(OSError):  # a stage will report a file that cannot be read
             state = path.stat()
             yield f"{path} {state.st_size} {state.st_mtime_ns}\n"
 
@@ -189,7 +189,7 @@ def _train(
         shutil.rmtree(directory, ignore_errors=True)
     _remove_result_without_model(paths)
     if directory.is_dir():
-        display.say(f"going on from an earlier run in {directory} (--fresh starts over)")
+        display.say(f"resuming an earlier run in {directory} (--fresh starts over)")
     run_status = RunStatus(reference(job), stages=stages)
     return Supervisor(
         job=job,
@@ -202,7 +202,7 @@ def _train(
 
 
 def _remove_result_without_model(paths: Paths) -> None:
-    """A result whose model was deleted since would name a place where nothing is."""
+    """Delete a result whose model was deleted since: it would name an empty place."""
     with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
         output = read_json(paths.job / RESULT, Result).output
         if output and not paths.local(output.uri, field="output.uri").exists():
@@ -216,7 +216,7 @@ def _make_workspace(path: Path) -> None:
         raise TrainerError(
             ExitCode.OutputNotWritable,
             f"--workspace {path}: {error.strerror}.",
-            "Name a folder that can be written: --workspace DIR.",
+            "Give a folder that can be written: --workspace DIR.",
         ) from error
 
 
@@ -227,6 +227,6 @@ def _print_ending(ending: Ending) -> None:
         if result.output:
             print(f"model    {result.output.uri.removeprefix('file://')}")
     if error:
-        goes_on = ending.code == ExitCode.Interrupted
-        hint = "Run the same command again to go on." if goes_on else error.hint
+        can_resume = ending.code == ExitCode.Interrupted
+        hint = "Run the same command again to resume." if can_resume else error.hint
         print_error(error.reason, error.message, hint)

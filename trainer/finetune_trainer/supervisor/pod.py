@@ -71,7 +71,7 @@ def _stall_seconds(environment: Mapping[str, str], gang: Gang) -> float:
 
 
 class _ContainerLog:
-    """Standard output. The training goes on if its reader has closed it."""
+    """Standard output. The training continues if its reader has closed it."""
 
     def output(self, data: bytes) -> None:
         with contextlib.suppress(BrokenPipeError):
