@@ -297,7 +297,7 @@ def test_two_interrupts_at_once_are_an_interruption_not_a_crash(
                 "FINETUNE_WORKSPACE": str(tmp_path),
             },
             run_status=RunStatus(reference(job), stages=stages),
-            console=Impatient(),
+            display=Impatient(),
             signals=signals,
             stages=stages,
         ).run()

@@ -5,22 +5,22 @@ import sys
 import time
 from collections.abc import Iterator
 
-from rich.console import Console as Terminal
+from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.text import Text
 
 from finetune_trainer.supervisor.child import Lines
 from finetune_trainer.supervisor.run_status import RunStatus
-from finetune_trainer.supervisor.supervisor import Console
+from finetune_trainer.supervisor.supervisor import Display
 
 _LINE_BYTES = 4096
 _SECONDS_BETWEEN_LINES = 5
 
 
 @contextlib.contextmanager
-def open_display() -> Iterator[Console]:
+def open_display() -> Iterator[Display]:
     """Yield a display on standard output, for as long as the context lasts."""
-    terminal = Terminal()
+    terminal = Console()
     if not terminal.is_terminal:
         yield PlainDisplay()
         return

@@ -61,14 +61,14 @@ def _pictures(path: Path) -> list[Path]:
         raise TrainerError(ExitCode.InputNotFound, f"{path} does not exist", "Give pictures.")
     if not path.is_dir():
         return [path]
-    if found := sorted(each for each in path.rglob("*") if _is_picture(each, path)):
+    if found := sorted(each for each in path.rglob("*") if _is_photo(each, path)):
         return found
     raise TrainerError(
         ExitCode.InputNotFound, f"{path} holds no picture", "Give pictures, or a folder of them."
     )
 
 
-def _is_picture(path: Path, root: Path) -> bool:
+def _is_photo(path: Path, root: Path) -> bool:
     if any(map(is_passed_over, path.relative_to(root).parts)):
         return False
     return is_picture(path.name) and path.is_file()

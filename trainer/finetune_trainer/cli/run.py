@@ -22,7 +22,7 @@ from finetune_trainer.run.files import read_json
 from finetune_trainer.run.handoff import RESULT
 from finetune_trainer.run.signals import Signals
 from finetune_trainer.supervisor.run_status import RunStatus
-from finetune_trainer.supervisor.supervisor import Console, Supervisor
+from finetune_trainer.supervisor.supervisor import Display, Supervisor
 from finetune_trainer.supervisor.termination import Ending, reference
 
 _NAMESPACE = uuid.UUID("7f0d5f0e-6d0b-5b59-9a52-3f1f2ff3c1de")
@@ -177,7 +177,7 @@ def _states(root: Path) -> Iterator[str]:
 
 
 def _train(
-    job: Job, options: RunOptions, *, display: Console, signals: Signals, stages: tuple[Stage, ...]
+    job: Job, options: RunOptions, *, display: Display, signals: Signals, stages: tuple[Stage, ...]
 ) -> Ending:
     environment = {
         "FINETUNE_JOB": msgspec.json.encode(job).decode(),
@@ -195,7 +195,7 @@ def _train(
         job=job,
         environment=environment,
         run_status=run_status,
-        console=display,
+        display=display,
         signals=signals,
         stages=stages,
     ).run()

@@ -8,7 +8,7 @@ SYSTEM_FOLDERS = frozenset({"lost+found", "__MACOSX", "@eaDir"})
 
 
 def is_passed_over(name: str) -> bool:
-    """Return True if a file or folder of this name is hidden or a system's."""
+    """Tell whether a file or folder of this name is nobody's photo: hidden, or of a system."""
     return name.startswith(".") or name in SYSTEM_FOLDERS
 
 

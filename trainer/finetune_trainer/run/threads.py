@@ -9,7 +9,7 @@ container may use: `pipeline.environment` sets it before a stage imports MXNet.
 import dataclasses
 import os
 
-SMALLEST_SHARE = 4
+MIN_IMAGES_PER_CONTEXT = 4
 """The least images of a batch for each context: with fewer, BatchNorm's statistics are noisy."""
 
 
@@ -24,7 +24,7 @@ class Plan:
 def for_training(*, batch_size: int, cpus: int) -> Plan:
     """Return the most contexts that split the batch evenly, one for each CPU at most."""
     divisors = [n for n in range(1, cpus + 1) if batch_size % n == 0]
-    contexts = max(n for n in divisors if n == 1 or batch_size // n >= SMALLEST_SHARE)
+    contexts = max(n for n in divisors if n == 1 or batch_size // n >= MIN_IMAGES_PER_CONTEXT)
     return Plan(contexts, max(1, cpus // contexts))
 
 

@@ -54,7 +54,7 @@ def _run(environment: Mapping[str, str], *, stages: tuple[Stage, ...], signals: 
             job=job,
             environment=environment,
             run_status=run_status,
-            console=log,
+            display=log,
             signals=signals,
             stages=stages,
             stall_seconds=_stall_seconds(environment, gang),

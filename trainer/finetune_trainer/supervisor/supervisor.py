@@ -32,7 +32,7 @@ _EXIT_SECONDS = 10.0
 """Time for a stage that has reported its error to exit: MXNet may wait for other pods even then."""
 
 
-class Console(Protocol):
+class Display(Protocol):
     """The place where users see the run: the log of a pod, or a terminal."""
 
     def output(self, data: bytes) -> None:
@@ -69,7 +69,7 @@ class Supervisor:
     environment: Mapping[str, str]
     """Variables of the stages' processes; the directories are read from them."""
     run_status: RunStatus
-    console: Console
+    display: Display
     signals: Signals
     stages: tuple[Stage, ...] = STAGES
     stall_seconds: float = 0
@@ -110,9 +110,9 @@ class Supervisor:
         except FileNotFoundError:
             return False
         except msgspec.DecodeError as error:
-            self.console.say(f"{path} is ignored: {error}")
+            self.display.say(f"{path} is ignored: {error}")
             return False
-        self.console.say(f"{path} has the result of an earlier attempt")
+        self.display.say(f"{path} has the result of an earlier attempt")
         return True
 
     def _run_stages(self) -> None:
@@ -129,13 +129,13 @@ class Supervisor:
         while not self.peers.released:
             self._wait_and_poll()
         self.run_status.finish()
-        self.console.update(self.run_status)
+        self.display.update(self.run_status)
 
     def begin(self, stage: Stage) -> None:
         """Record and show that a stage begins."""
         self.run_status.start(stage)
-        self.console.say(f"stage {stage.name}")
-        self.console.update(self.run_status)
+        self.display.say(f"stage {stage.name}")
+        self.display.update(self.run_status)
 
     def _join(self, stage: Stage) -> bool:
         """Wait for the gang's leader; return False if it has finished before this pod joined."""
@@ -220,14 +220,14 @@ class _Watch:
         )
 
     def _take_output(self, data: bytes) -> None:
-        self._supervisor.console.output(data)
+        self._supervisor.display.output(data)
         self._supervisor.run_status.log(data)
 
     def _take_report(self, line: bytes) -> None:
         try:
             report = msgspec.json.decode(line, type=Report)
         except msgspec.DecodeError as error:
-            self._supervisor.console.say(
+            self._supervisor.display.say(
                 f"stage {self._stage.name} sent an invalid report: {error}"
             )
             return
@@ -238,7 +238,7 @@ class _Watch:
         if report.error:
             self._error, self._error_time = report.error, time.monotonic()
         self._supervisor.run_status.apply(report)
-        self._supervisor.console.update(self._supervisor.run_status)
+        self._supervisor.display.update(self._supervisor.run_status)
 
     def _tick(self, child: Child) -> None:
         run_status, signals = self._supervisor.run_status, self._supervisor.signals
