@@ -40,7 +40,7 @@ def test_the_installed_command_hands_on_the_exit_code() -> None:
 
 
 def test_sigterm_ends_the_command_while_its_imports_are_read(tmp_path: Path) -> None:
-    """The first thing that it imports hangs here: the handler must have been there before."""
+    """The first import of the command hangs here: the handler must be set before it."""
     (tmp_path / "argparse.py").write_text("import time\nopen('reached', 'w')\ntime.sleep(60)\n")
     path = os.pathsep.join([str(tmp_path), *sys.path])
     module = [sys.executable, "-m", "finetune_trainer", "--help"]

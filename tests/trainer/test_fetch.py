@@ -1,4 +1,4 @@
-"""What is wrong in the spec is said before a photo is read."""
+"""A mistake in the spec is reported before a photo is read."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The parts around the stages: CPUs of a container, overall progress, the board's bounds."""
+"""Around the stages: the limits of a container, the overall progress, a bounded run status."""
 
 from pathlib import Path
 
@@ -124,7 +124,7 @@ def test_a_thousand_reports_a_second_do_not_hide_the_speed() -> None:
         )
     )
 )
-def test_progress_never_goes_back_and_stays_between_0_and_1(
+def test_progress_never_decreases_and_stays_between_0_and_1(
     steps: list[tuple[str, float, float]],
 ) -> None:
     estimate, now, last = Estimate(STAGES), 0.0, 0.0

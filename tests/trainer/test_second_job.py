@@ -18,7 +18,7 @@ def start(root: Path, name: str, **environment: str) -> Pod:
     return start_pod(root / name, job=make_job(uid=name), **volumes, **environment)
 
 
-def test_a_second_job_neither_reads_nor_packs_the_photos_and_says_so(tmp_path: Path) -> None:
+def test_a_second_job_neither_reads_nor_packs_the_photos(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "claims/photos/flowers", {"rose": 10, "tulip": 10})
     assert start(tmp_path, "first", FINETUNE_ROLE="prepare").wait() == 0
     for path in photos.rglob("*.jpg"):
@@ -32,8 +32,8 @@ def test_a_second_job_neither_reads_nor_packs_the_photos_and_says_so(tmp_path: P
     print(f"\ntraining starts after {time.monotonic() - start_seconds:.1f} s")
     second.process.terminate()
     second.wait()
-    told = [line for line in second.log.splitlines() if "packed" in line or "stage" in line]
-    assert [line.partition(":")[2].split()[0:2] for line in told[:5]] == [
+    lines = [line for line in second.log.splitlines() if "packed" in line or "stage" in line]
+    assert [line.partition(":")[2].split()[0:2] for line in lines[:5]] == [
         ["stage", "fetch"],
         ["stage", "prepare"],
         ["found", "packed"],

@@ -1,5 +1,6 @@
-"""The stage `fetch`: what can be known to be wrong is said before a photo is read, not hours later.
-Imports no MXNet.
+"""The stage `fetch`: checks the spec and the output, then fetches the photos and the model.
+
+A mistake that can be found is reported here, before a photo is read, not hours later. No MXNet.
 """
 
 from finetune_trainer import recipes
@@ -12,7 +13,7 @@ from finetune_trainer.storage import sources
 
 
 def check_and_fetch(run: Run) -> None:
-    """Check the spec and the output, then make the photos available."""
+    """Check the spec and the output, then fetch the model and the photos."""
     origin.check(run.job)
     recipes.choose(run.job.training, gpus=run.gpus, pods=run.gang.nodes)
     dataset = run.job.dataset
@@ -23,7 +24,7 @@ def check_and_fetch(run: Run) -> None:
 
 
 def fetch(run: Run) -> None:
-    """Make the images available as folders and say where they are."""
+    """Fetch the photos, and hand on the folders that hold them."""
     dataset = run.job.dataset
     train = sources.obtain(dataset.source, field="dataset.source", secret="DATASET_", run=run)
     validation = None

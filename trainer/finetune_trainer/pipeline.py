@@ -1,7 +1,7 @@
-"""The stages in their order, and how they run inside their processes.
+"""The stages in their order, and how a process runs them. Read this first.
 
-Stages are named as `module:function` and imported only by the process that runs them, so that
-nothing here ever pulls MXNet into the supervisor.
+Stages are named as `module:function` and imported only by the process that runs them: the
+supervisor, which uses this table too, must never load MXNet.
 """
 
 import dataclasses
@@ -33,15 +33,15 @@ QUIET = {"MXNET_SUBGRAPH_VERBOSE": "0"}
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One step of the pipeline."""
+    """One stage of the pipeline."""
 
     name: str
     function: str
     """`module:function`, called with a Run."""
     weight: int
-    """Share of the time of a typical run, for the overall progress."""
+    """Percent of the time of a typical run, for the overall progress."""
     follows_on: bool = False
-    """Whether it runs in the process of the stage before it: to import MXNet takes a second."""
+    """True if it runs in the process of the stage before it: importing MXNet takes a second."""
 
 
 STAGES = (
@@ -56,7 +56,7 @@ STAGES = (
 
 
 def by_process(stages: Sequence[Stage]) -> list[list[Stage]]:
-    """Return the stages of each process, all in their order."""
+    """Return the stages grouped by process, in their order."""
     processes: list[list[Stage]] = []
     for stage in stages:
         if stage.follows_on and processes:
@@ -67,7 +67,7 @@ def by_process(stages: Sequence[Stage]) -> list[list[Stage]]:
 
 
 def paths_from(environment: Mapping[str, str], *, uid: str) -> Paths:
-    """Return the directories that the environment names, or a pod's."""
+    """Return the directories that the environment sets, by default those of a pod."""
     workspace = Path(environment.get("FINETUNE_WORKSPACE", "/workspace"))
     return Paths(
         workspace=workspace,
@@ -78,7 +78,7 @@ def paths_from(environment: Mapping[str, str], *, uid: str) -> Paths:
 
 
 def run_from(environment: Mapping[str, str]) -> Run:
-    """Build what a stage is given from the environment of its process."""
+    """Return the input of a stage, from the environment of its process."""
     job = parse_job(environment.get("FINETUNE_JOB", ""))
     return Run(
         job=job,
@@ -92,7 +92,7 @@ def run_from(environment: Mapping[str, str]) -> Run:
 
 
 def environment(stages: Container[str], job: Job, *, gpus: int, cpus: int) -> dict[str, str]:
-    """Return the variables that the stages' process must have before it imports MXNet."""
+    """Return the variables that a process must have before it imports MXNet for these stages."""
     plan = threads.for_inference(cpus=cpus)
     if "fit" in stages and gpus == 0:
         recipe = recipes.choose(job.training, gpus=gpus)
@@ -102,12 +102,12 @@ def environment(stages: Container[str], job: Job, *, gpus: int, cpus: int) -> di
 
 
 def run_stages(functions: Mapping[str, str]) -> int:
-    """Run stages, the functions by their names, in this process; return its exit code."""
+    """Run stages in this process, each a name and its function; return the exit code."""
     faulthandler.enable()
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
     run = run_from(os.environ)
     try:
-        # Before a stage's module is loaded: MXNet reads these when it is imported.
+        # Set them before a stage's module is loaded: MXNet reads them when it is imported.
         settings = environment(functions, run.job, gpus=run.gpus, cpus=run.threads)
         os.environ.update(settings)
         for name, function in functions.items():
@@ -117,14 +117,14 @@ def run_stages(functions: Mapping[str, str]) -> int:
         error = explain(exception)
         if error.code is ExitCode.InternalError and error is not exception:
             traceback.print_exc()
-        run.reporter.error(code=error.code, message=_sent(error.message), hint=_sent(error.hint))
+        run.reporter.error(code=error.code, message=_safe(error.message), hint=_safe(error.hint))
         return error.code
     return 0
 
 
-def _sent(text: str) -> str:
-    """Return a text that can be sent: more than the termination message holds would only make the
-    line too long to be read, and a name that is not UTF-8 is nothing that JSON may hold.
+def _safe(text: str) -> str:
+    """Return a text that fits into a report: no longer than a termination message, and with file
+    names that are not UTF-8 escaped, for JSON cannot hold them.
     """
     return text.encode(errors="backslashreplace").decode()[:_TEXT_LENGTH]
 

@@ -1,4 +1,4 @@
-"""`finetune-trainer models`: what there is, and the files of it."""
+"""`finetune-trainer models`: the catalogue, and its models as files."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ def test_the_catalogue_is_a_table(words: list[str], capsys: pytest.CaptureFixtur
     assert main(["models", *words]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
     for name, entry in entries().items():
-        told = (entry.licence, f"{entry.top1} %", str(entry.input_size), f"{entry.millions} M")
-        assert all(each in lines[name] for each in told)
+        cells = (entry.licence, f"{entry.top1} %", str(entry.input_size), f"{entry.millions} M")
+        assert all(each in lines[name] for each in cells)
     assert "in the image" in lines["mobilenet-v2"]
     assert "fetched: 98 MB" in lines["resnet-50"]
 
@@ -32,13 +32,13 @@ def test_the_documentation_has_the_same_table(name: str) -> None:
     assert rows[0].endswith(f"| {' | '.join(cells)} |")
 
 
-def test_several_are_converted_at_once(tmp_path: Path) -> None:
+def test_several_models_are_converted_at_once(tmp_path: Path) -> None:
     names = ["efficientnet-lite0", "mobilenet-v2"]
     assert main(["models", "convert", *names, "--output", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
-def test_what_cannot_be_converted_is_said(
+def test_a_model_that_cannot_be_converted_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = main(["models", "convert", "resnet-18", "--output", str(tmp_path)])

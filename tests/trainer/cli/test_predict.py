@@ -1,4 +1,4 @@
-"""`finetune-trainer predict` and `evaluate`: what they say is what the evaluation said."""
+"""`finetune-trainer predict` and `evaluate`: they give what the evaluation of the job gave."""
 
 import json
 import os
@@ -33,7 +33,7 @@ CLASSES = {"cat": 10, "dog": 10, "ox": 10}
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = make_photos(tmp_path_factory.mktemp("photos") / "all", CLASSES)
-    # Everything that preparation undoes must be undone for a prediction, too.
+    # Preparation turns and converts these two: a prediction must do the same.
     exif = draw(77, size=(90, 40)).getexif()
     exif[0x0112] = 6
     draw(77, size=(90, 40)).save(root / "cat/turned.jpg", exif=exif)
@@ -68,7 +68,7 @@ def evaluated(run: Run) -> Evaluation:
 
 
 def split_off(run: Run, photos: Path, root: Path) -> Path:
-    """Copy the photos that validated into folders of their own."""
+    """Copy the photos of the validation split into folders of their own."""
     packed = files.read_json(run.paths.job / PACKED, Packed)
     for file in read_lock(Path(packed.directory)).files:
         if file.split == "validation":
@@ -115,18 +115,18 @@ def test_pictures_are_stored_as_the_job_has_stored_its_photos(photos: Path, tmp_
     assert picture.jpeg == read_image(packed / "val.rec", offset)
 
 
-def test_both_formats_say_the_same(
+def test_both_formats_give_the_same_predictions(
     model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = []
+    outputs = []
     for kind in ("mxnet", "onnx"):
         assert (
             main(["predict", str(model), str(photos), "--top", "3", "--format", kind, "--json"])
             == 0
         )
-        said.append(json.loads(capsys.readouterr().out))
-    assert len(said[0]) == sum(CLASSES.values()) + 2
-    for one, other in zip(*said, strict=True):
+        outputs.append(json.loads(capsys.readouterr().out))
+    assert len(outputs[0]) == sum(CLASSES.values()) + 2
+    for one, other in zip(*outputs, strict=True):
         assert one["image"] == other["image"]
         assert [g["label"] for g in one["guesses"]] == [g["label"] for g in other["guesses"]]
         for ours, theirs in zip(one["guesses"], other["guesses"], strict=True):
@@ -164,7 +164,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_predicted(
     assert f"{bad}: not a picture" in err
 
 
-def test_a_name_that_is_not_utf_8_loses_nothing(
+def test_a_picture_whose_name_is_not_utf_8_is_predicted_and_evaluated(
     model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "data/cat"
@@ -225,7 +225,7 @@ def test_listed_photos_that_are_not_there_are_named_by_evaluate(
         ),
     ],
 )
-def test_what_cannot_be_used_is_said_in_words(
+def test_an_unusable_input_is_refused_with_the_reason(
     arguments: list[str],
     code: ExitCode,
     words: str,
@@ -253,7 +253,7 @@ def test_what_cannot_be_used_is_said_in_words(
     assert code.name in error
 
 
-def test_an_mxnet_file_that_is_cut_off_is_said_to_be(
+def test_a_truncated_mxnet_file_is_named(
     model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = tmp_path / "broken"

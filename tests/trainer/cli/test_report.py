@@ -1,4 +1,4 @@
-"""`finetune-trainer report`: the model card in a terminal, of files that are whole."""
+"""`finetune-trainer report`: the model card in a terminal, once the files are checked."""
 
 from pathlib import Path
 
@@ -22,7 +22,10 @@ def test_the_card_is_shown_and_where_the_pictures_are(
     assert main(["report", str(model)]) == ExitCode.Complete
     said = capsys.readouterr().out
     assert "100.0 % of 2 validation images are classified correctly" in " ".join(said.split())
-    assert f"8 files, all as the job has written them. With pictures: {model}/report.html" in said
+    assert (
+        f"8 files, all as the job has written them. Report with pictures: {model}/report.html"
+        in said
+    )
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_text("other")])
@@ -32,10 +35,12 @@ def test_files_that_are_not_those_of_the_job_are_named(
     assert callable(harm)
     harm(model / "labels.txt")
     assert main(["report", str(model)]) == ExitCode.InvalidData
-    assert "not as the job has written them: labels.txt" in capsys.readouterr().err
+    assert (
+        "missing or changed since the job has written them: labels.txt" in capsys.readouterr().err
+    )
 
 
-def test_another_folder_is_refused_with_what_to_name(
+def test_another_folder_is_refused_with_the_field_that_names_the_right_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", str(tmp_path)]) == ExitCode.InputNotFound

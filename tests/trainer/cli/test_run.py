@@ -1,4 +1,4 @@
-"""The command line and the local run: what a person types, sees and is told."""
+"""The local run: what a user types and sees."""
 
 import dataclasses
 import json
@@ -45,12 +45,13 @@ def manifest(tmp_path: Path) -> Path:
 def photos(tmp_path: Path) -> Path:
     for name in ("cats", "dogs"):
         (tmp_path / "photos" / name).mkdir(parents=True)
-        (tmp_path / "photos" / name / "1.jpg").write_bytes(b"not looked at")
+        (tmp_path / "photos" / name / "1.jpg").write_bytes(b"never read")
     return tmp_path / "photos"
 
 
 def choose(photos: Path, **changes: Path) -> RunOptions:
     where: dict[str, Any] = {
+        "manifest": photos.parent / "job.yaml",
         "data": photos,
         "validation_data": None,
         "workspace": photos.parent / "workspace",
@@ -93,7 +94,7 @@ def environment() -> dict[str, str]:
         ("{name: flowers}", "{}", "metadata.name: a name is required"),
     ],
 )
-def test_a_wrong_manifest_is_told_by_field(
+def test_a_wrong_manifest_is_refused_with_its_field(
     manifest: Path, photos: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, words: str
 ) -> None:
     manifest.write_text(MANIFEST.replace(old, new))
@@ -101,19 +102,19 @@ def test_a_wrong_manifest_is_told_by_field(
     assert words in capsys.readouterr().err
 
 
-def test_a_number_in_place_of_a_decimal_is_told_how_to_write_it(manifest: Path) -> None:
+def test_a_decimal_without_quotes_is_refused_with_the_right_way(manifest: Path) -> None:
     manifest.write_text(MANIFEST.replace("  backoffLimit: 3", "  training: {minAccuracy: 0.77}"))
-    with pytest.raises(TrainerError, match=r"spec\.training\.minAccuracy") as told:
+    with pytest.raises(TrainerError, match=r"spec\.training\.minAccuracy") as error:
         read_manifest(manifest)
-    assert 'in quotes, as in "0.77"' in told.value.hint
+    assert 'in quotes, as in "0.77"' in error.value.hint
 
 
 def test_a_missing_manifest_or_folder_is_named(
     manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", "nowhere.yaml"]) == ExitCode.InputNotFound
-    assert "nowhere.yaml: No such file" in (told := capsys.readouterr().err)
-    assert told.count("nowhere.yaml") == 1
+    assert "nowhere.yaml: No such file" in (error := capsys.readouterr().err)
+    assert error.count("nowhere.yaml") == 1
     assert main(["run", str(manifest), "--data", "nowhere"]) == ExitCode.InputNotFound
     assert "--data nowhere does not exist" in capsys.readouterr().err
     assert main(["run", str(manifest)]) == ExitCode.InvalidSpec
@@ -145,7 +146,7 @@ OWN = "model: {source: {uri: pvc://m/r.pth, sha256: 'SHA', architecture: resnet-
 
 def test_a_file_takes_the_place_of_a_network_on_a_volume(manifest: Path, photos: Path) -> None:
     weights = photos.parent / "weights.pth"
-    weights.write_bytes(b"not looked at")
+    weights.write_bytes(b"never read")
     own = MANIFEST.replace("model: {name: efficientnet-lite0}", OWN.replace("SHA", "0" * 64))
     manifest.write_text(own)
     job = localize(read_manifest(manifest), choose(photos, model=weights))
@@ -154,15 +155,17 @@ def test_a_file_takes_the_place_of_a_network_on_a_volume(manifest: Path, photos:
     assert (job.model.source.architecture, job.model.source.sha256) == ("resnet-18", "0" * 64)
     weights.write_bytes(b"changed")
     assert localize(read_manifest(manifest), choose(photos, model=weights)).uid != job.uid
-    with pytest.raises(TrainerError, match=r"spec.model.source: pvc://m/r.pth is a vol") as told:
+    with pytest.raises(TrainerError, match=r"spec.model.source: pvc://m/r.pth is a vol") as error:
         localize(read_manifest(manifest), choose(photos))
-    assert "--model PATH" in told.value.hint
+    assert "--model PATH" in error.value.hint
 
 
-def test_a_model_of_the_command_line_needs_to_know_what_it_is(manifest: Path, photos: Path) -> None:
-    with pytest.raises(TrainerError, match=r"spec.model.source is not set") as told:
+def test_a_model_of_the_command_line_needs_its_kind_in_the_manifest(
+    manifest: Path, photos: Path
+) -> None:
+    with pytest.raises(TrainerError, match=r"spec.model.source is not set") as error:
         localize(read_manifest(manifest), choose(photos, model=photos))
-    assert told.value.code == ExitCode.InvalidSpec
+    assert error.value.code == ExitCode.InvalidSpec
 
 
 def test_a_folder_takes_the_place_of_an_earlier_jobs_model(manifest: Path, photos: Path) -> None:
@@ -171,9 +174,9 @@ def test_a_folder_takes_the_place_of_an_earlier_jobs_model(manifest: Path, photo
     assert job.training.resume_from.uri == photos.as_uri()
     training = "backoffLimit: 3\n  training: {resumeFrom: {uri: pvc://models/flowers}}"
     manifest.write_text(MANIFEST.replace("backoffLimit: 3", training))
-    with pytest.raises(TrainerError, match=r"spec.training.resumeFrom: pvc://models") as told:
+    with pytest.raises(TrainerError, match=r"spec.training.resumeFrom: pvc://models") as error:
         localize(read_manifest(manifest), choose(photos))
-    assert "--resume-from PATH" in told.value.hint
+    assert "--resume-from PATH" in error.value.hint
 
 
 def test_the_same_run_has_the_same_uid_and_another_one_has_not(
@@ -221,12 +224,12 @@ def test_a_terminal_shows_a_bar_with_stage_note_and_accuracy(manifest: Path, pho
 
     wait_until(lambda: shows(b"fetch", b"25%", b"epoch 1 of 2", b"accuracy 0.5", b"waiting"))
     process.send_signal(signal.SIGINT)
-    wait_until(lambda: shows(b"Run the same command again to go on."))
+    wait_until(lambda: shows(b"Run the same command again to resume."))
     assert process.wait(timeout=60) == ExitCode.Interrupted
     os.close(terminal)
 
 
-def test_ctrl_c_lets_the_stage_save_and_the_next_run_goes_on(manifest: Path, photos: Path) -> None:
+def test_ctrl_c_lets_the_stage_save_and_the_next_run_resumes(manifest: Path, photos: Path) -> None:
     command = local_command(manifest, photos, "fetch=save_on_sigterm")
     with subprocess.Popen(
         command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -235,13 +238,13 @@ def test_ctrl_c_lets_the_stage_save_and_the_next_run_goes_on(manifest: Path, pho
         while process.stdout.readline() != "waiting\n":
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=60)
     assert process.returncode == ExitCode.Interrupted
-    assert "Run the same command again to go on." in told
+    assert "Run the same command again to resume." in error
     assert list(photos.parent.glob("workspace/jobs/*/saved"))
     command = local_command(manifest, photos, "fetch=succeed")
     again = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
-    assert "going on from an earlier run" in again.stdout
+    assert "resuming an earlier run" in again.stdout
 
 
 def test_fresh_starts_over(
@@ -250,20 +253,8 @@ def test_fresh_starts_over(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     for fresh, runs in ((False, True), (False, False), (True, True)):
         options = dataclasses.replace(choose(photos), fresh=fresh)
-        assert run_local(manifest, options, stages=table("fetch=succeed")) == 0
+        assert run_local(options, stages=table("fetch=succeed")) == 0
         assert ("stage fetch" in capfd.readouterr().out) == runs
-
-
-def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        main(["--help"])
-    told = capsys.readouterr().out
-    assert all(command in told for command in ("run", "models", "supervise"))
-
-
-def test_the_catalogue_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "list"]) == 0
-    assert "75.1 %" in capsys.readouterr().out
 
 
 def paint(directory: Path, *, classes: dict[str, tuple[int, int, int]], count: int) -> None:
@@ -315,7 +306,7 @@ def test_a_manifest_is_trained_to_a_model_on_this_machine(tmp_path: Path, manife
 def test_a_link_to_nowhere_among_the_photos_does_not_end_the_run(
     manifest: Path, photos: Path
 ) -> None:
-    (photos / "cats" / "gone.jpg").symlink_to("/nowhere/cat.jpg")
+    (photos / "cats" / "missing.jpg").symlink_to("/nowhere/cat.jpg")
     assert localize(read_manifest(manifest), choose(photos)).uid
 
 

@@ -187,7 +187,7 @@ def test_an_unreachable_pod_ends_the_other_as_peer_lost(tmp_path: Path) -> None:
         pod.wait_for("waiting")
     send_to_all(pods[1], signal.SIGSTOP)
     assert pods[0].wait() == ExitCode.PeerLost
-    assert "was not heard of for 2 s" in message(pods[0])
+    assert "sent no message for 2 s" in message(pods[0])
     kill(pods[1])
 
 
@@ -210,13 +210,13 @@ def test_a_leader_that_is_not_found_is_an_error_after_the_time_to_join(tmp_path:
     pod = start_member(tmp_path, WAIT, index=1, job={}, FINETUNE_JOIN_SECONDS="1")
     assert pod.wait() == ExitCode.PeerLost
     assert "pod 0 of the gang at 127.0.0.1:" in message(pod)
-    assert "was not found for 1 s" in message(pod)
+    assert "was not reached within 1 s" in message(pod)
 
 
 def test_pods_that_do_not_join_are_an_error_after_the_time_to_join(tmp_path: Path) -> None:
     pod = start_member(tmp_path, WAIT, index=0, job={}, FINETUNE_JOIN_SECONDS="1")
     assert pod.wait() == ExitCode.PeerLost
-    assert message(pod) == "Pod 1 of the gang did not come for 1 s."
+    assert message(pod) == "Pod 1 of the gang did not join within 1 s."
 
 
 def test_a_pod_of_another_attempt_is_refused(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_pod_of_another_attempt_is_refused(tmp_path: Path) -> None:
     late = start_member(tmp_path, WAIT, index=1, job={"attempt": 2}, **environment)
     assert [leader.wait(), late.wait()] == [ExitCode.PeerLost] * 2
     assert "has joined" not in leader.log
-    assert "a pod of another attempt is there" in late.log
+    assert "a pod of another attempt answers" in late.log
 
 
 def test_a_follower_of_a_job_with_a_result_ends_at_once(tmp_path: Path) -> None:

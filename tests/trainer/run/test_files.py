@@ -1,4 +1,4 @@
-"""Files are whole or absent, on a full disk too."""
+"""Files are whole or absent, even on a full disk."""
 
 import contextlib
 import errno
@@ -13,7 +13,7 @@ from finetune_trainer.run.failure import explain
 from finetune_trainer.run.files import whole_file, write_atomic
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomic(path, b"old")
     with contextlib.suppress(ZeroDivisionError), whole_file(path) as file:
@@ -31,7 +31,7 @@ def test_parameters_are_written_as_mxnet_reads_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 1_000_000])
-def test_parameters_on_a_full_disk_are_a_full_disk_not_a_bug(size: int, tmp_path: Path) -> None:
+def test_writing_parameters_to_a_full_disk_is_no_bug(size: int, tmp_path: Path) -> None:
     path = tmp_path / "params"
     path.symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as error:
@@ -56,6 +56,6 @@ def test_parameters_on_a_full_disk_are_a_full_disk_not_a_bug(size: int, tmp_path
     ],
 )
 def test_a_failure_has_the_code_of_its_cause(exception: Exception, code: ExitCode) -> None:
-    told = explain(exception)
-    assert told.code == code
-    assert told.hint
+    error = explain(exception)
+    assert error.code == code
+    assert error.hint

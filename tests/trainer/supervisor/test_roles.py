@@ -1,4 +1,4 @@
-"""The role prepare: the photos are packed by a pod of its own, and the training finds them."""
+"""The role prepare: a separate pod packs the photos, and the training pod finds them."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def run(root: Path, name: str, *, job: dict[str, Any] | None = None, **environme
     return start_pod(root / name, job=job, **volumes | environment)
 
 
-def test_the_role_prepare_packs_and_tells_what_it_found(tmp_path: Path) -> None:
+def test_the_role_prepare_packs_and_reports_the_data_set(tmp_path: Path) -> None:
     write_photos(tmp_path)
     pod = run(tmp_path, "prepare", FINETUNE_ROLE="prepare", FINETUNE_NODES="2")
     assert pod.wait() == 0, pod.log
@@ -40,7 +40,7 @@ def test_the_role_prepare_packs_and_tells_what_it_found(tmp_path: Path) -> None:
     assert pod.termination.result is None
     assert pod.termination.error is None
     assert "stage model" not in pod.log
-    # Training finds it, whatever dataset.prepare says; here it ends for want of a model file.
+    # Training finds it, whatever dataset.prepare says; here it fails, for there is no model file.
     dataset = make_job()["dataset"] | {"prepare": "Separate"}
     training = run(tmp_path, "train", job=make_job(dataset=dataset), FINETUNE_MODELS="/nowhere")
     training.wait()
@@ -57,7 +57,7 @@ def test_the_role_prepare_needs_none_of_the_gpus_of_a_training_in_half_precision
     assert pod.wait() == 0, pod.log
 
 
-def test_the_role_prepare_does_not_look_at_a_result(tmp_path: Path) -> None:
+def test_the_role_prepare_ignores_a_result(tmp_path: Path) -> None:
     write_photos(tmp_path)
     directory = tmp_path / "workspace/jobs" / str(make_job()["uid"])
     directory.mkdir(parents=True)
@@ -75,7 +75,7 @@ def test_the_role_prepare_fails_as_the_stages_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ["fit", ""])
-def test_a_role_that_is_not_known_is_refused(tmp_path: Path, role: str) -> None:
+def test_an_unknown_role_is_refused(tmp_path: Path, role: str) -> None:
     pod = run(tmp_path, "pod", FINETUNE_ROLE=role)
     assert pod.wait() == ExitCode.InvalidSpec
     assert pod.termination.error is not None

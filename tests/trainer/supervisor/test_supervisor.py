@@ -1,4 +1,4 @@
-"""The supervisor against real processes: how stages end, and what the operator is told."""
+"""The supervisor with real processes: how stages end, and what the operator reads of it."""
 
 import json
 import os
@@ -36,17 +36,17 @@ def test_a_finished_job_leaves_its_result_and_exits_0(tmp_path: Path) -> None:
     assert (pod.job_directory / "owner").read_text() == make_job()["podUid"]
 
 
-def test_a_result_of_an_earlier_attempt_is_told_again_without_running(tmp_path: Path) -> None:
+def test_a_result_of_an_earlier_attempt_is_reported_again_without_running(tmp_path: Path) -> None:
     first = start_pod(tmp_path, "fetch=succeed")
     first.wait()
-    told = first.message
+    message = first.message
     (tmp_path / "termination-log").unlink()
     again = start_pod(tmp_path, "fetch=raise_bug")
     assert again.wait() == 0
-    assert again.message == told
+    assert again.message == message
 
 
-def test_a_result_of_another_job_is_not_told(tmp_path: Path) -> None:
+def test_a_result_of_another_job_is_not_reported(tmp_path: Path) -> None:
     start_pod(tmp_path, "fetch=succeed").wait()
     assert start_pod(tmp_path, "fetch=raise_bug", job=make_job(uid="other")).wait() == 70
 
@@ -80,8 +80,8 @@ def test_a_stage_ends_the_job_with_its_code_reason_and_hint(tmp_path: Path, code
     assert ended.error is not None
     assert ended.error.reason == code.name
     if code is not ExitCode.Interrupted:
-        assert ended.error.message == f"what {code.name} is about"
-        assert ended.error.hint == f"what to do for {code.name}"
+        assert ended.error.message == f"message of {code.name}"
+        assert ended.error.hint == f"hint of {code.name}"
 
 
 def test_a_bug_ends_with_its_traceback(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_bug_ends_with_its_traceback(tmp_path: Path) -> None:
     assert any("in raise_bug" in line for line in error.log_tail)
 
 
-def test_a_name_that_is_not_utf_8_takes_nothing_from_the_error(tmp_path: Path) -> None:
+def test_an_error_may_hold_a_file_name_that_is_not_utf_8(tmp_path: Path) -> None:
     pod = start_pod(tmp_path, "fetch=name_a_file_that_is_not_utf_8")
     assert pod.wait() == ExitCode.InputNotFound
     assert pod.termination.error is not None
@@ -129,7 +129,7 @@ def test_a_signal_is_named_with_the_stage(tmp_path: Path, stage: str, code: int,
     assert error.message == f"Stage fit was ended by {name}."
 
 
-def test_stages_of_one_process_are_told_apart(tmp_path: Path) -> None:
+def test_an_error_names_the_stage_of_a_process_of_several(tmp_path: Path) -> None:
     pod = start_pod(tmp_path, "fetch=succeed", "model=succeed", "+fit=crash", "evaluate=succeed")
     assert pod.wait() == 139
     assert pod.termination.error is not None
@@ -196,17 +196,17 @@ def test_a_repeated_sigterm_still_waits_but_a_second_interrupt_does_not(tmp_path
     assert pod.wait() == ExitCode.Interrupted
 
 
-def test_a_stage_that_shows_no_work_is_ended_as_stalled(tmp_path: Path) -> None:
+def test_a_stage_without_progress_is_killed_as_stalled(tmp_path: Path) -> None:
     pod = start_pod(tmp_path, "fit=wait", FINETUNE_STALL_SECONDS="1")
     assert pod.wait() == ExitCode.Stalled
     assert pod.termination.error is not None
     assert "fit showed no progress for 1 s" in pod.termination.error.message
 
 
-def test_nonsense_in_the_report_pipe_is_passed_over(tmp_path: Path) -> None:
-    pod = start_pod(tmp_path, "fetch=report_nonsense")
+def test_invalid_reports_are_ignored(tmp_path: Path) -> None:
+    pod = start_pod(tmp_path, "fetch=send_invalid_reports")
     assert pod.wait() == 0
-    assert pod.log.count("sent no report") == 4
+    assert pod.log.count("sent an invalid report") == 4
 
 
 def test_helpers_die_with_their_stage_and_orphans_are_reaped(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_the_supervisor_never_loads_mxnet_or_numpy(tmp_path: Path) -> None:
     pod.wait()
 
 
-def test_a_taken_port_is_told(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
     first = start_pod(tmp_path, "fetch=wait")
     first.get("/healthz")
     port = first.log.partition("HTTP on port ")[2].split()[0]
@@ -262,12 +262,12 @@ def test_a_workspace_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert "/sys/workspace" in pod.termination.error.message
 
 
-def test_a_result_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_read_is_ignored(tmp_path: Path) -> None:
     pod = start_pod(tmp_path, "fetch=succeed")
     pod.wait()
     (pod.job_directory / "result.json").write_text('{"accuracy": 1')
     assert start_pod(tmp_path, "fetch=succeed").wait() == 0
-    assert "result.json is passed over" in pod.log
+    assert "result.json is ignored" in pod.log
 
 
 def test_a_stall_shows_the_last_lines_that_its_hint_names(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_two_interrupts_at_once_are_an_interruption_not_a_crash(
                 "FINETUNE_WORKSPACE": str(tmp_path),
             },
             run_status=RunStatus(reference(job), stages=stages),
-            console=Impatient(),
+            display=Impatient(),
             signals=signals,
             stages=stages,
         ).run()
@@ -305,7 +305,7 @@ def test_two_interrupts_at_once_are_an_interruption_not_a_crash(
     assert ending.code == ExitCode.Interrupted
 
 
-def test_what_a_killed_attempt_left_half_written_is_cleared(tmp_path: Path) -> None:
+def test_files_that_a_killed_attempt_left_half_written_are_removed(tmp_path: Path) -> None:
     pod = start_pod(tmp_path, "fetch=raise_bug")
     pod.wait()
     (pod.job_directory / ".best.k1ll3d/best").mkdir(parents=True)

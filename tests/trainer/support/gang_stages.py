@@ -30,7 +30,7 @@ STAGES = (
 
 
 def lay_out(run: Run) -> None:
-    """Leave what the stages before the fit leave."""
+    """Write the files that the stages before the fit write."""
     root = run.paths.workspace / "laid-out"
     laid_out, _ = make_run(root, train=TRAIN, validation=[0, 1, 2, 3])
     packed = files.read_json(laid_out.paths.job / PACKED, Packed)
@@ -45,13 +45,13 @@ def lay_out(run: Run) -> None:
 
 
 def conclude(run: Run) -> None:
-    """Leave a result."""
+    """Write a result."""
     fitted = files.read_json(run.paths.job / FITTED, Fitted)
     files.write_json(run.paths.job / RESULT, Result(accuracy="0.5000", recipe=fitted.recipe))
 
 
 def _plain_network() -> Network:
-    """Return a network that does the same to an image whatever else is in its batch."""
+    """Return a network whose answer for an image does not depend on the rest of its batch."""
     x: Any = mx.sym.var("data")
     x = mx.sym.Pooling(x, name="pool", global_pool=True, pool_type="avg", kernel=(1, 1))
     x = mx.sym.FullyConnected(mx.sym.Flatten(x), name="hidden", num_hidden=8)

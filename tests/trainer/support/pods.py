@@ -42,17 +42,17 @@ class Pod:
 
     @property
     def job_directory(self) -> Path:
-        """Return the job's part of the workspace."""
+        """Return the job's directory in the workspace."""
         return self.directory / "workspace/jobs" / str(make_job()["uid"])
 
     @property
     def log(self) -> str:
-        """Return what was printed so far."""
+        """Return the output so far."""
         return (self.directory / "log").read_text(errors="replace")
 
     @property
     def message(self) -> bytes:
-        """Return the termination message as it is."""
+        """Return the termination message as bytes."""
         return (self.directory / "termination-log").read_bytes()
 
     @property
@@ -70,7 +70,7 @@ class Pod:
         assert text in self.log, self.log
 
     def get(self, path: str) -> bytes:
-        """Return what the pod serves at this path."""
+        """Return the pod's HTTP response for this path."""
         self.wait_for("HTTP on port")
         match = re.search(r"HTTP on port (\d+)", self.log)
         assert match
@@ -80,7 +80,7 @@ class Pod:
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
-    """Wait for something that happens soon."""
+    """Wait until the condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -46,7 +46,7 @@ def succeed(run: Run) -> None:
 
 
 def report_all(run: Run) -> None:
-    """Report everything that can be reported, then wait to be looked at."""
+    """Report everything that can be reported, then wait."""
     run.reporter.dataset(DATASET)
     run.reporter.model(MODEL)
     run.reporter.checkpoint(CheckpointStatus(epoch=1, step=2, time="2026-01-01T00:00:00Z"))
@@ -61,7 +61,7 @@ def report_all(run: Run) -> None:
 
 
 def wait(run: Run) -> None:
-    """Do nothing for long."""
+    """Do nothing for a minute."""
     print("waiting", flush=True)
     time.sleep(60)
 
@@ -86,7 +86,7 @@ def ignore_sigterm(run: Run) -> None:
 def fail_as_asked(run: Run) -> None:
     """Fail with the exit code that the job's name ends with."""
     code = ExitCode(int(run.job.name.rpartition("-")[2]))
-    raise TrainerError(code, f"what {code.name} is about", f"what to do for {code.name}")
+    raise TrainerError(code, f"message of {code.name}", f"hint of {code.name}")
 
 
 def fail_at_length(run: Run) -> None:
@@ -122,12 +122,12 @@ def crash(run: Run) -> None:
 
 
 def be_killed(run: Run) -> None:
-    """Die as of the kernel's out-of-memory killer."""
+    """Die as a process that the kernel's out-of-memory killer ends."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def exit_silently(run: Run) -> None:
-    """End with a code that means nothing."""
+    """End with a code that is not in the contract."""
     print("last words", flush=True)
     os._exit(3)
 
@@ -143,8 +143,8 @@ def write_much(run: Run) -> None:
     succeed(run)
 
 
-def report_nonsense(run: Run) -> None:
-    """Send lines that are no reports, then succeed."""
+def send_invalid_reports(run: Run) -> None:
+    """Send invalid reports, then succeed."""
     for line in (b"not json", b'{"fraction": NaN}', b'{"step": "one"}', b"[" * 200_000):
         os.write(int(os.environ["FINETUNE_REPORT_FD"]), line + b"\n")
     succeed(run)
@@ -154,7 +154,7 @@ def leave_orphans(run: Run) -> None:
     """Leave a helper in the group and a daemon outside it; both hold the output open."""
     for new_session in (False, True):
         subprocess.Popen(["sleep", "3"], start_new_session=new_session)
-    # Its parent ends at once: whoever is process 1 inherits it, and has to reap it.
+    # Its parent ends at once: process 1 inherits it, and has to reap it.
     subprocess.run(["sh", "-c", "(sleep 0.2; exit 7) &"], check=True)
     time.sleep(0.5)
     succeed(run)
@@ -175,9 +175,14 @@ def main(arguments: list[str]) -> int:
         return supervise(os.environ, stages=table(*arguments))
     manifest, data, workspace, output = map(Path, arguments[1:5])
     options = RunOptions(
-        data=data, validation_data=None, workspace=workspace, output=output, fresh=False
+        manifest=manifest,
+        data=data,
+        validation_data=None,
+        workspace=workspace,
+        output=output,
+        fresh=False,
     )
-    return run_local(manifest, options, stages=table(*arguments[5:]))
+    return run_local(options, stages=table(*arguments[5:]))
 
 
 if __name__ == "__main__":

@@ -1,32 +1,32 @@
-"""What a person sees of a local run: a progress bar in a terminal, plain lines elsewhere."""
+"""The display of a local run: a progress bar in a terminal, plain lines elsewhere."""
 
 import contextlib
 import sys
 import time
 from collections.abc import Iterator
 
-from rich.console import Console as Terminal
+from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.text import Text
 
 from finetune_trainer.supervisor.child import Lines
 from finetune_trainer.supervisor.run_status import RunStatus
-from finetune_trainer.supervisor.supervisor import Console
+from finetune_trainer.supervisor.supervisor import Display
 
 _LINE_BYTES = 4096
 _SECONDS_BETWEEN_LINES = 5
 
 
 @contextlib.contextmanager
-def open_display() -> Iterator[Console]:
-    """Show the run on standard output while the context lasts."""
-    terminal = Terminal()
+def open_display() -> Iterator[Display]:
+    """Yield a display on standard output, for as long as the context lasts."""
+    terminal = Console()
     if not terminal.is_terminal:
         yield PlainDisplay()
         return
     columns = (
         SpinnerColumn(),
-        # Of fixed width, or the bar would jump with every stage and note.
+        # A fixed width: the bar must not jump with every stage and note.
         TextColumn("{task.description:<8}"),
         BarColumn(bar_width=20),
         TaskProgressColumn(),
@@ -37,14 +37,14 @@ def open_display() -> Iterator[Console]:
 
 
 class PlainDisplay:
-    """Lines: the stages' own, and every few seconds how far the run is."""
+    """Plain lines: the output of the stages, and every few seconds the progress."""
 
     def __init__(self) -> None:
         self._last = ""
         self._next = 0.0
 
     def output(self, data: bytes) -> None:
-        """Pass on what a stage printed."""
+        """Print the output of a stage."""
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
@@ -53,7 +53,7 @@ class PlainDisplay:
         print(text, flush=True)
 
     def update(self, run_status: RunStatus) -> None:
-        """Print how far the run is, if there is something to tell."""
+        """Print the progress, if it has changed."""
         details = _describe(run_status)
         if details not in ("", self._last) and time.monotonic() >= self._next:
             self._last, self._next = details, time.monotonic() + _SECONDS_BETWEEN_LINES
@@ -61,7 +61,7 @@ class PlainDisplay:
 
 
 class TerminalDisplay:
-    """A bar at the bottom; the stages' lines scroll above it."""
+    """A bar at the bottom; the output of the stages scrolls above it."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

@@ -1,5 +1,6 @@
 """`finetune-trainer evaluate`: measures a model on labelled pictures on this machine."""
 
+import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
@@ -10,11 +11,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from finetune_trainer.cli.arguments import add_model
 from finetune_trainer.contract import Dataset, ExitCode, Source, TrainerError
 from finetune_trainer.dataset.layouts.detect import find_in
 from finetune_trainer.dataset.layouts.found import LeftOut, printable
 from finetune_trainer.dataset.thumbnail import shrink
-from finetune_trainer.evaluate.classifier import Classifier, Format, Photo, open_classifier
+from finetune_trainer.evaluate.classifier import Classifier, Photo, open_classifier
 from finetune_trainer.evaluate.metrics import Answers, Evaluation, measure, total_loss
 from finetune_trainer.export.report.markup import percent
 from finetune_trainer.export.report.page import Content, render
@@ -31,39 +33,46 @@ class Labelled:
     class_name: str
 
 
-def evaluate(
-    model: Path, data: Path, *, kind: Format = "auto", as_json: bool, report: Path | None
-) -> int:
-    """Print how good a model is on a folder of photos; return the exit code of the contract."""
-    classifier = open_classifier(model, kind=kind, threads=available_cpus())
-    pictures, absent = _pictures(data, classifier.labels)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the model and the pictures."""
+    add_model(parser)
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder in a layout that training takes"
+    )
+    parser.add_argument("--report", type=Path, metavar="HTML", help="write a report")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the accuracy of a model on a folder of photos; return the exit code of the contract."""
+    classifier = open_classifier(options.model, kind=options.format, threads=available_cpus())
+    pictures, absent = _pictures(options.data, classifier.labels)
     for each in absent:
         print(f"{each.path}: {each.reason}", file=sys.stderr)
     evaluation, good = _measure(classifier, pictures)
-    if as_json:
+    if options.json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(evaluation)) + b"\n")
     else:
         _print(evaluation)
-    if report:
+    if options.report:
         worst = {m.record: classifier.read(good[m.record].photo).jpeg for m in evaluation.worst}
         content = Content(
-            title=model.resolve().name,
-            subtitle=f"measured on {data}",
+            title=options.model.resolve().name,
+            subtitle=f"measured on {options.data}",
             evaluation=evaluation,
             pictures={record: shrink(jpeg) for record, jpeg in worst.items()},
         )
-        write_atomic(report, render(content).encode())
+        write_atomic(options.report, render(content).encode())
     is_whole = len(good) == len(pictures) and not absent
     return ExitCode.Complete if is_whole else ExitCode.InvalidData
 
 
 def _pictures(data: Path, classes: Sequence[str]) -> tuple[list[Labelled], list[LeftOut]]:
-    """Return the pictures with their classes, and those that are listed and not there."""
+    """Return the pictures with their classes, and those that are listed but missing."""
     if not data.is_dir():
         raise TrainerError(
             ExitCode.InputNotFound,
-            f"--data {data} is no folder",
-            "Name a folder that holds one folder of photos for each class.",
+            f"--data {data} is not a folder",
+            "Give a folder that holds one folder of photos for each class.",
         )
     found = find_in(data, Dataset(source=Source(uri=data.resolve().as_uri())))
     scan = found.splits.get("validation", found.splits["train"])
@@ -83,7 +92,7 @@ def _pictures(data: Path, classes: Sequence[str]) -> tuple[list[Labelled], list[
 
 
 def _measure(classifier: Classifier, pictures: list[Labelled]) -> tuple[Evaluation, list[Labelled]]:
-    """Return the figures, and the pictures that could be read."""
+    """Return the evaluation, and the pictures that could be read: those it counts."""
     numbers = {name: number for number, name in enumerate(classifier.labels)}
     good, answers = [], []
     classified = classifier.classify([picture.photo for picture in pictures])

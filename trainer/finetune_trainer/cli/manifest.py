@@ -1,5 +1,5 @@
-"""Reads a FineTuneJob manifest for a local run, its fields as strictly as the API server would;
-what contradicts itself is found by the stage `fetch`.
+"""Reads a FineTuneJob manifest for a local run, and checks single fields as the API server would.
+Contradictions between fields are found by the stage `fetch`.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ OPERATOR_FIELDS = frozenset(
         "ttlSecondsAfterFinished",
     }
 )
-"""What the operator acts on in a cluster; a local run has no use for it."""
+"""Fields for the operator alone; a local run ignores them."""
 
 
 class Spec(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -48,18 +48,24 @@ class Spec(Struct, forbid_unknown_fields=True, kw_only=True):
 
 @dataclasses.dataclass(frozen=True)
 class JobManifest:
-    """A FineTuneJob as a file has it."""
+    """The FineTuneJob of a file."""
 
     name: str
     namespace: str
     spec: Spec
     ignored: tuple[str, ...]
-    """Fields that only the operator acts on."""
+    """Fields of the file that are for the operator alone."""
 
 
 def read_manifest(path: Path) -> JobManifest:
-    """Read the one FineTuneJob of a YAML file; raises InvalidSpec naming the field."""
-    document = _find_job(path)
+    """Read the one FineTuneJob of a YAML file; every error names the file, and the field."""
+    try:
+        return _parse(_find_job(path))
+    except TrainerError as error:
+        raise TrainerError(error.code, f"{path}: {error.message}", error.hint) from error
+
+
+def _parse(document: dict[str, Any]) -> JobManifest:
     metadata = document.get("metadata") or {}
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
         raise TrainerError(ExitCode.InvalidSpec, "metadata.name: a name is required")
@@ -85,7 +91,7 @@ def _find_job(path: Path) -> dict[str, Any]:
         documents = list(yaml.safe_load_all(path.read_text()))
     except OSError as error:
         raise TrainerError(
-            ExitCode.InputNotFound, f"{error.strerror}.", "Name a FineTuneJob YAML file."
+            ExitCode.InputNotFound, f"{error.strerror}.", "Give a FineTuneJob YAML file."
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise TrainerError(ExitCode.InvalidSpec, f"This is not YAML: {error}") from error
@@ -103,7 +109,7 @@ def _find_job(path: Path) -> dict[str, Any]:
     if jobs[0].get("apiVersion") != API_VERSION:
         raise TrainerError(
             ExitCode.InvalidSpec,
-            f"apiVersion: {jobs[0].get('apiVersion')} is not known to this version.",
+            f"apiVersion: {jobs[0].get('apiVersion')} is not known to this version of the trainer.",
             f"Write {API_VERSION}.",
         )
     return jobs[0]

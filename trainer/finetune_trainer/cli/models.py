@@ -1,6 +1,6 @@
 """`finetune-trainer models`: the catalogue as a table, and its weights as MXNet files."""
 
-import sys
+import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,15 +8,32 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from finetune_trainer.contract import TrainerError
 from finetune_trainer.model.catalogue import Entry, entries
 
-_NARROWEST = 100
-"""Columns that the table needs where there is no terminal whose width counts."""
+_WIDTH = 100
+"""Width of the table in characters where the output is no terminal."""
 
 
-def show() -> int:
-    """Print the catalogue."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `list`, which is the default, and `convert`."""
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command")
+    commands.add_parser("list", help="list the catalogue (the default)")
+    convert = commands.add_parser("convert", help="write models' MXNet files to DIR/NAME")
+    convert.add_argument("names", nargs="+", metavar="NAME")
+    convert.add_argument("--output", type=Path, required=True, metavar="DIR")
+    convert.add_argument("--weights", type=Path, metavar="FILE", help="downloaded weights of NAME")
+
+
+def run(options: argparse.Namespace) -> int:
+    """List or convert; return the exit code of the contract."""
+    if options.command == "convert":
+        _convert(options.names, options.output, weights=options.weights)
+    else:
+        _list()
+    return 0
+
+
+def _list() -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in ("name", "licence", "weights"):
         table.add_column(column, no_wrap=column == "name")
@@ -27,13 +44,12 @@ def show() -> int:
         costs = (f"{entry.millions} M", f"{entry.gigamacs} G")
         table.add_row(name, entry.licence, _source(entry), *figures, *costs)
     console = Console()
-    console.width = console.width if console.is_terminal else _NARROWEST
+    console.width = console.width if console.is_terminal else _WIDTH
     console.print(table)
     print(
         "top-1: accuracy on ImageNet as published with the weights, before any fine-tuning.\n"
         "MACs: multiplications for one image; the time a photo takes grows with them."
     )
-    return 0
 
 
 def _source(entry: Entry) -> str:
@@ -42,14 +58,8 @@ def _source(entry: Entry) -> str:
     return f"fetched: {entry.download.megabytes} MB" if entry.download else ""
 
 
-def convert(names: Iterable[str], directory: Path, *, weights: Path | None) -> int:
-    """Write the MXNet files of catalogue entries to directory/NAME."""
-    from finetune_trainer.model import convert as conversion
+def _convert(names: Iterable[str], directory: Path, *, weights: Path | None) -> None:
+    from finetune_trainer.model.convert import convert  # it imports MXNet, which a list needs not
 
-    try:
-        for name in names:
-            print(conversion.convert(name, directory, weights=weights))
-    except TrainerError as error:
-        print(f"finetune-trainer: {error.message}. {error.hint}", file=sys.stderr)
-        return error.code
-    return 0
+    for name in names:
+        print(convert(name, directory, weights=weights))

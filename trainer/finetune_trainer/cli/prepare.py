@@ -1,5 +1,6 @@
-"""`finetune-trainer prepare`: packs photos on this machine and shows what became of them."""
+"""`finetune-trainer prepare`: packs photos on this machine and prints a table of the data set."""
 
+import argparse
 import dataclasses
 import tempfile
 import uuid
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
+from finetune_trainer.cli.arguments import add_workspace
 from finetune_trainer.cli.manifest import read_manifest
 from finetune_trainer.contract import (
     Dataset,
@@ -34,12 +36,13 @@ from finetune_trainer.run.files import read_json
 from finetune_trainer.run.handoff import PACKED, Packed
 from finetune_trainer.run.reporter import Reporter
 
-SHOWN = 20
+_REASONS = 20
+"""Reasons for a rejection that are printed, the most frequent ones."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PrepareOptions:
-    """What the command line says."""
+    """The arguments of the verb."""
 
     manifest: Path | None
     data: Path | None
@@ -49,8 +52,21 @@ class PrepareOptions:
     threads: int | None
 
 
-def run_prepare(options: PrepareOptions) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the photos, where they go, and the contact sheet."""
+    parser.add_argument("manifest", type=Path, nargs="?", help="YAML file with one FineTuneJob")
+    parser.add_argument("--data", type=Path, help="photos: a folder or an archive")
+    add_workspace(parser, "folder of the packed data")
+    parser.add_argument("--sheet", type=Path, metavar="HTML", help="write a contact sheet")
+    parser.add_argument("--threads", type=int, help="photos decoded at a time (default: all CPUs)")
+    parser.add_argument(
+        "--exact", action="store_true", help="pixels byte for byte as im2rec.py has them; slow"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Pack, print a table and write the contact sheet; return the exit code of the contract."""
+    options = PrepareOptions(**vars(arguments))
     if options.exact:
         check_opencv()
     packed = _pack(*_spec(options), options)
@@ -73,7 +89,7 @@ def _spec(options: PrepareOptions) -> tuple[Dataset, Training]:
     if source:
         return Dataset(source=source), Training()
     raise TrainerError(
-        ExitCode.InvalidSpec, "There is nothing to prepare", "Name a manifest, or --data DIR."
+        ExitCode.InvalidSpec, "There is nothing to prepare", "Give a manifest, or --data DIR."
     )
 
 
@@ -115,19 +131,19 @@ def _print_table(lock: Lock, console: Console) -> None:
         table.add_row(*map(str, row))
     console.print(table)
     rejected = Counter(file.reason for file in lock.rejected())
-    for reason, count in rejected.most_common(SHOWN):
+    for reason, count in rejected.most_common(_REASONS):
         console.print(f"rejected {count:>5}: {reason}", markup=False, highlight=False)
-    if len(rejected) > SHOWN:
-        console.print(f"... and {len(rejected) - SHOWN} more reasons: see {LOCK}")
+    if len(rejected) > _REASONS:
+        console.print(f"... and {len(rejected) - _REASONS} more reasons: see {LOCK}")
 
 
 def _rows(lock: Lock) -> Iterator[tuple[str | int, ...]]:
-    sides = ("train", "validation", "rejected")
+    fates = ("train", "validation", "rejected")
     counts = Counter[tuple[int | None, str]](
         (file.label, file.split or file.fate) for file in lock.files
     )
     copies = Counter(file.label for file in lock.files if file.same_as)
     for label, name in enumerate(lock.classes):
-        yield name, *(counts[label, side] for side in sides), copies[label]
+        yield name, *(counts[label, fate] for fate in fates), copies[label]
     totals = Counter[str](file.split or file.fate for file in lock.files)
-    yield "all", *(totals[side] for side in sides), copies.total()
+    yield "all", *(totals[fate] for fate in fates), copies.total()

@@ -1,26 +1,34 @@
-"""`finetune-trainer report`: what a model's folder says of it, for a terminal."""
+"""`finetune-trainer report`: prints the model card, for a terminal."""
 
+import argparse
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
 from rich.markdown import Markdown
 
+from finetune_trainer.cli.arguments import add_directory
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.export.artifacts import CARD, REPORT
 from finetune_trainer.model.exported import MANIFEST, ModelManifest
 from finetune_trainer.run.files import read_json
 
 
-def show(model: Path) -> int:
-    """Print the model card, once all files are those that the job has written; return the exit
-    code of the contract.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the model."""
+    add_directory(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check that all files are as the job has written them, then print the model card; return the
+    exit code of the contract.
     """
+    model: Path = options.model
     if not (model / MANIFEST).is_file():
         raise TrainerError(
             ExitCode.InputNotFound,
-            f"{model} is no model of a FineTuneJob: it has no {MANIFEST}",
-            "Name the folder that status.output.uri of the job says.",
+            f"{model} is not the model of a FineTuneJob: it has no {MANIFEST}",
+            "Give the folder that status.output.uri of the job names.",
         )
     try:
         manifest = read_json(model / MANIFEST, ModelManifest)
@@ -30,13 +38,13 @@ def show(model: Path) -> int:
     if damaged:
         raise TrainerError(
             ExitCode.InvalidData,
-            f"not as the job has written them: {', '.join(damaged)}",
+            f"missing or changed since the job has written them: {', '.join(damaged)}",
             "Copy the whole folder of the model again.",
         )
     console = Console()
     console.print(Markdown((model / CARD).read_text()))
     console.print(
-        f"\n{len(manifest.files)} files, all as the job has written them. With pictures:"
+        f"\n{len(manifest.files)} files, all as the job has written them. Report with pictures:"
         f" {model / REPORT}",
         markup=False,
         highlight=False,

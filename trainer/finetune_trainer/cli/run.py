@@ -1,17 +1,19 @@
-"""`finetune-trainer run`: a FineTuneJob manifest on this machine, by the code that runs in pods."""
+"""`finetune-trainer run`: trains a FineTuneJob manifest on this machine, by the pods' code."""
 
+import argparse
 import contextlib
 import dataclasses
 import hashlib
 import shutil
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from finetune_trainer.cli.arguments import add_workspace
 from finetune_trainer.cli.display import open_display
+from finetune_trainer.cli.errors import print_error
 from finetune_trainer.cli.manifest import JobManifest, Spec, read_manifest
 from finetune_trainer.contract import ExitCode, Job, Model, Output, Result, Source, TrainerError
 from finetune_trainer.pipeline import STAGES, Stage, paths_from
@@ -20,7 +22,7 @@ from finetune_trainer.run.files import read_json
 from finetune_trainer.run.handoff import RESULT
 from finetune_trainer.run.signals import Signals
 from finetune_trainer.supervisor.run_status import RunStatus
-from finetune_trainer.supervisor.supervisor import Console, Supervisor
+from finetune_trainer.supervisor.supervisor import Display, Supervisor
 from finetune_trainer.supervisor.termination import Ending, reference
 
 _NAMESPACE = uuid.UUID("7f0d5f0e-6d0b-5b59-9a52-3f1f2ff3c1de")
@@ -28,8 +30,9 @@ _NAMESPACE = uuid.UUID("7f0d5f0e-6d0b-5b59-9a52-3f1f2ff3c1de")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What the command line says beyond the manifest."""
+    """The arguments of the verb."""
 
+    manifest: Path
     data: Path | None
     validation_data: Path | None
     workspace: Path
@@ -39,28 +42,49 @@ class RunOptions:
     fresh: bool
 
 
-def run_local(path: Path, options: RunOptions, *, stages: tuple[Stage, ...] = STAGES) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the manifest, and what replaces its volumes on this machine."""
+    parser.add_argument("manifest", type=Path, help="YAML file with one FineTuneJob")
+    parser.add_argument(
+        "--data", type=Path, help="photos: a folder or an archive, in place of dataset.source"
+    )
+    parser.add_argument(
+        "--validation-data", type=Path, help="photos, in place of dataset.validationSource"
+    )
+    parser.add_argument("--model", type=Path, help="file or folder, in place of model.source")
+    parser.add_argument(
+        "--resume-from", type=Path, help="a model's folder, in place of training.resumeFrom"
+    )
+    add_workspace(parser, "folder of packed data and checkpoints")
+    parser.add_argument(
+        "--output", type=Path, default=Path("output"), help="folder of the model (%(default)s)"
+    )
+    parser.add_argument("--fresh", action="store_true", help="do not resume an earlier run")
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Train the manifest; return the exit code of the contract."""
-    try:
-        manifest = read_manifest(path)
-        job = localize(manifest, options)
-        _make_workspace(options.workspace)
-    except TrainerError as error:
-        print(f"{path}: {error.message}\n{error.hint}".rstrip(), file=sys.stderr)
-        return error.code
+    return run_local(RunOptions(**vars(arguments)))
+
+
+def run_local(options: RunOptions, *, stages: tuple[Stage, ...] = STAGES) -> int:
+    """Train the manifest by these stages; return the exit code of the contract."""
+    manifest = read_manifest(options.manifest)
+    job = localize(manifest, options)
+    _make_workspace(options.workspace)
     with open_display() as display, Signals() as signals:
         if manifest.ignored:
             display.say(f"ignored without a cluster: {', '.join(manifest.ignored)}")
         ending = _train(job, options, display=display, signals=signals, stages=stages)
-    _say_how_it_ended(ending)
+    _print_ending(ending)
     return ending.code
 
 
 def localize(manifest: JobManifest, options: RunOptions) -> Job:
-    """Return the job with this machine's folders in place of the cluster's.
+    """Return the job with this machine's folders in place of the cluster's volumes.
 
-    The uid is the same for the same manifest, folders and photos, so that a second run goes on
-    where the first was stopped.
+    The uid is the same for the same manifest, folders and photos, so that a second run resumes the
+    first.
     """
     spec, given = manifest.spec, manifest.spec.dataset
     dataset = msgspec.structs.replace(
@@ -72,7 +96,7 @@ def localize(manifest: JobManifest, options: RunOptions) -> Job:
             options.validation_data,
             "--validation-data",
         ),
-        prepare="Auto",  # of a cluster; the same run whatever it says
+        prepare="Auto",  # it is about pods: here it must not change the uid
     )
     resumed = _local(
         "training.resumeFrom", spec.training.resume_from, options.resume_from, "--resume-from"
@@ -100,20 +124,20 @@ def localize(manifest: JobManifest, options: RunOptions) -> Job:
 
 
 def _local_model(model: Model, path: Path | None) -> Model:
-    """Return the model with its file on this machine; what kind of file it is stays said."""
+    """Return the model with its file on this machine; the kind of file is still the manifest's."""
     if model.source is None and path is None:
         return model
     if model.source is None:
         raise TrainerError(
             ExitCode.InvalidSpec,
             f"--model {path}: spec.model.source is not set.",
-            "Write model.source in place of model.name, with any uri: --model takes its place.",
+            "Write model.source in place of model.name, with any uri: --model replaces the uri.",
         )
-    found = _local("model.source", model.source, path, "--model")
-    assert found
-    if found is model.source:
+    local = _local("model.source", model.source, path, "--model")
+    assert local
+    if local is model.source:
         return model
-    source = msgspec.structs.replace(model.source, uri=found.uri, secret_ref=None)
+    source = msgspec.structs.replace(model.source, uri=local.uri, secret_ref=None)
     return msgspec.structs.replace(model, source=source)
 
 
@@ -123,14 +147,14 @@ def _local(field: str, source: Source | None, path: Path | None, flag: str) -> S
             raise TrainerError(
                 ExitCode.InvalidSpec,
                 f"spec.{field}: {source.uri} is a volume of a cluster.",
-                f"Name what it holds on this machine: {flag} PATH.",
+                f"Give its content on this machine: {flag} PATH.",
             )
         return source
     if not path.exists():
         raise TrainerError(
             ExitCode.InputNotFound,
             f"{flag} {path} does not exist.",
-            f"Name what is to take the place of spec.{field}.",
+            f"Give a file or folder that replaces spec.{field}.",
         )
     return Source(uri=path.resolve().as_uri())
 
@@ -147,13 +171,13 @@ def _fingerprint(name: str, spec: Spec) -> str:
 
 def _states(root: Path) -> Iterator[str]:
     for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
-        with contextlib.suppress(OSError):  # the stages say what cannot be read, and why
+        with contextlib.suppress(OSError):  # a stage will report a file that cannot be read
             state = path.stat()
             yield f"{path} {state.st_size} {state.st_mtime_ns}\n"
 
 
 def _train(
-    job: Job, options: RunOptions, *, display: Console, signals: Signals, stages: tuple[Stage, ...]
+    job: Job, options: RunOptions, *, display: Display, signals: Signals, stages: tuple[Stage, ...]
 ) -> Ending:
     environment = {
         "FINETUNE_JOB": msgspec.json.encode(job).decode(),
@@ -163,22 +187,22 @@ def _train(
     directory = paths.job
     if options.fresh:
         shutil.rmtree(directory, ignore_errors=True)
-    _drop_result_without_model(paths)
+    _remove_result_without_model(paths)
     if directory.is_dir():
-        display.say(f"going on from an earlier run in {directory} (--fresh starts over)")
+        display.say(f"resuming an earlier run in {directory} (--fresh starts over)")
     run_status = RunStatus(reference(job), stages=stages)
     return Supervisor(
         job=job,
         environment=environment,
         run_status=run_status,
-        console=display,
+        display=display,
         signals=signals,
         stages=stages,
     ).run()
 
 
-def _drop_result_without_model(paths: Paths) -> None:
-    """A result whose model was deleted since would name a place where nothing is."""
+def _remove_result_without_model(paths: Paths) -> None:
+    """Delete a result whose model was deleted since: it would name an empty place."""
     with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
         output = read_json(paths.job / RESULT, Result).output
         if output and not paths.local(output.uri, field="output.uri").exists():
@@ -192,17 +216,17 @@ def _make_workspace(path: Path) -> None:
         raise TrainerError(
             ExitCode.OutputNotWritable,
             f"--workspace {path}: {error.strerror}.",
-            "Name a folder that can be written: --workspace DIR.",
+            "Give a folder that can be written: --workspace DIR.",
         ) from error
 
 
-def _say_how_it_ended(ending: Ending) -> None:
+def _print_ending(ending: Ending) -> None:
     result, error = ending.termination.result, ending.termination.error
     if result:
         print(f"accuracy {result.accuracy}")
         if result.output:
             print(f"model    {result.output.uri.removeprefix('file://')}")
     if error:
-        goes_on = ending.code == ExitCode.Interrupted
-        hint = "Run the same command again to go on." if goes_on else error.hint
-        print(f"{error.reason}: {error.message}\n{hint}".rstrip(), file=sys.stderr)
+        can_resume = ending.code == ExitCode.Interrupted
+        hint = "Run the same command again to resume." if can_resume else error.hint
+        print_error(error.reason, error.message, hint)

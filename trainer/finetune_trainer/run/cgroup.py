@@ -1,12 +1,14 @@
-"""What this container may use: OpenMP, os.cpu_count() and /proc/meminfo see no cgroup limits."""
+"""The CPUs and the memory of this container. OpenMP, os.cpu_count() and /proc/meminfo ignore cgroup
+limits.
+"""
 
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-_NONE = 1 << 60
-"""Version 1 has a number for no limit, the largest of whole pages."""
+_NO_LIMIT = 1 << 60
+"""Version 1 writes a number where there is no limit: the largest one of whole pages."""
 
 
 def available_cpus(
@@ -53,5 +55,9 @@ def _quotas(group: Path) -> Iterator[float]:
 def _bytes(group: Path) -> Iterator[int]:
     for name in ("memory.max", "memory.limit_in_bytes"):
         file = group / name
-        if file.is_file() and (limit := file.read_text().strip()) != "max" and int(limit) < _NONE:
+        if (
+            file.is_file()
+            and (limit := file.read_text().strip()) != "max"
+            and int(limit) < _NO_LIMIT
+        ):
             yield int(limit)

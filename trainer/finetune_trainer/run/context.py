@@ -1,8 +1,8 @@
-"""What one stage sees: the job, its directories, and the way to report.
+"""The one argument of a stage: the job, its directories, and how to report.
 
 Stages run in child processes of the supervisor (MXNet can die of a signal or block in C, and
-training wants other thread settings than the rest). A stage gets its input from files that earlier
-ones left and leaves its output in files, so that a later attempt can go on from them.
+training needs other thread settings than the rest). A stage reads its input from the files of
+earlier stages and writes its output to files, from which a later attempt can resume.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from finetune_trainer.run.reporter import Reporter
 
 @dataclasses.dataclass(frozen=True)
 class Paths:
-    """Where things are. In a pod: /workspace, /claims/CLAIM, /models; in a local run: flags."""
+    """The directories of a run. In a pod: /workspace, /claims/CLAIM, /models; else set by flags."""
 
     workspace: Path
     claims: Path
@@ -36,37 +36,39 @@ class Paths:
         return self.workspace / "packed"
 
     def local(self, uri: str, *, field: str) -> Path:
-        """Return the place that `pvc://CLAIM/PATH` or `file:///PATH` names; %20 is a space."""
+        """Return the path of `pvc://CLAIM/PATH` or `file:///PATH`; %20 is a space."""
         scheme, _, rest = uri.partition("://")
         path = PurePosixPath(unquote(rest).lstrip("/"))
         if ".." in path.parts:
             raise TrainerError(
-                ExitCode.InvalidSpec, f'{field} {uri} contains ".."', "Name the folder directly."
+                ExitCode.InvalidSpec,
+                f'{field} {uri} contains ".."',
+                "Write the path of the folder without it.",
             )
         return (self.claims if scheme == "pvc" else Path("/")) / path
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Everything a stage is given."""
+    """The input of a stage."""
 
     job: Job
     paths: Paths
     reporter: Reporter
     gpus: int = 0
-    """GPUs of this pod; 0: CPU."""
+    """Number of GPUs of this pod; 0: train on CPUs."""
     threads: int = 1
-    """CPUs this container may use (cgroup quota, rounded up)."""
+    """Number of CPUs this container may use (cgroup quota, rounded up)."""
     memory: int | None = None
     """Bytes of memory this container may use (cgroup limit); None: there is no limit."""
     gang: Gang = dataclasses.field(default_factory=Gang)
-    """Which pod of how many this is."""
+    """The place of this pod in its gang."""
 
     def check_owner(self) -> None:
         """Raise if another pod has taken over this run; to be called right before a rename."""
         owner.check(self.paths.job, self.job.pod_uid)
 
     def hand_on(self, name: str, value: object) -> None:
-        """Write a file of the job's directory for the stages to come."""
+        """Write a file of the job's directory for later stages."""
         self.check_owner()
         files.write_json(self.paths.job / name, value)

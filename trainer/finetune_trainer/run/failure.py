@@ -1,4 +1,4 @@
-"""Turns any exception into an end that the contract knows."""
+"""Turns any exception into an error of the contract."""
 
 import errno
 
@@ -6,7 +6,7 @@ from finetune_trainer.contract import ExitCode, TrainerError
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 FAILING = frozenset({errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN})
-"""A disk's, and a network file system's."""
+"""Errors of a failing disk, and of a network file system."""
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 _OUT_OF_MEMORY = TrainerError(
@@ -17,18 +17,18 @@ _OUT_OF_MEMORY = TrainerError(
 _DEVICE_ERRORS = {
     "out of memory": _OUT_OF_MEMORY,
     "STATUS_ALLOC_FAILED": _OUT_OF_MEMORY,  # cuDNN's and cuBLAS's
-    "Failed to find any": _OUT_OF_MEMORY,  # convolution algorithm, for want of a workspace
+    "Failed to find any": _OUT_OF_MEMORY,  # convolution algorithm, for lack of a workspace
     "no kernel image": TrainerError(
         ExitCode.UnsupportedHardware,
         "This GPU is too new or too old for MXNet's CUDA kernels",
         "Use V100, T4, A100, A10 or L4, or train without GPUs.",
     ),
 }
-"""By CUDA's words for what went wrong."""
+"""Errors of the contract by the words in CUDA's messages."""
 
 
 def explain(exception: Exception) -> TrainerError:
-    """Return the exception as a TrainerError: what the user can act on, or a bug."""
+    """Return the exception as a TrainerError: one that the user can fix, or a bug."""
     match exception:
         case TrainerError():
             return exception
@@ -57,7 +57,7 @@ def explain(exception: Exception) -> TrainerError:
                 "The files must be open to the trainer's user: "
                 "see trainer.securityContext.runAsUser and fsGroup.",
             )
-    if type(exception).__name__ == "MXNetError":  # by name: nothing here may import MXNet
+    if type(exception).__name__ == "MXNetError":  # by name: this module must not import MXNet
         for words, error in _DEVICE_ERRORS.items():
             if words in str(exception):
                 return error

@@ -19,8 +19,8 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Give a file that becomes `path` when the block ends well: no reader ever sees a part of it,
-    even after a crash, and one that could not be written takes no room.
+    """Yield a file that becomes `path` when the block ends well: no reader ever sees a part of it,
+    even after a crash. If the block fails, the file is deleted.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -65,7 +65,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path, type: type[T]) -> T:
-    """Read a struct; raises FileNotFoundError, or msgspec.ValidationError for another shape."""
+    """Read a struct. Raises FileNotFoundError, or msgspec.DecodeError for other content."""
     return msgspec.json.decode(path.read_bytes(), type=type)
 
 
@@ -76,7 +76,7 @@ def sha256_of(path: Path) -> str:
 
 
 def sync_filesystem(path: Path) -> None:
-    """Make all that was written to the file system of `path` durable: for thousands of files."""
+    """Make the whole file system of `path` durable: faster than file by file for thousands."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
@@ -90,7 +90,7 @@ def exclusive(path: Path, *, waiting: Callable[[int], None]) -> Iterator[None]:
     """Hold the lock file `path` against all other processes of the volume.
 
     While another one holds it, `waiting` is called once a second with the seconds so far. The
-    kernel lets go of a lock whose process died.
+    kernel releases the lock of a process that died.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab") as file:
@@ -108,7 +108,7 @@ def exclusive(path: Path, *, waiting: Callable[[int], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def whole_directory(target: Path, *, check: Callable[[], None] = lambda: None) -> Iterator[Path]:
-    """Give a temporary directory that becomes `target` when the block ends well.
+    """Yield a temporary directory that becomes `target` when the block ends well.
 
     `check` is called right before the rename; if it raises, `target` stays as it was. A process
     that is killed leaves its temporary directory behind: see `clear_leftovers`.
@@ -128,7 +128,7 @@ def whole_directory(target: Path, *, check: Callable[[], None] = lambda: None) -
 
 @contextlib.contextmanager
 def scratch_directory(path: Path) -> Iterator[Path]:
-    """Make an empty directory and remove it at the end, and first what a killed process left."""
+    """Yield an empty directory, and remove it at the end. What a killed process left is removed."""
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
     try:
@@ -138,9 +138,10 @@ def scratch_directory(path: Path) -> Iterator[Path]:
 
 
 def clear_leftovers(directory: Path, name: str = "*") -> None:
-    """Remove what killed writers of `whole_directory` left for targets of this name (a pattern).
+    """Remove the temporary directories of killed writers of `whole_directory`, for targets of this
+    name (a pattern).
 
-    Only where nobody else writes: a live writer's directory looks the same.
+    Call it only where no other process writes: the directory of a live writer looks the same.
     """
     for path in directory.glob(f".{name}.*"):
         if path.is_dir():

@@ -1,7 +1,7 @@
-"""Which pod of how many this is. Knows nothing of sockets or of MXNet.
+"""The place of this pod in its gang. Knows nothing of sockets or of MXNet.
 
-All pods of a gang share the workspace. The one with index 0 leads: it does everything that is done
-once, and alone writes. MXNet numbers its workers as they arrive; nothing here goes by that.
+All pods of a gang share the workspace. The pod with index 0 is the leader: it does all that is done
+once, and it alone writes. MXNet numbers its workers as they arrive; these numbers are not used.
 """
 
 import dataclasses
@@ -11,34 +11,34 @@ from finetune_trainer.contract import ExitCode, TrainerError
 
 PORT = 8081
 LEADER = "FINETUNE_LEADER"
-"""Supervisor -> stage: pod uid of the leader."""
+"""Variable by which the supervisor gives its stages the pod uid of the leader."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gang:
-    """The place of this pod. One on its own is a gang of one, which it leads."""
+    """The place of this pod. A single pod is a gang of one, and its leader."""
 
     nodes: int = 1
     index: int = 0
     coordinator: str = ""
     """Host name or address of the leader."""
     port: int = PORT
-    """Where the leader hears of the others."""
+    """TCP port on which the leader accepts the other pods."""
     join_seconds: float = 1800
-    """How long pods wait for each other at the start."""
+    """Seconds that pods wait for each other at the start."""
     peer_seconds: float = 30
-    """A pod that was not heard of for so long is dead."""
+    """Seconds without a message after which a pod counts as dead."""
     leader: str = ""
-    """Pod uid of the leader, known to a follower that has met it."""
+    """Pod uid of the leader; empty until a follower has connected to it."""
 
     @property
     def is_leader(self) -> bool:
-        """Whether this pod does what is done once."""
+        """True if this pod does all that is done once."""
         return self.index == 0
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Gang":
-        """Read the place from the environment of a pod. One that only prepares is alone."""
+        """Read the place from a pod's environment. A pod that only prepares is a gang of one."""
         nodes = int(environment.get("FINETUNE_NODES", "1"))
         if nodes == 1 or environment.get("FINETUNE_ROLE") == "prepare":
             return cls()

@@ -1,4 +1,4 @@
-"""The files by which one stage hands its work to the next, in the job's directory."""
+"""The files in the job's directory by which a stage hands its work on to later stages."""
 
 from finetune_trainer.contract import (
     CheckpointStatus,
@@ -16,21 +16,22 @@ FITTED = "fitted.json"
 EVALUATION = "evaluation.json"
 """evaluate.metrics.Evaluation: all figures, for the output, its report and the result."""
 MODEL_ONNX = "model.onnx"
-"""The fitted network for onnxruntime; evaluation.json says whether it is any good."""
+"""The fitted network for onnxruntime; evaluation.json compares it with MXNet's."""
 EXPORTED = "exported.json"
 RESULT = "result.json"
-"""contract.Result with the job's ids; an attempt that finds it re-emits it and exits 0."""
+"""contract.Result; an attempt that finds it reports it again and exits 0."""
 OWNER = "owner"
-"""Pod uid of the attempt that may write here; checked before each rename."""
+"""Pod uid of the attempt that may write in the directory; checked before each rename."""
 
 
 class Fetched(Struct):
     """fetch -> prepare: local directories that hold the images (read-only).
 
-    For a key that finds a packed data set again: a version, where there is one, stands for the
-    path, size and content of every file (S3: path, size and ETag; an archive: its sha256 or ETag).
-    Without one, stat the files. Files from S3 have the object's size and LastModified, so that
-    their stat is the same after each download; files of an archive have the time of unpacking.
+    A version identifies the path, size and content of every file (S3: path, size and ETag; an
+    archive: its sha256 or ETag). It goes into the key by which a packed data set is found again;
+    without a version, the files' stat does. Files from S3 have the object's size and LastModified,
+    so that their stat is the same after each download; files of an archive have the time of
+    unpacking.
     """
 
     train: str
@@ -64,7 +65,7 @@ class Built(Struct):
     features: str
     input_size: int
     mean: tuple[float, float, float]
-    """Of R, G, B in 0..255."""
+    """Mean of R, G, B in 0..255."""
     std: tuple[float, float, float]
     status: ModelStatus
 
@@ -79,11 +80,11 @@ class Fitted(Struct):
     recipe: str
     epochs: int
     checkpoint: CheckpointStatus | None = None
-    """The newest, which is of this model."""
+    """The newest checkpoint, which belongs to this model."""
     reason: str = ""
-    """Why this recipe ran, for people."""
+    """Human-readable reason why this recipe ran."""
     settings: dict[str, str] = {}
-    """The recipe's numbers by name, for people."""
+    """Human-readable settings of the recipe by name."""
 
 
 class Exported(Struct):

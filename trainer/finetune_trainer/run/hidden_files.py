@@ -1,10 +1,10 @@
-"""Names in users' folders and archives that are not the users': hidden ones, and systems' own."""
+"""Names of hidden and system files, which are not photos, in users' folders and archives."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 SYSTEM_FOLDERS = frozenset({"lost+found", "__MACOSX", "@eaDir"})
-"""Folders that file systems, macOS and storage boxes add."""
+"""Folders that file systems, macOS and network storage devices add."""
 
 
 def is_skipped(name: str) -> bool:
@@ -13,5 +13,5 @@ def is_skipped(name: str) -> bool:
 
 
 def visible(folder: Path) -> Iterator[Path]:
-    """Yield what a folder holds, but for hidden files, such as macOS's ._NAME beside each."""
+    """Yield the entries of a folder that are not hidden, as macOS's ._NAME for each file is."""
     return (path for path in folder.iterdir() if not path.name.startswith("."))

@@ -1,4 +1,4 @@
-"""history.csv: what each epoch of a fit gave, for the curves of the report. Imports no MXNet."""
+"""history.csv: accuracy and loss of each epoch, for the curves of the report. Imports no MXNet."""
 
 import csv
 import dataclasses
@@ -9,7 +9,7 @@ from finetune_trainer.run import files
 
 HISTORY = "history.csv"
 DIGITS = 6
-"""After the point, of accuracies and losses."""
+"""Digits after the point of accuracies and losses."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,22 +17,22 @@ class Row:
     """One epoch."""
 
     epoch: int
-    """From 1."""
+    """Number of the epoch, from 1."""
     train_accuracy: float
     train_loss: float
-    """Mean cross-entropy of the training images as they were seen, in nats."""
+    """Mean cross-entropy in nats of the training images, as augmented."""
     validation_accuracy: float | None
-    """None: not measured in this epoch."""
+    """Accuracy on the validation split; None: not measured in this epoch."""
     seconds: float
-    """That the epoch took."""
+    """Duration of the epoch."""
 
 
 _COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
 
 
 def append(path: Path, row: Row) -> None:
-    """Add an epoch. One that is there already, and those after it, were of an attempt that was
-    lost before its checkpoint: they go.
+    """Add an epoch. If the file holds this epoch or later ones, an attempt was lost before their
+    checkpoint: they are removed.
     """
     rows = [earlier for earlier in read(path) if earlier.epoch < row.epoch]
     text = io.StringIO()

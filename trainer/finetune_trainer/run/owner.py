@@ -1,5 +1,5 @@
-"""The fence around a job's directory: a pod on a lost node must not write into the run of its
-successor.
+"""The owner of a job's directory: a fence, so that a pod on a lost node does not write into the run
+of its successor.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from finetune_trainer.run.handoff import OWNER
 
 
 def claim(directory: Path, pod_uid: str) -> None:
-    """Make the directory this pod's; whoever had it before finds out at its next check."""
+    """Make this pod the owner; the check of the owner before it fails from now on."""
     write_atomic(directory / OWNER, pod_uid.encode())
 
 

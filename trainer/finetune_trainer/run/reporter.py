@@ -1,4 +1,4 @@
-"""What a stage reports to the supervisor while it runs."""
+"""The reports of a running stage to its supervisor."""
 
 import json
 import os
@@ -12,14 +12,14 @@ from finetune_trainer.contract import CheckpointStatus, DatasetStatus, Metric, M
 
 
 class Pace:
-    """Says when it is time to report again, of work that goes on much faster."""
+    """Limits how often fast work is reported."""
 
     def __init__(self, seconds: float = 0.5) -> None:
         self._seconds = seconds
         self._last = time.monotonic()
 
     def is_due(self) -> bool:
-        """Return whether so much time has passed since it last was."""
+        """Return True once every `seconds`."""
         now = time.monotonic()
         if now - self._last < self._seconds:
             return False
@@ -28,14 +28,14 @@ class Pace:
 
 
 class Reporter:
-    """Sends what a stage reports to the supervisor, one JSON object a line."""
+    """Sends the reports of a stage, each a line with one JSON object."""
 
     def __init__(self, send: Callable[[bytes], Any]) -> None:
         self._send = send
 
     @classmethod
     def from_environment(cls) -> "Reporter":
-        """Write to the descriptor in FINETUNE_REPORT_FD; without one, say nothing."""
+        """Write to the descriptor in FINETUNE_REPORT_FD; without one, drop the reports."""
         if descriptor := os.environ.get("FINETUNE_REPORT_FD"):
             return cls(open(int(descriptor), "wb", buffering=0).write)
         return cls(lambda line: None)
@@ -53,11 +53,11 @@ class Reporter:
         note: str = "",
     ) -> None:
         """Report work done: `step` counts up within the stage, `fraction` is 0..1 of the stage,
-        `metrics` replace those of the same name, `note` is for people ("epoch 3 of 8")."""
+        `metrics` replace those of the same name, `note` is human-readable ("epoch 3 of 8")."""
         self._line(step=step, fraction=fraction, metrics=msgspec.to_builtins(metrics), note=note)
 
     def waiting(self, note: str) -> Callable[[int], None]:
-        """Return what says so, given the seconds so far: waiting is no stall."""
+        """Return a function that reports a wait, given its seconds so far: so it is no stall."""
         return lambda seconds: self.progress(step=seconds, note=note)
 
     def dataset(self, status: DatasetStatus) -> None:
@@ -73,7 +73,7 @@ class Reporter:
         self._line(checkpoint=msgspec.to_builtins(status))
 
     def error(self, *, code: int, message: str, hint: str) -> None:
-        """Report why this stage ends; the process then exits with `code`."""
+        """Report the error of this stage; the process then exits with `code`."""
         self._line(error={"code": code, "message": message, "hint": hint})
 
     def _line(self, **fields: Any) -> None:

@@ -1,4 +1,4 @@
-"""Requests to stop, and a descriptor that wakes a selector when any signal comes."""
+"""Requests to stop, and a descriptor that wakes a selector when a signal arrives."""
 
 import os
 import select
@@ -8,21 +8,21 @@ from typing import Self
 
 
 class Signals:
-    """Notes SIGTERM and SIGINT while the context lasts, instead of dying of them."""
+    """Records SIGTERM and SIGINT while the context lasts; the process does not die of them."""
 
     def __init__(self) -> None:
         self.stop = False
-        """The process was asked to stop."""
+        """True if the process was asked to stop."""
         self.hurry = False
-        """Ctrl-C again: someone does not want to wait. (A second SIGTERM means nothing: the
-        kubelet may repeat it.)"""
+        """True after a second Ctrl-C: the user does not want to wait. (A second SIGTERM means
+        nothing: the kubelet may repeat it.)"""
         self.wakeup, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def __enter__(self) -> Self:
         self._handlers = {
             signal.SIGTERM: signal.signal(signal.SIGTERM, self._stop),
             signal.SIGINT: signal.signal(signal.SIGINT, self._stop),
-            # A handler at all, so that the end of a child wakes the loop.
+            # Without any handler, the end of a child would not wake the loop.
             signal.SIGCHLD: signal.signal(signal.SIGCHLD, lambda number, frame: None),
         }
         self._previous = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
@@ -41,7 +41,7 @@ class Signals:
         os.close(self._write)
 
     def wait(self, *, seconds: float) -> None:
-        """Sleep until a signal comes, but no longer than that."""
+        """Sleep until a signal arrives, but no longer than `seconds`."""
         if select.select([self.wakeup], [], [], seconds)[0]:
             os.read(self.wakeup, 1024)
 

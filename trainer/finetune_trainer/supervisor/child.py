@@ -1,5 +1,5 @@
-"""One child process: its output and reports until its end, and the reaping of everything that
-a process 1 inherits. Knows nothing of jobs.
+"""One child process: its output and reports until its end, and the reaping of the orphans that a
+process 1 inherits. Knows nothing of jobs.
 """
 
 import contextlib
@@ -57,17 +57,17 @@ class Child:
             os.close(output)
             os.close(reports)
         self.ended: float | None = None
-        """When it ended, by the monotonic clock."""
+        """Time of the end by time.monotonic(); None: it still runs."""
 
     @property
     def status(self) -> int:
-        """Exit code; negative: the signal that ended it."""
+        """The exit code; negative: the signal that ended the process."""
         status = self._process.returncode
         assert status is not None
         return status
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process alone: it tells its own helpers."""
+        """Send a signal to the process alone: it ends its own helpers."""
         if self.ended is None:
             os.kill(self._process.pid, number)
 
@@ -92,7 +92,7 @@ class Child:
         os.close(self.reports)
 
 
-def attend(
+def run_to_end(
     child: Child,
     *,
     output: Callable[[bytes], None],
@@ -118,7 +118,9 @@ def attend(
 
 
 def _is_over(child: Child, *, open_pipes: int) -> bool:
-    """A daemon that left the group may hold the pipes open: it is not waited for."""
+    """Return True if all output is read. A daemon that left the process group may hold the pipes
+    open: it is not waited for.
+    """
     if child.ended is None:
         return False
     return open_pipes == 0 or time.monotonic() - child.ended > _DRAIN_SECONDS

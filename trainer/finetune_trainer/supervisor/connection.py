@@ -1,4 +1,4 @@
-"""One connection between two pods of a gang, and what follows from what is heard on it."""
+"""A TCP connection between two pods of a gang: messages, heartbeats, detection of a lost pod."""
 
 import contextlib
 import socket
@@ -12,50 +12,50 @@ from finetune_trainer.supervisor.termination import Ending
 
 _LINE_BYTES = 4096
 _TEXT_LENGTH = 500
-_BEATS = 6
-"""Signs of life in the time after which a silent pod is dead."""
+_HEARTBEATS = 6
+"""Heartbeats within the time after which a pod that sends nothing counts as dead."""
 
 
 class PeerMessage(Struct):
-    """What one pod says to another: first who it is, then how it is, again and again."""
+    """The identity and the state of a pod, as it sends them to another, again and again."""
 
     job: JobRef | None = None
     index: int = 0
     host: str = ""
     stopping: bool = False
-    """It was asked to stop."""
+    """True if the pod was asked to stop."""
     fitted: bool = False
-    """The leader needs the others no more."""
+    """True if the leader has saved the fit and no longer needs the others."""
     ended: int | None = None
-    """Its exit code: this is its last line."""
+    """The exit code of the pod, in its final message."""
     reason: str = ""
     message: str = ""
 
 
 class Connection:
-    """One end of a connection; never waits."""
+    """One end of a connection; never blocks."""
 
     def __init__(self, connected: socket.socket, *, peer_seconds: float) -> None:
         connected.setblocking(False)
         self._peer_seconds = peer_seconds
         self._socket = connected
         self._lines = Lines(self._take, limit=_LINE_BYTES)
-        self.heard = time.monotonic()
-        self._sent, self._told = 0.0, PeerMessage()
+        self._received_at = time.monotonic()
+        self._sent_at, self._last_sent = 0.0, PeerMessage()
         self.is_open = True
         self.first: PeerMessage | None = None
-        """Who it is."""
+        """The first message, which identifies the other pod; None: not received yet."""
         self.last = PeerMessage()
-        """How it is."""
+        """The newest message: the state of the other pod."""
 
-    def send(self, line: PeerMessage) -> None:
-        """Send a line. One who does not read, or is gone, is found by its silence."""
-        self._sent, self._told = time.monotonic(), line
+    def send(self, message: PeerMessage) -> None:
+        """Send a message. No error is raised: a dead pod is found by its missing heartbeats."""
+        self._sent_at, self._last_sent = time.monotonic(), message
         with contextlib.suppress(OSError):
-            self._socket.send(msgspec.json.encode(line) + b"\n")
+            self._socket.send(msgspec.json.encode(message) + b"\n")
 
     def receive(self) -> None:
-        """Take what has come."""
+        """Read all messages that have arrived."""
         while self.is_open:
             try:
                 data = self._socket.recv(_LINE_BYTES)
@@ -65,11 +65,11 @@ class Connection:
                 data = b""
             if not data:
                 return self.close()
-            self.heard = time.monotonic()
+            self._received_at = time.monotonic()
             self._lines.feed(data)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.is_open = False
         self._socket.close()
 
@@ -82,55 +82,60 @@ class Connection:
         self.first = self.first or self.last
 
     @property
-    def is_silent(self) -> bool:
-        """Whether nothing was heard for too long."""
-        return time.monotonic() - self.heard > self._peer_seconds
+    def is_unreachable(self) -> bool:
+        """True if nothing was received for too long."""
+        return time.monotonic() - self._received_at > self._peer_seconds
 
     @property
     def name(self) -> str:
-        """Who it is, for people."""
+        """Human-readable name of the other pod."""
         first = self.first
         return f"Pod {first.index} of the gang ({first.host})" if first else "A pod of the gang"
 
-    def beat(self, line: PeerMessage) -> None:
-        """Send the line if it is time for a sign of life, or if it is news."""
-        if line != self._told or time.monotonic() - self._sent > self._peer_seconds / _BEATS:
-            self.send(line)
+    def send_heartbeat(self, message: PeerMessage) -> None:
+        """Send the message if it has changed, or if a heartbeat is due."""
+        interval = self._peer_seconds / _HEARTBEATS
+        if message != self._last_sent or time.monotonic() - self._sent_at > interval:
+            self.send(message)
 
     def check(self, *, stopping: bool) -> None:
-        """Raise if the other pod is gone. After a request to stop that is only to be expected."""
+        """Raise PeerLost if the other pod has ended or is unreachable. After a request to stop this
+        is expected: raise Interrupted then.
+        """
         last = self.last
-        if last.ended is None and self.is_open and not self.is_silent:
+        if last.ended is None and self.is_open and not self.is_unreachable:
             return
         if stopping or last.ended == ExitCode.Interrupted:
             raise TrainerError(
                 ExitCode.Interrupted,
                 "The gang was asked to stop." if stopping else f"{self.name} was asked to stop.",
-                "The next attempt goes on from the last checkpoint in the workspace.",
+                "The next attempt resumes from the last checkpoint in the workspace.",
             )
         if last.ended == ExitCode.PeerLost:
-            raise lost(last.message)
+            raise peer_lost(last.message)
         if last.ended is not None:
-            raise lost(f"{self.name} ended with {last.reason}: {last.message}")
+            raise peer_lost(f"{self.name} ended with {last.reason}: {last.message}")
         if self.is_open:
-            raise lost(f"{self.name} was not heard of for {self._peer_seconds:g} s")
-        raise lost(f"{self.name} hung up without a word: its process or its node died")
+            raise peer_lost(f"{self.name} sent no message for {self._peer_seconds:g} s")
+        raise peer_lost(
+            f"{self.name} closed the connection without a final message: its process or node died"
+        )
 
 
-def lost(what: str) -> TrainerError:
-    """Return the end of a pod that cannot go on without another."""
+def peer_lost(message: str) -> TrainerError:
+    """Return the error of a pod that cannot continue without another pod."""
     return TrainerError(
         ExitCode.PeerLost,
-        what.removesuffix(".") + ".",
-        "The gang starts again from the last checkpoint. See the other pod for the cause.",
+        message.removesuffix(".") + ".",
+        "The gang restarts from the last checkpoint. See the log of the other pod for the cause.",
     )
 
 
-def last_words(line: PeerMessage, ending: Ending) -> PeerMessage:
-    """Return the line with which a pod ends."""
+def final_message(state: PeerMessage, ending: Ending) -> PeerMessage:
+    """Return the last message of a pod: its state, exit code and error."""
     error = ending.termination.error
     return msgspec.structs.replace(
-        line,
+        state,
         ended=int(ending.code),
         reason=error.reason if error else ExitCode.Complete.name,
         message=error.message[:_TEXT_LENGTH] if error else "",

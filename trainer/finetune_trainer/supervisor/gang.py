@@ -1,6 +1,6 @@
-"""How the pods of a gang hear of each other: one TCP connection from each to the leader.
+"""The link between the supervisors of a gang: one TCP connection from each pod to the leader.
 
-The supervisor's loop polls it: whose loop does not come round is silent, and silence is death.
+Each supervisor's loop sends the heartbeats, so that a blocked supervisor counts as dead, too.
 MXNet itself would wait for a dead worker for ever.
 """
 
@@ -14,30 +14,32 @@ import msgspec
 
 from finetune_trainer.contract import Job
 from finetune_trainer.run.gang import LEADER, Gang
-from finetune_trainer.supervisor.connection import Connection, PeerMessage, last_words, lost
+from finetune_trainer.supervisor.connection import Connection, PeerMessage, final_message, peer_lost
 from finetune_trainer.supervisor.termination import Ending, reference
 
 _CONNECT_SECONDS = 2.0
 
 
 class Peers(Protocol):
-    """The rest of the gang, as the supervisor sees it."""
+    """The other pods of the gang, as the supervisor sees them."""
 
     joined: bool
-    """Whether the work can begin."""
+    """True if the stages can begin."""
     released: bool
-    """Whether this pod may end."""
+    """True if this pod may end."""
     environment: Mapping[str, str]
-    """What the stages need to know."""
+    """Variables for the processes of the stages."""
 
     def poll(self, *, stopping: bool) -> bool:
-        """Hear and be heard; return whether another pod was asked to stop. Raises PeerLost."""
+        """Receive and send messages; return True if another pod was asked to stop. Raises
+        PeerLost.
+        """
 
     def finished(self, stage: str) -> None:
         """Note that a stage of this pod ended well."""
 
     def close(self, ending: Ending) -> None:
-        """Say how this pod ends."""
+        """Send how this pod ends, and close the connections."""
 
 
 class Alone:
@@ -47,14 +49,14 @@ class Alone:
     environment: Mapping[str, str] = {}
 
     def poll(self, *, stopping: bool) -> bool:
-        """Nobody is there."""
+        """Return False: there is no other pod."""
         return False
 
     def finished(self, stage: str) -> None:
-        """Nobody is told."""
+        """Send nothing: there is no other pod."""
 
     def close(self, ending: Ending) -> None:
-        """Nobody is told."""
+        """Send nothing: there is no other pod."""
 
 
 class Leader:
@@ -65,53 +67,55 @@ class Leader:
 
     def __init__(self, job: Job, gang: Gang, say: Callable[[str], None]) -> None:
         self._gang, self._say = gang, say
-        self._line = PeerMessage(job=reference(job), host=socket.gethostname())
-        self._began = time.monotonic()
-        self._strangers: list[Connection] = []
+        self._state = PeerMessage(job=reference(job), host=socket.gethostname())
+        self._started_at = time.monotonic()
+        self._unidentified: list[Connection] = []
         self._members: dict[int, Connection] = {}
         self._listener = socket.create_server(("", gang.port), backlog=gang.nodes)
         self._listener.setblocking(False)
 
     def poll(self, *, stopping: bool) -> bool:
-        """Hear and be heard."""
+        """Accept new pods, exchange messages with all, and raise if one is lost before the end of
+        the fit.
+        """
         with contextlib.suppress(BlockingIOError):
             while True:
                 accepted = self._listener.accept()[0]
                 limit = self._gang.peer_seconds
-                self._strangers.append(Connection(accepted, peer_seconds=limit))
-        for connection in (*self._strangers, *self._members.values()):
+                self._unidentified.append(Connection(accepted, peer_seconds=limit))
+        for connection in (*self._unidentified, *self._members.values()):
             connection.receive()
         self._admit()
         for member in self._members.values():
-            member.beat(self._line)
-        if not self._line.fitted:
+            member.send_heartbeat(self._state)
+        if not self._state.fitted:
             self._check(stopping=stopping)
         return any(member.last.stopping for member in self._members.values())
 
     def finished(self, stage: str) -> None:
-        """Let the others go after the fit."""
+        """Release the others after the fit."""
         if stage == "fit":
-            self._tell(msgspec.structs.replace(self._line, fitted=True))
+            self._broadcast(msgspec.structs.replace(self._state, fitted=True))
 
     def close(self, ending: Ending) -> None:
-        """Say how this pod ends."""
-        self._tell(last_words(self._line, ending))
+        """Send how this pod ends, and close the connections."""
+        self._broadcast(final_message(self._state, ending))
         self._listener.close()
-        for connection in (*self._strangers, *self._members.values()):
+        for connection in (*self._unidentified, *self._members.values()):
             connection.close()
 
-    def _tell(self, line: PeerMessage) -> None:
-        self._line = line
+    def _broadcast(self, state: PeerMessage) -> None:
+        self._state = state
         for member in self._members.values():
-            member.send(self._line)
+            member.send(self._state)
 
     def _admit(self) -> None:
-        strangers, self._strangers = self._strangers, []
-        for connection in strangers:
-            if connection.first is None and connection.is_open and not connection.is_silent:
-                self._strangers.append(connection)
+        unidentified, self._unidentified = self._unidentified, []
+        for connection in unidentified:
+            if connection.first is None and connection.is_open and not connection.is_unreachable:
+                self._unidentified.append(connection)
                 continue
-            connection.send(self._line)
+            connection.send(self._state)
             if (index := self._index_of(connection.first)) is None:
                 connection.close()
             else:
@@ -119,23 +123,27 @@ class Leader:
                 count = f"{len(self._members) + 1} of {self._gang.nodes}"
                 self._say(f"{connection.name} has joined the gang: {count}")
 
-    def _index_of(self, line: PeerMessage | None) -> int | None:
-        """Return the member's index, unless it is of another job or attempt, or there already."""
-        own = self._line.job
-        if line is None or line.job is None or own is None:
+    def _index_of(self, message: PeerMessage | None) -> int | None:
+        """Return the index of a new member; None if its job or attempt is another, or if a pod of
+        this index has joined already.
+        """
+        own = self._state.job
+        if message is None or message.job is None or own is None:
             return None
-        if (line.job.uid, line.job.attempt) != (own.uid, own.attempt):
+        if (message.job.uid, message.job.attempt) != (own.uid, own.attempt):
             return None
-        free = 0 < line.index < self._gang.nodes and line.index not in self._members
-        return line.index if free else None
+        free = 0 < message.index < self._gang.nodes and message.index not in self._members
+        return message.index if free else None
 
     def _check(self, *, stopping: bool) -> None:
         for member in self._members.values():
             member.check(stopping=stopping)
         missing = set(range(1, self._gang.nodes)) - self._members.keys()
-        if missing and time.monotonic() - self._began > self._gang.join_seconds:
+        if missing and time.monotonic() - self._started_at > self._gang.join_seconds:
             names = ", ".join(map(str, sorted(missing)))
-            raise lost(f"Pod {names} of the gang did not come for {self._gang.join_seconds:g} s")
+            raise peer_lost(
+                f"Pod {names} of the gang did not join within {self._gang.join_seconds:g} s"
+            )
 
 
 class Follower:
@@ -143,28 +151,28 @@ class Follower:
 
     def __init__(self, job: Job, gang: Gang, say: Callable[[str], None]) -> None:
         self._gang, self._say = gang, say
-        self._line = PeerMessage(job=reference(job), index=gang.index, host=socket.gethostname())
-        self._began = time.monotonic()
-        self._told = ""
+        self._state = PeerMessage(job=reference(job), index=gang.index, host=socket.gethostname())
+        self._started_at = time.monotonic()
+        self._reported_reason = ""
         self._connection: Connection | None = None
         self.joined = self.released = False
         self.environment: Mapping[str, str] = {}
 
     def poll(self, *, stopping: bool) -> bool:
-        """Hear and be heard; until the leader answers, look for it."""
+        """Exchange messages with the leader; until it has answered, connect to it."""
         if self._connection is None:
             self._connection = self._connect()
         elif not self.released:
-            self._hear(self._connection, stopping=stopping)
+            self._receive(self._connection, stopping=stopping)
         return False
 
     def finished(self, stage: str) -> None:
-        """Wait for the leader, which still has to save: see `released`."""
+        """Do nothing: the leader still has to save, and then sets `released`."""
 
     def close(self, ending: Ending) -> None:
-        """Say how this pod ends."""
+        """Send how this pod ends, and close the connections."""
         if self._connection:
-            self._connection.send(last_words(self._line, ending))
+            self._connection.send(final_message(self._state, ending))
             self._connection.close()
 
     def _connect(self) -> Connection | None:
@@ -175,42 +183,44 @@ class Follower:
             self._wait(str(error))
             return None
         connection = Connection(connected, peer_seconds=self._gang.peer_seconds)
-        connection.send(self._line)
+        connection.send(self._state)
         return connection
 
-    def _wait(self, why: str) -> None:
+    def _wait(self, reason: str) -> None:
         where = f"pod 0 of the gang at {self._gang.coordinator}:{self._gang.port}"
-        if why != self._told:
-            self._told = why
-            self._say(f"waiting for {where}: {why}")
-        if time.monotonic() - self._began > self._gang.join_seconds:
-            raise lost(f"{where} was not found for {self._gang.join_seconds:g} s: {why}")
+        if reason != self._reported_reason:
+            self._reported_reason = reason
+            self._say(f"waiting for {where}: {reason}")
+        if time.monotonic() - self._started_at > self._gang.join_seconds:
+            raise peer_lost(
+                f"{where} was not reached within {self._gang.join_seconds:g} s: {reason}"
+            )
 
-    def _hear(self, leader: Connection, *, stopping: bool) -> None:
+    def _receive(self, leader: Connection, *, stopping: bool) -> None:
         leader.receive()
-        if not self.joined and not self._meet(leader):
+        if not self.joined and not self._identify(leader):
             return
-        self._line = msgspec.structs.replace(self._line, stopping=stopping)
-        leader.beat(self._line)
+        self._state = msgspec.structs.replace(self._state, stopping=stopping)
+        leader.send_heartbeat(self._state)
         self.released = leader.last.fitted or leader.last.ended == 0
         if not self.released:
             leader.check(stopping=stopping)
 
-    def _meet(self, leader: Connection) -> bool:
-        """Return whether it is the leader of this attempt: an earlier one's may still be there."""
-        own, found = self._line.job, leader.first and leader.first.job
+    def _identify(self, leader: Connection) -> bool:
+        """Return True if this is the leader of this attempt, not one of an earlier attempt."""
+        own, found = self._state.job, leader.first and leader.first.job
         if found and own and (found.uid, found.attempt) == (own.uid, own.attempt):
-            self._say(f"{leader.name} leads the gang")
+            self._say(f"{leader.name} is the leader of the gang")
             self.joined, self.environment = True, {LEADER: found.pod_uid}
-        elif found or not leader.is_open or leader.is_silent:
+        elif found or not leader.is_open or leader.is_unreachable:
             leader.close()
             self._connection = None
-            self._wait("a pod of another attempt is there" if found else "it does not answer")
+            self._wait("a pod of another attempt answers" if found else "it does not answer")
         return self.joined
 
 
-def meet(job: Job, gang: Gang, say: Callable[[str], None]) -> Peers:
-    """Return the rest of this pod's gang."""
+def peers_of(job: Job, gang: Gang, say: Callable[[str], None]) -> Peers:
+    """Return the other pods of this pod's gang."""
     if gang.nodes == 1:
         return Alone()
     return Leader(job, gang, say) if gang.is_leader else Follower(job, gang, say)

@@ -1,4 +1,4 @@
-"""HTTP of the contract: /progress, /metrics, /healthz. Reads the board, changes nothing."""
+"""HTTP of the contract: /progress, /metrics, /healthz. Reads the run status, changes nothing."""
 
 import contextlib
 import http.server
@@ -16,12 +16,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from finetune_trainer.pipeline import Stage
 from finetune_trainer.supervisor.run_status import RunStatus
 
-_LATE_SECONDS = 60
+_BLOCKED_SECONDS = 60
+"""Time without a poll after which the supervisor counts as blocked."""
 
 
 @contextlib.contextmanager
 def serve(run_status: RunStatus, *, stages: tuple[Stage, ...], port: int) -> Iterator[int]:
-    """Serve the board on all addresses while the context lasts; yields the port."""
+    """Serve the run status on all addresses while the context lasts; yield the port."""
     registry = CollectorRegistry()
     registry.register(_Collector(run_status, stages))
     with _Server(("", port), _handler(run_status, registry)) as server:
@@ -46,7 +47,7 @@ class _Server(http.server.ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a reader that went away: it is no event of the training."""
+        """Log nothing when a client has disconnected: it is no event of the training."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
@@ -63,8 +64,8 @@ def _handler(
                     self._send(200, "application/json", run_status.encoded())
                 case "/metrics":
                     self._send(200, CONTENT_TYPE_LATEST, generate_latest(registry))
-                case "/healthz" if time.monotonic() - run_status.last_poll > _LATE_SECONDS:
-                    self._send(503, "text/plain", b"the supervisor does not come round\n")
+                case "/healthz" if time.monotonic() - run_status.last_poll > _BLOCKED_SECONDS:
+                    self._send(503, "text/plain", b"the supervisor is blocked\n")
                 case "/healthz":
                     self._send(200, "text/plain", b"ok\n")
                 case _:
@@ -78,13 +79,13 @@ def _handler(
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: a poll every few seconds would drown the training log."""
+            """Log nothing: a poll every few seconds would flood the training log."""
 
     return Handler
 
 
 class _Collector:
-    """The board as Prometheus metrics; at most as many series as the board has metrics."""
+    """The run status as Prometheus metrics; their number is bounded as its metrics are."""
 
     def __init__(self, run_status: RunStatus, stages: tuple[Stage, ...]) -> None:
         self._run_status = run_status
@@ -94,7 +95,7 @@ class _Collector:
         progress = self._run_status.snapshot()
         yield GaugeMetricFamily(
             "finetune_trainer_progress_ratio",
-            "Part of the run that is done.",
+            "Fraction of the run that is done, 0 to 1.",
             self._run_status.fraction,
         )
         remaining = progress.trainer_status.estimated_remaining_seconds
@@ -109,7 +110,9 @@ class _Collector:
             stage.add_metric([known.name], known.name == progress.stage)
         yield stage
         values = GaugeMetricFamily(
-            "finetune_trainer_metric", "What the stages measured, newest value.", labels=["name"]
+            "finetune_trainer_metric",
+            "Newest value of each metric that the stages report.",
+            labels=["name"],
         )
         for metric in progress.trainer_status.metrics:
             with contextlib.suppress(ValueError):

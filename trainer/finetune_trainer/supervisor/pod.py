@@ -1,5 +1,5 @@
 """The trainer as process 1 of a container: settings from the environment, HTTP, signals, and
-the termination message in every case.
+a termination message, however the attempt ends.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from finetune_trainer.run.failure import explain
 from finetune_trainer.run.gang import Gang
 from finetune_trainer.run.signals import Signals
 from finetune_trainer.supervisor import roles
-from finetune_trainer.supervisor.gang import meet
+from finetune_trainer.supervisor.gang import peers_of
 from finetune_trainer.supervisor.http import serve
 from finetune_trainer.supervisor.run_status import RunStatus
 from finetune_trainer.supervisor.supervisor import Supervisor
@@ -29,12 +29,13 @@ def supervise(environment: Mapping[str, str], *, stages: tuple[Stage, ...] = STA
             ending = _run(environment, stages=stages, signals=signals)
         except Exception as exception:
             ending = fail(parse_reference(environment.get("FINETUNE_JOB", "")), explain(exception))
-    _say_how_it_ended(ending)
+    _log_ending(ending)
     try:
         # Not atomic: the kubelet mounts this very file, it cannot be replaced.
         path.write_bytes(encode(ending.termination))
     except OSError as error:
-        print(f"finetune-trainer: no termination message in {path}: {error}", file=sys.stderr)
+        reason = f"the termination message was not written to {path}: {error}"
+        print(f"finetune-trainer: {reason}", file=sys.stderr)
     return ending.code
 
 
@@ -45,15 +46,15 @@ def _run(environment: Mapping[str, str], *, stages: tuple[Stage, ...], signals: 
     stages = role.select(stages)
     run_status = RunStatus(reference(job), stages=stages)
     log = _ContainerLog()
-    wanted = int(environment.get("FINETUNE_PORT", "8080"))
-    with serve(run_status, stages=stages, port=wanted) as port:
+    configured = int(environment.get("FINETUNE_PORT", "8080"))  # 0: any free port
+    with serve(run_status, stages=stages, port=configured) as port:
         log.say(f"job {job.namespace}/{job.name}, attempt {job.attempt}, HTTP on port {port}")
-        peers = meet(job, gang, log.say)
+        peers = peers_of(job, gang, log.say)
         ending = Supervisor(
             job=job,
             environment=environment,
             run_status=run_status,
-            console=log,
+            display=log,
             signals=signals,
             stages=stages,
             stall_seconds=_stall_seconds(environment, gang),
@@ -65,12 +66,12 @@ def _run(environment: Mapping[str, str], *, stages: tuple[Stage, ...], signals: 
 
 
 def _stall_seconds(environment: Mapping[str, str], gang: Gang) -> float:
-    """Only the leader of a gang is watched: it stalls with whichever pod does."""
+    """Return the stall limit; 0, no limit, for a follower: the leader stalls with any pod."""
     return float(environment.get("FINETUNE_STALL_SECONDS", "0")) if gang.is_leader else 0
 
 
 class _ContainerLog:
-    """Standard output. A reader that went away must not end the training."""
+    """Standard output. The training continues if its reader has closed it."""
 
     def output(self, data: bytes) -> None:
         with contextlib.suppress(BrokenPipeError):
@@ -81,10 +82,10 @@ class _ContainerLog:
         self.output(f"finetune-trainer: {text}\n".encode())
 
     def update(self, run_status: RunStatus) -> None:
-        """Say nothing: /progress is read instead."""
+        """Print nothing: /progress is read instead."""
 
 
-def _say_how_it_ended(ending: Ending) -> None:
+def _log_ending(ending: Ending) -> None:
     log = _ContainerLog()
     if result := ending.termination.result:
         log.say(f"accuracy {result.accuracy}")

@@ -1,4 +1,4 @@
-"""What a pod is asked to do: its stages, and what it says when they are done."""
+"""The roles of pods: train, prepare, or follow the leader of a gang."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -14,19 +14,19 @@ from finetune_trainer.supervisor.termination import Ending, conclude, reference
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Role:
-    """The part of one pod."""
+    """The stages that one pod runs, and how its ending follows from them."""
 
     stages: tuple[str, ...] | None = None
-    """Of all stages, these; None: all."""
-    owns: bool = True
-    """Whether it writes in the job's directory."""
-    repeats: bool = True
-    """Whether a result that is there already is its end."""
+    """Names of the stages that it runs; None: all."""
+    writes: bool = True
+    """True if the pod writes in the job's directory."""
+    reuses_result: bool = True
+    """True if the pod ends at once when an earlier attempt has left a result."""
     conclude: Callable[[Job, Path], Ending]
-    """How it ended, from what is in the job's directory."""
+    """Function that returns the ending, from the files in the job's directory."""
 
     def select(self, stages: Sequence[Stage]) -> tuple[Stage, ...]:
-        """Return those of the stages that this role runs."""
+        """Return the stages that this role runs."""
         return tuple(s for s in stages if self.stages is None or s.name in self.stages)
 
 
@@ -39,14 +39,14 @@ def _with_data_set(job: Job, directory: Path) -> Ending:
     return Ending(ExitCode.Complete, Termination(job=reference(job), prepared=status))
 
 
-def _in_silence(job: Job, directory: Path) -> Ending:
+def _without_result(job: Job, directory: Path) -> Ending:
     return Ending(ExitCode.Complete, Termination(job=reference(job)))
 
 
 TRAIN = Role(conclude=_with_result)
-PREPARE = Role(stages=("fetch", "prepare"), repeats=False, conclude=_with_data_set)
-FOLLOW = Role(stages=("fit",), owns=False, conclude=_in_silence)
-"""Of a gang's pods but the first: the leader tells the result."""
+PREPARE = Role(stages=("fetch", "prepare"), reuses_result=False, conclude=_with_data_set)
+FOLLOW = Role(stages=("fit",), writes=False, conclude=_without_result)
+"""The role of all pods of a gang but the leader, which alone reports the result."""
 
 
 def choose(environment: Mapping[str, str], gang: Gang) -> Role:

@@ -1,5 +1,5 @@
-"""What is known of the run right now: written by the supervisor, read by the HTTP server, the
-display and the watchdog. Bounded, whatever a stage sends.
+"""The status of the run right now: the supervisor writes it; the HTTP server, the display and the
+stall check read it. Its size is bounded, whatever a stage sends.
 """
 
 import datetime
@@ -30,7 +30,7 @@ PROGRESS_LIMIT = 64 * 1024
 
 
 class ReportedError(Struct):
-    """The end that a stage asks for."""
+    """The error with which a stage ends."""
 
     code: int
     message: str
@@ -41,7 +41,7 @@ class Report(Struct):
     """One line that a stage sends by its Reporter."""
 
     stage: str = ""
-    """That begins."""
+    """Name of the stage that begins."""
     step: int | None = None
     fraction: float | None = None
     metrics: tuple[Metric, ...] = ()
@@ -53,48 +53,48 @@ class Report(Struct):
 
 
 class RunStatus:
-    """The state of the run. Safe to read from other threads."""
+    """The status of the run. Safe to read from other threads."""
 
     def __init__(self, job: JobRef, *, stages: Sequence[Stage]) -> None:
         self._lock = threading.Lock()
         self._estimate = Estimate(stages)
         self._metrics: dict[str, Metric] = {}
         self._log = b""
-        self._work: tuple[int | None, float | None] = (None, None)
+        self._position: tuple[int | None, float | None] = (None, None)
         self._progress = Progress(job=job, stage="fetch", step=0)
         self._updated = datetime.datetime.now(datetime.UTC)
         self.note = ""
-        """For people: "epoch 3 of 8"."""
+        """Human-readable note of the stage, as in "epoch 3 of 8"."""
         self.last_progress = time.monotonic()
-        """When work was last seen, for the watchdog."""
+        """Time of the last progress by time.monotonic(), for the stall check."""
         self.last_poll = time.monotonic()
-        """When the supervisor's loop last came round, for /healthz."""
+        """Time of the supervisor's last poll by time.monotonic(), for /healthz."""
 
     def start(self, stage: Stage) -> None:
         """Note that a stage begins."""
         with self._lock:
             self._estimate.start(stage.name)
             self.note = ""
-            self._work = (None, None)
-            self._move(stage=stage.name)
+            self._position = (None, None)
+            self._record_progress(stage=stage.name)
 
     def finish(self) -> None:
         """Note that all stages are done."""
         with self._lock:
             self._estimate.finish()
-            self._move(stage="done")
+            self._record_progress(stage="done")
 
     def apply(self, report: Report) -> None:
-        """Take over what a stage reported."""
+        """Record a report of a stage."""
         with self._lock:
-            work = (report.step, report.fraction)
+            position = (report.step, report.fraction)
             if report.fraction is not None:
                 self._estimate.advance(report.fraction, now=time.monotonic())
-            if work not in ((None, None), self._work):
-                self._work = work
-                self._move()
+            if position not in ((None, None), self._position):
+                self._position = position
+                self._record_progress()
             self.note = report.note or self.note
-            self._measure(report.metrics)
+            self._update_metrics(report.metrics)
             self._progress = msgspec.structs.replace(
                 self._progress,
                 dataset=report.dataset or self._progress.dataset,
@@ -103,19 +103,19 @@ class RunStatus:
             )
 
     def log(self, data: bytes) -> None:
-        """Keep the end of the output: as bytes, for there may be much of it."""
+        """Keep the end of the output, as bytes: there may be much of it."""
         self._log = (self._log + data)[-_LOG_BYTES:]
 
     @property
     def log_tail(self) -> tuple[str, ...]:
-        """The last lines of output, without what terminals would act on."""
+        """The last lines of output, without control characters."""
         text = self._log.decode(errors="replace")
         lines = [line for line in text.splitlines() if line.strip()]
         return tuple(_printable(line[-LOG_LINE_LENGTH:]) for line in lines[-LOG_LINES:])
 
     @property
     def fraction(self) -> float:
-        """The part of the whole run that is done."""
+        """The fraction of the whole run that is done, 0 to 1."""
         return self._estimate.fraction
 
     def snapshot(self) -> Progress:
@@ -135,7 +135,7 @@ class RunStatus:
             )
 
     def encoded(self) -> bytes:
-        """Return the body of /progress as JSON within its limit: old log lines go first."""
+        """Return the body of /progress as JSON, within its limit: old log lines are left out."""
         progress = self.snapshot()
         body = msgspec.json.encode(progress)
         while len(body) > PROGRESS_LIMIT and progress.log_tail:
@@ -143,14 +143,14 @@ class RunStatus:
             body = msgspec.json.encode(progress)
         return body
 
-    def _move(self, **changes: object) -> None:
+    def _record_progress(self, **changes: object) -> None:
         self._progress = msgspec.structs.replace(
             self._progress, step=self._progress.step + 1, **changes
         )
         self._updated = datetime.datetime.now(datetime.UTC)
         self.last_progress = time.monotonic()
 
-    def _measure(self, metrics: Sequence[Metric]) -> None:
+    def _update_metrics(self, metrics: Sequence[Metric]) -> None:
         for metric in metrics:
             if metric.name in self._metrics or len(self._metrics) < MAX_METRICS:
                 self._metrics[metric.name] = metric

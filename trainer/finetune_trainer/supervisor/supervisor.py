@@ -1,6 +1,6 @@
-"""Runs the stages in processes of their own, and says how it ended. Never imports MXNet.
+"""Runs the stages in processes of their own, and returns how the attempt ended. No MXNet here.
 
-MXNet can die of a signal or block in C; what is here survives that and reports it.
+MXNet can die of a signal or block in C; the supervisor survives that and reports it.
 """
 
 import dataclasses
@@ -21,28 +21,28 @@ from finetune_trainer.run.failure import explain
 from finetune_trainer.run.files import clear_leftovers, read_json
 from finetune_trainer.run.handoff import RESULT
 from finetune_trainer.run.signals import Signals
-from finetune_trainer.supervisor.child import Child, Lines, attend
+from finetune_trainer.supervisor.child import Child, Lines, run_to_end
 from finetune_trainer.supervisor.gang import Alone, Peers
 from finetune_trainer.supervisor.roles import TRAIN, Role
 from finetune_trainer.supervisor.run_status import Report, ReportedError, RunStatus
 from finetune_trainer.supervisor.termination import Ending, fail, reference, with_checkpoint
 
 _REPORT_BYTES = 64 * 1024
-_LAST_SECONDS = 10.0
-"""For a stage that has said why it ends to do so: MXNet may wait for others even then."""
+_EXIT_SECONDS = 10.0
+"""Time for a stage that has reported its error to exit: MXNet may wait for other pods even then."""
 
 
-class Console(Protocol):
-    """Where people see the run."""
+class Display(Protocol):
+    """The place where users see the run: the log of a pod, or a terminal."""
 
     def output(self, data: bytes) -> None:
         """Show what a stage printed."""
 
     def say(self, text: str) -> None:
-        """Show a line of the supervisor's own."""
+        """Show a message of the supervisor."""
 
     def update(self, run_status: RunStatus) -> None:
-        """Show how far the run is."""
+        """Show the progress of the run."""
 
 
 class Crash(Exception):
@@ -56,7 +56,7 @@ class Crash(Exception):
         self.hint = "See logTail for what the process printed last."
         if number == signal.SIGKILL:
             self.hint = (
-                "Most likely the kernel ended it for want of memory: raise "
+                "Most likely the kernel killed it for lack of memory: raise "
                 "trainer.resources.limits.memory or lower training.batchSizePerDevice."
             )
 
@@ -67,18 +67,18 @@ class Supervisor:
 
     job: Job
     environment: Mapping[str, str]
-    """Of the stages' processes; the directories are read from it."""
+    """Variables of the stages' processes; the directories are read from them."""
     run_status: RunStatus
-    console: Console
+    display: Display
     signals: Signals
     stages: tuple[Stage, ...] = STAGES
     stall_seconds: float = 0
-    """A stage that shows no work for so long is ended; 0: never."""
+    """Seconds without progress after which a stage is killed; 0: no limit."""
     role: Role = TRAIN
     peers: Peers = dataclasses.field(default_factory=Alone)
 
     def run(self) -> Ending:
-        """Run what is left to do; return how it ended, in every case."""
+        """Run the stages, unless there is a result; return the ending, whatever happens."""
         try:
             if not self._has_result():
                 self._run_stages()
@@ -103,20 +103,20 @@ class Supervisor:
 
     def _has_result(self) -> bool:
         path = self._directory / RESULT
-        if not self.role.repeats:
+        if not self.role.reuses_result:
             return False
         try:
             read_json(path, Result)
         except FileNotFoundError:
             return False
         except msgspec.DecodeError as error:
-            self.console.say(f"{path} is passed over: {error}")
+            self.display.say(f"{path} is ignored: {error}")
             return False
-        self.console.say(f"{path} has the result of an earlier attempt")
+        self.display.say(f"{path} has the result of an earlier attempt")
         return True
 
     def _run_stages(self) -> None:
-        if self.role.owns:
+        if self.role.writes:
             owner.claim(self._directory, self.job.pod_uid)
             clear_leftovers(self._directory)
         for stages in by_process(self.stages):
@@ -127,66 +127,66 @@ class Supervisor:
                 return
             self._run_process(stages)
         while not self.peers.released:
-            self._come_round()
+            self._wait_and_poll()
         self.run_status.finish()
-        self.console.update(self.run_status)
+        self.display.update(self.run_status)
 
     def begin(self, stage: Stage) -> None:
-        """Show that a stage begins."""
+        """Record and show that a stage begins."""
         self.run_status.start(stage)
-        self.console.say(f"stage {stage.name}")
-        self.console.update(self.run_status)
+        self.display.say(f"stage {stage.name}")
+        self.display.update(self.run_status)
 
     def _join(self, stage: Stage) -> bool:
-        """Wait for the gang's leader; return False if it was done before this pod came."""
+        """Wait for the gang's leader; return False if it has finished before this pod joined."""
         while not self.peers.joined:
             if self._has_result():
                 return False
             if self.signals.stop:
                 raise _interrupted(stage.name)
-            self._come_round()
+            self._wait_and_poll()
         return True
 
-    def _come_round(self) -> None:
+    def _wait_and_poll(self) -> None:
         self.signals.wait(seconds=0.5)
         self.poll()
 
     def poll(self) -> None:
-        """Show that the loop comes round, to /healthz and to the rest of the gang."""
+        """Record for /healthz that the loop is alive; exchange messages with the gang."""
         self.run_status.last_poll = time.monotonic()
         self.signals.stop |= self.peers.poll(stopping=self.signals.stop)
 
     def _run_process(self, stages: Sequence[Stage]) -> None:
-        """Run stages to their end; raises TrainerError or Crash if that is not a good one."""
+        """Run stages in one process; raise TrainerError or Crash if it fails."""
         watch = _Watch(self, stages)
-        told = {**self.peers.environment, "PYTHONUNBUFFERED": "1"}
+        extra = {**self.peers.environment, "PYTHONUNBUFFERED": "1"}
         functions = [f"{stage.name}={stage.function}" for stage in stages]
         child = Child(
             [sys.executable, "-P", "-m", "finetune_trainer", "stages", *functions],
-            environment={**os.environ, **self.environment, **told},
+            environment={**os.environ, **self.environment, **extra},
         )
         try:
-            watch.attend(child)
+            watch.run_to_end(child)
         finally:
             child.close()
-        watch.judge(child.status)
+        watch.check_status(child.status)
         self.peers.finished(stages[-1].name)
 
 
 class _Watch:
-    """The supervisor's view of one process."""
+    """Follows one process of stages: its output, its reports and its time limits."""
 
     def __init__(self, supervisor: Supervisor, stages: Sequence[Stage]) -> None:
         self._supervisor = supervisor
         self._stage, *self._later = stages
         self._error: ReportedError | None = None
-        self._told = 0.0
+        self._error_time = 0.0
         self._stopping = False
         self._stalled = False
         self._reports = Lines(self._take_report, limit=_REPORT_BYTES)
 
-    def attend(self, child: Child) -> None:
-        attend(
+    def run_to_end(self, child: Child) -> None:
+        run_to_end(
             child,
             output=self._take_output,
             reports=self._reports.feed,
@@ -194,14 +194,14 @@ class _Watch:
             tick=lambda: self._tick(child),
         )
 
-    def judge(self, status: int) -> None:
-        """Raise unless the last of the stages ended well."""
+    def check_status(self, status: int) -> None:
+        """Raise unless the process has ended well."""
         if self._stalled:
             seconds = f"{self._supervisor.stall_seconds:g}"
             raise TrainerError(
                 ExitCode.Stalled,
-                f"Stage {self._stage.name} showed no progress for {seconds} s and was ended.",
-                "See logTail for where it stood.",
+                f"Stage {self._stage.name} showed no progress for {seconds} s and was killed.",
+                "See logTail for the last lines that it printed.",
             )
         if status == 0 and not self._error:
             return
@@ -220,23 +220,25 @@ class _Watch:
         )
 
     def _take_output(self, data: bytes) -> None:
-        self._supervisor.console.output(data)
+        self._supervisor.display.output(data)
         self._supervisor.run_status.log(data)
 
     def _take_report(self, line: bytes) -> None:
         try:
             report = msgspec.json.decode(line, type=Report)
         except msgspec.DecodeError as error:
-            self._supervisor.console.say(f"stage {self._stage.name} sent no report: {error}")
+            self._supervisor.display.say(
+                f"stage {self._stage.name} sent an invalid report: {error}"
+            )
             return
         if self._later and report.stage == self._later[0].name:
             self._supervisor.peers.finished(self._stage.name)
             self._stage = self._later.pop(0)
             self._supervisor.begin(self._stage)
         if report.error:
-            self._error, self._told = report.error, time.monotonic()
+            self._error, self._error_time = report.error, time.monotonic()
         self._supervisor.run_status.apply(report)
-        self._supervisor.console.update(self._supervisor.run_status)
+        self._supervisor.display.update(self._supervisor.run_status)
 
     def _tick(self, child: Child) -> None:
         run_status, signals = self._supervisor.run_status, self._supervisor.signals
@@ -244,7 +246,9 @@ class _Watch:
         if signals.stop and not self._stopping:
             self._stopping = True
             child.signal(signal.SIGTERM)
-        if signals.hurry or (self._error and run_status.last_poll - self._told > _LAST_SECONDS):
+        if signals.hurry or (
+            self._error and run_status.last_poll - self._error_time > _EXIT_SECONDS
+        ):
             child.signal(signal.SIGKILL)
         limit = self._supervisor.stall_seconds
         if limit and not self._stopping and run_status.last_poll - run_status.last_progress > limit:
@@ -256,5 +260,5 @@ def _interrupted(stage: str) -> TrainerError:
     return TrainerError(
         ExitCode.Interrupted,
         f"Stopped on request during stage {stage}.",
-        "The next attempt goes on from the last checkpoint in the workspace.",
+        "The next attempt resumes from the last checkpoint in the workspace.",
     )

@@ -1,4 +1,4 @@
-"""How an attempt ends: exit code and termination message, never longer than the kubelet keeps."""
+"""The ending of an attempt: exit code and termination message, no longer than the kubelet keeps."""
 
 import dataclasses
 from decimal import Decimal
@@ -18,15 +18,15 @@ from finetune_trainer.contract import (
 
 LIMIT = 4096
 _BUDGETS = ((20, 64, 2000), (12, 64, 1000), (8, 32, 700), (5, 16, 500), (3, 8, 300), (0, 0, 100))
-"""Log lines, metrics and characters of text, from generous to what always fits."""
+"""Log lines, metrics and characters of text to keep: the first row that fits is taken."""
 _LOG_LINE_LENGTH = 200
 _WITH_LOG = (ExitCode.InternalError, ExitCode.Stalled)
-"""Ends that say nothing by themselves of what was being done."""
+"""Exit codes whose message does not tell what the stage was doing: the log does."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Ending:
-    """The end of an attempt."""
+    """The exit code and the termination message of an attempt."""
 
     code: int
     termination: Termination
@@ -38,7 +38,7 @@ def reference(job: Job) -> JobRef:
 
 
 def conclude(job: Job, result: Result) -> Ending:
-    """Return the end of a job that has a result: it may still be below the wanted accuracy."""
+    """Return the ending of a job with a result, which may still be below the minimum accuracy."""
     minimum = job.training.min_accuracy
     if minimum is None or Decimal(result.accuracy) >= Decimal(minimum):
         return Ending(ExitCode.Complete, Termination(job=reference(job), result=result))
@@ -54,7 +54,7 @@ def conclude(job: Job, result: Result) -> Ending:
 
 
 def fail(job: JobRef, error: TrainerError, *, log_tail: tuple[str, ...] = ()) -> Ending:
-    """Return the end of an attempt without a result."""
+    """Return the ending of an attempt without a result."""
     return Ending(
         error.code,
         Termination(
@@ -70,7 +70,7 @@ def fail(job: JobRef, error: TrainerError, *, log_tail: tuple[str, ...] = ()) ->
 
 
 def with_checkpoint(ending: Ending, checkpoint: CheckpointStatus | None) -> Ending:
-    """Say what the next attempt resumes from."""
+    """Return the ending with the checkpoint that the next attempt resumes from."""
     termination = msgspec.structs.replace(ending.termination, checkpoint=checkpoint)
     return dataclasses.replace(ending, termination=termination)
 
@@ -83,7 +83,7 @@ def encode(termination: Termination) -> bytes:
         )
         if len(data) <= LIMIT:
             return data
-    return msgspec.json.encode(_essence(termination))
+    return msgspec.json.encode(_minimal(termination))
 
 
 def _shorten(termination: Termination, *, lines: int, metrics: int, characters: int) -> Termination:
@@ -101,7 +101,7 @@ def _shorten(termination: Termination, *, lines: int, metrics: int, characters: 
     return msgspec.structs.replace(termination, error=error, result=result)
 
 
-def _essence(termination: Termination) -> Termination:
+def _minimal(termination: Termination) -> Termination:
     error, result = termination.error, termination.result
     return msgspec.structs.replace(
         termination,

@@ -1,0 +1,33 @@
+"""Arguments that several verbs have."""
+
+import argparse
+import os
+from pathlib import Path
+
+
+def add_workspace(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Add --workspace, by default in the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    parser.add_argument(
+        "--workspace",
+        type=Path,
+        default=cache / "finetune-trainer",
+        help=f"{purpose} (default: %(default)s)",
+    )
+
+
+def add_directory(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of a trained model."""
+    parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="folder of a trained model")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of a trained model, and --format and --json."""
+    add_directory(parser)
+    parser.add_argument(
+        "--format",
+        choices=("auto", "mxnet", "onnx"),
+        default="auto",
+        help="which of the model's files to use (default: ONNX if it is there)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
