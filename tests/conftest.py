@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster import build
+from tests.cluster import programs
 
 
 def pytest_configure() -> None:
     """Find the kubectl and helm that were built, whatever the machine has."""
-    built = (str(program.directory) for program in build.ALL)
+    built = (str(program.directory) for program in programs.ALL)
     os.environ["PATH"] = os.pathsep.join([*built, os.environ["PATH"]])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.build import HELM, ensure
+from tests.cluster.programs import HELM, ensure
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/finetune-operator"

@@ -10,7 +10,7 @@ from finetune_operator.settings import PREFIX, Settings
 
 from deploy.render import dashboard, operator_yaml
 from deploy.render.operator_yaml import ALERTS, ALERTS_IN_CHART, CHART, OUTPUT, helm, template
-from tests.cluster.build import HELM, HELM_UNITTEST, ensure
+from tests.cluster.programs import HELM, HELM_UNITTEST, ensure
 
 SNAPSHOT = CHART / "tests/__snapshot__/defaults_test.yaml.snap"
 EVERYTHING = CHART / "ci/everything-values.yaml"

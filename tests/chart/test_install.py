@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from deploy.render.operator_yaml import CHART, NAMESPACE, OUTPUT, template
-from tests.cluster.build import HELM, KUBERNETES, ensure
 from tests.cluster.controlplane import ControlPlane
+from tests.cluster.programs import HELM, KUBERNETES, ensure
 
 CRD = "customresourcedefinitions/finetunejobs.finetune-operator.dev"
 # All kinds the chart can install that a cluster without add-ons knows.

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.cluster import build, cluster, images, volumes
+from tests.cluster import cluster, images, programs, volumes
 from tests.cluster.layout import KUBECONFIG
 from tests.cluster.processes import DIRECT
 
@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> None:
     options = _parser().parse_args(arguments)
     match options.command:
         case "build":
-            build.ensure(*build.ALL)
+            programs.ensure(*programs.ALL)
         case "up":
             cluster.up(node_count=options.nodes, gpus=options.gpus)
             print(KUBECONFIG)
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _print_environment() -> None:
-    directories = [str(program.directory) for program in build.ALL]
+    directories = [str(program.directory) for program in programs.ALL]
     print(f"export KUBECONFIG={KUBECONFIG}")
     print(f"export PATH={':'.join(directories)}:$PATH")
     if {"HTTPS_PROXY", "https_proxy"} & os.environ.keys():

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 
 from tests.cluster import (
-    build,
     cgroups,
     credentials,
     images,
@@ -16,6 +15,7 @@ from tests.cluster import (
     node,
     packages,
     processes,
+    programs,
     services,
     volumes,
 )
@@ -31,9 +31,9 @@ def up(*, node_count: int = 1, gpus: int | None = None) -> None:
     """Start what does not run, and wait until every node is Ready; at once if all is well."""
     _need_root("up")
     packages.ensure()
-    build.ensure(build.KUBERNETES, build.COREDNS)
+    programs.ensure(programs.KUBERNETES, programs.COREDNS)
     started = time.monotonic()
-    with build.lock(NAME):
+    with programs.lock(NAME):
         nodes = NODES[: max(node_count, len(running_nodes()))]
         STATE.mkdir(mode=0o755, exist_ok=True)
         network.create(nodes)
@@ -60,7 +60,7 @@ def up(*, node_count: int = 1, gpus: int | None = None) -> None:
 def down() -> None:
     """Leave nothing behind, whatever state the cluster is in."""
     _need_root("down")
-    with build.lock(NAME):
+    with programs.lock(NAME):
         processes.end()
         cgroups.remove()
         leftovers.unmount_all(STATE)
@@ -149,8 +149,8 @@ def _start_node(each: Node) -> None:
 
 
 def _wait_for_node(each: Node, api: Api) -> None:
-    programs = (f"{each.name}/containerd", f"{each.name}/kubelet")
-    _wait(f"{each.name} to be Ready", lambda: _is_ready(api, each), *programs)
+    names = (f"{each.name}/containerd", f"{each.name}/kubelet")
+    _wait(f"{each.name} to be Ready", lambda: _is_ready(api, each), *names)
 
 
 def _is_ready(api: Api, each: Node) -> bool:
@@ -159,11 +159,11 @@ def _is_ready(api: Api, each: Node) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
-def _wait(what: str, is_so: Callable[[], bool], *programs: str) -> None:
-    """Wait for something that `programs` are to bring about."""
+def _wait(what: str, is_so: Callable[[], bool], *names: str) -> None:
+    """Wait for something that the programs of these names bring about."""
     deadline = time.monotonic() + READY_SECONDS
     while not is_so():
-        processes.assert_running(*programs)
+        processes.assert_running(*names)
         if time.monotonic() > deadline:
             raise SystemExit(f"waited {READY_SECONDS} s for {what}: see {STATE / 'logs'}")
         time.sleep(0.1)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import build
+from tests.cluster import programs
 
 SERVICE_CIDR = "10.96.0.0/16"
 KUBERNETES_SERVICE = "10.96.0.1"
@@ -99,4 +99,4 @@ class Components:
 
 def program(name: str) -> str:
     """The path of one of the programs of Kubernetes."""
-    return str(build.KUBERNETES.directory / name)
+    return str(programs.KUBERNETES.directory / name)

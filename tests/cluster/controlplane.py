@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.cluster import build, credentials
+from tests.cluster import credentials, programs
 from tests.cluster.client import Api
 from tests.cluster.components import KUBERNETES_SERVICE, NODE_LIFECYCLE, Components
 
@@ -74,7 +74,7 @@ class ControlPlane:
 
     def __enter__(self) -> Self:
         """Start everything and wait until the apiserver is ready."""
-        build.ensure(build.KUBERNETES)
+        programs.ensure(programs.KUBERNETES)
         address = self._components.address
         credentials.write(
             self._components.credentials, server=self.url, addresses=(address, KUBERNETES_SERVICE)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.cluster import build, packages
+from tests.cluster import packages, programs
 from tests.cluster.network import SETTINGS
 
 NAME = "finetune-cluster-test"
@@ -69,7 +69,7 @@ class Machine:
     def run(self, *command: str, text: str = "") -> str:
         """Run a command on the machine; an assertion fails with its output if it fails."""
         namespaces = ["--net", "--mount", "--pid", f"--wd={REPOSITORY}"]
-        tools = ":".join(str(program.directory) for program in build.ALL)
+        tools = ":".join(str(program.directory) for program in programs.ALL)
         environment = os.environ | {
             "FINETUNE_CLUSTER_NAME": NAME,
             "KUBECONFIG": KUBECONFIG,
@@ -94,9 +94,9 @@ class Machine:
         """Run kubectl against the machine's cluster."""
         return self.run("kubectl", *arguments, text=text)
 
-    def crash(self, *programs: str) -> None:
+    def crash(self, *names: str) -> None:
         """Kill programs of the cluster by name; their children go on."""
-        self.run("pkill", "-KILL", "--exact", "|".join(programs))
+        self.run("pkill", "-KILL", "--exact", "|".join(names))
 
     def traces(self) -> dict[str, set[tuple[str, int]]]:
         """Everything a cluster could leave on the machine, by kind: lines, and how often."""

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import build, configuration, processes
+from tests.cluster import configuration, processes, programs
 from tests.cluster.client import Api
 from tests.cluster.components import program
 from tests.cluster.layout import DNS_SERVICE, NODES, PLANE, PODS_CIDR, STATE
@@ -40,7 +40,7 @@ def start_dns(api: Api) -> None:
             forward="forward . /etc/resolv.conf" if has_upstream else "",
         ),
     )
-    binary = build.COREDNS.directory / build.COREDNS.name
+    binary = programs.COREDNS.directory / programs.COREDNS.name
     processes.ensure("coredns", [str(binary), "-conf", str(path)])
 
 

@@ -44,8 +44,7 @@ class Cluster:
 
 def node() -> Cluster:
     """Start the one-node Kubernetes of tests/cluster on this machine (Linux, root)."""
-    from tests.cluster import build as programs
-    from tests.cluster import cluster, images, layout
+    from tests.cluster import cluster, images, layout, programs
 
     used = (programs.KUBERNETES, programs.COREDNS, programs.HELM)
     programs.ensure(*used)

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from tests import demo_photos
-from tests.cluster.build import CACHE, lock
+from tests.cluster.programs import CACHE, lock
 from tests.docs.pages import ROOT, Command
 from tests.docs.shell import Shell, plain_environment
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.build import CACHE
+from tests.cluster.programs import CACHE
 
 OURS = {"PYTHONPATH", "VIRTUAL_ENV", "KUBECONFIG"}
 SECONDS = 300

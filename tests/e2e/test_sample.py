@@ -7,7 +7,7 @@ import pytest
 
 from tests.demo.clusters import Cluster
 from tests.e2e.conftest import directory_of, sample
-from tests.e2e.recount import recount
+from tests.e2e.correct_answers import count_correct
 from tests.prometheus import Prometheus, dashboard_queries
 from tests.support.world import World, condition
 
@@ -90,7 +90,7 @@ def _recounted(world: World, job: dict[str, object]) -> str:
     model = directory_of(world, "models") / metadata["name"] / metadata["uid"]
     digest = world.status(metadata["name"])["dataset"]["digest"]
     packed = directory_of(world, "workspace") / "packed" / digest
-    correct, total = recount(model, packed / "val.rec")
+    correct, total = count_correct(model, packed / "val.rec")
     return f"{correct / total:.4f}"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import s3fs
 
-from tests.cluster import build
+from tests.cluster import programs
 
 KEY, SECRET = "test-key", "test-secret-0123456789"
 
@@ -65,10 +65,10 @@ class S3:
 @contextlib.contextmanager
 def serve(directory: Path, *, address: str = "127.0.0.1", read_only: bool = False) -> Iterator[S3]:
     """Serve the folders of a directory as buckets until the block ends."""
-    build.ensure(build.VERSITYGW)
+    programs.ensure(programs.VERSITYGW)
     directory.mkdir(parents=True, exist_ok=True)
     server = S3(address, _free_port(address))
-    program = build.VERSITYGW.directory / "versitygw"
+    program = programs.VERSITYGW.directory / "versitygw"
     command = [str(program), "--port", f"{address}:{server.port}", "--quiet"]
     command += ["--readonly", "posix"] if read_only else ["posix"]
     credentials = {"ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET}

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster import build
+from tests.cluster import programs
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.credentials import kubeconfig
 
@@ -64,9 +64,9 @@ class Release:
 
 
 def _render(name: str, *flags: str) -> list[Object]:
-    build.ensure(build.HELM)
+    programs.ensure(programs.HELM)
     command = ["helm", "template", "finetune-operator", str(CHART), "-n", NAMESPACE]
-    path = f"{build.HELM.directory}:{os.environ['PATH']}"
+    path = f"{programs.HELM.directory}:{os.environ['PATH']}"
     text = subprocess.run(
         [*command, f"--set=fullnameOverride={name}", *flags],
         check=True,

@@ -2,20 +2,17 @@
 
 from typing import Any, get_args, get_type_hints
 
-import msgspec
 import pytest
-from finetune_trainer import pipeline, recipes
+from finetune_trainer import recipes
 from finetune_trainer.contract import (
     IMAGE_RECIPES,
     ExitCode,
-    Job,
     Optimizer,
     Schedule,
     TrainerError,
     Training,
 )
 from finetune_trainer.recipes import auto, full
-from finetune_trainer.run import threads
 
 NAMES = get_args(get_type_hints(Training)["recipe"])
 
@@ -234,48 +231,3 @@ def test_momentum_for_an_optimizer_without_one_is_refused(training: Training) ->
         recipes.choose(training, gpus=0)
     assert error.value.code == ExitCode.InvalidSpec
     assert "nag" in error.value.hint
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "cpus", "contexts", "omp_threads"),
-    [
-        (16, 1, 1, 1),
-        (16, 2, 2, 1),
-        (16, 3, 2, 1),
-        (16, 8, 4, 2),
-        (15, 4, 3, 1),
-        (7, 4, 1, 4),
-        (4, 4, 1, 4),
-        (1, 2, 1, 2),
-        (32, 16, 8, 2),
-    ],
-)
-def test_training_splits_the_batch_evenly_over_the_cpus(
-    batch_size: int, cpus: int, contexts: int, omp_threads: int
-) -> None:
-    plan = threads.for_training(batch_size=batch_size, cpus=cpus)
-    assert (plan.contexts, plan.omp_threads) == (contexts, omp_threads)
-
-
-@pytest.mark.parametrize(
-    ("stage", "recipe", "gpus", "omp_threads"),
-    [
-        ("fit", "tutorial", 0, "1"),
-        ("fit", "features", 0, "2"),
-        ("fit", "auto", 0, "2"),
-        ("evaluate", "tutorial", 0, "2"),
-        ("fit", "tutorial", 1, "2"),
-    ],
-)
-def test_each_stage_gets_the_threads_that_suit_it(
-    stage: str, recipe: str, gpus: int, omp_threads: str
-) -> None:
-    body: dict[str, Any] = {
-        "name": "a", "namespace": "b", "uid": "c", "attempt": 1, "podUid": "d",
-        "model": {"name": "efficientnet-lite0"},
-        "dataset": {"source": {"uri": "file:///photos"}},
-        "training": {"recipe": recipe},
-    }  # fmt: skip
-    job = msgspec.convert(body, type=Job)
-    environment = pipeline.environment([stage], job, gpus=gpus, cpus=2)
-    assert environment["OMP_NUM_THREADS"] == omp_threads

@@ -1,4 +1,4 @@
-"""The one way in which a verb says why it failed."""
+"""Prints the reason of a failure, in the same way for every verb."""
 
 import sys
 import traceback

@@ -113,7 +113,7 @@ class Checkpoints:
             try:
                 return self._load(path)
             except OSError as error:
-                log.warning("checkpoint %s is passed over: %s", path.name, error)
+                log.warning("checkpoint %s is skipped: %s", path.name, error)
             except (ValueError, mx.MXNetError) as error:
                 # If it stayed, it could count as newer than the checkpoints that this fit saves.
                 log.warning("checkpoint %s is dropped: %s", path.name, error)

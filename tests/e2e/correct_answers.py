@@ -7,7 +7,7 @@ import mxnet as mx
 import numpy as np
 
 
-def recount(model: Path, records: Path) -> tuple[int, int]:
+def count_correct(model: Path, records: Path) -> tuple[int, int]:
     """Return (correct, total) of an exported model over a val.rec."""
     preprocessing = json.loads((model / "preprocessing.json").read_text())
     size = preprocessing["inputSize"]

@@ -1,0 +1,70 @@
+"""The limits of a container: CPUs and memory."""
+
+from pathlib import Path
+
+import pytest
+from finetune_trainer.run.cgroup import available_cpus, memory_limit
+
+
+def lay_out(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "cpus"),
+    [
+        ("0::/", {"cpu.max": "200000 100000"}, 2),
+        ("0::/", {"cpu.max": "50000 100000"}, 1),
+        ("0::/", {"cpu.max": "150000 100000"}, 2),
+        ("0::/", {"cpu.max": "max 100000"}, 8),
+        ("0::/", {"cpu.max": "9900000 100000"}, 8),
+        ("0::/a/b", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "max 100000"}, 3),
+        (
+            "4:cpu,cpuacct:/kubepods/pod1",
+            {"cpu,cpuacct/cpu.cfs_quota_us": "250000", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
+            3,
+        ),
+        ("4:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ("", {}, 8),
+    ],
+)
+def test_the_cpu_limit_of_a_container_is_found(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    membership: str,
+    files: dict[str, str],
+    cpus: int,
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
+    lay_out(tmp_path / "cgroup", files)
+    (tmp_path / "membership").write_text(membership)
+    found = available_cpus(cgroup=tmp_path / "cgroup", membership=tmp_path / "membership")
+    assert found == cpus
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "limit"),
+    [
+        ("0::/", {"memory.max": "4294967296"}, 2**32),
+        ("0::/", {"memory.max": "max"}, None),
+        ("0::/a/b", {"a/memory.max": "4294967296", "a/b/memory.max": "max"}, 2**32),
+        ("9:memory:/pod1", {"memory/pod1/memory.limit_in_bytes": "1073741824"}, 2**30),
+        ("9:memory:/pod1", {"memory/memory.limit_in_bytes": "1073741824"}, 2**30),
+        ("9:memory:/", {"memory/memory.limit_in_bytes": "9223372036854771712"}, None),
+        ("", {}, None),
+    ],
+)
+def test_the_memory_limit_of_a_container_is_found(
+    tmp_path: Path, membership: str, files: dict[str, str], limit: int | None
+) -> None:
+    lay_out(tmp_path / "cgroup", files)
+    (tmp_path / "membership").write_text(membership)
+    found = memory_limit(cgroup=tmp_path / "cgroup", membership=tmp_path / "membership")
+    assert found == limit
+
+
+def test_this_machine_has_a_cpu() -> None:
+    assert available_cpus() >= 1
