@@ -158,10 +158,12 @@ class Figure:
     """Name in the job's status and in metrics.json."""
     value: Callable[[Evaluation], float | None]
     """The figure; None: it does not apply to these classes, and is left out."""
-    explanation: str = ""
-    """One line for the report's tile."""
     tile: int = 0
     """Place among the report's tiles, from 1; 0: it has no tile."""
+    label: str = ""
+    """Name on the tile."""
+    explanation: str = ""
+    """One line below it."""
     is_share: bool = True
     """True if the report shows it in percent."""
 
@@ -170,13 +172,34 @@ METRICS = (
     Figure("accuracy", lambda e: e.accuracy),
     Figure("accuracy-low", lambda e: e.interval[0]),
     Figure("accuracy-high", lambda e: e.interval[1]),
-    Figure("top5-accuracy", lambda e: e.top5, "the right class is among the first five", 2),
-    Figure("mean-per-class", lambda e: e.mean_per_class, "each class counts the same", 1),
-    Figure("cross-entropy", lambda e: e.cross_entropy, "nats; lower is better", 5, is_share=False),
     Figure(
-        "calibration-error", lambda e: e.calibration_error, "how far confidence is from accuracy", 4
+        "top5-accuracy", lambda e: e.top5, 2, "top 5", "the right class is among the first five"
     ),
-    Figure("majority-class", lambda e: e.majority, "accuracy of always answering it", 3),
+    Figure(
+        "mean-per-class", lambda e: e.mean_per_class, 1, "mean per class", "each class counts alike"
+    ),
+    Figure(
+        "cross-entropy",
+        lambda e: e.cross_entropy,
+        5,
+        "cross-entropy",
+        "nats; lower is better",
+        is_share=False,
+    ),
+    Figure(
+        "calibration-error",
+        lambda e: e.calibration_error,
+        4,
+        "calibration error",
+        "distance of confidence from accuracy",
+    ),
+    Figure(
+        "majority-class",
+        lambda e: e.majority,
+        3,
+        "most frequent class",
+        "accuracy of always answering it",
+    ),
 )
 """All figures that are one number, in the order of the status and metrics.json."""
 

@@ -39,7 +39,7 @@ def _text(x: float, y: float, content: str, **attributes: object) -> Markup:
 
 
 def accuracy_bar(evaluation: Evaluation) -> Markup:
-    """Draw the accuracy with its interval on a bar from 0 to 100 %, and the majority class."""
+    """Draw the accuracy with its interval on a bar from 0 to 100 %, and the most frequent class."""
     width, middle = 600, 34
     low, high = evaluation.interval
 
@@ -73,7 +73,7 @@ def accuracy_bar(evaluation: Evaluation) -> Markup:
             class_="range",
         ),
         tag("line", x1=majority, x2=majority, y1=middle - 11, y2=middle + 11, class_="mark"),
-        _text(beside, 14, "majority class", text_anchor="middle", class_="tick"),
+        _text(beside, 14, "most frequent class", text_anchor="middle", class_="tick"),
         tag("circle", cx=f"{at(evaluation.accuracy):.1f}", cy=middle, r=9, class_="dot"),
         *ticks,
         label=f"accuracy {percent(evaluation.accuracy)}, {percent(low)} to {percent(high)}",

@@ -40,7 +40,7 @@ def _tile(figure: Figure, evaluation: Evaluation) -> Markup:
     if value is None:
         return Markup()
     number = tag("b", percent(value) if figure.is_share else f"{value:.3f}")
-    label = tag("span", figure.name.replace("-", " "))
+    label = tag("span", figure.label)
     return tag("div", number, label, tag("small", figure.explanation), class_="card")
 
 
