@@ -106,9 +106,10 @@ def _decide(seen: Observed, now: Time, settings: Settings) -> Plan:
 
 
 def _live_attempt(seen: Observed, update: StatusUpdate) -> Attempt | None:
-    """Return the attempt whose end is not recorded yet, the oldest first.
+    """Return the attempt whose end the status does not have yet, though it may have ended.
 
-    After a crash between a create and the status write the status does not name it: it is adopted.
+    After a crash between a create and the status write the status does not name that attempt: the
+    oldest such attempt is adopted.
     """
     unrecorded = (a for a in seen.attempts if not _is_recorded(a, update))
     if not update.status.current_attempt and (oldest := next(unrecorded, None)):
@@ -253,10 +254,10 @@ def _start(seen: Observed, update: StatusUpdate, now: Time, settings: Settings) 
 
 
 def _still_running(seen: Observed, update: StatusUpdate) -> list[Attempt]:
-    """Return the attempts that must be deleted to end.
+    """Return the attempts whose pods may still run.
 
-    An attempt in the history has ended, even if the cache is stale, unless it stalled or its node
-    was lost: then its pods may still run.
+    An attempt in the history has ended, even if the cache is stale; but the pods of one that
+    stalled, or whose node was lost, may still run.
     """
     ended = {
         (record.prepare, record.number)

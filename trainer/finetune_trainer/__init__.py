@@ -1,6 +1,6 @@
 """The trainer: photos in folders in, an exact accuracy and a model out.
 
-Read pipeline first. The rooms, in the order of the data's way:
+Read pipeline first. The rooms, in the order in which data flows:
 
 cli          the verbs of the command line
 supervisor   process 1 of a pod: runs the stages in child processes, reports how they ended
@@ -18,6 +18,8 @@ export       stages 6 and 7: the model with its report; the result of the job
 
 Where something new goes, each one new file and one line in a table: a recipe in recipes (RECIPES);
 a scheme of URIs in storage (SOURCES, OUTPUTS); a model format in model/formats (FORMATS); a data
-set layout in dataset/layouts (LAYOUTS); a verb in cli (VERBS). A metric is a function and a line
-in evaluate/metrics (METRICS); a stage a line in pipeline (STAGES).
+set layout in dataset/layouts (LAYOUTS); a verb in cli (VERBS). A figure is a function and a line
+in evaluate/metrics (METRICS); a stage a line in pipeline (STAGES); an exit code a line in
+contract/errors and in the operator's table. What a job can name is also in contract/: then
+`make render`.
 """

@@ -27,7 +27,7 @@ async def ensure(
     *,
     check: Callable[[T], Blocked | None],
 ) -> Blocked | None:
-    """Create the object, or read the existing one; `check` says if it will do.
+    """Create the object, or read the existing one; `check` returns why it cannot be used.
 
     NotFound is raised if the existing one was deleted meanwhile; the pass is then repeated.
     """

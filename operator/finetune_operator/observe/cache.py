@@ -35,8 +35,8 @@ class Summary:
 class Cache:
     """All children by the uid of their FineTuneJob: a later job may have the same name.
 
-    The controller references say what belongs to an attempt, as a label can be forged. Only for an
-    orphaned pod, whose Job was deleted, the label has to do.
+    A child belongs to an attempt by its controller reference, as a label can be forged. An orphaned
+    pod, whose Job was deleted, has no reference any more: for it alone the label is used.
     """
 
     def __init__(self) -> None:

@@ -11,7 +11,9 @@ DISRUPTIONS = (c.DISRUPTED, c.INTERRUPTED, c.JOB_DELETED, c.RESULT_LOST)
 
 
 def backoff_seconds(failures: int, first: float) -> float:
-    """Return the wait after this many counted failures: `first`, doubled up to 36 times."""
+    """Return the wait after this many counted failures: `first`, then twice the one before, and at
+    most 36 times `first`.
+    """
     return min(first * 2.0 ** (failures - 1), first * MAX_FACTOR) if failures else 0
 
 
@@ -27,10 +29,11 @@ def next_start(status: Status, failures: int, first: float) -> datetime.datetime
     return last.end_time + wait
 
 
-def counts(status: Status, *, only_if_advanced: bool) -> bool:
-    """Return True if a disruption counts as a failure: only if checkpoints do not advance.
+def is_counted(status: Status, *, uncounted: int = MAX_DISRUPTIONS_WITHOUT_PROGRESS) -> bool:
+    """Return True if this disruption counts as a failure.
 
-    The first 5 disruptions in a row are free; with `only_if_advanced` none is.
+    It does not if the checkpoint has advanced since the last end; nor do the first `uncounted`
+    disruptions in a row without that.
     """
     saved = status.checkpoint
     now = (saved.epoch, saved.step) if saved else (0, 0)
@@ -40,8 +43,7 @@ def counts(status: Status, *, only_if_advanced: bool) -> bool:
         if record.reason not in DISRUPTIONS or _saved(record, now) != now:
             break
         in_a_row += 1
-    patience = 0 if only_if_advanced else MAX_DISRUPTIONS_WITHOUT_PROGRESS
-    return not advanced and in_a_row >= patience
+    return not advanced and in_a_row >= uncounted
 
 
 def _saved(record: AttemptRecord, now: tuple[int, int]) -> tuple[int, int]:

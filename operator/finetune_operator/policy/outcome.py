@@ -107,7 +107,7 @@ def node_lost(attempt: Attempt, pod: Pod, status: Status) -> Outcome:
         hint="The next attempt resumes from the last checkpoint; check the node.",
         pod=pod.metadata.name,
     )
-    return _uncounted(c.DISRUPTED, failure, status)
+    return _disrupted_outcome(c.DISRUPTED, failure, status)
 
 
 def job_deleted(status: Status, *, suspended: bool) -> Outcome:
@@ -115,7 +115,7 @@ def job_deleted(status: Status, *, suspended: bool) -> Outcome:
     if suspended:
         return Outcome(reason=c.SUSPENDED, counted=False)
     message = "The attempt's Job was deleted by someone else."
-    return _uncounted(c.JOB_DELETED, Failure(reason=c.JOB_DELETED, message=message), status)
+    return _disrupted_outcome(c.JOB_DELETED, Failure(reason=c.JOB_DELETED, message=message), status)
 
 
 def avoided_nodes(status: Status) -> tuple[str, ...]:
@@ -148,11 +148,11 @@ def _classify(attempt: Attempt, status: Status) -> Outcome:
         failure = Failure(reason=c.RESULT_LOST, message=message, pod=name)
         if terminated:  # the image breaks the contract, and will do so again
             return Outcome(reason=c.RESULT_LOST, failure=failure)
-        return _uncounted(c.RESULT_LOST, failure, status)
+        return _disrupted_outcome(c.RESULT_LOST, failure, status)
     if _disrupted(pod, job):
-        return _uncounted(c.DISRUPTED, _disruption(pod, job), status)
+        return _disrupted_outcome(c.DISRUPTED, _disruption(pod, job), status)
     if job.spec.suspend:
-        return _uncounted(c.DISRUPTED, _preemption(name), status)
+        return _disrupted_outcome(c.DISRUPTED, _preemption(name), status)
     reason, retried, hint = _by_exit_code(code, terminated, pod)
     failure = Failure(
         reason=reason,
@@ -164,7 +164,8 @@ def _classify(attempt: Attempt, status: Status) -> Outcome:
         log_tail=_log_tail(terminated, report),
     )
     if reason == c.INTERRUPTED:
-        return _uncounted(reason, failure, status, only_if_advanced=True)
+        counted = backoff.is_counted(status, uncounted=0)
+        return Outcome(reason=reason, counted=counted, failure=failure)
     if reason == c.UNSUPPORTED_HARDWARE:  # another node may do; a second failure ends the job
         retried = not avoided_nodes(status)
     result = report.result if report else None
@@ -185,11 +186,8 @@ def _by_exit_code(
     return c.UNKNOWN_ERROR, True, "See the pod's log."
 
 
-def _uncounted(
-    reason: str, failure: Failure, status: Status, *, only_if_advanced: bool = False
-) -> Outcome:
-    counted = backoff.counts(status, only_if_advanced=only_if_advanced)
-    return Outcome(reason=reason, counted=counted, failure=failure)
+def _disrupted_outcome(reason: str, failure: Failure, status: Status) -> Outcome:
+    return Outcome(reason=reason, counted=backoff.is_counted(status), failure=failure)
 
 
 def _terminated(pod: Pod | None) -> Terminated | None:

@@ -1,16 +1,20 @@
 """Every row of the table of exit codes, and what decides beside the code."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Condition, ContainerState, ContainerStatus, Terminated
 from finetune_operator.api.types import Status
 from finetune_operator.policy.outcome import (
+    BY_EXIT_CODE,
     Outcome,
     job_deleted,
     outcome_of,
 )
 from finetune_operator.policy.plan import Attempt
+from finetune_trainer.contract import ExitCode
 
 from tests.support.builders import (
     disrupted,
@@ -29,6 +33,13 @@ def outcome(attempt: Attempt, status: Status | None = None) -> Outcome:
     found = outcome_of(attempt, status or make_status(attempt=attempt.number))
     assert found
     return found
+
+
+def test_every_exit_code_of_the_trainer_has_a_reason_here_and_a_line_in_the_contract() -> None:
+    page = Path("docs/trainer-contract.md").read_text()
+    for code in set(ExitCode) - {ExitCode.Complete}:
+        assert BY_EXIT_CODE[code][0] == code.name
+        assert f"| {code.value} | {code.name} |" in page
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The stage `evaluate`: measures the saved model on all validation images.
 
 stage              load the model, classify every image, hand on evaluation.json
-scoring            accuracy and loss, exact; the fit's epochs are measured by it, too
+scoring            running counts of accuracy and loss, for the epochs of a fit, too
 metrics            all figures, from the answer to each image; pure
 onnx_twin          the ONNX file, compared with MXNet on every image
 classifier         a model's directory as a classifier, for `predict` and `evaluate` of the CLI

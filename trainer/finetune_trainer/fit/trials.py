@@ -25,8 +25,8 @@ from finetune_trainer.recipes.recipe import Recipe
 from finetune_trainer.run import files
 from finetune_trainer.run.failure import DISK_FULL, explain
 
-MOST_LOSSES = 2
-"""A trial that was lost with its pod so often is given up."""
+MAX_LOST_PODS = 2
+"""Lost pods, each while it ran a trial, after which this trial is given up."""
 DECAYS_SHARE = 0.3
 """Share of the time budget for comparing weight decays."""
 TRIAL_SHARE = 0.4
@@ -126,8 +126,8 @@ class _Trials:
         if (known := self._recorded.correct.get(key)) is not None:
             return np.array([digit == "1" for digit in known])
         lost = self._recorded.lost.get(key, 0)
-        if lost == MOST_LOSSES:
-            raise OutOfTime(f"lost {MOST_LOSSES} times with its pod, no more time")
+        if lost == MAX_LOST_PODS:
+            raise OutOfTime(f"lost {MAX_LOST_PODS} times with its pod, no more time")
         if deadline is not None and time.monotonic() + least_seconds > deadline:
             raise OutOfTime
         try:

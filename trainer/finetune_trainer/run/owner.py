@@ -10,7 +10,7 @@ from finetune_trainer.run.handoff import OWNER
 
 
 def claim(directory: Path, pod_uid: str) -> None:
-    """Make this pod the owner; the check of the owner before it fails from now on."""
+    """Make this pod the owner: from now on `check` fails in the pod that was the owner before."""
     write_atomic(directory / OWNER, pod_uid.encode())
 
 
