@@ -61,7 +61,8 @@ def laptop() -> Iterator[Laptop]:
 
 def clean(directory: Path) -> None:
     """Remove all but a virtual environment that pip has finished."""
-    kept = (directory / "venv/bin/finetune-trainer").exists()
+    has_more = any(directory.glob("venv/lib/*/site-packages/cv2"))  # of the slow commands
+    kept = (directory / "venv/bin/finetune-trainer").exists() and not has_more
     for path in directory.glob("*"):
         if not (kept and path.name == "venv"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -72,7 +73,9 @@ def clean(directory: Path) -> None:
 
 def copy_checkout(directory: Path) -> None:
     """Copy the files that git knows or would add, as they are now."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    # The checkout may be another user's, as in a container of CI.
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
+    command += ["--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
     for name in filter(None, listed.decode().split("\0")):
         if (ROOT / name).is_file():
