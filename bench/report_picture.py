@@ -14,7 +14,7 @@ from tests import demo_photos
 
 SAMPLE = "deploy/samples/finetunejob.yaml"
 PICTURE = Path("docs/report.png")
-WIDTH, HEIGHT = 1000, 980  # down to the end of the curves
+WIDTH, HEIGHT = 1000, 1000  # down to the end of the curves
 COLOURS = 128
 
 
