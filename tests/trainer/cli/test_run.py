@@ -133,6 +133,12 @@ def test_folders_take_the_place_of_the_clusters_volumes(manifest: Path, photos: 
     assert job.output.formats == ("mxnet", "onnx")
 
 
+def test_the_output_may_be_a_folder_beside_this_one(manifest: Path, photos: Path) -> None:
+    job = localize(read_manifest(manifest), choose(photos, output=photos / ".." / "models"))
+    assert job.output is not None
+    assert job.output.uri == (photos.parent / "models").as_uri()
+
+
 def test_the_formats_of_the_output_are_the_manifests(manifest: Path, photos: Path) -> None:
     output = "backoffLimit: 3\n  output: {uri: 's3://b/models', formats: [onnx]}"
     manifest.write_text(MANIFEST.replace("backoffLimit: 3", output))

@@ -1,11 +1,20 @@
 """The figures of an evaluation: each equals a plain recount."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from finetune_trainer.evaluate.metrics import BINS, WORST, Answers, Evaluation, measure, wilson
+from finetune_trainer.evaluate.metrics import (
+    BINS,
+    METRICS,
+    WORST,
+    Answers,
+    Evaluation,
+    measure,
+    wilson,
+)
 
 from tests.trainer.support.recount import recount_figures
 
@@ -35,6 +44,11 @@ def measured(probabilities: Rows, labels: Any, *, batch: int = 1000) -> Evaluati
         paths=[f"{n}.jpg" for n in range(len(labels))],
         cross_entropy=0.0,
     )
+
+
+def test_the_page_names_the_figures_of_the_status() -> None:
+    page = " ".join(Path("docs/report.md").read_text().split())
+    assert f"`status.trainerStatus.metrics`: {', '.join(each.name for each in METRICS)}." in page
 
 
 @pytest.mark.parametrize(("images", "classes"), [(1, 2), (50, 4), (333, 7), (500, 60)])

@@ -34,7 +34,8 @@ FILES = {
 
 
 def fitted_run(root: Path, *, output: str | None, uid: str = "uid-1") -> Run:
-    run, _ = make_run(root, train=[0, 1], validation=[0, 1], output=output, uid=uid)
+    labels = [0, 1] * 3
+    run, _ = make_run(root, train=[0, 1], validation=labels, output=output, uid=uid)
     best = run.paths.job / "best"
     best.mkdir()
     symbol = small_network(2).symbol
@@ -45,9 +46,14 @@ def fitted_run(root: Path, *, output: str | None, uid: str = "uid-1") -> Run:
     files.write_json(
         run.paths.job / FITTED, Fitted(directory=str(best), recipe="tutorial", epochs=8)
     )
-    answers = Answers.of(np.array([[0.9, 0.1], [0.2, 0.8]], np.float32), np.array([0, 1]))
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8]] * 3, np.float32)
+    probabilities[-1] = (0.6, 0.4)  # a dog that is taken for a cat
+    paths = [f"{number}.jpg" for number in range(len(labels))]
     evaluation = measure(
-        answers, classes=("cat", "dog"), paths=("cat.jpg", "dog.jpg"), cross_entropy=0.5
+        Answers.of(probabilities, np.array(labels)),
+        classes=("cat", "dog"),
+        paths=paths,
+        cross_entropy=0.5,
     )
     files.write_json(run.paths.job / EVALUATION, evaluation)
     return run
@@ -67,9 +73,9 @@ def test_the_model_can_be_used_by_mxnet_alone(tmp_path: Path) -> None:
     assert module.get_outputs()[0].shape == (1, 2)
     assert (directory / "labels.txt").read_text().split() == ["cat", "dog"]
     metrics = read(directory / "metrics.json")
-    assert (metrics["accuracy"], metrics["cross-entropy"]) == (1.0, 0.5)
-    assert read(tmp_path / "out/flowers/latest.json")["accuracy"] == 1.0
-    assert metrics["evaluation"]["images"] == 2
+    assert (metrics["accuracy"], metrics["cross-entropy"]) == (0.8333, 0.5)
+    assert read(tmp_path / "out/flowers/latest.json")["accuracy"] == 0.8333
+    assert metrics["evaluation"]["images"] == 6
 
 
 def test_the_manifest_and_its_digest_can_be_checked_with_sha256sum(tmp_path: Path) -> None:

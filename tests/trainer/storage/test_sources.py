@@ -1,13 +1,16 @@
 import os
+import re
 import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.contract.values import ARCHIVE, BUCKET, CLAIM
 from finetune_trainer.fetch import fetch
 from finetune_trainer.run.files import read_json, sha256_of
 from finetune_trainer.run.handoff import FETCHED, Fetched
+from finetune_trainer.storage.sources import SOURCES
 
 from tests.trainer.support.datasets import (
     Prepared,
@@ -84,11 +87,18 @@ def test_a_path_that_climbs_is_refused(tmp_path: Path, uri: str) -> None:
     assert fail(tmp_path, uri).code == ExitCode.InvalidSpec
 
 
-@pytest.mark.parametrize("uri", ["ftp://host/photos.tar", "photos", "gs://bucket/photos"])
+@pytest.mark.parametrize("uri", ["nonsense://host/photos.tar", "photos", "gs://bucket/photos"])
 def test_an_unknown_scheme_is_refused_with_those_that_work(tmp_path: Path, uri: str) -> None:
     error = fail(tmp_path, uri)
     assert error.code == ExitCode.InvalidSpec
     assert "pvc://CLAIM/PATH" in error.hint
+
+
+def test_the_api_server_admits_every_scheme_of_the_table() -> None:
+    hosts = {"pvc": "photos", "file": "/photos", "s3": "bucket"}
+    for scheme in SOURCES:
+        uri = f"{scheme}://{hosts.get(scheme, 'host')}/photos.tar"
+        assert re.fullmatch(f"{CLAIM}|{ARCHIVE}|{BUCKET}|file://.*", uri)
 
 
 def test_a_folder_that_may_not_be_read_is_a_matter_of_permissions(tmp_path: Path) -> None:

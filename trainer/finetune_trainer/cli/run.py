@@ -107,7 +107,7 @@ def localize(manifest: JobManifest, options: RunOptions) -> Job:
         dataset=dataset,
         training=msgspec.structs.replace(spec.training, resume_from=resumed),
         output=msgspec.structs.replace(
-            spec.output or Output(uri=""), uri=options.output.absolute().as_uri(), secret_ref=None
+            spec.output or Output(uri=""), uri=options.output.resolve().as_uri(), secret_ref=None
         ),
     )
     return Job(

@@ -23,7 +23,7 @@ class NearDuplicates:
     """The first MOST_PAIRS pairs."""
     count: int
     across: list[str]
-    """Those of `pairs` that are in different splits."""
+    """The pairs whose photos are in different splits, as text."""
     across_count: int
 
 

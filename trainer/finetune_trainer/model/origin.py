@@ -13,10 +13,16 @@ from finetune_trainer.contract import ExitCode, Job, Model, ModelSource, Source,
 from finetune_trainer.dataset.preprocessing import PREPROCESSING
 from finetune_trainer.model import catalogue, earlier
 from finetune_trainer.model.earlier import EarlierModel, only_folder
-from finetune_trainer.model.formats.table import FORMATS, LONGEST_MAGIC, recognise
+from finetune_trainer.model.formats.table import (
+    FORMATS,
+    first_bytes,
+    is_zip_of_weights,
+    recognise,
+)
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.hidden_files import visible
 from finetune_trainer.storage import sources
+from finetune_trainer.storage.archive import Put
 
 FIELD = "model.source"
 SYMBOL = "symbol.json"
@@ -108,9 +114,10 @@ def _place(source: Source, run: Run) -> Path:
     """Return the folder or the file that the URI names."""
     name = _last_step(source) or "weights"
 
-    def put(file: Path, folder: Path) -> None:
+    def move(file: Path, folder: Path) -> None:
         shutil.move(file, folder / name)
 
+    put = Put(move, is_zip_of_weights)
     place = sources.obtain(source, field=FIELD, secret="MODEL_", run=run, put=put).path
     return only_folder(place)
 
@@ -139,10 +146,11 @@ def _symbol_of_prefix(source: Source, run: Run) -> Path | None:
 def _downloaded(download: catalogue.Download, run: Run) -> Path:
     """Return the released file, its digest checked."""
 
-    def put(file: Path, folder: Path) -> None:
+    def move(file: Path, folder: Path) -> None:
         catalogue.check_download(file, download)
         shutil.move(file, folder / "weights.pth")
 
+    put = Put(move, is_zip_of_weights)
     source = Source(uri=download.uri)
     try:
         folder = sources.obtain(source, field="model.name", secret="MODEL_", run=run, put=put)
@@ -157,15 +165,14 @@ def _format(place: Path) -> str:
     if place.is_dir() and any(path.name.endswith(SYMBOL) for path in visible(place)):
         return "mxnet"
     file = _single_file(place)
-    with open(file, "rb") as content:
-        start = content.read(LONGEST_MAGIC)
-    if kind := recognise(file.name, start):
+    if kind := recognise(file):
         return kind
     raise TrainerError(
         ExitCode.InvalidData,
-        f"{FIELD}: {file.name} has no format that is known: it begins with {start!r}",
-        "Give a .pth, .safetensors, .onnx, or a folder with NAME-symbol.json and NAME-0000.params; "
-        "a browser shows whether the URI gives the file itself or a page about it.",
+        f"{FIELD}: {file.name} has no format that is known: it begins with {first_bytes(file)!r}",
+        f"Give a file of the formats {', '.join(sorted(WEIGHTS))}, or a folder with "
+        "NAME-symbol.json and NAME-0000.params; a browser shows whether the URI gives the file "
+        "itself or a page about it.",
     )
 
 

@@ -12,7 +12,7 @@ recipe       Recipe: all numbers of one fit
 schedule     the learning rate as a function of the epoch
 
 To add a recipe: one file here, one line in RECIPES, and its name in contract/training.py
-(RecipeName; and IMAGE_RECIPES if it trains on images).
+(RecipeName; and IMAGE_RECIPES if it trains on images); `make render`, a row in docs/training.md.
 """
 
 import dataclasses

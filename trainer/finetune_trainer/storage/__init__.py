@@ -10,6 +10,6 @@ volume_output  models on a claim
 s3_output      models in a bucket
 s3_bucket      one bucket: requests, credentials, errors; for both directions
 
-To add a scheme: one file here and one line in SOURCES or OUTPUTS; the spec's rules for URIs are in
-contract/values.py and contract/job.py.
+To add a scheme: one file here, one line in SOURCES or OUTPUTS, and the API server's rule for URIs
+in contract/values.py or contract/job.py; `make render`, and a row in docs/sources.md.
 """

@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, NamedTuple
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.run.context import Run
@@ -51,7 +51,19 @@ class Member:
     open: Callable[[], IO[bytes]]
 
 
-Put = Callable[[Path, Path], None]
+class Put(NamedTuple):
+    """The way to take a source that is a single file instead of a folder or an archive."""
+
+    move: Callable[[Path, Path], None]
+    """Moves the fetched file into a folder."""
+    is_file: Callable[[Path], bool]
+    """True for a file that is taken as it is, though it is a zip or tar."""
+
+    def takes(self, path: Path) -> bool:
+        """Return True for a file that is not unpacked."""
+        return self.is_file(path) or not is_archive(path)
+
+
 """Puts a file (first argument) into a folder (second argument)."""
 
 
@@ -80,8 +92,8 @@ def unpacked_once(
 ) -> Obtained:
     """Return the folder unpacked from what `provide(temporary folder)` returns.
 
-    All jobs of the workspace share the folder by `identity`: one unpacks, the others wait. `put`
-    puts a file that is no archive into the folder.
+    All jobs of the workspace share the folder by `identity`: one unpacks, the others wait. A single
+    file that `put` takes is moved into the folder.
     """
     fetched = run.paths.workspace / "fetched"
     version = hashlib.sha256(identity.encode()).hexdigest()
@@ -93,8 +105,8 @@ def unpacked_once(
                 content = temporary / "content"
                 content.mkdir()
                 provided = provide(temporary)
-                if put and not is_archive(provided):
-                    put(provided, content)
+                if put and put.takes(provided):
+                    put.move(provided, content)
                 else:
                     extract(provided, content, field=field, run=run)
                 sync_filesystem(content)
@@ -155,11 +167,11 @@ def _extract_member(member: Member, directory: Path, *, field: str) -> Iterator[
 
 
 def is_archive(path: Path) -> bool:
-    """Return True if a file is an archive of a folder, not a zip of PyTorch's weights."""
+    """Return True for a file that can be unpacked."""
     head = _head(path)
     if head.startswith(b"PK"):
-        with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
-            return not any(name.endswith("/data.pkl") for name in archive.namelist())
+        with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(path):
+            return True
         return False
     return head.startswith(ZSTANDARD) or tarfile.is_tarfile(path)
 

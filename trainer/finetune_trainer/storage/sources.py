@@ -42,8 +42,8 @@ def obtain(
 ) -> Obtained:
     """Return the local folder of a source; `secret` is the prefix of its credentials' names.
 
-    With `put` a file need not be an archive: a file on a volume is returned as it is, a file that
-    was fetched is put into a folder.
+    With `put` the source may be a single file: a file on a volume is returned as it is, a file that
+    was fetched is moved into a folder.
     """
     scheme = source.uri.partition("://")[0]
     if scheme not in SOURCES:

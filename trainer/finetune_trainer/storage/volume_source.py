@@ -6,13 +6,13 @@ from pathlib import Path
 from finetune_trainer.contract import ExitCode, Source, TrainerError
 from finetune_trainer.run.context import Paths, Run
 from finetune_trainer.run.files import sha256_of
-from finetune_trainer.storage.archive import Obtained, Put, is_archive, unpacked
+from finetune_trainer.storage.archive import Obtained, Put, unpacked
 
 
 def obtain(source: Source, *, field: str, secret: str, run: Run, put: Put | None) -> Obtained:
-    """Return a folder as it is, an archive unpacked; with `put` any other file as it is."""
+    """Return a folder as it is, an archive unpacked; a file that `put` takes as it is."""
     found = _find(source, field=field, paths=run.paths)
-    if found.is_dir() or (put and not is_archive(found)):
+    if found.is_dir() or (put and put.takes(found)):
         return Obtained(found)
     return unpacked(found, field=field, run=run)
 

@@ -103,7 +103,7 @@ def curves(title: str, lines: Sequence[Line], *, share: bool) -> Markup:
     for epoch in _epochs(first, last):
         x, _ = place(epoch, ticks[0])
         drawn.append(_text(x, bottom + 18, f"{epoch:g}", text_anchor="middle", class_="tick"))
-    drawn.append(_text((left + width) / 2, height - 2, "epoch", text_anchor="middle"))
+    drawn.append(_text((left + width) / 2, height - 6, "epoch", text_anchor="middle"))
     for line in lines:
         places = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in line.points)
         drawn.append(tag("polyline", points=places, class_=f"line {line.class_}"))

@@ -6,6 +6,6 @@ safetensors   a state dict in safetensors
 onnx          a classifier as a graph, in both directions
 
 To add a format of weights alone: one file here, one line in FORMATS, and its name in
-`contract.model.ModelSource.format`. A format with a graph also needs its translation to an
-MXNet network, in `model.pretrained`.
+`contract.model.ModelSource.format`; `make render`, and a row in docs/models.md. A format with a
+graph also needs its translation to an MXNet network, in `model.pretrained`.
 """

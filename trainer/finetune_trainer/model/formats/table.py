@@ -1,7 +1,9 @@
 """The table of model formats. Imports no MXNet."""
 
+import contextlib
 import dataclasses
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ class Format:
     """Regular expression of a file's first bytes."""
     suffixes: frozenset[str]
     """Suffixes of files with weights, by which one is picked from a folder."""
+    zip_member: str = ""
+    """Ending of a member's name by which a zip is a file of this format."""
     endings: tuple[str, ...] = ()
     """Endings of names that are enough to recognise a file, whatever its first bytes."""
     needs_architecture: bool = False
@@ -34,6 +38,7 @@ FORMATS = {
     "torch": Format(
         magic=rb"PK\x03\x04|\x80\x02",
         suffixes=frozenset({".pth", ".pt", ".bin"}),
+        zip_member="/data.pkl",
         needs_architecture=True,
         read=pytorch.read_tensors,
     ),
@@ -53,12 +58,34 @@ FORMATS = {
 }
 """By the names of `model.source.format`."""
 
-LONGEST_MAGIC = 16
+MAGIC_BYTES = 16
 
 
-def recognise(name: str, start: bytes) -> str | None:
-    """Return the format of a file with this name and these first bytes; None if it has none."""
-    for kind, fmt in FORMATS.items():
-        if name.endswith(fmt.endings) or re.match(fmt.magic, start, re.DOTALL):
-            return kind
+def recognise(file: Path) -> str | None:
+    """Return the format of a file, by its name or its content; None if it has none."""
+    by_name = (kind for kind, fmt in FORMATS.items() if file.name.endswith(fmt.endings))
+    start = first_bytes(file)
+    by_magic = (kind for kind, fmt in FORMATS.items() if re.match(fmt.magic, start, re.DOTALL))
+    return next(by_name, None) or _format_of_zip(file) or next(by_magic, None)
+
+
+def first_bytes(file: Path) -> bytes:
+    """Return the bytes by which a format is recognised."""
+    with open(file, "rb") as content:
+        return content.read(MAGIC_BYTES)
+
+
+def is_zip_of_weights(file: Path) -> bool:
+    """Return True for a model file that is a zip: it must not be unpacked as an archive."""
+    return _format_of_zip(file) is not None
+
+
+def _format_of_zip(file: Path) -> str | None:
+    if not first_bytes(file).startswith(b"PK"):
+        return None
+    with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+        for kind, fmt in FORMATS.items():
+            if fmt.zip_member and any(name.endswith(fmt.zip_member) for name in names):
+                return kind
     return None
