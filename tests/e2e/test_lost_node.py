@@ -50,7 +50,7 @@ def test_attempt_on_a_lost_node_goes_on_elsewhere(world: World) -> None:
     node.stop_node(LOST)
     status = _wait_until_given_up(world, pod, "unlucky")
     assert repr(LOST) in status["failure"]["message"]
-    assert "look after the node" in status["failure"]["hint"]
+    assert "check the node" in status["failure"]["hint"]
     assert (status["disruptions"], status.get("failures", 0)) == (1, 0)
     second = world.wait_for_pod(2, "unlucky", seconds=TOLD_SECONDS)
     assert second["spec"]["nodeName"] == FIRST
