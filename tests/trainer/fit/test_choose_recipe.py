@@ -433,7 +433,9 @@ def test_a_resumed_fit_of_the_chosen_recipe_reports_the_right_progress(tmp_path:
 
 def test_a_gang_does_not_stop_early(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=STOPPING)
-    with pytest.raises(TrainerError, match=r"earlyStopping is set, which is not for trainer"):
+    with pytest.raises(
+        TrainerError, match=r"earlyStopping is set, but trainer.numNodes is more than 1"
+    ):
         fit(dataclasses.replace(run, gang=Gang(nodes=2)))
 
 
