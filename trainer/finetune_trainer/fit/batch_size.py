@@ -4,19 +4,13 @@ A full GPU is known only when it fails: see model.memory.
 """
 
 import dataclasses
-import logging
 import math
-from typing import TypeVar
 
 import mxnet as mx
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.model.memory import divisors
 from finetune_trainer.recipes.recipe import Recipe
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 ACTIVATIONS_FACTOR = 2.2
 """Memory of a network in training, as a multiple of its layers' outputs: the outputs, their

@@ -5,7 +5,6 @@ changes of onnx since then, are corrected here.
 """
 
 import contextlib
-import logging
 import sys
 import types
 from collections.abc import Iterator, Sequence
@@ -18,8 +17,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from finetune_trainer.model.graph import Node, edit
 from finetune_trainer.model.network import Network, Preprocessing
-
-log = logging.getLogger(__name__)
 
 OPSET = 13
 """The opset of the converter's operators; every onnxruntime of the last years runs it."""
