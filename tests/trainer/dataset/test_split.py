@@ -107,12 +107,12 @@ def test_settings_that_exclude_each_other_are_refused(
 
 def test_classes_too_small_for_the_split_are_named_with_the_largest_number_that_works() -> None:
     with pytest.raises(TrainerError, match=r"needs 61 readable photos .* in dog \(60\)") as caught:
-        check_class_sizes({"cat": 61, "dog": 60}, Split(train_per_class=60))
+        check_class_sizes({"cat": 61, "dog": 60}, Split(train_per_class=60), reasons={})
     assert caught.value.code == ExitCode.InvalidData
     assert "at most 59" in caught.value.hint
-    check_class_sizes({"cat": 61, "dog": 61}, Split(train_per_class=60))
+    check_class_sizes({"cat": 61, "dog": 61}, Split(train_per_class=60), reasons={})
 
 
 def test_a_class_without_a_readable_photo_is_named() -> None:
-    with pytest.raises(TrainerError, match=r"No readable photo .*: dog \(0\)"):
-        check_class_sizes({"cat": 5, "dog": 0}, Split())
+    with pytest.raises(TrainerError, match=r"No photo that can be used .*: dog \(0\)"):
+        check_class_sizes({"cat": 5, "dog": 0}, Split(), reasons={})

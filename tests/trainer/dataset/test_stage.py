@@ -534,7 +534,7 @@ def test_a_class_with_readable_photos_only_to_validate_is_named(tmp_path: Path) 
     (train / "dog/0.jpg").write_text("not a photo")
     validation = make_photos(tmp_path / "validation", {"cat": 2, "dog": 4}, seed=500)
     error = fail(tmp_path, train, validationSource={"uri": f"file://{validation}"}, **LENIENT)
-    assert "No readable photo is left in 1 class folder(s): dog (0)" in error.message
+    assert "No photo that can be used is left in 1 class(es): dog (0)" in error.message
 
 
 def test_the_lock_file_hashes_to_the_directory_name(tmp_path: Path, photos: Path) -> None:

@@ -81,7 +81,10 @@ class Csv(Struct, forbid_unknown_fields=True):
     with a usual name, such as path, file or image."""
     label_column: _COLUMN | None = None
     """Column with the classes. Default: the one with a usual name, such as label, class or
-    category."""
+    category; or one column for each class, of which the photo's has 1."""
+    split_column: _COLUMN | None = None
+    """Column with train, val or test for each photo. Default: the one with a usual name, such as
+    split, set or is_valid, if its values are such."""
 
 
 class Dataset(Struct, forbid_unknown_fields=True):

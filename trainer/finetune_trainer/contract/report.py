@@ -40,6 +40,10 @@ class DatasetStatus(Struct):
     """Pairs of photos that are almost the same."""
     label_conflicts: int = 0
     """Photos left out because the same image is in two classes."""
+    other_files: int = 0
+    """Files that are no images: ignored ones, and lists that were read."""
+    missing_images: int = 0
+    """Images that a list names and that are not there; rejectedImages counts them, too."""
 
 
 class ModelStatus(Struct):

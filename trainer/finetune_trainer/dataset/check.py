@@ -2,15 +2,25 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from finetune_trainer.contract import Dataset, ExitCode, Split, TrainerError
-from finetune_trainer.dataset.layouts.classes import CLASSES_FILE
-from finetune_trainer.dataset.layouts.found import Found, Scan
-from finetune_trainer.dataset.lock import Pair, Settings, Tally
+from finetune_trainer.dataset.layouts.found import BELOW, CLASSES_FILE, Found, Scan
+from finetune_trainer.dataset.layouts.names import listed, look_the_same, same_name
+from finetune_trainer.dataset.lock import LayoutName, Pair, Settings, Tally
 
-REMEDY = "Put the photos of each class into a folder of its own, directly below dataset.source."
+REMEDIES: dict[LayoutName, str] = {
+    "Folder": "Put the photos of each class into a folder of its own, directly below"
+    " dataset.source; or name the classes in labels.csv, with the columns path and label.",
+    "Split": "Put the photos of each class into a folder of its own, below train and below val.",
+    "Csv": "The list needs at least two different labels: check dataset.csv.labelColumn.",
+    "Lst": "The list needs at least two different labels.",
+    "RecordIO": "The records need at least two different labels.",
+}
+JOINTS = "|;,"
+"""Characters by which lists of other tasks join the labels of a photo."""
+IN_TWO_CLASSES = "the same picture in two classes"
 FEW = 5
 """A class with fewer training photos gets a warning."""
 
@@ -34,13 +44,14 @@ def check_found(found: Found, spec: Dataset) -> None:
     if len(train.classes) < 2:
         raise TrainerError(
             ExitCode.InvalidData,
-            f"dataset.source {spec.source.uri} has {_counted(train)}; at least 2 classes with"
-            " photos are needed",
-            REMEDY,
+            f"dataset.source {spec.source.uri} has {_counted(found, train)}; at least 2 classes"
+            " with photos are needed",
+            _inner_folder(train) or REMEDIES[found.layout],
         )
     if validation := found.splits.get("validation"):
         uri = spec.validation_source.uri if spec.validation_source else ""
-        _check_validation(train, validation, f"dataset.validationSource {uri}" if uri else "")
+        where = f"dataset.validationSource {uri}" if uri else "The validation split"
+        _check_validation(found, validation, where)
 
 
 def _check_names(train: Scan) -> None:
@@ -61,16 +72,15 @@ def _check_names(train: Scan) -> None:
         )
 
 
-def _check_validation(train: Scan, validation: Scan, where: str) -> None:
-    where = where or "The validation split"
+def _check_validation(found: Found, validation: Scan, where: str) -> None:
     if not validation.photos:
         raise TrainerError(
             ExitCode.InvalidData,
-            f"{where} has {_counted(validation)}",
+            f"{where} has {_counted(found, validation)}",
             "It needs photos of the classes that train.",
         )
     used = dict.fromkeys(photo.class_name for photo in validation.photos)
-    if unknown := [name for name in used if name not in train.classes]:
+    if unknown := [name for name in used if name not in found.splits["train"].classes]:
         raise TrainerError(
             ExitCode.InvalidData,
             f"{where} has classes that dataset.source has no photos of: {listed(unknown)}",
@@ -78,9 +88,11 @@ def _check_validation(train: Scan, validation: Scan, where: str) -> None:
         )
 
 
-def _counted(scan: Scan) -> str:
+def _counted(found: Found, scan: Scan) -> str:
+    """Return what a split of a source has, for an error."""
     counts = Counter(photo.class_name for photo in scan.photos)
-    parts = [f"{len(counts)} class folder(s) with photos"]
+    kind = "class folder(s)" if found.layout in ("Folder", "Split") else "class(es)"
+    parts = [f"{len(counts)} {kind} with photos"]
     if counts:
         parts[0] += f" ({listed(f'{name}: {count}' for name, count in counts.items())})"
     if scan.empty:
@@ -92,12 +104,24 @@ def _counted(scan: Scan) -> str:
     rejected = sum(left.fate == "rejected" for left in scan.left_out)
     if outside := rejected - len(below) - len(absent):
         parts.append(f"{outside} photos outside class folders")
+    if ignored := [left.path for left in scan.left_out if left.fate == "ignored"]:
+        parts.append(f"{len(ignored)} files that are no pictures ({ignored[0]})")
+    if found.passed_over:
+        parts.append(f"and not used: {listed(found.passed_over)}")
     return ", ".join(parts)
 
 
+def _inner_folder(scan: Scan) -> str | None:
+    """Return the hint for class folders that all lie in one folder."""
+    outer = {path.partition("/")[0] for path in _below(scan)}
+    if len(outer) != 1 or scan.photos:
+        return None
+    (name,) = outer
+    return f"If the class folders lie in {name}: name that folder at the end of dataset.source.uri."
+
+
 def _below(scan: Scan) -> list[str]:
-    rejected = (left for left in scan.left_out if left.fate == "rejected" and not left.listed)
-    return [left.path for left in rejected if "/" in left.path]
+    return [left.path for left in scan.left_out if left.reason == BELOW and left.fate == "rejected"]
 
 
 def _absent(scan: Scan) -> list[str]:
@@ -119,6 +143,20 @@ def check_bad_images(tally: Tally, spec: Dataset) -> None:
             f" {listed((f'{file.path} ({file.reason})' for file in bad), most=3)}",
             "Replace or remove these files, or raise maxFraction.",
         )
+
+
+def rejections(tally: Tally, classes: Sequence[str]) -> dict[str, str]:
+    """Return how many photos of each class without a readable one are rejected, and why."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for file in tally.rejected:
+        if file.label is not None and not tally.readable[file.label]:
+            reason = IN_TWO_CLASSES if file.same_as else file.reason
+            example = f"{file.path} = {file.same_as}" if file.same_as else file.path
+            found.setdefault(classes[file.label], {}).setdefault(reason, []).append(example)
+    return {
+        name: ", ".join(f"{len(of)} {reason} ({of[0]})" for reason, of in reasons.items())
+        for name, reasons in found.items()
+    }
 
 
 def check_validation(tally: Tally, settings: Settings) -> None:
@@ -156,7 +194,9 @@ def find_warnings(
     digest of the data set: do not change them without raising FORMAT.
     """
     return (
+        *found.warnings,
         *_folder_warnings(found),
+        *_name_warnings(found.splits["train"].classes),
         *_class_warnings(found, tally, split),
         *_conflict_warnings(tally),
         *_leak_warnings(near, leaks),
@@ -172,6 +212,29 @@ def _folder_warnings(found: Found) -> Iterator[str]:
             yield f"{len(below)} photos in folders below class folders are not used: {folders}"
         if absent := _absent(scan):
             yield f"{len(absent)} photos in the list are not there: {listed(absent)}"
+        others: dict[str, list[str]] = {}
+        for left in scan.left_out:
+            if left.fate == "rejected" and not left.listed and left.reason != BELOW:
+                others.setdefault(left.reason, []).append(left.path)
+        for reason, paths in others.items():
+            yield f"{len(paths)} photos are not used ({reason}): {listed(paths, most=3)}"
+
+
+def _name_warnings(classes: tuple[str, ...]) -> Iterator[str]:
+    if groups := look_the_same(classes):
+        shown = listed(" and ".join(map(repr, group)) for group in groups)
+        yield f"these classes differ in capitals or spaces only: {shown}"
+    names = {same_name(name) for name in classes}
+    if joined := [name for name in classes if _joins(name, names)]:
+        yield (
+            f"{len(joined)} labels join others, and each is a class of its own, though a classifier"
+            f" gives one class: {listed(joined)}"
+        )
+
+
+def _joins(name: str, names: set[str]) -> bool:
+    parts = ("|".join(name.split(joint)) for joint in JOINTS if joint in name)
+    return any({same_name(part) for part in joined.split("|")} & names for joined in parts)
 
 
 def _class_warnings(found: Found, tally: Tally, split: Split) -> Iterator[str]:
@@ -207,10 +270,3 @@ def _leak_warnings(near: NearDuplicates, leaks: Sequence[str]) -> Iterator[str]:
             "photos on different sides of the split look alike, so that the accuracy may be too"
             f" high: {listed(near.across, most=3, count=near.across_count)}"
         )
-
-
-def listed(names: Iterable[str], *, most: int = 8, count: int | None = None) -> str:
-    """Join the first names for a message; `count` is their number if `names` are not all."""
-    names = list(names)
-    left = (count or len(names)) - min(most, len(names))
-    return ", ".join(names[:most]) + (f" and {left} more" if left else "")

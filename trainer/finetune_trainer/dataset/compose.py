@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from finetune_trainer.contract import Split
 from finetune_trainer.dataset.check import NearDuplicates, find_warnings
 from finetune_trainer.dataset.duplicates import near_duplicates
-from finetune_trainer.dataset.layouts.found import Found, Photo, printable
+from finetune_trainer.dataset.layouts.found import Found, LeftOut, Photo, printable
 from finetune_trainer.dataset.lock import (
     MOST_PAIRS,
     File,
@@ -72,6 +72,11 @@ class Photos:
                 else:
                     yield PackTask(f"{root}/{path.rpartition('#')[0]}", size, offset)
 
+    def left_out(self, split: SplitName) -> list[LeftOut]:
+        """Return the files of a split's source that are left out, in the order of the lock."""
+        left_out = self.found.splits[split].left_out
+        return sorted(left_out, key=lambda left: printable(left.path))
+
     def source(self, number: int) -> SplitName:
         """Return the split that the photo was found in, before one is split off."""
         return "train" if number in self.splits["train"] else "validation"
@@ -106,7 +111,7 @@ class Composition:
         """Yield the files in the order of the lock."""
         left_out = (
             File(
-                path=left.path,
+                path=printable(left.path),
                 fate=left.fate,
                 source=split,
                 reason=left.reason,
@@ -114,7 +119,7 @@ class Composition:
             )
             for split in SPLITS
             if split in self.photos.splits
-            for left in sorted(self.photos.found.splits[split].left_out, key=lambda left: left.path)
+            for left in self.photos.left_out(split)
         )
         photos = (self._file(number) for number in range(len(self.photos)))
         return heapq.merge(photos, left_out, key=lambda file: (file.source, file.path))
@@ -157,6 +162,8 @@ class Composition:
         near = self._count_near_duplicates()
         return LockHeader(
             settings=settings,
+            described=self.photos.found.described,
+            passed_over=self.photos.found.passed_over,
             classes=self.photos.found.splits["train"].classes,
             warnings=find_warnings(
                 self.photos.found, tally, split, near=near, leaks=list(self._leaks())

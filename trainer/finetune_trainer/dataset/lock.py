@@ -17,15 +17,18 @@ import msgspec
 from finetune_trainer.contract import DatasetStatus, Framing, Struct
 
 LOCK = "dataset.lock.json"
-FORMAT = 5
+FORMAT = 6
 """The version of the packing: raise it when the same photos would be packed in another way."""
 
 MOST_PAIRS = 1000
 _FILES = b',"files":[\n'
 """The bytes between the header and the files, which have a line each."""
 
-Fate = Literal["packed", "rejected", "ignored"]
-"""rejected: looks like a photo and is not used; ignored: does not look like one."""
+LISTED_TWICE = "a list names it in several classes"
+"""The reason for a photo that has no certain label."""
+Fate = Literal["packed", "rejected", "ignored", "read"]
+"""rejected: looks like a photo and is not used; ignored: does not look like one; read: a list that
+was used, or the index of a record file."""
 SplitName = Literal["train", "validation"]
 LayoutName = Literal["Folder", "Split", "Csv", "Lst", "RecordIO"]
 
@@ -78,10 +81,14 @@ class Pair(Struct, frozen=True):
     """Bits that differ between their perceptual hashes of 128 bits."""
 
 
-class LockHeader(Struct, frozen=True):
+class LockHeader(Struct, frozen=True, kw_only=True):
     """The lock without its files, of which there may be millions."""
 
     settings: Settings
+    described: str = ""
+    """The layout with the lists and columns that were used."""
+    passed_over: tuple[str, ...] = ()
+    """Lists and folders that are not used, each with the reason."""
     classes: tuple[str, ...]
     warnings: tuple[str, ...]
     near_duplicates: tuple[Pair, ...]
@@ -89,7 +96,7 @@ class LockHeader(Struct, frozen=True):
     near_duplicate_count: int
 
 
-class Lock(LockHeader, frozen=True):
+class Lock(LockHeader, frozen=True, kw_only=True):
     """The whole lock, for tools that need every file at once."""
 
     files: tuple[File, ...]
@@ -146,6 +153,12 @@ class Tally:
     """Packed photos of dataset.source by label: those that can be split."""
     rejected: list[File] = dataclasses.field(default_factory=list)
     """Rejected files, in the order of the lock."""
+    others: Counter[tuple[Fate, str]] = dataclasses.field(default_factory=Counter)
+    """Files that are no photos, by fate and reason."""
+    listed_twice: int = 0
+    """Photos that a list names in several classes."""
+    missing: int = 0
+    """Photos that a list names and that are not there."""
 
     @classmethod
     def of(cls, files: Iterable[File]) -> "Tally":
@@ -155,10 +168,14 @@ class Tally:
             tally.photos += file.label is not None or file.listed
             tally.copies += bool(file.same_as)
             tally.splits[file.label, file.split] += 1
+            tally.missing += file.listed
+            tally.listed_twice += file.reason == LISTED_TWICE
             if file.fate == "rejected":
                 tally.rejected.append(file)
             elif file.fate == "packed" and file.source == "train":
                 tally.readable[file.label] += 1
+            elif file.fate in ("ignored", "read"):
+                tally.others[file.fate, file.reason] += 1
         return tally
 
     def images(self, split: SplitName) -> int:
@@ -174,6 +191,12 @@ class Tally:
         """Return the rejected files whose picture is in two classes."""
         return [file for file in self.rejected if file.same_as]
 
+    @property
+    def files(self) -> int:
+        """Number of files in the sources, or of their records: each has one fate."""
+        images = self.images("train") + self.images("validation")
+        return images + len(self.rejected) - self.missing + self.others.total()
+
     def status(self, header: LockHeader, digest: str) -> DatasetStatus:
         """Return the counts for the job's status."""
         return DatasetStatus(
@@ -181,8 +204,10 @@ class Tally:
             train_images=self.images("train"),
             validation_images=self.images("validation"),
             rejected_images=len(self.rejected),
+            other_files=self.others.total(),
+            missing_images=self.missing,
             duplicate_images=self.copies,
             near_duplicates=header.near_duplicate_count,
-            label_conflicts=len(self.conflicts()),
+            label_conflicts=len(self.conflicts()) + self.listed_twice,
             digest=digest,
         )

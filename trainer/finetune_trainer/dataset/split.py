@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from finetune_trainer.contract import ExitCode, Split, TrainerError
-from finetune_trainer.dataset.check import listed
+from finetune_trainer.dataset.layouts.names import listed
 
 DEFAULT_TRAIN_FRACTION = "0.8"
 
@@ -70,8 +70,11 @@ def train_count(images: int, split: Split) -> int:
     return max(1, min(wanted, images - 1))
 
 
-def check_class_sizes(counts: dict[str, int], split: Split) -> None:
-    """Raise InvalidData if classes are too small to be split."""
+def check_class_sizes(counts: dict[str, int], split: Split, *, reasons: dict[str, str]) -> None:
+    """Raise InvalidData if classes are too small to be split.
+
+    `counts` are the readable photos of each class, `reasons` say why others are rejected.
+    """
     needed = (split.train_per_class or 0) + 1
     small = [f"{name} ({count})" for name, count in counts.items() if count < needed]
     if not small:
@@ -79,8 +82,9 @@ def check_class_sizes(counts: dict[str, int], split: Split) -> None:
     if split.train_per_class is None:
         raise TrainerError(
             ExitCode.InvalidData,
-            f"No readable photo is left in {len(small)} class folder(s): {listed(small)}",
-            "Replace the rejected photos, or remove the folders.",
+            f"No photo that can be used is left in {len(small)} class(es): {listed(small)}"
+            + "".join(f"; {name}: {reasons[name]}" for name in counts if name in reasons),
+            "Replace the rejected photos; leave a picture in one class only; or remove the class.",
         )
     raise TrainerError(
         ExitCode.InvalidData,

@@ -15,6 +15,7 @@ from finetune_trainer.dataset.check import (
     check_bad_images,
     check_found,
     check_validation,
+    rejections,
 )
 from finetune_trainer.dataset.compose import Photos, compose
 from finetune_trainer.dataset.layouts.detect import find_photos
@@ -60,7 +61,7 @@ def prepare(run: Run, *, exact: bool = False) -> None:
     check_split(spec.split, has_validation_source=len(found.splits) > 1)
     check_found(found, spec)
     settings = _settings(run.job, found, exact=exact)
-    key = _key(found, settings, fetched)
+    key, hidden = _key(found, settings, fetched), found.hidden
     keys = run.paths.packed / "keys"
     with exclusive(keys / f"{key}.lock", waiting=run.reporter.waiting(WAITING)):
         directory = _find(run.paths.packed, keys / key)
@@ -71,7 +72,7 @@ def prepare(run: Run, *, exact: bool = False) -> None:
             write_atomic(keys / key, directory.name.encode())
         else:
             print(f"Data set: found packed in the workspace: {directory.name}", flush=True)
-    _hand_on(directory, run)
+    _hand_on(directory, run, hidden=hidden)
 
 
 def _settings(job: Job, found: Found, *, exact: bool) -> Settings:
@@ -115,20 +116,25 @@ def _find(packed: Path, key_file: Path) -> Path | None:
     return directory if directory.is_dir() else None
 
 
-def _hand_on(directory: Path, run: Run) -> None:
+def _hand_on(directory: Path, run: Run, *, hidden: int) -> None:
     with open_lock(directory) as (header, files):
         tally = Tally.of(files)
     check_bad_images(tally, run.job.dataset)
     status = tally.status(header, directory.name)
+    print(f"Data set: {header.settings.layout}: {header.described}", flush=True)
+    if header.passed_over:
+        print(f"Data set: not used: {'; '.join(header.passed_over)}", flush=True)
     for warning in header.warnings:
         print(f"Data set: {warning}", flush=True)
-    for file in tally.rejected[:SHOWN_REJECTIONS]:
+    bad = tally.unreadable()
+    for file in bad[:SHOWN_REJECTIONS]:
         print(f"Data set: rejected {file.path}: {file.reason}", flush=True)
-    if (count := len(tally.rejected)) > SHOWN_REJECTIONS:
-        print(f"Data set: all {count} rejected files are in {directory / LOCK}", flush=True)
+    if len(bad) > SHOWN_REJECTIONS:
+        print(f"Data set: all {len(bad)} unreadable photos are in {directory / LOCK}", flush=True)
     print(
         f"Data set: {status.classes} classes, {status.train_images} training and"
-        f" {status.validation_images} validation images, {status.rejected_images} rejected",
+        f" {status.validation_images} validation images, {status.rejected_images} rejected;"
+        f" {_others(tally, hidden)}",
         flush=True,
     )
     run.reporter.dataset(status)
@@ -140,6 +146,14 @@ def _hand_on(directory: Path, run: Run) -> None:
         status=status,
     )
     run.hand_on(PACKED, packed)
+
+
+def _others(tally: Tally, hidden: int) -> str:
+    """Return the number of files, and of those that are no images."""
+    return (
+        f"of {tally.files} files {tally.others.total()} are no images; {hidden} hidden ones"
+        " are not counted"
+    )
 
 
 def _pack(run: Run, *, photos: Photos, settings: Settings, key: str) -> Path:
@@ -154,8 +168,9 @@ def _pack(run: Run, *, photos: Photos, settings: Settings, key: str) -> Path:
             composed = compose(photos, spool, spec.split)
             tally = Tally.of(composed.files())
             check_bad_images(tally, spec)
-            classes = enumerate(photos.found.splits["train"].classes)
-            check_class_sizes({name: tally.readable[n] for n, name in classes}, spec.split)
+            classes = photos.found.splits["train"].classes
+            counts = {name: tally.readable[n] for n, name in enumerate(classes)}
+            check_class_sizes(counts, spec.split, reasons=rejections(tally, classes))
             check_validation(tally, settings)
             header = composed.header(tally, settings=settings, split=spec.split)
             directory = packed / write_lock(records, header, composed.files())

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from finetune_trainer.contract import ExitCode, TrainerError
-
-CLASSES_FILE = "classes.txt"
+from finetune_trainer.dataset.layouts.found import CLASSES_FILE
+from finetune_trainer.dataset.layouts.names import class_of
 
 
 def read_classes(root: Path) -> tuple[str, ...] | None:
@@ -15,11 +15,10 @@ def read_classes(root: Path) -> tuple[str, ...] | None:
         return None
     except UnicodeDecodeError as error:
         raise _bad("is not UTF-8") from error
-    names = tuple(name for line in text.splitlines() if (name := line.strip()))
+    lines = (line for line in text.split("\n") if line.strip())
+    names = tuple(class_of(line, where=f"{CLASSES_FILE}: the name") for line in lines)
     if not names:
         raise _bad("is empty")
-    if invalid := [name for name in names if not name.isprintable()]:
-        raise _bad(f"has a name that cannot be printed: {invalid[0]!r}")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise _bad(f"names {twice[0]} twice")
     return names

@@ -1,31 +1,37 @@
 """The table of layouts: finds which one a source has, and lists its photos."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from finetune_trainer.contract import Dataset, ExitCode, TrainerError
-from finetune_trainer.dataset.layouts.folders import has_only_splits, scan_folders, scan_splits
-from finetune_trainer.dataset.layouts.found import Found, Scan
-from finetune_trainer.dataset.layouts.lists import has_labels, has_lst, scan_csv, scan_lst
+from finetune_trainer.dataset.layouts import auto
+from finetune_trainer.dataset.layouts.folders import has_splits, scan_folders, scan_splits
+from finetune_trainer.dataset.layouts.found import Found, Scan, accounted
+from finetune_trainer.dataset.layouts.lists import has_lst, scan_csv, scan_lst, usable_lists
 from finetune_trainer.dataset.layouts.records import has_records, scan_records
+from finetune_trainer.dataset.layouts.source import Source
+from finetune_trainer.dataset.layouts.tree import Tree
 from finetune_trainer.dataset.lock import LayoutName, SplitName
 
 
 class Layout(NamedTuple):
     """A way in which photos and their classes are laid out."""
 
-    is_used: Callable[[Path], bool]
-    """Returns True if the names in the folder suggest the layout."""
-    scan: Callable[[Path, Dataset], Found]
+    is_used: Callable[[Source], bool]
+    """Returns True if the files suggest the layout."""
+    scan: Callable[[Source], Found]
+    others: str
+    """The reason why photos elsewhere in the source are not used."""
 
 
 LAYOUTS: dict[LayoutName, Layout] = {
-    "RecordIO": Layout(has_records, scan_records),
-    "Lst": Layout(has_lst, scan_lst),
-    "Split": Layout(has_only_splits, scan_splits),
-    "Csv": Layout(has_labels, scan_csv),
-    "Folder": Layout(lambda root: True, scan_folders),
+    "RecordIO": Layout(has_records, scan_records, "not in a record"),
+    "Lst": Layout(has_lst, scan_lst, "no list names it"),
+    "Split": Layout(has_splits, scan_splits, "not below the folders of the splits"),
+    "Csv": Layout(lambda source: bool(usable_lists(source)), scan_csv, "no list names it"),
+    "Folder": Layout(lambda source: True, scan_folders, "not in a class folder"),
 }
 """The layouts in the order in which they are tried, by their names in `dataset.layout`."""
 
@@ -45,18 +51,36 @@ def find_photos(train: Path, validation: Path | None, spec: Dataset) -> Found:
     other = find_in(validation, spec)
     splits: dict[SplitName, Scan] = {"train": found.splits["train"]}
     splits["validation"] = other.splits["train"]
-    return Found(found.layout, splits, f"{found.described}; to validate: {other.described}")
+    return Found(
+        found.layout,
+        splits,
+        f"{found.described}; to validate: {other.described}",
+        passed_over=found.passed_over + other.passed_over,
+        warnings=found.warnings + other.warnings,
+        hidden=found.hidden + other.hidden,
+    )
 
 
 def find_in(root: Path, spec: Dataset) -> Found:
-    """List one source."""
-    return LAYOUTS[detect(root, spec)].scan(root, spec)
+    """List one source; every file of it has a fate."""
+    source = Source(Tree.of(root), spec)
+    layout = detect(source)
+    found = LAYOUTS[layout].scan(source)
+    if spec.layout == "Auto" and spec.csv is None:
+        auto.check(found, source)
+    unused = [
+        f"{file} ({inspected.reason})"
+        for file, inspected in source.inspected.items()
+        if file not in found.read and inspected.is_list
+    ]
+    found = dataclasses.replace(found, passed_over=found.passed_over + tuple(unused))
+    return accounted(found, source.tree, LAYOUTS[layout].others)
 
 
-def detect(root: Path, spec: Dataset) -> LayoutName:
-    """Return the layout that is set, or the first that the names of files suggest."""
-    if spec.layout != "Auto":
-        return spec.layout
-    if spec.csv is not None:
+def detect(source: Source) -> LayoutName:
+    """Return the layout that is set, or the first that the files suggest."""
+    if source.spec.layout != "Auto":
+        return source.spec.layout
+    if source.spec.csv is not None:
         return "Csv"
-    return next(name for name, layout in LAYOUTS.items() if layout.is_used(root))
+    return next(name for name, layout in LAYOUTS.items() if layout.is_used(source))

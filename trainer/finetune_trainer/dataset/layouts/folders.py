@@ -1,132 +1,140 @@
 """The layouts Folder and Split: lists class folders, and all files that are left out."""
 
-import os
-import stat
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
-from finetune_trainer.contract import Dataset, ExitCode, TrainerError
-from finetune_trainer.dataset.layouts.classes import CLASSES_FILE, read_classes
+from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.dataset.layouts.classes import read_classes
 from finetune_trainer.dataset.layouts.found import (
+    BELOW,
+    CLASSES_FILE,
     Found,
     LeftOut,
     Photo,
     Scan,
     fate_of,
-    is_picture,
-    printable,
-    split_of,
+    is_photo,
 )
+from finetune_trainer.dataset.layouts.names import (
+    class_of,
+    listed,
+    split_named,
+    split_of,
+    split_order,
+)
+from finetune_trainer.dataset.layouts.source import Source
+from finetune_trainer.dataset.layouts.tree import Tree, join
 from finetune_trainer.dataset.lock import SplitName
-from finetune_trainer.run.hidden_files import is_skipped
+
+OUTSIDE = "not in a class folder"
 
 
-def scan_folders(root: Path, _: Dataset) -> Found:
+def scan_folders(source: Source) -> Found:
     """List the photos of each class folder; a folder below it is no class."""
-    return Found("Folder", {"train": _scan(root, names=read_classes(root))}, "class folders")
+    tree = source.tree
+    warnings = (*_merged(tree, ""), *_named_train(tree))
+    return Found("Folder", {"train": _scan(tree, "")}, "class folders", warnings=warnings)
 
 
-def scan_splits(root: Path, _: Dataset) -> Found:
-    """List the class folders in train/ and in the first of val/, valid/, validation/ and test/."""
-    folders = split_folders(root)
+def _merged(tree: Tree, base: str) -> Iterator[str]:
+    """Yield a warning for folders whose names are the same for people."""
+    folders: dict[str, list[str]] = {}
+    for name in tree.folders[base]:
+        folders.setdefault(class_of(name, where="The class folder"), []).append(name)
+    for class_name, names in folders.items():
+        if len(names) > 1:
+            yield (
+                f"{len(names)} folders are the class {class_name!r}: their names differ in their"
+                f" Unicode form or in spaces around them only: {listed(map(ascii, names))}"
+            )
+
+
+def _named_train(tree: Tree) -> Iterator[str]:
+    """Yield a warning for a class that is named like a split: a train is a vehicle, too."""
+    for folder in class_folders(tree):
+        if split_named(folder) == "train":
+            yield f"the folder {folder} is a class, though it is named like a split"
+
+
+def scan_splits(source: Source) -> Found:
+    """List the class folders in train and in the first of val, valid, ... and test."""
+    tree = source.tree
+    folders = split_folders(tree)
     if len(folders) < 2:
+        there = f"in {next(iter(folders.values()))} only" if folders else "in none of them"
         raise TrainerError(
             ExitCode.InvalidData,
-            "dataset.layout is Split, but class folders were found below"
-            f" {folders[next(iter(folders))].name if folders else 'none'} of train, val,"
-            " validation and test only",
+            f"dataset.layout is Split: of train, val, valid, validation and test, class folders are"
+            f" {there}",
             "Add the other split, or remove dataset.layout.",
         )
-    names = read_classes(root)
-    splits = {split: _scan(folder, names=names) for split, folder in folders.items()}
-    others = [path.name for path in _folders(root) if path not in folders.values()]
-    described = f"class folders in {folders['train'].name} and {folders['validation'].name}"
-    if others:
-        described += f"; not used: {', '.join(others)}"
-    return Found("Split", splits, described)
+    splits = {split: _scan(tree, folder) for split, folder in folders.items()}
+    described = f"class folders in {folders['train']} and {folders['validation']}"
+    others = tuple(f"{name} (beside the splits)" for name in other_folders(tree, folders))
+    warnings = tuple(text for folder in folders.values() for text in _merged(tree, folder))
+    return Found("Split", splits, described, passed_over=others, warnings=warnings)
 
 
-def split_folders(root: Path) -> dict[SplitName, Path]:
-    """Return the folders named like a split that have class folders in them."""
-    splits: dict[SplitName, Path] = {}
-    order = ("train", "training", "val", "valid", "validation", "test")
-    for name in order:
-        path = root / name
+def split_folders(tree: Tree) -> dict[SplitName, str]:
+    """Return the folders that are named after a split and have class folders in them."""
+    splits: dict[SplitName, str] = {}
+    named = [name for name in tree.folders[""] if split_of(name) and tree.folders[name]]
+    for name in sorted(named, key=lambda name: (split_order(name), name)):
         split = split_of(name)
-        if split and split not in splits and path.is_dir() and _folders(path):
-            splits[split] = path
+        assert split
+        splits.setdefault(split, name)
     return splits
 
 
-def has_only_splits(root: Path) -> bool:
-    """Return True if every folder is a split and both are there: no class has such a name."""
-    return len(split_folders(root)) == 2 and all(split_of(path.name) for path in _folders(root))
+def other_folders(tree: Tree, splits: dict[SplitName, str]) -> list[str]:
+    """Return the folders beside those of the splits."""
+    return [name for name in tree.folders[""] if name not in splits.values()]
 
 
-def _folders(root: Path) -> list[Path]:
-    return [Path(entry.path) for entry in _entries(root) if entry.is_dir()]
+def has_splits(source: Source) -> bool:
+    """Return True if there are class folders below a train and a validation folder."""
+    return len(split_folders(source.tree)) == 2
 
 
-def _scan(root: Path, *, names: tuple[str, ...] | None) -> Scan:
+def class_folders(tree: Tree, base: str = "") -> list[str]:
+    """Return the paths of the folders with photos directly in them, below a folder."""
+    folders = (join(base, name) for name in tree.folders[base])
+    return [folder for folder in folders if has_photos(tree, folder)]
+
+
+def has_photos(tree: Tree, folder: str) -> bool:
+    """Return True if photos lie directly in a folder."""
+    return any(is_photo(tree, join(folder, name)) for name in tree.files[folder])
+
+
+def _scan(tree: Tree, base: str) -> Scan:
     photos: list[Photo] = []
-    left_out: list[LeftOut] = []
+    left_out = [
+        _left_out(tree, join(base, name), OUTSIDE)
+        for name in tree.files[base]
+        if join(base, name) != CLASSES_FILE
+    ]
     empty = []
-    for entry in _entries(root):
-        if entry.name == CLASSES_FILE:
-            continue
-        if not entry.is_dir():
-            left_out.append(_left_out(entry, entry.name, "not in a class folder"))
-            continue
+    for name in tree.folders[base]:
+        folder = join(base, name)
+        class_name = class_of(name, where="The class folder")
         before = len(photos)
-        for found in _class_folder(entry):
-            (photos if isinstance(found, Photo) else left_out).append(found)  # type: ignore[arg-type]
+        for file in tree.files[folder]:
+            path = join(folder, file)
+            if is_photo(tree, path) and (state := tree.state(path)):
+                photos.append(Photo(path, class_name, state.st_size, state.st_mtime_ns))
+            else:
+                left_out.append(_left_out(tree, path, "neither a file nor a link to one"))
+        left_out += (_left_out(tree, path, BELOW) for path in tree.below(folder))
         if len(photos) == before:
-            empty.append(entry.name)
-    classes = names or tuple(dict.fromkeys(photo.class_name for photo in photos))
-    return Scan(root, tuple(photos), classes, tuple(left_out), tuple(empty))
+            empty.append(folder)
+    return Scan(tree.root, tuple(photos), _classes(tree, photos), tuple(left_out), tuple(empty))
 
 
-def _class_folder(folder: os.DirEntry[str]) -> Iterator[Photo | LeftOut]:
-    if not folder.name.isprintable():
-        raise TrainerError(
-            ExitCode.InvalidData,
-            f"The class folder {folder.name!r} has a name that cannot be printed",
-            "Rename it: the name becomes the class's.",
-        )
-    for entry in _entries(folder.path):
-        path = f"{folder.name}/{entry.name}"
-        if entry.is_dir():
-            yield from _nested(entry, path)
-        elif is_picture(entry.name) and (state := _regular_file(entry)):
-            yield Photo(path, folder.name, state.st_size, state.st_mtime_ns)
-        else:
-            yield _left_out(entry, path, "neither a file nor a link to one")
+def _classes(tree: Tree, photos: Iterable[Photo]) -> tuple[str, ...]:
+    """Return the names of classes.txt, or those of the folders in the order of code points."""
+    names = read_classes(tree.root)
+    return names or tuple(sorted({photo.class_name for photo in photos}))
 
 
-def _nested(folder: os.DirEntry[str], path: str) -> Iterator[LeftOut]:
-    for directory, folders, names in os.walk(folder.path):
-        folders[:] = sorted(name for name in folders if not is_skipped(name))
-        below = os.path.relpath(directory, folder.path)
-        for name in sorted(names):
-            nested = os.path.normpath(f"{path}/{below}/{name}")
-            reason = "in a folder below its class folder"
-            yield LeftOut(printable(nested), *fate_of(name, reason))
-
-
-def _left_out(entry: os.DirEntry[str], path: str, reason: str) -> LeftOut:
-    return LeftOut(printable(path), *fate_of(entry.name, reason))
-
-
-def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        kept = [entry for entry in entries if not is_skipped(entry.name)]
-    return sorted(kept, key=lambda entry: entry.name)
-
-
-def _regular_file(entry: os.DirEntry[str]) -> os.stat_result | None:
-    try:
-        # Not entry.stat(), which keeps its result: a folder may be large.
-        state = os.stat(entry.path)
-    except FileNotFoundError:  # a link whose target does not exist
-        return None
-    return state if stat.S_ISREG(state.st_mode) else None
+def _left_out(tree: Tree, path: str, reason: str) -> LeftOut:
+    return LeftOut(path, *fate_of(tree, path, reason))

@@ -4,8 +4,13 @@ import dataclasses
 import os
 from pathlib import Path
 
+from finetune_trainer.dataset.layouts.tree import Tree
 from finetune_trainer.dataset.lock import Fate, LayoutName, SplitName
 
+CLASSES_FILE = "classes.txt"
+"""Names of the classes; see layouts.classes."""
+BELOW = "in a folder below its class folder"
+"""The reason for photos that lie too deep."""
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".heic", ".heif", ".avif"),
@@ -18,7 +23,7 @@ class Photo:
     """A file, or a record, that should be a photo of a class."""
 
     path: str
-    """Relative to the scanned folder; a record is FILE#NUMBER."""
+    """Relative to the source; a record is FILE#NUMBER."""
     class_name: str
     size: int
     mtime_ns: int
@@ -39,7 +44,7 @@ class LeftOut:
     fate: Fate
     reason: str
     listed: bool = False
-    """True if a list names the file."""
+    """True if a list names the file, but there is no such file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +69,14 @@ class Found:
     """The photos of each split; only `train` if the source has no validation split."""
     described: str
     """Human-readable description of the layout, for messages."""
+    passed_over: tuple[str, ...] = ()
+    """Lists, folders and archives that are not used, each with the reason."""
+    warnings: tuple[str, ...] = ()
+    """Warnings about lists and names of folders."""
+    read: tuple[str, ...] = ()
+    """The lists and record files that were read."""
+    hidden: int = 0
+    """Number of hidden and system files and folders."""
 
 
 def is_picture(name: str) -> bool:
@@ -71,9 +84,30 @@ def is_picture(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def fate_of(name: str, reason: str) -> tuple[Fate, str]:
+def is_photo(tree: Tree, path: str) -> bool:
+    """Return True for a file that is used as a photo where photos are expected."""
+    return is_picture(path)
+
+
+def fate_of(tree: Tree, path: str, reason: str) -> tuple[Fate, str]:
     """Return the fate of a file in a place where photos are not used."""
-    return ("rejected", reason) if is_picture(name) else ("ignored", "not named like a picture")
+    return ("rejected", reason) if is_photo(tree, path) else ("ignored", "no picture")
+
+
+def accounted(found: Found, tree: Tree, reason: str) -> Found:
+    """Return the same with every other file of the source left out: no file is without a fate."""
+    known = {left.path for scan in found.splits.values() for left in scan.left_out}
+    known |= {photo.file for scan in found.splits.values() for photo in scan.photos}
+    rest = tuple(_rest(path, found, tree, reason) for path in tree if path not in known)
+    train = found.splits["train"]
+    train = dataclasses.replace(train, left_out=train.left_out + rest)
+    return dataclasses.replace(found, splits=found.splits | {"train": train}, hidden=tree.hidden)
+
+
+def _rest(path: str, found: Found, tree: Tree, reason: str) -> LeftOut:
+    if path in found.read or path == CLASSES_FILE:
+        return LeftOut(path, "read", "it was read for the names and classes of photos")
+    return LeftOut(path, *fate_of(tree, path, reason))
 
 
 def printable(name: str) -> str:
@@ -81,11 +115,3 @@ def printable(name: str) -> str:
     if name.isascii():
         return name  # the same object: names take most of the memory of a large data set
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def split_of(stem: str) -> SplitName | None:
-    """Return the split that a folder or list is named after: train, photos_val, ..."""
-    word = stem.lower().rpartition("_")[2].rpartition("-")[2]
-    if word in ("train", "training"):
-        return "train"
-    return "validation" if word in ("val", "valid", "validation", "test") else None

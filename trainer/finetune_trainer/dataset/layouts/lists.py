@@ -1,215 +1,347 @@
-"""The layouts Csv and Lst: reads lists of photos and their classes.
+"""The layouts Csv and Lst: reads lists of photos and their classes."""
 
-Paths are relative to the list's folder, or else to the source; none may lead out of the source.
-"""
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
-import csv
-import os
-import stat
-from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
-
-from finetune_trainer.contract import Csv, Dataset, ExitCode, TrainerError
+from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.dataset.layouts import splits
+from finetune_trainer.dataset.layouts.agreement import compare
 from finetune_trainer.dataset.layouts.classes import name_of, read_classes
-from finetune_trainer.dataset.layouts.found import (
-    Found,
-    LeftOut,
-    Photo,
-    Scan,
-    is_picture,
-    printable,
+from finetune_trainer.dataset.layouts.columns import (
+    LOOKED_AT,
+    Columns,
+    Listing,
+    find_columns,
+    has_classes,
+    label_of,
+    open_listing,
+    split_in,
 )
-from finetune_trainer.dataset.layouts.splits import splits_of
-from finetune_trainer.dataset.lock import LayoutName, SplitName
-
-PATH_COLUMNS = (
-    *("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path"),
-    *("image_name", "img", "img_path", "photo"),
+from finetune_trainer.dataset.layouts.found import CLASSES_FILE, Found, LeftOut, Photo, Scan
+from finetune_trainer.dataset.layouts.names import (
+    class_of,
+    listed,
+    split_named,
+    split_of,
+    split_order,
 )
-LABEL_COLUMNS = ("label", "class", "class_name", "classname", "category", "target", "species")
-DELIMITERS = ",;\t|"
-
-_END = "end of the list"
-Row = tuple[str, str]
-"""A path as it is in the list, and a class."""
-
-
-def scan_csv(root: Path, spec: Dataset) -> Found:
-    """Read the list that `dataset.csv` names, or the ones there are."""
-    settings = spec.csv or Csv()
-    lists = splits_of(root, ".csv", layout="Csv", named=settings.file)
-    splits = {split: _scan(root, path, _csv_rows(path, settings)) for split, path in lists.items()}
-    return _found("Csv", lists, splits)
+from finetune_trainer.dataset.layouts.resolve import Resolver
+from finetune_trainer.dataset.layouts.source import Source
+from finetune_trainer.dataset.layouts.tables import SUFFIXES, Table, open_table
+from finetune_trainer.dataset.layouts.tree import Tree, join
+from finetune_trainer.dataset.lock import LISTED_TWICE, SplitName
 
 
-def scan_lst(root: Path, _: Dataset) -> Found:
-    """Read im2rec's lists: number, label and path, separated by tabs."""
-    lists = splits_of(root, ".lst", layout="Lst")
-    rows = {split: list(_lst_rows(path)) for split, path in lists.items()}
-    names = read_classes(root) or _folder_names(row for found in rows.values() for row in found)
-    splits = {}
-    for split, path in lists.items():
-        named = [
-            (photo, name_of(label, names, where=f"{path.name}: {photo}"))
-            for photo, label in rows[split]
-        ]
-        splits[split] = _scan(root, path, named, numbered=names)
-    return _found("Lst", lists, splits)
+class Entry(NamedTuple):
+    """A line of a list, as it is in the list."""
+
+    path: str
+    class_name: str
+    split: str = ""
+    """The field of the column of splits."""
 
 
-def has_lst(root: Path) -> bool:
-    """Return True if there is a .lst file."""
-    return any(root.glob("[!.]*.lst"))
+@dataclasses.dataclass(frozen=True)
+class OpenList:
+    """A list whose columns are known."""
 
+    file: str
+    """The path of the list in the source."""
+    listing: Listing
+    columns: Columns
+    resolver: Resolver
 
-def has_labels(root: Path) -> bool:
-    """Return True if there is a CSV whose header names photos and labels, and its photos exist.
+    def entries(self) -> Iterator[Entry]:
+        """Yield the rows; raise InvalidData for one without a path or a class."""
+        for number, row in self.listing.rows():
+            path = row[self.columns.path].strip() if self.columns.path < len(row) else ""
+            label = label_of(row, self.columns)
+            if not path or label is None:
+                raise self._incomplete(number, row)
+            name = class_of(label, where=f"{self.file}, row {number}: the label")
+            yield Entry(path, name, self._split(row))
 
-    A CSV beside class folders is often a table about their photos, not a list of them.
-    """
-    for path in sorted(root.glob("[!.]*.csv")):
-        try:
-            first = next(_csv_rows(path, Csv()), None)
-        except TrainerError:
-            continue
-        if first and _resolve(root, path.parent, first[0]):
-            return True
-    return False
+    def _split(self, row: list[str]) -> str:
+        column = self.columns.split
+        return row[column].strip() if column is not None and column < len(row) else ""
 
+    def describe(self) -> str:
+        """Return the list, its columns and how its paths are read, for messages."""
+        text, columns = self.file, self.columns
+        if columns.names and len(columns.labels) == 1:
+            text += f" (columns {columns.names[columns.path]}, {columns.names[columns.labels[0]]})"
+        if self.resolver.removed:
+            text += f", its paths without {self.resolver.removed}"
+        return text + (", its photos found by name" if self.resolver.by_name else "")
 
-def _found(
-    layout: LayoutName, lists: dict[SplitName, Path], splits: dict[SplitName, Scan]
-) -> Found:
-    return Found(layout, splits, "the list " + " and ".join(path.name for path in lists.values()))
-
-
-def _csv_rows(path: Path, spec: Csv) -> Iterator[Row]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TrainerError(
-            ExitCode.InvalidData, f"{path.name} is not UTF-8", "Save it as UTF-8."
-        ) from error
-    lines = text.splitlines()
-    header = lines[0] if lines else ""
-    delimiter = max(DELIMITERS, key=header.count)
-    rows = _fields(lines, delimiter, file=path.name)
-    names = [name.strip() for name in next(rows, [])]
-    if len(names) == 2 and is_picture(names[0]) and not (spec.path_column or spec.label_column):
-        yield names[0], names[1]  # no header: the first line names a photo already
-        columns = 0, 1
-    else:
-        columns = (
-            _column(names, spec.path_column, PATH_COLUMNS, field="pathColumn", file=path.name),
-            _column(names, spec.label_column, LABEL_COLUMNS, field="labelColumn", file=path.name),
-        )
-    for number, row in enumerate(rows, 2):
-        if not any(row):
-            continue
-        if len(row) <= max(columns) or not row[columns[0]].strip() or not row[columns[1]].strip():
-            raise TrainerError(
-                ExitCode.InvalidData,
-                f"{path.name}, row {number} lacks a path or a label: {delimiter.join(row)!r:.80}",
-                "Complete the row, or remove it.",
-            )
-        yield row[columns[0]].strip(), row[columns[1]].strip()
-
-
-def _fields(lines: list[str], delimiter: str, *, file: str) -> Iterator[list[str]]:
-    """Yield the fields of each row; raise InvalidData if a quotation mark is not closed."""
-    rows, first = csv.reader([*lines, _END], delimiter=delimiter), 1
-    try:
-        for row in rows:
-            if row == [_END]:
-                return
-            yield row
-            last, first = first, rows.line_num + 1
-    except csv.Error as error:
-        raise TrainerError(
+    def _incomplete(self, number: int, row: list[str]) -> TrainerError:
+        lacks = "lacks a path or a label"
+        if len(self.columns.labels) > 1:
+            lacks = "has not exactly one column with 1; a classifier needs one label for each photo"
+        return TrainerError(
             ExitCode.InvalidData,
-            f"{file}, row {first} is not CSV: {error}",
-            "Correct the row; a list needs a path and a label in each.",
-        ) from error
-    raise TrainerError(
-        ExitCode.InvalidData,
-        f"{file}, row {last} has a quotation mark that is not closed: all rows below are in it",
-        "Close the quotation mark, or remove it.",
+            f"{self.file}, row {number} {lacks}: {','.join(row)!r:.80}",
+            "Complete the row, or remove it.",
+        )
+
+
+def open_list(source: Source, file: str, table: Table) -> OpenList:
+    """Find the columns of a list; raise InvalidData if it has none of paths or of labels."""
+    listing = open_listing(table, source.csv)
+    columns = find_columns(listing, source.csv, hits=partial(_hits, source, file, listing))
+    resolver = Resolver(source.index, file, partial(listing.values, columns.path))
+    return OpenList(file, listing, columns, resolver)
+
+
+def _hits(source: Source, file: str, listing: Listing, column: int) -> int:
+    """Return the number of fields of a column that are files of the source."""
+    values = partial(listing.values, column, most=LOOKED_AT)
+    return Resolver(source.index, file, values).found
+
+
+class Inspected(NamedTuple):
+    """What Auto knows about a file that may be a list."""
+
+    file: str
+    opened: OpenList | None
+    """The list, if it may be used."""
+    reason: str = ""
+    """The reason why it may not."""
+    error: TrainerError | None = None
+    """Set for a file that names the photos and yet may not be used: probably by mistake."""
+
+    @property
+    def is_list(self) -> bool:
+        """False for a text that happens to end like a list."""
+        return bool(self.opened or self.error) or not self.file.endswith((".txt", ".json"))
+
+
+def inspect(source: Source, file: str) -> Inspected:
+    """Look into a file that may be a list; raises nothing."""
+    if file not in source.inspected:
+        source.inspected[file] = _inspect(source, file)
+    inspected: Inspected = source.inspected[file]
+    return inspected
+
+
+def _inspect(source: Source, file: str) -> Inspected:
+    try:
+        table = open_table(source.tree.root / file)
+    except TrainerError as error:
+        return Inspected(file, None, error.message)
+    try:
+        opened = open_list(source, file, table)
+        if not opened.resolver.found:
+            return Inspected(file, None, "it names none of these photos")
+        if not opened.columns.is_usual and not has_classes(
+            opened.listing, opened.columns.labels[0]
+        ):
+            return Inspected(file, None, "it names photos, but no classes")
+    except TrainerError as error:
+        is_doubtful = source.is_named_in(file) and _may_have_classes(source, file, table)
+        return Inspected(file, None, error.message, error if is_doubtful else None)
+    if table.problem:
+        return Inspected(file, None, table.problem.message, table.problem)
+    return Inspected(file, opened)
+
+
+def _may_have_classes(source: Source, file: str, table: Table) -> bool:
+    """Return True for a damaged list, and for one with a column that may have the classes: it has
+    few values, and no column says the same as the folders of the photos.
+    """
+    try:
+        listing = open_listing(table, source.csv)
+        columns = range(len(listing.names))
+        path = max(columns, key=partial(_hits, source, file, listing))
+        names = list(listing.values(path, most=LOOKED_AT))
+        resolver = Resolver(source.index, file, lambda: names)
+        found = [resolver.find(name) or "" for name in names]
+        agreements = []
+        for column in filter(partial(has_classes, listing), columns):
+            values = listing.values(column, most=LOOKED_AT)
+            pairs = zip(found, values, strict=True)
+            agreements.append(compare(pair for pair in pairs if pair[0]).agreement)
+        return bool(agreements) and "same" not in agreements
+    except TrainerError:
+        return True
+
+
+def may_be_lists(tree: Tree) -> list[list[str]]:
+    """Return the files that may be lists: beside the photos' folders, and in those of splits."""
+    own = [name for name in splits.files_with(tree, *SUFFIXES) if name != CLASSES_FILE]
+    inner = [
+        join(folder, name)
+        for folder in tree.folders[""]
+        if split_of(folder)
+        for name in tree.files[folder]
+        if name.lower().endswith(SUFFIXES)
+    ]
+    return [own, inner]
+
+
+def usable_lists(source: Source) -> list[str]:
+    """Return the lists that name photos and classes; those within splits if there are no others."""
+    for files in may_be_lists(source.tree):
+        if usable := [file for file in files if inspect(source, file).opened]:
+            return usable
+    return []
+
+
+def scan_csv(source: Source) -> Found:
+    """Read the list that `dataset.csv` names, or the ones there are."""
+    return _read(source, _choose(source), _opened(source))
+
+
+def _choose(source: Source) -> splits.Chosen:
+    if (named := source.csv.file) is not None:
+        if not (source.tree.root / named).is_file():
+            found = splits.files_with(source.tree, *SUFFIXES)
+            raise TrainerError(
+                ExitCode.InputNotFound,
+                f"dataset.csv.file {named} is not in the source",
+                f"Found there: {listed(found) or 'no list'}.",
+            )
+        return splits.Chosen({"train": named})
+    files = usable_lists(source) or splits.files_with(source.tree, ".csv", ".tsv", ".jsonl")
+    return splits.choose(files, layout="Csv")
+
+
+def _opened(source: Source) -> Callable[[str], OpenList]:
+    def opened(file: str) -> OpenList:
+        if known := inspect(source, file).opened:
+            return known
+        table = open_table(source.tree.root / file)
+        if table.problem:
+            raise table.problem
+        return open_list(source, file, table)
+
+    return opened
+
+
+class Collected:
+    """The photos of one split that a list, or two, name."""
+
+    def __init__(self, source: Source) -> None:
+        self._tree = source.tree
+        self.photos: dict[str, Photo] = {}
+        self._twice: set[str] = set()
+        self.left_out: dict[str, LeftOut] = {}
+
+    def add(self, resolver: Resolver, name: str, class_name: str) -> None:
+        """Add a row of a list."""
+        path = resolver.find(name)
+        state = None if path is None else self._tree.state(path)
+        if path is None or state is None:
+            self.leave_out(name, resolver.reason(name), listed=True)
+            return
+        photo = Photo(path, class_name, state.st_size, state.st_mtime_ns)
+        if self.photos.setdefault(path, photo) != photo:
+            self._twice.add(path)
+
+    def leave_out(self, path: str, reason: str, *, listed: bool = False) -> None:
+        """Leave a photo out; it is `listed` if there is no such file."""
+        self.left_out[path] = LeftOut(path, "rejected", reason, listed=listed)
+
+    def scan(self, classes: tuple[str, ...] | None) -> Scan:
+        """Return the split; its classes are those given, or those of the photos in order."""
+        for path in self._twice:
+            self.leave_out(path, LISTED_TWICE)
+            del self.photos[path]
+        photos = tuple(self.photos[path] for path in sorted(self.photos))
+        left_out = tuple(self.left_out[path] for path in sorted(self.left_out))
+        names = classes or _in_order({photo.class_name for photo in photos})
+        return Scan(self._tree.root, photos, names, left_out)
+
+
+def _read(source: Source, chosen: splits.Chosen, opened: Callable[[str], OpenList]) -> Found:
+    lists = {split: opened(file) for split, file in chosen.files.items()}
+    only = lists["train"] if len(lists) == 1 else None
+    sides = _sides(only) if only else Sides()
+    collected = {split: Collected(source) for split in (*lists, *sides.of.values()) if split}
+    for split, each in lists.items():
+        for entry in each.entries():
+            name = sides.of.get(entry.split, split)
+            if name is None:
+                path = each.resolver.find(entry.path) or entry.path
+                collected["train"].leave_out(path, f"the list puts it into {entry.split}")
+            else:
+                collected[name].add(each.resolver, entry.path, entry.class_name)
+    _check_some_found(source, collected, chosen)
+    _check_same_labels(collected, chosen)
+    classes = read_classes(source.tree.root)
+    described = "the list " + " and ".join(each.describe() for each in lists.values())
+    return Found(
+        "Csv",
+        {split: each.scan(classes) for split, each in collected.items()},
+        described + sides.described,
+        passed_over=chosen.passed_over,
+        warnings=sides.warnings,
+        read=tuple(chosen.files.values()),
     )
 
 
-def _column(
-    names: list[str], wanted: str | None, known: tuple[str, ...], *, field: str, file: str
-) -> int:
-    if wanted is not None and wanted in names:
-        return names.index(wanted)
-    lower = [name.lower().replace(" ", "_") for name in names]
-    found = [name for name in known if name in lower] if wanted is None else []
-    if not found:
+class Sides(NamedTuple):
+    """The splits that a column of a list gives."""
+
+    of: dict[str, SplitName | None] = {}
+    """The split by the value of the column; None for photos that are not used."""
+    described: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def _sides(opened: OpenList) -> Sides:
+    """Return the splits of a list's column, if its values are names of splits, two at least."""
+    column = opened.columns.split
+    if column is None:
+        return Sides()
+    name, values = opened.columns.names[column], set(opened.listing.values(column))
+    of = {value: split_in(value, name) for value in values}
+    if set(of.values()) == {"train", "validation"}:
+        words = [value for value in of if split_named(value) == "validation"]
+        first = min(map(split_order, words), default=0)
+        of |= {word: None for word in words if split_order(word) != first}
+        return Sides(of, f", split by its column {name}")
+    shown = listed(sorted(map(repr, values)), most=4)
+    warning = f"the column {name} of {opened.file} is not used as the split: it has {shown}"
+    return Sides(warnings=(warning,))
+
+
+def _check_some_found(
+    source: Source, collected: dict[SplitName, Collected], chosen: splits.Chosen
+) -> None:
+    for split, each in collected.items():
+        if each.photos or not each.left_out:
+            continue
+        file = chosen.files.get(split, chosen.files["train"])
+        first, here = next(iter(each.left_out)), next(iter(source.tree), "nothing")
         raise TrainerError(
             ExitCode.InvalidData,
-            f"{file} has no column {wanted or ' or '.join(known[:4])}; its header is"
-            f" {', '.join(names)[:200]!r}",
-            f"Name the column in dataset.csv.{field}.",
+            f"{file} names {len(each.left_out)} photos, and none of them is in the source: its"
+            f" first is {first!r}; the source has for example {here!r}",
+            "Write the paths relative to the list or to the source, and name in dataset.source the"
+            " folder that holds the photos.",
         )
-    return lower.index(found[0])
 
 
-def _lst_rows(path: Path) -> Iterator[tuple[str, int]]:
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            fields = [field.strip() for field in line.strip().split("\t")]
-            try:
-                _, label, name = fields
-                value = float(label)
-                if value < 0 or value != int(value):
-                    raise ValueError
-            except (ValueError, OverflowError) as error:
+def _check_same_labels(collected: dict[SplitName, Collected], chosen: splits.Chosen) -> None:
+    """Raise InvalidData for two lists that give each folder one class, but not the same one."""
+    folders: dict[str, str] = {}
+    for each in collected.values():
+        photos = [(photo.path, photo.class_name) for photo in each.photos.values()]
+        if compare(photos).agreement != "same":
+            return
+        for path, name in photos:
+            folder = PurePosixPath(path).parent.name
+            if folders.setdefault(folder, name) != name:
                 raise TrainerError(
                     ExitCode.InvalidData,
-                    f"{path.name}, line {number} is not NUMBER, LABEL, PATH with tabs between and a"
-                    f" whole label from 0: {line.strip()!r:.80}",
-                    "Correct the line. A classifier needs one label for each photo.",
-                ) from error
-            yield name, int(value)
-
-
-def _folder_names(rows: Iterable[tuple[str, int]]) -> tuple[str, ...] | None:
-    """Return the folder of each label if each has one of its own, as in lists of im2rec."""
-    folders: dict[int, str] = {}
-    for path, label in rows:
-        folder = PurePosixPath(path).parent.name
-        if folders.setdefault(label, folder) != folder or not folder.isprintable() or not folder:
-            return None
-    names = tuple(folders.get(label, "") for label in range(len(folders)))
-    return names if all(names) and len(set(names)) == len(names) else None
-
-
-def _scan(
-    root: Path, path: Path, rows: Iterable[Row], *, numbered: tuple[str, ...] | None = None
-) -> Scan:
-    photos: dict[tuple[str, str], Photo] = {}
-    left_out = []
-    for name, class_name in rows:
-        if not class_name.isprintable():
-            raise TrainerError(
-                ExitCode.InvalidData,
-                f"{path.name}: the label {class_name!r} cannot be printed",
-                "Change it: it becomes the class's name.",
-            )
-        found = _resolve(root, path.parent, name)
-        if isinstance(found, tuple):
-            relative, state = found
-            photos[relative, class_name] = Photo(
-                relative, class_name, state.st_size, state.st_mtime_ns
-            )
-        else:
-            reason = "no such file" if _is_inside(name) else "leads out of the data set"
-            left_out.append(LeftOut(printable(name), "rejected", reason, listed=True))
-    names = numbered or read_classes(root) or _in_order({name for _, name in photos})
-    ordered = tuple(photos[key] for key in sorted(photos))
-    return Scan(root, ordered, names, tuple(sorted(left_out, key=lambda left: left.path)))
+                    f"{' and '.join(chosen.files.values())} give the folder {folder} other classes:"
+                    f" {folders[folder]} and {name}",
+                    "Number the classes from the same number in both lists.",
+                )
 
 
 def _in_order(names: set[str]) -> tuple[str, ...]:
@@ -219,20 +351,71 @@ def _in_order(names: set[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _resolve(root: Path, folder: Path, name: str) -> tuple[str, os.stat_result] | None:
-    if not _is_inside(name):
-        return None
-    for base in dict.fromkeys((folder, root)):
-        path = base / name
-        try:
-            state = path.stat()
-        except (OSError, ValueError):
-            continue
-        if stat.S_ISREG(state.st_mode):
-            return path.relative_to(root).as_posix(), state
-    return None
+def has_lst(source: Source) -> bool:
+    """Return True if there is a .lst file."""
+    return bool(splits.files_with(source.tree, ".lst"))
 
 
-def _is_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
+def scan_lst(source: Source) -> Found:
+    """Read im2rec's lists: number, label and path, separated by tabs."""
+    tree = source.tree
+    chosen = splits.choose(splits.files_with(tree, ".lst"), layout="Lst")
+    rows = {split: list(_lst_rows(tree, file)) for split, file in chosen.files.items()}
+    every = [row for each in rows.values() for row in each]
+    given = read_classes(tree.root)
+    names = _given_names(every, given) if given else _folder_names(every)
+    collected: dict[SplitName, Collected] = {}
+    for split, file in chosen.files.items():
+        paths = [path for path, _ in rows[split]]
+        resolver = Resolver(source.index, file, paths.__iter__)
+        collected[split] = Collected(source)
+        for path, label in rows[split]:
+            collected[split].add(resolver, path, names.get(label, str(label)))
+    _check_some_found(source, collected, chosen)
+    _check_same_labels(collected, chosen)
+    classes = given or tuple(names[label] for label in sorted(names)) or None
+    return Found(
+        "Lst",
+        {split: each.scan(classes) for split, each in collected.items()},
+        "the list " + " and ".join(chosen.files.values()),
+        passed_over=chosen.passed_over,
+        read=tuple(chosen.files.values()),
+    )
+
+
+def _lst_rows(tree: Tree, name: str) -> Iterator[tuple[str, int]]:
+    with open(tree.root / name, encoding="utf-8-sig", errors="surrogateescape") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            fields = [field.strip() for field in line.strip().split("\t")]
+            try:
+                _, label, path = fields
+                value = float(label)
+                if value < 0 or value != int(value):
+                    raise ValueError
+            except (ValueError, OverflowError) as error:
+                raise TrainerError(
+                    ExitCode.InvalidData,
+                    f"{name}, line {number} is not NUMBER, LABEL, PATH with tabs between and a"
+                    f" whole label from 0: {line.strip()!r:.80}",
+                    "Correct the line. A classifier needs one label for each photo.",
+                ) from error
+            yield path, int(value)
+
+
+def _given_names(rows: Iterable[tuple[str, int]], names: tuple[str, ...]) -> dict[int, str]:
+    """Return the names of classes.txt by label; raise InvalidData for a label beyond them."""
+    return {label: name_of(label, names, where=path) for path, label in rows}
+
+
+def _folder_names(rows: Iterable[tuple[str, int]]) -> dict[int, str]:
+    """Return the folder of each label if each has one of its own, as in lists of im2rec."""
+    folders: dict[int, str] = {}
+    for path, label in rows:
+        folder = PurePosixPath(path.replace("\\", "/")).parent.name
+        if folders.setdefault(label, folder) != folder or not folder:
+            return {}
+    if len(set(folders.values())) < len(folders):
+        return {}
+    return {n: class_of(name, where="The folder") for n, name in folders.items()}

@@ -2,31 +2,37 @@
 
 from pathlib import Path
 
-from finetune_trainer.contract import Dataset, ExitCode, TrainerError
+from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.dataset.layouts import splits
 from finetune_trainer.dataset.layouts.classes import name_of, read_classes
 from finetune_trainer.dataset.layouts.found import Found, Photo, Scan
-from finetune_trainer.dataset.layouts.splits import splits_of
+from finetune_trainer.dataset.layouts.source import Source
 from finetune_trainer.dataset.recordio import RecordError, RecordHeader, read_headers, read_offsets
 
 
-def has_records(root: Path) -> bool:
+def has_records(source: Source) -> bool:
     """Return True if there is a .rec file."""
-    return any(root.glob("[!.]*.rec"))
+    return bool(splits.files_with(source.tree, ".rec"))
 
 
-def scan_records(root: Path, _: Dataset) -> Found:
+def scan_records(source: Source) -> Found:
     """List the records of the one file, or of the files of the two splits."""
-    files = splits_of(root, ".rec", layout="RecordIO")
+    root = source.tree.root
+    chosen = splits.choose(splits.files_with(source.tree, ".rec"), layout="RecordIO")
+    files = {split: root / file for split, file in chosen.files.items()}
     headers = {split: _headers(path) for split, path in files.items()}
     names = read_classes(root)
     if names is None:
         most = max((header.label for found in headers.values() for header in found), default=-1)
         names = tuple(str(label) for label in range(int(most) + 1))
-    splits = {
+    scans = {
         split: Scan(root, tuple(_photos(path, headers[split], names)), names)
         for split, path in files.items()
     }
-    return Found("RecordIO", splits, "the records " + " and ".join(p.name for p in files.values()))
+    described = "the records " + " and ".join(chosen.files.values())
+    indexes = tuple(path.with_suffix(".idx").name for path in files.values())
+    read = (*chosen.files.values(), *indexes)
+    return Found("RecordIO", scans, described, passed_over=chosen.passed_over, read=read)
 
 
 def _photos(path: Path, headers: list[RecordHeader], names: tuple[str, ...]) -> list[Photo]:

@@ -1,44 +1,65 @@
-"""Finds the lists or record files of a folder, one for each split."""
+"""Chooses the lists or record files of a source, one for each split."""
 
-from pathlib import Path
+import posixpath
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.dataset.layouts.found import split_of
-from finetune_trainer.dataset.lock import SplitName
+from finetune_trainer.dataset.layouts.names import split_of, split_order
+from finetune_trainer.dataset.layouts.tree import Tree
+from finetune_trainer.dataset.lock import LayoutName, SplitName
 
 
-def splits_of(
-    root: Path, suffix: str, *, layout: str, named: str | None = None
-) -> dict[SplitName, Path]:
-    """Return the only file with this suffix, or the two that are named after the splits."""
-    if named is not None:
-        if not (root / named).is_file():
-            raise TrainerError(
-                ExitCode.InputNotFound,
-                f"dataset.csv.file {named} is not in the source",
-                f"Found there: {_listed(root.glob(f'[!.]*{suffix}'))}.",
-            )
-        return {"train": root / named}
-    files = sorted(path for path in root.glob(f"[!.]*{suffix}") if path.is_file())
+class Chosen(NamedTuple):
+    """The files of the splits, and those that are not used."""
+
+    files: dict[SplitName, str]
+    passed_over: tuple[str, ...] = ()
+    """Each file with the reason."""
+
+
+def files_with(tree: Tree, *suffixes: str) -> list[str]:
+    """Return the files of the source's own folder with these endings."""
+    return [name for name in tree.files[""] if name.lower().endswith(suffixes)]
+
+
+def choose(files: Sequence[str], *, layout: LayoutName) -> Chosen:
+    """Return the only file, or the two that are named after the splits.
+
+    Of several validation splits the first validates, in the order val, valid, ..., test.
+    """
     if len(files) == 1:
-        return {"train": files[0]}
-    splits: dict[SplitName, Path] = {}
-    for path in files:
-        split = split_of(path.stem)
-        if split is None or split in splits:
-            break
-        splits[split] = path
-    else:
-        if "train" in splits:
-            return splits
-    raise TrainerError(
+        return Chosen({"train": files[0]})
+    chosen: dict[SplitName, str] = {}
+    for file in sorted(
+        filter(_split, files), key=lambda file: (split_order(_named_after(file)), file)
+    ):
+        split = _split(file)
+        assert split
+        chosen.setdefault(split, file)
+    others = [file for file in files if file not in chosen.values()]
+    if len(chosen) < 2 or any(_split(file) == "train" for file in others):
+        raise _unclear(files, layout)
+    reason = f"{chosen['validation']} validates"
+    return Chosen(chosen, tuple(f"{file} ({reason})" for file in others))
+
+
+def _split(file: str) -> SplitName | None:
+    return split_of(_named_after(file))
+
+
+def _named_after(file: str) -> str:
+    """Return the name that tells the split: the folder's, or the file's without its ending."""
+    folder = file.partition("/")[0] if "/" in file else ""
+    return folder or posixpath.splitext(file)[0]
+
+
+def _unclear(files: Sequence[str], layout: LayoutName) -> TrainerError:
+    kind = {"RecordIO": ".rec file", "Lst": ".lst file"}.get(layout, "list")
+    remedy = ", or name the list in dataset.csv.file." if layout == "Csv" else "."
+    return TrainerError(
         ExitCode.InvalidData,
-        f"The layout {layout} needs one {suffix} file, or one whose name ends in train and one in"
-        f" val; there are {_listed(files)}",
-        "Rename or remove files" + (", or set dataset.csv.file." if layout == "Csv" else "."),
+        f"The layout {layout} needs one {kind}, or one whose name ends in train and one in val;"
+        f" there are {', '.join(sorted(files)[:8]) or 'none'}",
+        f"Rename or remove files{remedy}",
     )
-
-
-def _listed(paths: object) -> str:
-    names = [path.name for path in paths]  # type: ignore[attr-defined]
-    return ", ".join(sorted(names)[:8]) or "none"

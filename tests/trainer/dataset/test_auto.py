@@ -1,0 +1,384 @@
+"""The layout Auto: it uses what is clearly meant, and refuses what it may misread."""
+
+import json
+import shutil
+import unicodedata
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from finetune_trainer.contract import ExitCode, TrainerError
+
+from tests.trainer.support.datasets import Prepared, draw, make_photos, prepare_photos
+
+Rows = list[tuple[str, str]]
+
+
+def batches(root: Path) -> tuple[Path, Rows]:
+    """Write photos into folders that are no classes; return their paths with their classes."""
+    make_photos(root, {"batch1": 8, "batch2": 8})
+    paths = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.jpg"))
+    return root, [(path, ("kitten", "puppy")[n % 2]) for n, path in enumerate(paths)]
+
+
+def classes_of(prepared: Prepared) -> dict[str, str]:
+    classes = prepared.packed.classes
+    files = prepared.lock.files
+    return {file.path: classes[file.label] for file in files if file.label is not None}
+
+
+def refusal(workspace: Path, photos: Path, **settings: Any) -> TrainerError:
+    with pytest.raises(TrainerError) as caught:
+        prepare_photos(workspace, photos, **settings)
+    assert caught.value.code == ExitCode.InvalidData
+    return caught.value
+
+
+def csv(rows: Rows, header: str = "path,label", end: str = "\n") -> str:
+    return end.join([header, *(f"{path},{label}" for path, label in rows), ""])
+
+
+def semicolons(rows: Rows) -> str:
+    return csv(rows, "path,label", "\r\n").replace(",", ";")
+
+
+LISTS: dict[str, Callable[[Rows, Path], tuple[str, bytes]]] = {
+    "with backslashes": lambda rows, _: (
+        "labels.csv",
+        csv([(p.replace("/", "\\"), c) for p, c in rows], end="\r\n").encode(),
+    ),
+    "with the paths of another machine": lambda rows, _: (
+        "labels.csv",
+        csv([(f"C:\\Users\\me\\photos\\{p}", c) for p, c in rows]).encode(),
+    ),
+    "with absolute paths": lambda rows, root: (
+        "labels.csv",
+        csv([(f"{root}/{p}", c) for p, c in rows]).encode(),
+    ),
+    "with addresses of a bucket": lambda rows, _: (
+        "labels.csv",
+        csv([(f"gs://bucket/animals/{p}", c) for p, c in rows]).encode(),
+    ),
+    "with names in capitals": lambda rows, _: (
+        "labels.csv",
+        csv([(p.upper(), c) for p, c in rows]).encode(),
+    ),
+    "in UTF-16": lambda rows, _: ("labels.csv", csv(rows).encode("utf-16")),
+    "of Excel, with its separator": lambda rows, _: (
+        "labels.csv",
+        ("sep=;\r\n" + semicolons(rows)).encode("utf-8-sig"),
+    ),
+    "with tabs": lambda rows, _: ("labels.tsv", csv(rows).replace(",", "\t").encode()),
+    "without endings of names": lambda rows, _: (
+        "metadata.csv",
+        csv([(p.removesuffix(".jpg"), c) for p, c in rows], "image_id,dx").encode(),
+    ),
+    "as JSON Lines": lambda rows, _: (
+        "metadata.jsonl",
+        "\n".join(json.dumps({"file_name": p, "label": c}) for p, c in rows).encode(),
+    ),
+    "as JSON": lambda rows, _: ("labels.json", json.dumps(dict(rows)).encode()),
+    "with a column for each class": lambda rows, _: (
+        "_classes.csv",
+        csv(
+            [(p, " 1, 0" if c == "kitten" else " 0, 1") for p, c in rows],
+            "filename, kitten, puppy",
+        ).encode(),
+    ),
+    "with the number of the row": lambda rows, _: (
+        "labels.csv",
+        csv(
+            [(f"{n},{p}", c) for n, (p, c) in enumerate(rows)],
+            ",filename,species",
+        ).encode(),
+    ),
+}
+
+
+@pytest.mark.parametrize("form", LISTS)
+def test_a_list_is_used(tmp_path: Path, form: str) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    name, content = LISTS[form](rows, photos)
+    (photos / name).write_bytes(content)
+    assert classes_of(prepare_photos(tmp_path, photos)) == dict(rows)
+
+
+def test_a_list_of_names_alone_finds_the_photos_in_any_folder(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    for path, _ in rows:
+        (photos / path).rename(photos / path.replace("/", "/" + path[5:6]))
+    names = [(path.replace("/", "/" + path[5:6]), label) for path, label in rows]
+    (photos / "labels.csv").write_text(csv([(p.rpartition("/")[2], c) for p, c in names]))
+    assert classes_of(prepare_photos(tmp_path, photos)) == dict(names)
+
+
+def test_a_name_that_two_folders_have_is_refused(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    (photos / "labels.csv").write_text(csv([(p.rpartition("/")[2], c) for p, c in rows]))
+    assert "may be batch1/0.jpg or batch2/0.jpg" in refusal(tmp_path, photos).message
+
+
+def test_a_missing_photo_is_not_replaced_by_one_of_the_same_name(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    (photos / "labels.csv").write_text(csv(rows))
+    (photos / "batch1/0.jpg").unlink()
+    prepared = prepare_photos(tmp_path, photos, badImages={"maxFraction": "0.1"})
+    assert prepared.status.missing_images == 1
+    assert classes_of(prepared) == dict(rows[1:])
+
+
+def test_a_list_that_is_not_unicode_is_refused_if_it_names_the_photos(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    (photos / "labels.csv").write_bytes(csv([(p, f"K\xe4{c}") for p, c in rows]).encode("cp1252"))
+    error = refusal(tmp_path, photos)
+    assert "labels.csv names these photos, but it is not used" in error.message
+    assert "byte 0xe4 in line 2" in error.message
+    assert "dataset.layout: Folder" in error.hint
+    prepared = prepare_photos(tmp_path, photos, layout="Folder")
+    assert prepared.packed.classes == ("batch1", "batch2")
+
+
+@pytest.mark.parametrize(
+    "header", ["lesion,befund,ort", "bild,klasse,fotograf"], ids=["lesions", "pictures"]
+)
+def test_columns_that_are_not_understood_are_refused_if_they_may_have_the_classes(
+    tmp_path: Path, header: str
+) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    (photos / "liste.csv").write_text(csv([(p, f"{c},Bonn") for p, c in rows], header))
+    error = refusal(tmp_path, photos)
+    assert header.replace(",", ", ") in error.message
+    assert "dataset.csv.labelColumn" in error.hint
+
+
+def test_a_table_that_says_what_the_folders_say_is_no_reason_to_stop(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6})
+    rows = [(f"{c}/{n}.jpg", f"{c},{n * 7}") for c in ("cat", "dog") for n in range(6)]
+    (photos / "birds.csv").write_text(csv(rows, "bild,art,gewicht"))
+    prepared = prepare_photos(tmp_path, photos)
+    assert prepared.lock.settings.layout == "Folder"
+    assert "birds.csv" in prepared.lock.passed_over[0]
+
+
+def test_predictions_beside_class_folders_do_not_become_the_labels(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 8, "dog": 8})
+    rows = [(f"{c}/{n}.jpg", "dog" if n == 3 else c) for c in ("cat", "dog") for n in range(8)]
+    (photos / "predictions.csv").write_text(csv(rows, "image,label"))
+    error = refusal(tmp_path, photos)
+    assert "predictions.csv puts 1 photos into another class" in error.message
+    assert "dataset.csv.file: predictions.csv" in error.hint
+    prepared = prepare_photos(tmp_path, photos, layout="Folder")
+    assert classes_of(prepared)["cat/3.jpg"] == "cat"
+    listed = prepare_photos(tmp_path, photos, csv={"file": "predictions.csv"})
+    assert classes_of(listed)["cat/3.jpg"] == "dog"
+
+
+def test_numbers_that_nearly_follow_the_folders_are_refused(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 8, "dog": 8})
+    rows = [
+        (f"{c}/{n}.jpg", str(int((c == "dog") != (n == 3))))
+        for c in ("cat", "dog")
+        for n in range(8)
+    ]
+    (photos / "predictions.csv").write_text(csv(rows, "image,label"))
+    assert "puts 2 photos into another class" in refusal(tmp_path, photos).message
+
+
+def test_photos_that_no_list_names_are_counted(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    (photos / "labels.csv").write_text(csv(rows[:6]))
+    prepared = prepare_photos(tmp_path, photos)
+    assert prepared.status.rejected_images == 10
+    assert any("10 photos are not used (no list names it)" in w for w in prepared.lock.warnings)
+
+
+@pytest.mark.parametrize(
+    ("column", "train", "validation"),
+    [("split", "train", "test"), ("Set", "Training", "Valid"), ("is_valid", "False", "True")],
+)
+def test_a_column_of_a_list_gives_the_splits(
+    tmp_path: Path, column: str, train: str, validation: str
+) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    sides = [validation if n in (3, 6) else train for n in range(len(rows))]
+    text = csv(
+        [(p, f"{c},{s}") for (p, c), s in zip(rows, sides, strict=True)], f"path,label,{column}"
+    )
+    (photos / "labels.csv").write_text(text)
+    prepared = prepare_photos(tmp_path, photos)
+    validating = {file.path for file in prepared.lock.files if file.split == "validation"}
+    assert validating == {rows[3][0], rows[6][0]}
+
+
+def test_of_val_and_test_in_a_column_val_validates(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    sides = ["train"] * 12 + ["val"] * 2 + ["test"] * 2
+    text = csv([(p, f"{c},{s}") for (p, c), s in zip(rows, sides, strict=True)], "path,label,split")
+    (photos / "labels.csv").write_text(text)
+    status = prepare_photos(tmp_path, photos).status
+    assert (status.train_images, status.validation_images, status.rejected_images) == (12, 2, 2)
+
+
+def test_a_column_of_splits_with_other_values_is_named(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    (photos / "labels.csv").write_text(csv([(p, f"{c},a") for p, c in rows], "path,label,split"))
+    assert any(
+        "the column split" in text for text in prepare_photos(tmp_path, photos).lock.warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "warning"),
+    [
+        (("Cat", "cat"), "these classes differ in capitals or spaces only: 'Cat' and 'cat'"),
+        (("cat", "dog", "cat|dog"), "1 labels join others"),
+    ],
+)
+def test_labels_that_are_hardly_meant_are_named(
+    tmp_path: Path, labels: tuple[str, ...], warning: str
+) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    rows = [(path, labels[n % len(labels)]) for n, (path, _) in enumerate(rows)]
+    (photos / "labels.csv").write_text(csv(rows))
+    assert any(warning in text for text in prepare_photos(tmp_path, photos).lock.warnings)
+
+
+def test_folders_that_are_all_named_like_splits_are_refused(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"train": 6, "valid": 3, "test": 3})
+    error = refusal(tmp_path, photos)
+    assert "named like splits, not like classes: test, train, valid" in error.message
+    assert "dataset.layout: Folder" in error.hint
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "_classes.csv"])
+def test_lists_within_the_folders_of_splits_are_used(tmp_path: Path, name: str) -> None:
+    photos = make_photos(tmp_path / "photos", {"train": 8, "valid": 4, "test": 4})
+    for folder in ("train", "valid", "test"):
+        paths = sorted(path.name for path in (photos / folder).iterdir())
+        rows = [(path, ("cat", "dog")[n % 2]) for n, path in enumerate(paths)]
+        (photos / folder / name).write_text(csv(rows, "file_name,label"))
+    prepared = prepare_photos(tmp_path, photos)
+    status = prepared.status
+    assert (status.classes, status.train_images, status.validation_images) == (2, 8, 4)
+    assert "test/" + name in prepared.lock.passed_over[0]
+
+
+def test_a_folder_named_like_a_split_beside_classes_is_refused(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6, "test": 4})
+    assert "test beside the class folders cat, dog" in refusal(tmp_path, photos).message
+    shutil.rmtree(photos / "test")
+    make_photos(photos / "test", {"cat": 2, "dog": 2}, seed=500)
+    error = refusal(tmp_path, photos)
+    assert "test has folders of the classes cat, dog" in error.message
+    assert "dataset.validationSource" in error.hint
+
+
+def test_a_train_may_be_a_vehicle(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"bus": 4, "car": 4, "train": 4})
+    prepared = prepare_photos(tmp_path, photos)
+    assert prepared.packed.classes == ("bus", "car", "train")
+    assert any("the folder train is a class" in text for text in prepared.lock.warnings)
+
+
+def test_photos_beside_the_folders_of_splits_are_refused(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"extra": 3})
+    make_photos(photos / "Train", {"cat": 3, "dog": 3}, seed=10)
+    make_photos(photos / "Validation", {"cat": 2, "dog": 2}, seed=50)
+    assert "other photos beside them in extra" in refusal(tmp_path, photos).message
+    status = prepare_photos(tmp_path, photos, layout="Split").status
+    assert (status.train_images, status.validation_images, status.rejected_images) == (6, 4, 3)
+
+
+def test_classes_mostly_in_deeper_folders_are_refused(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 2, "dog": 2})
+    make_photos(photos / "cat", {"kittens": 9}, seed=90)
+    assert "9 photos lie in folders below class folders" in refusal(tmp_path, photos).message
+
+
+def test_an_archive_with_other_photos_is_refused_and_one_of_the_same_is_not(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6})
+    with zipfile.ZipFile(photos / "all.zip", "w") as archive:
+        for path in photos.rglob("*.jpg"):
+            archive.write(path, path.relative_to(photos))
+    assert prepare_photos(tmp_path, photos).status.classes == 2
+    with zipfile.ZipFile(photos / "fox.zip", "w") as archive:
+        archive.write(photos / "cat/0.jpg", "fox/fox.jpg")
+    error = refusal(tmp_path, photos)
+    assert "fox.zip is not unpacked, and has 1 photos that are not in the source" in error.message
+
+
+def test_a_sheet_that_names_the_photos_is_refused(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    for path, _ in rows:
+        (photos / path).rename(photos / path.replace("/", "/photo_"))
+    with zipfile.ZipFile(photos / "labels.xlsx", "w") as sheet:
+        names = "".join(f"<t>photo_{p.rpartition('/')[2]}</t><t>{c}</t>" for p, c in rows)
+        sheet.writestr("xl/sharedStrings.xml", f"<sst>{names}</sst>")
+    assert "labels.xlsx names these photos" in refusal(tmp_path, photos).message
+
+
+def test_names_of_macos_are_the_same_names(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "K\xe4fer") for form in ("NFC", "NFD"))
+    photos = tmp_path / "photos"
+    make_photos(photos / "train", {composed: 4, "Biene": 4})
+    make_photos(photos / "val", {decomposed: 2, "Biene": 2}, seed=70)
+    assert prepare_photos(tmp_path, photos).packed.classes == ("Biene", composed)
+    twins = make_photos(tmp_path / "twins", {composed: 4, decomposed: 4, "Biene": 4})
+    prepared = prepare_photos(tmp_path, twins)
+    assert prepared.packed.classes == ("Biene", composed)
+    assert any("2 folders are the class" in text for text in prepared.lock.warnings)
+
+
+def test_a_list_finds_photos_in_another_unicode_form(tmp_path: Path) -> None:
+    (tmp_path / "photos/images").mkdir(parents=True)
+    for n in range(12):
+        name = unicodedata.normalize("NFD", f"Caf\xe9_{n}.jpg")
+        draw(n).save(tmp_path / "photos/images" / name)
+    rows = [(f"images/Caf\xe9_{n}.jpg", ("cup", "plate")[n % 2]) for n in range(12)]
+    (tmp_path / "photos/labels.csv").write_text(csv(rows))
+    assert len(classes_of(prepare_photos(tmp_path, tmp_path / "photos"))) == 12
+
+
+def test_joiners_are_letters_of_a_name(tmp_path: Path) -> None:
+    name = "\u0633\u06af\u200c\u0647\u0627"
+    photos = make_photos(tmp_path / "photos", {name: 3, "cat": 3})
+    assert name in prepare_photos(tmp_path, photos).packed.classes
+
+
+def test_labels_that_count_from_one_have_the_names_of_their_folders(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
+    paths = sorted(path.relative_to(photos) for path in photos.rglob("*.jpg"))
+    lines = [f"{n}\t{1 + (p.parent.name == 'dog')}\t{p}\n" for n, p in enumerate(paths)]
+    (photos / "train.lst").write_text("".join(lines))
+    prepared = prepare_photos(tmp_path, photos)
+    assert prepared.packed.classes == ("cat", "dog")
+    assert classes_of(prepared)["dog/0.jpg"] == "dog"
+
+
+def test_lists_that_number_the_folders_differently_are_refused(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6, "fox": 6})
+    for name, first, numbers in (("train", 0, range(4)), ("val", 1, range(4, 6))):
+        lines = [
+            f"{n}\t{first + label}\t{folder}/{n}.jpg\n"
+            for label, folder in enumerate(("cat", "dog", "fox"))
+            for n in numbers
+        ]
+        (photos / f"{name}.lst").write_text("".join(lines))
+    error = refusal(tmp_path, photos)
+    assert "train.lst and val.lst give the folder cat other classes: 0 and 1" in error.message
+
+
+def test_every_file_of_a_source_has_one_fate(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6})
+    (photos / "cat/notes.txt").write_text("taken in May")
+    (photos / "README.md").write_text("my photos")
+    draw(9).save(photos / "stray.jpg")
+    (photos / ".DS_Store").touch()
+    prepared = prepare_photos(tmp_path, photos)
+    files = {p.relative_to(photos).as_posix() for p in photos.rglob("*") if p.is_file()}
+    assert {file.path for file in prepared.lock.files} == files - {".DS_Store"}
+    status = prepared.status
+    images = status.train_images + status.validation_images + status.rejected_images
+    assert images + status.other_files == len(files) - 1

@@ -1,0 +1,200 @@
+"""Refuses a source that the layout Auto may misread: where what it does not use looks like classes,
+splits or photos of the data set, the user decides.
+"""
+
+import contextlib
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.dataset.layouts.agreement import Comparison, compare
+from finetune_trainer.dataset.layouts.folders import (
+    class_folders,
+    other_folders,
+    split_folders,
+)
+from finetune_trainer.dataset.layouts.found import BELOW, Found, is_picture
+from finetune_trainer.dataset.layouts.lists import inspect, may_be_lists, scan_csv, usable_lists
+from finetune_trainer.dataset.layouts.names import listed, same_name, split_named, split_of
+from finetune_trainer.dataset.layouts.source import Source
+from finetune_trainer.dataset.lock import LayoutName
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
+TABLES = (".xlsx", ".xls", ".ods", ".parquet", ".feather", ".xml", ".pkl", ".yaml", ".yml", ".db")
+"""Files that may hold labels, in forms that are not read."""
+ONLY_FOLDERS = "dataset.layout: Folder says that the folders are the classes."
+
+
+def check(found: Found, source: Source) -> None:
+    """Raise InvalidData if something in the source speaks against the layout that was found."""
+    for doubt in _DOUBTS.get(found.layout, ()):
+        doubt(found, source)
+    _check_archives(source)
+
+
+def _check_list(found: Found, source: Source) -> None:
+    """Compare a list with the class folders that its photos lie in."""
+    folders = set(class_folders(source.tree))
+    photos = [(p.path, p.class_name) for s in found.splits.values() for p in s.photos]
+    inside = [(path, name) for path, name in photos if path.rpartition("/")[0] in folders]
+    if len({path.rpartition("/")[0] for path, _ in inside}) > 1:
+        _check_agreement(compare(inside), found.read[0], source)
+
+
+def _check_agreement(comparison: Comparison, file: str, source: Source) -> None:
+    known = source.inspected.get(file)
+    usual = known is None or known.opened is None or known.opened.columns.is_usual
+    if comparison.agreement == "contradicts":
+        path, label = comparison.example
+        raise _doubt(
+            f"{file} puts {comparison.differing} photos into another class than the others of"
+            f" their folder: {path} into {label}",
+            f"If the list is right, name it: {_setting(file)} If the folders are right,"
+            " set dataset.layout: Folder, or remove the list.",
+        )
+    if comparison.agreement == "unrelated" and not usual:
+        raise _doubt(
+            f"{file} names the photos of the folders {listed(class_folders(source.tree))}, and"
+            " beside them may stand classes, but no header says so",
+            f"If they are the classes: {_setting(file)} If the folders are the classes: set"
+            " dataset.layout: Folder.",
+        )
+
+
+def _setting(file: str) -> str:
+    if file.endswith(".lst"):
+        return "dataset.layout: Lst."
+    return f"dataset.csv.file: {file}."
+
+
+def _check_splits(found: Found, source: Source) -> None:
+    """Refuse photos beside the folders of splits, and lists that give other classes."""
+    tree = source.tree
+    others = other_folders(tree, split_folders(tree))
+    with_photos = [f for f in class_folders(tree) if f in others and not split_of(f)]
+    if with_photos:
+        used = " and ".join(split_folders(tree).values())
+        raise _doubt(
+            f"class folders lie in {used}, and other photos beside them in {listed(with_photos)}",
+            f"Set dataset.layout: Split to use those in {used} alone, or move the others away.",
+        )
+    if lists := usable_lists(source):
+        photos = {p.path: p.class_name for s in found.splits.values() for p in s.photos}
+        given = scan_csv(source).splits.values()
+        rows = [(p.path, p.class_name) for s in given for p in s.photos if p.path in photos]
+        if (comparison := compare(rows)).agreement != "same":
+            count = comparison.differing or len(rows)
+            raise _doubt(
+                f"{lists[0]} gives {count} photos other classes than their folders do",
+                f"If the list is right: {_setting(lists[0])} If the folders are right: set"
+                " dataset.layout: Split.",
+            )
+
+
+def _check_folders(found: Found, source: Source) -> None:
+    """Refuse folders that are named like splits, and lists that name the photos."""
+    folders = class_folders(source.tree)
+    named = [folder for folder in folders if split_named(folder) or split_of(folder)]
+    others = [folder for folder in folders if folder not in named]
+    sides = [folder for folder in named if split_named(folder)]
+    if named and not others:
+        raise _doubt(
+            f"all folders with photos are named like splits, not like classes: {listed(named)}",
+            "Put class folders into each of them, or a list with the class of each photo beside"
+            f" them. If they are the classes: {ONLY_FOLDERS}",
+        )
+    if [side for side in sides if side.lower() not in ("train", "training")]:
+        raise _doubt(
+            f"{listed(sides)} beside the class folders {listed(others)} is named like a split",
+            "Move it away (dataset.validationSource may name it). If it is a class:"
+            f" {ONLY_FOLDERS}",
+        )
+    _check_nested(found, source)
+    _check_lists(source)
+    _check_tables(source)
+
+
+def _check_nested(found: Found, source: Source) -> None:
+    """Refuse class folders within a folder of a split, and photos that are mostly further below."""
+    tree, scan = source.tree, found.splits["train"]
+    classes = {same_name(name) for name in scan.classes}
+    for folder in tree.folders[""]:
+        below = [name for name in tree.folders[folder] if same_name(name) in classes]
+        if split_named(folder) and below and len(scan.classes) > 1:
+            raise _doubt(
+                f"{folder} has folders of the classes {listed(below)}, which lie beside it, too",
+                f"Name it in dataset.validationSource, or move it away. To leave it out:"
+                f" {ONLY_FOLDERS}",
+            )
+    lower = [left.path for left in scan.left_out if left.reason == BELOW]
+    if len(lower) > len(scan.photos) > 0:
+        raise _doubt(
+            f"{len(lower)} photos lie in folders below class folders, such as {lower[0]}, and only"
+            f" {len(scan.photos)} directly in them",
+            f"Put the photos of each class directly into its folder. To leave the others out:"
+            f" {ONLY_FOLDERS}",
+        )
+
+
+def _check_lists(source: Source) -> None:
+    """Refuse lists that name the photos, but whose classes are not understood."""
+    for files in may_be_lists(source.tree):
+        for file in files:
+            if (error := inspect(source, file).error) is not None:
+                raise _doubt(
+                    f"{file} names these photos, but it is not used: {error.message}",
+                    f"{error.hint} If the folders {listed(class_folders(source.tree))} are the"
+                    " classes: set dataset.layout: Folder.",
+                )
+
+
+def _check_tables(source: Source) -> None:
+    """Refuse tables in other forms that name most of the photos."""
+    for file in source.tree:
+        if file.lower().endswith(TABLES) and file.count("/") <= 1 and source.is_named_in(file):
+            raise _doubt(
+                f"{file} names these photos, but a list of this form is not read",
+                "Save it as CSV, with a path and a class for each photo. If the folders are the"
+                f" classes: {ONLY_FOLDERS}",
+            )
+
+
+def _check_archives(source: Source) -> None:
+    """Refuse archives of photos that are not in the source."""
+    for file in source.tree:
+        if file.lower().endswith(ARCHIVES) and file.count("/") <= 1:
+            names = [name.rpartition("/")[2] for name in members(source.tree.root / file)]
+            new = [name for name in names if not source.index.has_name(name)]
+            if new:
+                raise _doubt(
+                    f"{file} is not unpacked, and has {len(new)} photos that are not in the source,"
+                    f" such as {new[0]}",
+                    "Unpack it, or move it away; if it is the whole data set, name it in"
+                    " dataset.source.uri. To leave it out, set dataset.layout.",
+                )
+
+
+def members(archive: Path) -> Iterator[str]:
+    """Yield the names of the pictures in an archive; of other kinds than zip and tar, none."""
+    with contextlib.suppress(OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError):
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as opened:
+                yield from filter(is_picture, opened.namelist())
+        elif tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as tar:
+                yield from filter(is_picture, (member.name for member in tar))
+
+
+def _doubt(message: str, hint: str) -> TrainerError:
+    return TrainerError(ExitCode.InvalidData, f"dataset.source: {message}", hint)
+
+
+_DOUBTS: dict[LayoutName, Iterable[Callable[[Found, Source], None]]] = {
+    "Csv": (_check_list,),
+    "Lst": (_check_list,),
+    "Split": (_check_splits,),
+    "Folder": (_check_folders,),
+}
+"""The checks by the layout that Auto has found."""

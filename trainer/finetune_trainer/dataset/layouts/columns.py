@@ -1,0 +1,203 @@
+"""Finds the columns of a list: the path, the class, the split and the group of each photo."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+from finetune_trainer.contract import Csv, ExitCode, TrainerError
+from finetune_trainer.dataset.layouts.found import is_picture
+from finetune_trainer.dataset.layouts.names import split_named
+from finetune_trainer.dataset.layouts.tables import Row, Table
+from finetune_trainer.dataset.lock import SplitName
+
+PATH_COLUMNS = (
+    *("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path"),
+    *("image_name", "img", "img_path", "img_name", "photo", "image_id", "filepaths", "images"),
+    *("image_file", "file_id", "picture", "id"),
+)
+LABEL_COLUMNS = (
+    *("label", "class", "class_name", "classname", "category", "target", "species"),
+    *("labels", "classes", "class_id", "classid", "class_label", "label_name", "labelname"),
+    *("category_name", "category_id", "breed", "variety", "dx", "diagnosis", "y", "tag", "tags"),
+    *("label_id", "finding_labels", "ground_truth"),
+)
+SPLIT_COLUMNS = (
+    *("split", "subset", "set", "partition", "phase", "data_set", "dataset", "usage", "stage"),
+    *("train_test", "train_val", "is_valid", "is_validation", "is_val", "is_test", "is_train"),
+)
+TRUE, FALSE = frozenset({"true", "1", "1.0", "yes"}), frozenset({"false", "0", "0.0", "no"})
+LOOKED_AT = 1000
+"""Rows by which columns are recognised."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """The places of what a list says about a photo."""
+
+    path: int
+    labels: tuple[int, ...]
+    """The column of the class; or, if there are several, one for each class, of which the photo's
+    has 1 and the others 0."""
+    names: tuple[str, ...]
+    """The names of all columns."""
+    split: int | None = None
+    is_usual: bool = True
+    """False if the labels have no usual name: they are the only column that may have the classes.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """A table whose header is known."""
+
+    table: Table
+    names: tuple[str, ...]
+    """The header, without spaces around the names; empty if there is none."""
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows below the header."""
+        return islice(self.table.rows(), int(bool(self.names) and not self.table.keys), None)
+
+    def values(self, column: int, *, most: int | None = None) -> Iterator[str]:
+        """Yield the fields of a column, of the first `most` rows or of all."""
+        for _, row in islice(self.rows(), most):
+            yield row[column].strip() if column < len(row) else ""
+
+    def place(self, wanted: str) -> int | None:
+        """Return the column of this name, or of one that differs in case or spaces only."""
+        if wanted in self.names:
+            return self.names.index(wanted)
+        keys = [_plain(name) for name in self.names]
+        return keys.index(_plain(wanted)) if _plain(wanted) in keys else None
+
+
+def open_listing(table: Table, spec: Csv) -> Listing:
+    """Find out whether the first row is a header: not if it names a picture already."""
+    if table.keys:
+        return Listing(table, table.keys)
+    _, first = next(table.rows(), (0, []))
+    names = tuple(name.strip() for name in first)
+    is_row = any(map(is_picture, names)) and len(names) > 1
+    return Listing(table, () if is_row and not (spec.path_column or spec.label_column) else names)
+
+
+def find_columns(listing: Listing, spec: Csv, *, hits: Callable[[int], int]) -> Columns:
+    """Return the columns; `hits` counts the fields of a column that are files of the source.
+
+    Raises InvalidData if there is no column of paths or of labels.
+    """
+    if not listing.names:
+        return _without_header(listing)
+    path = _path_column(listing, spec, hits)
+    labels, is_usual = _label_columns(listing, spec, path)
+    split = _wanted(listing, spec.split_column, field="splitColumn")
+    if split is None:
+        split = _known(listing, SPLIT_COLUMNS)
+    return Columns(path, labels, listing.names, split, is_usual=is_usual)
+
+
+def _without_header(listing: Listing) -> Columns:
+    """Return the column of pictures, and the one column that is neither this nor one of splits."""
+    _, first = next(listing.rows(), (0, []))
+    path = next((n for n, field in enumerate(first) if is_picture(field.strip())), None)
+    if path is None:
+        raise _no_column(listing, PATH_COLUMNS, field="pathColumn")
+    others = [n for n in range(len(first)) if n != path]
+    splits = [n for n in others if all(map(split_named, listing.values(n, most=LOOKED_AT)))]
+    labels = [n for n in others if n not in splits]
+    if len(labels) != 1:
+        raise _no_column(listing, LABEL_COLUMNS, field="labelColumn")
+    names = tuple(f"column {n + 1}" for n in range(len(first)))
+    return Columns(path, (labels[0],), names, next(iter(splits), None), is_usual=False)
+
+
+def _path_column(listing: Listing, spec: Csv, hits: Callable[[int], int]) -> int:
+    wanted = _wanted(listing, spec.path_column, field="pathColumn")
+    if wanted is not None:
+        return wanted
+    known = [place for name in PATH_COLUMNS if (place := listing.place(name)) is not None]
+    best = max(known, key=hits, default=None)
+    if best is None or not hits(best):
+        best = max(range(len(listing.names)), key=hits) if listing.names else None
+        best = best if best is not None and hits(best) else next(iter(known), None)
+    if best is None:
+        raise _no_column(listing, PATH_COLUMNS, field="pathColumn")
+    return best
+
+
+def _label_columns(listing: Listing, spec: Csv, path: int) -> tuple[tuple[int, ...], bool]:
+    """Return the columns of the class, and True if they are set or have usual names."""
+    wanted = _wanted(listing, spec.label_column, field="labelColumn")
+    if wanted is None:
+        wanted = _known(listing, LABEL_COLUMNS, but=path)
+    if wanted is not None:
+        return (wanted,), True
+    others = [n for n in range(len(listing.names)) if n != path and not _counts_rows(listing, n)]
+    if len(others) >= 2 and _are_flags(listing, others):
+        return tuple(others), True
+    if len(others) == 1 and has_classes(listing, others[0]):
+        return (others[0],), False
+    raise _no_column(listing, LABEL_COLUMNS, field="labelColumn")
+
+
+def _wanted(listing: Listing, name: str | None, *, field: str) -> int | None:
+    if name is None:
+        return None
+    place = listing.place(name)
+    if place is None:
+        raise _no_column(listing, (name,), field=field)
+    return place
+
+
+def _known(listing: Listing, names: Sequence[str], *, but: int | None = None) -> int | None:
+    places = (listing.place(name) for name in names)
+    return next((place for place in places if place is not None and place != but), None)
+
+
+def _counts_rows(listing: Listing, column: int) -> bool:
+    """Return True for a column that numbers the rows, as pandas writes it."""
+    values = list(listing.values(column, most=LOOKED_AT))
+    return all(map(str.isdigit, values)) and len(set(values)) == len(values) > 1
+
+
+def _are_flags(listing: Listing, columns: Sequence[int]) -> bool:
+    values = (value for n in columns for value in listing.values(n, most=LOOKED_AT))
+    return all(value.lower() in TRUE | FALSE for value in values)
+
+
+def has_classes(listing: Listing, column: int) -> bool:
+    """Return True if the fields repeat, as classes do."""
+    values = list(listing.values(column, most=LOOKED_AT))
+    return 2 <= len(set(values)) <= len(values) / 2
+
+
+def label_of(row: Sequence[str], columns: Columns) -> str | None:
+    """Return the class of a row: a field, or the one column that has 1; None if there is none."""
+    if len(columns.labels) == 1:
+        column = columns.labels[0]
+        return row[column].strip() or None if column < len(row) else None
+    marked = [n for n in columns.labels if n < len(row) and row[n].strip().lower() in TRUE]
+    return columns.names[marked[0]] if len(marked) == 1 else None
+
+
+def split_in(value: str, column: str) -> SplitName | None:
+    """Return the split that a field of a column of splits means, or None."""
+    value, name = value.strip().lower(), _plain(column)
+    if not name.startswith("is_"):
+        return split_named(value)
+    if value not in TRUE | FALSE:
+        return None
+    return "train" if (value in TRUE) == (name == "is_train") else "validation"
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace(" ", "_").replace("-", "_").replace("/", "_")
+
+
+def _no_column(listing: Listing, names: Sequence[str], *, field: str) -> TrainerError:
+    return TrainerError(
+        ExitCode.InvalidData,
+        f"{listing.table.name} has no column {' or '.join(names[:4])}; its header is"
+        f" {', '.join(listing.names)[:200]!r}",
+        f"Name the column in dataset.csv.{field}.",
+    )

@@ -1,0 +1,75 @@
+"""Names that mean something: of classes, in one spelling, and of splits."""
+
+import unicodedata
+from collections.abc import Iterable
+
+from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.dataset.lock import SplitName
+
+TRAIN = ("train", "training")
+VALIDATION = ("val", "valid", "validation", "validate", "dev", "eval", "test", "testing")
+"""Names of validation splits; the first of them that a source has validates."""
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode's categories of control characters, lone surrogates and line breaks."""
+_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that reorder the text around them. Joiners, which Persian needs, are not among them.
+"""
+
+
+def class_of(name: str, *, where: str) -> str:
+    """Return the name of a class in the one form in which names are compared.
+
+    The form is Unicode's NFC (macOS writes others) without spaces around it. Raises InvalidData
+    for a name that cannot be printed on one line.
+    """
+    form = unicodedata.normalize("NFC", name).strip()
+    if not form or any(map(_cannot_be_printed, form)):
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"{where} {name!r} cannot be printed",
+            "Rename it: it becomes the name of a class.",
+        )
+    return form
+
+
+def same_name(name: str) -> str:
+    """Return a key that is the same for names that differ in case, form or spaces alone."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def look_the_same(names: Iterable[str]) -> list[list[str]]:
+    """Return the groups of names that differ in case, form or spaces alone."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(same_name(name), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def split_of(stem: str) -> SplitName | None:
+    """Return the split that a folder or a list is named after: train, photos_val, ..."""
+    return split_named(stem.rpartition("_")[2].rpartition("-")[2])
+
+
+def split_named(word: str) -> SplitName | None:
+    """Return the split of this very name, in capitals or not."""
+    word = word.strip().lower()
+    if word in TRAIN:
+        return "train"
+    return "validation" if word in VALIDATION else None
+
+
+def split_order(stem: str) -> int:
+    """Return the place of a split's name in the order in which names are preferred."""
+    word = stem.rpartition("_")[2].rpartition("-")[2].strip().lower()
+    return (TRAIN + VALIDATION).index(word)
+
+
+def _cannot_be_printed(character: str) -> bool:
+    return unicodedata.category(character) in _UNPRINTABLE or character in _DIRECTIONS
+
+
+def listed(names: Iterable[str], *, most: int = 8, count: int | None = None) -> str:
+    """Join the first names for a message; `count` is their number if `names` are not all."""
+    names = list(names)
+    left = (count or len(names)) - min(most, len(names))
+    return ", ".join(names[:most]) + (f" and {left} more" if left else "")

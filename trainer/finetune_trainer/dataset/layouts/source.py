@@ -1,0 +1,67 @@
+"""A source while its layout is sought: its files, and what was found out about its lists."""
+
+import contextlib
+import dataclasses
+import zipfile
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from finetune_trainer.contract import Csv, Dataset
+from finetune_trainer.dataset.layouts.found import is_picture
+from finetune_trainer.dataset.layouts.resolve import FileIndex
+from finetune_trainer.dataset.layouts.tree import Tree
+
+SAMPLE = 50
+MOST_BYTES = 64 << 20
+SHEETS = ("xl/sharedStrings.xml", "xl/worksheets/sheet1.xml", "content.xml")
+"""The members of .xlsx and .ods with the texts of their cells."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """The files of a source, and the settings by which they are read."""
+
+    tree: Tree
+    spec: Dataset
+    inspected: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """The lists.Inspected of each file that may be a list, so that it is read once."""
+
+    @property
+    def csv(self) -> Csv:
+        """The settings of lists."""
+        return self.spec.csv or Csv()
+
+    @cached_property
+    def sample(self) -> tuple[bytes, ...]:
+        """The names of some pictures, by which it is seen whether a file is about them."""
+        pictures = filter(is_picture, self.tree)
+        names = (path.rpartition("/")[2] for path in islice(pictures, SAMPLE))
+        return tuple(name.encode(errors="surrogateescape") for name in names)
+
+    def is_named_in(self, file: str) -> bool:
+        """Return True if a file mentions half of the sample, with or without their endings."""
+        content = cells_of(self.tree.root / file)
+        found = sum(name in content or _stem(name) in content for name in self.sample)
+        return bool(self.sample) and 2 * found >= len(self.sample)
+
+    @cached_property
+    def index(self) -> FileIndex:
+        """The files by spellings of their names."""
+        return FileIndex(self.tree)
+
+
+def cells_of(path: Path) -> bytes:
+    """Return the bytes of a table, of a sheet those of its cells; nothing of a very large one."""
+    if path.stat().st_size > MOST_BYTES:
+        return b""
+    with contextlib.suppress(zipfile.BadZipFile, KeyError), zipfile.ZipFile(path) as archive:
+        sheets = [info for info in archive.infolist() if info.filename in SHEETS]
+        return b"".join(archive.read(each) for each in sheets if each.file_size <= MOST_BYTES)
+    return path.read_bytes()
+
+
+def _stem(name: bytes) -> bytes:
+    stem = name.rpartition(b".")[0]
+    return stem if len(stem) > 3 else name  # any table has the number 12
