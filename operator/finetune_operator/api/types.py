@@ -209,6 +209,11 @@ class DatasetStatus(Object):
     """Number of pairs of similar photos."""
     label_conflicts: int = 0
     """Number of photos left out because the same picture is in two classes."""
+    other_files: int = 0
+    """Number of files that are no images: ignored ones, and lists that were read."""
+    missing_images: int = 0
+    """Number of images that a list names and that are not there; rejectedImages counts them, too.
+    """
 
 
 class ModelStatus(Object):

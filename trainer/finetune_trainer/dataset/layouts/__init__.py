@@ -1,11 +1,19 @@
 """The layouts in which photos and their classes may be given. Opens no photo.
 
 detect    LAYOUTS, the table of layouts, and which of them a source has
+auto      refuses a source that the layout Auto may misread
 folders   Folder and Split: class folders
 lists     Csv and Lst: lists of photos and their classes
 records   RecordIO: photos that are packed already
-splits    the lists or record files of a folder, one for each split
+source    a source while its layout is sought
+tree      the files of a source
+tables    reads lists: CSV, JSON
+columns   the columns of a list
+resolve   the files that the paths of a list mean
+agreement compares a list with the folders of its photos
+splits    the lists or record files of a source, one for each split
 classes   classes.txt: the names of the classes
+names     names of classes and of splits
 found     the result: photos with their class, and files that are left out
 
 To add a layout: one file here, one line in LAYOUTS (its order is that of detection), and its name

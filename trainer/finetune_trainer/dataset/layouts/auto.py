@@ -29,6 +29,8 @@ ONLY_FOLDERS = "dataset.layout: Folder says that the folders are the classes."
 
 def check(found: Found, source: Source) -> None:
     """Raise InvalidData if something in the source speaks against the layout that was found."""
+    for file in may_be_lists(source.tree)[0]:
+        inspect(source, file)  # so that it is said that it is not used
     for doubt in _DOUBTS.get(found.layout, ()):
         doubt(found, source)
     _check_archives(source)
@@ -60,6 +62,20 @@ def _check_agreement(comparison: Comparison, file: str, source: Source) -> None:
             " beside them may stand classes, but no header says so",
             f"If they are the classes: {_setting(file)} If the folders are the classes: set"
             " dataset.layout: Folder.",
+        )
+
+
+def _check_other_list(found: Found, source: Source) -> None:
+    """Refuse a table of labels beside im2rec's list if both do not say the same."""
+    if not (lists := usable_lists(source)):
+        return
+    classes = {p.path: p.class_name for s in found.splits.values() for p in s.photos}
+    others = (p for scan in scan_csv(source).splits.values() for p in scan.photos)
+    pairs = {(classes[p.path], p.class_name) for p in others if p.path in classes}
+    if len(pairs) > len({one for one, _ in pairs}) or len(pairs) > len({two for _, two in pairs}):
+        raise _doubt(
+            f"{found.read[0]} and {lists[0]} do not put the same photos together into classes",
+            f"Remove one of them, or set {_setting(found.read[0])} or {_setting(lists[0])}",
         )
 
 
@@ -193,7 +209,7 @@ def _doubt(message: str, hint: str) -> TrainerError:
 
 _DOUBTS: dict[LayoutName, Iterable[Callable[[Found, Source], None]]] = {
     "Csv": (_check_list,),
-    "Lst": (_check_list,),
+    "Lst": (_check_list, _check_other_list),
     "Split": (_check_splits,),
     "Folder": (_check_folders,),
 }

@@ -69,7 +69,7 @@ def find_in(root: Path, spec: Dataset) -> Found:
     if spec.layout == "Auto" and spec.csv is None:
         auto.check(found, source)
     unused = [
-        f"{file} ({inspected.reason})"
+        f"{file} ({inspected.reason or f'the layout {layout} is used'})"
         for file, inspected in source.inspected.items()
         if file not in found.read and inspected.is_list
     ]

@@ -269,6 +269,7 @@ def _read(source: Source, chosen: splits.Chosen, opened: Callable[[str], OpenLis
                 collected["train"].leave_out(path, f"the list puts it into {entry.split}")
             else:
                 collected[name].add(each.resolver, entry.path, entry.class_name)
+    both = _without_both(collected)
     _check_some_found(source, collected, chosen)
     _check_same_labels(collected, chosen)
     classes = read_classes(source.tree.root)
@@ -278,7 +279,7 @@ def _read(source: Source, chosen: splits.Chosen, opened: Callable[[str], OpenLis
         {split: each.scan(classes) for split, each in collected.items()},
         described + sides.described,
         passed_over=chosen.passed_over,
-        warnings=sides.warnings,
+        warnings=(*sides.warnings, *both),
         read=tuple(chosen.files.values()),
     )
 
@@ -307,6 +308,22 @@ def _sides(opened: OpenList) -> Sides:
     shown = listed(sorted(map(repr, values)), most=4)
     warning = f"the column {name} of {opened.file} is not used as the split: it has {shown}"
     return Sides(warnings=(warning,))
+
+
+def _without_both(collected: dict[SplitName, Collected]) -> tuple[str, ...]:
+    """Remove photos from the train split that the validation split has, too; return a warning."""
+    if len(collected) < 2:
+        return ()
+    train, validation = collected["train"].photos, collected["validation"].photos
+    both = sorted(train.keys() & validation.keys())
+    for path in both:
+        del train[path]
+    if not both:
+        return ()
+    return (
+        f"{len(both)} photos that train by one list validate by another: they do not train:"
+        f" {listed(both, most=3)}",
+    )
 
 
 def _check_some_found(
@@ -371,6 +388,7 @@ def scan_lst(source: Source) -> Found:
         collected[split] = Collected(source)
         for path, label in rows[split]:
             collected[split].add(resolver, path, names.get(label, str(label)))
+    both = _without_both(collected)
     _check_some_found(source, collected, chosen)
     _check_same_labels(collected, chosen)
     classes = given or tuple(names[label] for label in sorted(names)) or None
@@ -379,6 +397,7 @@ def scan_lst(source: Source) -> Found:
         {split: each.scan(classes) for split, each in collected.items()},
         "the list " + " and ".join(chosen.files.values()),
         passed_over=chosen.passed_over,
+        warnings=both,
         read=tuple(chosen.files.values()),
     )
 

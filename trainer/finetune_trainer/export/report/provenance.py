@@ -59,9 +59,11 @@ def data(given: DataSet | None) -> Markup:
         f"are in one split), {status.near_duplicates} pairs that look alike, "
         f"{status.label_conflicts} photos that are in two classes."
     )
-    warnings = (tag("p", warning, class_="note") for warning in given.lock.warnings)
+    used = f"Layout {given.lock.settings.layout}: {given.lock.described}."
+    unused = (f"Not used: {each}." for each in given.lock.passed_over)
+    notes = (tag("p", text, class_="note") for text in (used, *unused, *given.lock.warnings))
     return section(
-        "Data", bar, tag("p", *counts, class_="legend"), *warnings, *_details(given), text=text
+        "Data", bar, tag("p", *counts, class_="legend"), *notes, *_details(given), text=text
     )
 
 
