@@ -57,14 +57,14 @@ def data(given: DataSet | None) -> Markup:
     text = (
         f"{status.classes} classes. Found: {status.duplicate_images} copies (all copies of a photo "
         f"are in one split), {status.near_duplicates} pairs that look alike, "
-        f"{status.label_conflicts} photos that are in two classes."
+        f"{status.label_conflicts} photos that are in two classes, {status.other_files} files that"
+        " are no images."
     )
-    used = f"Layout {given.lock.settings.layout}: {given.lock.described}."
+    used = tag("p", f"Layout {given.lock.settings.layout}: {given.lock.described}.")
     unused = (f"Not used: {each}." for each in given.lock.passed_over)
-    notes = (tag("p", text, class_="note") for text in (used, *unused, *given.lock.warnings))
-    return section(
-        "Data", bar, tag("p", *counts, class_="legend"), *notes, *_details(given), text=text
-    )
+    notes = (tag("p", note, class_="note") for note in (*unused, *given.lock.warnings))
+    legend = tag("p", *counts, class_="legend")
+    return section("Data", bar, legend, used, *notes, *_details(given), text=text)
 
 
 def _details(given: DataSet) -> Iterator[Markup]:
