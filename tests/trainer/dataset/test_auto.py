@@ -319,6 +319,23 @@ def test_a_sheet_that_names_the_photos_is_refused(tmp_path: Path) -> None:
     assert "labels.xlsx names these photos" in refusal(tmp_path, photos).message
 
 
+def test_a_list_in_another_folder_is_refused_with_its_setting(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    (photos / "annotations").mkdir()
+    (photos / "annotations/labels.csv").write_text(csv(rows))
+    error = refusal(tmp_path, photos)
+    assert "annotations/labels.csv gives these photos other classes" in error.message
+    prepared = prepare_photos(tmp_path, photos, csv={"file": "annotations/labels.csv"})
+    assert classes_of(prepared) == dict(rows)
+
+
+def test_annotations_in_a_form_that_is_not_read_are_refused(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    images = [{"id": n, "file_name": path} for n, (path, _) in enumerate(rows)]
+    (photos / "coco.json").write_text(json.dumps({"images": images, "annotations": []}))
+    assert "coco.json names these photos" in refusal(tmp_path, photos).message
+
+
 def test_names_of_macos_are_the_same_names(tmp_path: Path) -> None:
     composed, decomposed = (unicodedata.normalize(form, "K\xe4fer") for form in ("NFC", "NFD"))
     photos = tmp_path / "photos"

@@ -3,6 +3,7 @@ splits or photos of the data set, the user decides.
 """
 
 import contextlib
+import itertools
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,14 @@ from finetune_trainer.dataset.layouts.folders import (
     split_folders,
 )
 from finetune_trainer.dataset.layouts.found import BELOW, Found, is_picture
-from finetune_trainer.dataset.layouts.lists import inspect, may_be_lists, scan_csv, usable_lists
+from finetune_trainer.dataset.layouts.lists import (
+    OpenList,
+    deeper_lists,
+    inspect,
+    may_be_lists,
+    scan_csv,
+    usable_lists,
+)
 from finetune_trainer.dataset.layouts.names import listed, same_name, split_named, split_of
 from finetune_trainer.dataset.layouts.source import Source
 from finetune_trainer.dataset.lock import LayoutName
@@ -58,8 +66,8 @@ def _check_agreement(comparison: Comparison, file: str, source: Source) -> None:
         )
     if comparison.agreement == "unrelated" and not usual:
         raise _doubt(
-            f"{file} names the photos of the folders {listed(class_folders(source.tree))}, and"
-            " beside them may stand classes, but no header says so",
+            f"{file} names the photos of the folders {listed(class_folders(source.tree))} and has"
+            " one more column, which may have their classes, but no usual name for it",
             f"If they are the classes: {_setting(file)} If the folders are the classes: set"
             " dataset.layout: Folder.",
         )
@@ -155,15 +163,33 @@ def _check_nested(found: Found, source: Source) -> None:
 
 
 def _check_lists(source: Source) -> None:
-    """Refuse lists that name the photos, but whose classes are not understood."""
-    for files in may_be_lists(source.tree):
-        for file in files:
-            if (error := inspect(source, file).error) is not None:
-                raise _doubt(
-                    f"{file} names these photos, but it is not used: {error.message}",
-                    f"{error.hint} If the folders {listed(class_folders(source.tree))} are the"
-                    " classes: set dataset.layout: Folder.",
-                )
+    """Refuse lists that name the photos and are not used: elsewhere, or not understood."""
+    folders = listed(class_folders(source.tree))
+    deeper = deeper_lists(source.tree)
+    for file in (*itertools.chain(*may_be_lists(source.tree)), *deeper):
+        inspected = inspect(source, file)
+        if (error := inspected.error) is not None:
+            raise _doubt(
+                f"{file} names these photos, but it is not used: {error.message}",
+                f"{error.hint} If the folders {folders} are the classes: set dataset.layout:"
+                " Folder.",
+            )
+        rows = list(_rows(inspected.opened, source)) if inspected.opened else []
+        if rows and compare(rows).agreement != "same":
+            raise _doubt(
+                f"{file} gives these photos other classes than their folders {folders}",
+                f"If the list is right: {_setting(file)} If the folders are right: set"
+                " dataset.layout: Folder.",
+            )
+
+
+def _rows(opened: OpenList, source: Source) -> Iterator[tuple[str, str]]:
+    """Yield the photos of class folders that a list names, with their classes."""
+    folders = set(class_folders(source.tree))
+    for entry in opened.entries():
+        path = opened.resolver.find(entry.path)
+        if path and path.rpartition("/")[0] in folders:
+            yield path, entry.class_name
 
 
 def _check_tables(source: Source) -> None:

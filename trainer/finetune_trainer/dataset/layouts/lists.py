@@ -34,6 +34,9 @@ from finetune_trainer.dataset.layouts.tables import SUFFIXES, Table, open_table
 from finetune_trainer.dataset.layouts.tree import Tree, join
 from finetune_trainer.dataset.lock import LISTED_TWICE, SplitName
 
+MOST_LISTS = 10
+"""The most files of a folder that may be lists: where there are more, each photo has its own."""
+
 
 class Entry(NamedTuple):
     """A line of a list, as it is in the list."""
@@ -131,7 +134,7 @@ def _inspect(source: Source, file: str) -> Inspected:
     try:
         table = open_table(source.tree.root / file)
     except TrainerError as error:
-        return Inspected(file, None, error.message)
+        return Inspected(file, None, error.message, error if source.is_named_in(file) else None)
     try:
         opened = open_list(source, file, table)
         if not opened.resolver.found:
@@ -180,6 +183,17 @@ def may_be_lists(tree: Tree) -> list[list[str]]:
         if name.lower().endswith(SUFFIXES)
     ]
     return [own, inner]
+
+
+def deeper_lists(tree: Tree) -> list[str]:
+    """Return the files in other folders that may be lists; not where each photo has a file."""
+    known = {file for files in may_be_lists(tree) for file in files}
+    found = []
+    for folder, names in tree.files.items():
+        files = [join(folder, name) for name in names if name.lower().endswith(SUFFIXES)]
+        if 0 < len(files) <= MOST_LISTS:
+            found += [file for file in files if file not in known and file != CLASSES_FILE]
+    return found
 
 
 def usable_lists(source: Source) -> list[str]:

@@ -42,7 +42,7 @@ class Source:
 
     def is_named_in(self, file: str) -> bool:
         """Return True if a file mentions half of the sample, with or without their endings."""
-        content = cells_of(self.tree.root / file)
+        content = cells_of(self.tree.root / file).replace(b"\0", b"")  # UTF-16 has such bytes
         found = sum(name in content or _stem(name) in content for name in self.sample)
         return bool(self.sample) and 2 * found >= len(self.sample)
 
