@@ -65,6 +65,10 @@ LISTS: dict[str, Callable[[Rows, Path], tuple[str, bytes]]] = {
         "labels.csv",
         csv([(p.upper(), c) for p, c in rows]).encode(),
     ),
+    "with other endings": lambda rows, _: (
+        "labels.csv",
+        csv([(p.replace(".jpg", ".png"), c) for p, c in rows]).encode(),
+    ),
     "in UTF-16": lambda rows, _: ("labels.csv", csv(rows).encode("utf-16")),
     "of Excel, with its separator": lambda rows, _: (
         "labels.csv",
@@ -275,6 +279,11 @@ def test_a_folder_named_like_a_split_beside_classes_is_refused(tmp_path: Path) -
     assert "dataset.validationSource" in error.hint
 
 
+def test_photos_without_a_class_are_no_class(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4, "unlabeled": 4})
+    assert "unlabeled beside the class folders cat, dog" in refusal(tmp_path, photos).message
+
+
 def test_a_train_may_be_a_vehicle(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"bus": 4, "car": 4, "train": 4})
     prepared = prepare_photos(tmp_path, photos)
@@ -307,6 +316,13 @@ def test_an_archive_with_other_photos_is_refused_and_one_of_the_same_is_not(tmp_
         archive.write(photos / "cat/0.jpg", "fox/fox.jpg")
     error = refusal(tmp_path, photos)
     assert "fox.zip is not unpacked, and has 1 photos that are not in the source" in error.message
+
+
+def test_an_archive_that_is_not_read_is_named(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
+    (photos / "fox.7z").write_bytes(b"7z")
+    prepared = prepare_photos(tmp_path, photos)
+    assert prepared.lock.passed_over == ("fox.7z (an archive of a kind that is not read)",)
 
 
 def test_a_sheet_that_names_the_photos_is_refused(tmp_path: Path) -> None:

@@ -25,11 +25,18 @@ from finetune_trainer.dataset.layouts.lists import (
     scan_csv,
     usable_lists,
 )
-from finetune_trainer.dataset.layouts.names import listed, same_name, split_named, split_of
+from finetune_trainer.dataset.layouts.names import (
+    WITHOUT_CLASS,
+    listed,
+    same_name,
+    split_named,
+    split_of,
+)
 from finetune_trainer.dataset.layouts.source import Source
 from finetune_trainer.dataset.lock import LayoutName
 
-ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+CLOSED_ARCHIVES = (".tar.zst", ".7z", ".rar", ".zipx", ".ace", ".lzh", ".z01", ".dmg", ".iso")
 TABLES = (".xlsx", ".xls", ".ods", ".parquet", ".feather", ".xml", ".pkl", ".yaml", ".yml", ".db")
 """Files that may hold labels, in forms that are not read."""
 ONLY_FOLDERS = "dataset.layout: Folder says that the folders are the classes."
@@ -61,14 +68,14 @@ def _check_agreement(comparison: Comparison, file: str, source: Source) -> None:
         raise _doubt(
             f"{file} puts {comparison.differing} photos into another class than the others of"
             f" their folder: {path} into {label}",
-            f"If the list is right, name it: {_setting(file)} If the folders are right,"
+            f"If the list is right, name it: {_setting(file)}. If the folders are right,"
             " set dataset.layout: Folder, or remove the list.",
         )
     if comparison.agreement == "unrelated" and not usual:
         raise _doubt(
             f"{file} names the photos of the folders {listed(class_folders(source.tree))} and has"
             " one more column, which may have their classes, but no usual name for it",
-            f"If they are the classes: {_setting(file)} If the folders are the classes: set"
+            f"If they are the classes: {_setting(file)}. If the folders are the classes: set"
             " dataset.layout: Folder.",
         )
 
@@ -83,14 +90,14 @@ def _check_other_list(found: Found, source: Source) -> None:
     if len(pairs) > len({one for one, _ in pairs}) or len(pairs) > len({two for _, two in pairs}):
         raise _doubt(
             f"{found.read[0]} and {lists[0]} do not put the same photos together into classes",
-            f"Remove one of them, or set {_setting(found.read[0])} or {_setting(lists[0])}",
+            f"Remove one of them, or set {_setting(found.read[0])} or {_setting(lists[0])}.",
         )
 
 
 def _setting(file: str) -> str:
     if file.endswith(".lst"):
-        return "dataset.layout: Lst."
-    return f"dataset.csv.file: {file}."
+        return "dataset.layout: Lst"
+    return f"dataset.csv.file: {file}"
 
 
 def _check_splits(found: Found, source: Source) -> None:
@@ -112,7 +119,7 @@ def _check_splits(found: Found, source: Source) -> None:
             count = comparison.differing or len(rows)
             raise _doubt(
                 f"{lists[0]} gives {count} photos other classes than their folders do",
-                f"If the list is right: {_setting(lists[0])} If the folders are right: set"
+                f"If the list is right: {_setting(lists[0])}. If the folders are right: set"
                 " dataset.layout: Split.",
             )
 
@@ -129,9 +136,11 @@ def _check_folders(found: Found, source: Source) -> None:
             "Put class folders into each of them, or a list with the class of each photo beside"
             f" them. If they are the classes: {ONLY_FOLDERS}",
         )
-    if [side for side in sides if side.lower() not in ("train", "training")]:
+    odd = [folder for folder in folders if folder.lower() in WITHOUT_CLASS]
+    if odd or any(split_named(side) != "train" for side in sides):
         raise _doubt(
-            f"{listed(sides)} beside the class folders {listed(others)} is named like a split",
+            f"{listed(sides or odd)} beside the class folders {listed(others)} is named like a"
+            " split, not like a class",
             "Move it away (dataset.validationSource may name it). If it is a class:"
             f" {ONLY_FOLDERS}",
         )
@@ -178,7 +187,7 @@ def _check_lists(source: Source) -> None:
         if rows and compare(rows).agreement != "same":
             raise _doubt(
                 f"{file} gives these photos other classes than their folders {folders}",
-                f"If the list is right: {_setting(file)} If the folders are right: set"
+                f"If the list is right: {_setting(file)}. If the folders are right: set"
                 " dataset.layout: Folder.",
             )
 
@@ -216,6 +225,13 @@ def _check_archives(source: Source) -> None:
                     "Unpack it, or move it away; if it is the whole data set, name it in"
                     " dataset.source.uri. To leave it out, set dataset.layout.",
                 )
+
+
+def closed_archives(source: Source) -> Iterator[str]:
+    """Yield the archives that cannot be looked into, each with the reason."""
+    for file in source.tree:
+        if file.lower().endswith(CLOSED_ARCHIVES):
+            yield f"{file} (an archive of a kind that is not read)"
 
 
 def members(archive: Path) -> Iterator[str]:

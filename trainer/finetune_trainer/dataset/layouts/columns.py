@@ -23,6 +23,7 @@ LABEL_COLUMNS = (
 )
 SPLIT_COLUMNS = (
     *("split", "subset", "set", "partition", "phase", "data_set", "dataset", "usage", "stage"),
+    *("fold", "kfold"),
     *("train_test", "train_val", "is_valid", "is_validation", "is_val", "is_test", "is_train"),
 )
 TRUE, FALSE = frozenset({"true", "1", "1.0", "yes"}), frozenset({"false", "0", "0.0", "no"})

@@ -1,7 +1,7 @@
 """The table of layouts: finds which one a source has, and lists its photos."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,13 +68,16 @@ def find_in(root: Path, spec: Dataset) -> Found:
     found = LAYOUTS[layout].scan(source)
     if spec.layout == "Auto" and spec.csv is None:
         auto.check(found, source)
-    unused = [
-        f"{file} ({inspected.reason or f'the layout {layout} is used'})"
-        for file, inspected in source.inspected.items()
-        if file not in found.read and inspected.is_list
-    ]
-    found = dataclasses.replace(found, passed_over=found.passed_over + tuple(unused))
+    unused = (*_unused_lists(found, source), *auto.closed_archives(source))
+    found = dataclasses.replace(found, passed_over=found.passed_over + unused)
     return accounted(found, source.tree, LAYOUTS[layout].others)
+
+
+def _unused_lists(found: Found, source: Source) -> Iterator[str]:
+    for file, inspected in source.inspected.items():
+        if file not in found.read and inspected.is_list:
+            reason = inspected.reason.removeprefix(f"{file} ")
+            yield f"{file} ({reason or f'the layout {found.layout} is used'})"
 
 
 def detect(source: Source) -> LayoutName:

@@ -78,6 +78,8 @@ class OpenList:
             text += f" (columns {columns.names[columns.path]}, {columns.names[columns.labels[0]]})"
         if self.resolver.removed:
             text += f", its paths without {self.resolver.removed}"
+        if self.resolver.other_endings:
+            text += ", its photos found with other endings"
         return text + (", its photos found by name" if self.resolver.by_name else "")
 
     def _incomplete(self, number: int, row: list[str]) -> TrainerError:

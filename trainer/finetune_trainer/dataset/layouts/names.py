@@ -9,6 +9,8 @@ from finetune_trainer.dataset.lock import SplitName
 TRAIN = ("train", "training")
 VALIDATION = ("val", "valid", "validation", "validate", "dev", "eval", "test", "testing")
 """Names of validation splits; the first of them that a source has validates."""
+WITHOUT_CLASS = ("unlabeled", "unlabelled", "unsorted", "predict", "predictions", "submission")
+"""Names of folders whose photos have no class yet."""
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode's categories of control characters, lone surrogates and line breaks."""
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

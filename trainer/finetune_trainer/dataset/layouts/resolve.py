@@ -72,6 +72,8 @@ class Resolver:
         """The beginning that is removed from each path."""
         self.by_name = False
         """True if files are found by their names alone."""
+        self.other_endings = False
+        """True if files are found whose endings are not those in the list."""
         self.found = self._choose(names)
         """Number of names that are found."""
 
@@ -81,6 +83,8 @@ class Resolver:
         Raises InvalidData for a name that several files have.
         """
         path = _plain(name).removeprefix(self.removed)
+        if self.other_endings and is_picture(path):
+            path = _stem(path)
         if not self.by_name:
             return self._at(path) or self._alike(path, name)
         found = self._named(path)
@@ -105,6 +109,10 @@ class Resolver:
         by_name = sum(bool(self._named(_plain(name))) for name in names())
         if 2 * found < count and by_name > found:
             self.removed, self.by_name, found = "", True, by_name
+        if not found:
+            self.other_endings = True
+            found = sum(self.find(name) is not None for name in names())
+            self.other_endings = found > 0
         return found
 
     def _start_of(self, path: str) -> str | None:
