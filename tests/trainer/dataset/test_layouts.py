@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 from typing import Any, get_args
@@ -336,6 +337,52 @@ def test_labels_with_a_gap_are_refused(tmp_path: Path) -> None:
     (tmp_path / "records").mkdir()
     (tmp_path / "photos.rec").rename(tmp_path / "records/photos.rec")
     assert "no photo to train: 1" in refusal(tmp_path, tmp_path / "records").message
+
+
+def write_records(folder: Path, labels: list[Any]) -> Path:
+    """Write one photo for each label, with a header as mx.recordio.pack makes it."""
+    folder.mkdir()
+    writer = mx.recordio.MXRecordIO(str(folder / "photos.rec"), "w")
+    for number, label in enumerate(labels):
+        draw(number).save(folder / "photo.jpg")
+        header = mx.recordio.IRHeader(0, label, number, 0)
+        writer.write(mx.recordio.pack(header, (folder / "photo.jpg").read_bytes()))
+    writer.close()
+    (folder / "photo.jpg").unlink()
+    return folder
+
+
+def test_a_label_packed_as_an_array_is_the_label(tmp_path: Path) -> None:
+    records = write_records(tmp_path / "records", [[float(number % 2)] for number in range(10)])
+    prepared = prepare_photos(tmp_path, records)
+    assert labels(prepared) == {f"photos.rec#{number}": number % 2 for number in range(10)}
+    assert prepared.status.rejected_images == 0
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ([1.0, 0.0], "record 1 has 2 labels; a classifier needs one"),
+        ([0.5], "record 1 has the label 0.5"),
+        ([float("nan")], "record 1 has the label nan"),
+        (-1.0, "record 1 has the label -1"),
+        (1e9, r"record 1 has the label 1e\+09"),
+    ],
+)
+def test_a_record_that_has_not_one_whole_label_is_refused(
+    tmp_path: Path, label: Any, words: str
+) -> None:
+    error = refusal(tmp_path, write_records(tmp_path / "records", [0.0, label]))
+    assert re.search(words, error.message)
+    assert "one whole label from 0" in error.hint
+
+
+def test_an_index_that_does_not_fit_is_not_needed(tmp_path: Path, photos: Path) -> None:
+    records = packed_records(tmp_path, photos)
+    (records / "train.idx").write_text("0 0\n")
+    assert "delete train.idx" in refusal(tmp_path, records).hint
+    (records / "train.idx").unlink()
+    assert len(labels(prepare_photos(tmp_path, records))) == 14
 
 
 def cut(records: Path) -> None:

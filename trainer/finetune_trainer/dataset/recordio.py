@@ -9,10 +9,12 @@ from typing import BinaryIO, TextIO
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 _HEADER = struct.Struct("<IfQQ")
-"""MXNet's IRHeader: flag 0 (one label), label, id, id2.
+"""MXNet's IRHeader: flag, label, id, id2. A flag N above 0: N labels, float32, follow the header,
+and its own label is not used, as in the records of `im2rec.py --pack-label`.
 
 https://github.com/apache/mxnet/blob/1.9.1/python/mxnet/recordio.py
 """
+_LABEL = struct.Struct("<f")
 BUFFER_BYTES = 1 << 18
 WHOLE, FIRST, MIDDLE, LAST = 0, 1, 2, 3
 
@@ -61,26 +63,41 @@ class RecordHeader:
     size: int
     """The size of the image in bytes."""
     label: float
+    """The first label."""
     labels: int
+    """The number of labels."""
 
 
 def read_headers(path: Path) -> Iterator[RecordHeader]:
     """Yield the headers of all records, without reading the images."""
+    enough = _HEADER.size + _LABEL.size
     with open(path, "rb") as file:
         end = file.seek(0, 2)
         file.seek(0)
         while (offset := file.tell()) < end:
-            kind, length = _read_part(file, offset)
-            if length < _HEADER.size:
-                raise RecordError(f"has no image header at byte {offset}")
-            flag, label, _, _ = _HEADER.unpack(file.read(_HEADER.size))
-            size = length - _HEADER.size
-            position = _after(file, offset, length, end)
+            kind, size = _read_part(file, offset)
+            start = file.read(min(size, enough))
+            position = _after(file, offset, size, end)
             while kind not in (WHOLE, LAST):
                 kind, length = _read_part(file, position)
-                size += length + len(MAGIC)
+                size += len(MAGIC) + length
+                if len(start) < enough:
+                    start += MAGIC + file.read(min(length, enough))
                 position = _after(file, position, length, end)
-            yield RecordHeader(offset, size, label, max(1, flag))
+            yield _header(offset, start, size)
+
+
+def _header(offset: int, start: bytes, size: int) -> RecordHeader:
+    """Return the header of a record from its first bytes."""
+    if len(start) < _HEADER.size:
+        raise RecordError(f"has no image header at byte {offset}")
+    flag, label, _, _ = _HEADER.unpack_from(start)
+    size -= _HEADER.size + flag * _LABEL.size
+    if size < 0:
+        raise RecordError(f"is damaged at byte {offset}: {flag} labels are longer than the record")
+    if flag:
+        (label,) = _LABEL.unpack_from(start, _HEADER.size)
+    return RecordHeader(offset, size, label, max(1, flag))
 
 
 def read_offsets(index: Path) -> list[int]:
@@ -98,7 +115,9 @@ def read_image(path: Path, offset: int) -> bytes:
             kind, length = _read_part(file, offset)
             parts.append(file.read(length))
             offset += 8 + length + -length % 4
-    return MAGIC.join(parts)[_HEADER.size :]
+    payload = MAGIC.join(parts)
+    labels = int.from_bytes(payload[:4], "little")
+    return payload[_HEADER.size + labels * _LABEL.size :]
 
 
 def _read_part(file: BinaryIO, offset: int) -> tuple[int, int]:

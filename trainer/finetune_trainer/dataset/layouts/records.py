@@ -53,29 +53,33 @@ def _headers(path: Path) -> list[RecordHeader]:
     try:
         headers = list(read_headers(path))
     except RecordError as error:
-        raise _bad(f"{path.name} {error}") from error
+        raise _bad(f"{path.name} {error}", "Copy it again, or pack the records again.") from error
     for number, header in enumerate(headers):
-        if header.labels > 1:
-            raise _bad(f"{path.name}, record {number} has {header.labels} labels; one is needed")
-        if not 0 <= header.label < 1e6 or header.label != int(header.label):
-            raise _bad(f"{path.name}, record {number} has the label {header.label:g}")
+        _check_label(header, where=f"{path.name}, record {number}")
     _check_index(path.with_suffix(".idx"), {header.offset for header in headers})
     return headers
 
 
+def _check_label(header: RecordHeader, *, where: str) -> None:
+    remedy = "Pack the records again, with one whole label from 0 in each."
+    if header.labels > 1:
+        raise _bad(f"{where} has {header.labels} labels; a classifier needs one", remedy)
+    if not 0 <= header.label < 1e6 or header.label != int(header.label):
+        raise _bad(f"{where} has the label {header.label:g}", remedy)
+
+
 def _check_index(index: Path, offsets: set[int]) -> None:
-    """Raise InvalidData if the index does not fit: MXNet would notice it only while it trains."""
+    """Raise InvalidData if the index does not fit: one of the two files may be the wrong one."""
     if not index.exists():
         return
+    remedy = f"Put its own .idx beside the .rec, or delete {index.name}: it is not needed."
     try:
         indexed = read_offsets(index)
     except (ValueError, IndexError) as error:
-        raise _bad(f"{index.name} is not lines of NUMBER and OFFSET") from error
+        raise _bad(f"{index.name} is not lines of NUMBER, tab, OFFSET", remedy) from error
     if set(indexed) != offsets or len(indexed) != len(offsets):
-        raise _bad(f"{index.name} does not fit its .rec file: it is of another one")
+        raise _bad(f"{index.name} does not fit its .rec file: it is of another one", remedy)
 
 
-def _bad(message: str) -> TrainerError:
-    return TrainerError(
-        ExitCode.InvalidData, message, "Pack the records again, with one whole label from 0 each."
-    )
+def _bad(message: str, remedy: str) -> TrainerError:
+    return TrainerError(ExitCode.InvalidData, message, remedy)
