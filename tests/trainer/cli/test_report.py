@@ -1,7 +1,9 @@
 """`finetune-trainer report`: the model card in a terminal, once the files are checked."""
 
+import dataclasses
 from pathlib import Path
 
+import msgspec
 import pytest
 from finetune_trainer.cli.main import main
 from finetune_trainer.contract import ExitCode
@@ -26,6 +28,17 @@ def test_the_card_is_shown_and_where_the_pictures_are(
         f"8 files, all as the job has written them. Report with pictures: {model}/report.html"
         in said
     )
+
+
+def test_a_name_in_the_card_is_shown_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "[red]*a* `b` | <b> &amp; $1$ :dog: \\x1b"
+    run = fitted_run(tmp_path, output=f"file://{tmp_path}/out")
+    export(dataclasses.replace(run, job=msgspec.structs.replace(run.job, name=name)))
+    (folder,) = (path.parent for path in (tmp_path / "out").rglob("manifest.json"))
+    assert main(["report", str(folder)]) == ExitCode.Complete
+    assert name in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_text("other")])

@@ -12,6 +12,9 @@ supervise   process 1 of a pod
 stages      a child process of the supervisor
 manifest    reads a FineTuneJob from YAML
 arguments   arguments that several verbs have
+local       replaces the volumes of a manifest by folders of this machine
+earlier     goes on from an earlier local run whose files have other times alone
+console     tables and lines with text of users, as it is
 display     progress bar or plain lines of a local run
 errors      prints why a verb failed
 

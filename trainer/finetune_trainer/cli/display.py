@@ -5,10 +5,11 @@ import sys
 import time
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.text import Text
 
+from finetune_trainer.cli.console import open_console
+from finetune_trainer.run.printable import printable
 from finetune_trainer.supervisor.child import Lines
 from finetune_trainer.supervisor.run_status import RunStatus
 from finetune_trainer.supervisor.supervisor import Display
@@ -20,7 +21,7 @@ _SECONDS_BETWEEN_LINES = 5
 @contextlib.contextmanager
 def open_display() -> Iterator[Display]:
     """Yield a display on standard output, for as long as the context lasts."""
-    terminal = Console()
+    terminal = open_console()
     if not terminal.is_terminal:
         yield PlainDisplay()
         return
@@ -30,7 +31,7 @@ def open_display() -> Iterator[Display]:
         TextColumn("{task.description:<8}"),
         BarColumn(bar_width=20),
         TaskProgressColumn(),
-        TextColumn("{task.fields[details]}"),
+        TextColumn("{task.fields[details]}", markup=False),
     )
     with Progress(*columns, console=terminal, transient=True) as progress:
         yield TerminalDisplay(progress)
@@ -74,7 +75,8 @@ class TerminalDisplay:
 
     def say(self, text: str) -> None:
         """Show a line."""
-        self._progress.console.print(Text(text, style="dim"), soft_wrap=True)
+        line = Text(printable(text, keep="\t"), style="dim")
+        self._progress.console.print(line, soft_wrap=True)
 
     def update(self, run_status: RunStatus) -> None:
         """Move the bar."""
@@ -95,7 +97,7 @@ def _describe(run_status: RunStatus) -> str:
     parts = [run_status.note]
     parts += [f"accuracy {accuracy[0]}"] if accuracy else []
     parts += [f"{_duration(seconds)} left"] if seconds is not None else []
-    return ", ".join(filter(None, parts))
+    return printable(", ".join(filter(None, parts)))
 
 
 def _duration(seconds: int) -> str:

@@ -5,6 +5,7 @@ import traceback
 
 from finetune_trainer.contract import ExitCode
 from finetune_trainer.run.failure import explain
+from finetune_trainer.run.printable import printable
 
 
 def print_exception(exception: Exception) -> ExitCode:
@@ -18,4 +19,5 @@ def print_exception(exception: Exception) -> ExitCode:
 
 def print_error(reason: str, message: str, hint: str) -> None:
     """Print an error to standard error."""
-    print(f"{reason}: {message}\n{hint}".rstrip(), file=sys.stderr)
+    text = f"{reason}: {message}\n{hint}".rstrip()
+    print(printable(text, keep="\n"), file=sys.stderr)

@@ -6,6 +6,7 @@ is used, no earlier: the supervisor and the local run must stay small, and never
 
 import argparse
 import importlib
+import io
 import sys
 
 VERBS = {
@@ -24,6 +25,9 @@ VERBS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb; return its exit code, one of the contract's."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names that the terminal has no characters for
+            stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(
         prog="finetune-trainer",

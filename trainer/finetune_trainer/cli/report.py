@@ -4,14 +4,15 @@ import argparse
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 from rich.markdown import Markdown
 
 from finetune_trainer.cli.arguments import add_directory
+from finetune_trainer.cli.console import open_console
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.export.artifacts import CARD, REPORT
 from finetune_trainer.model.exported import MANIFEST, ModelManifest
 from finetune_trainer.run.files import read_json
+from finetune_trainer.run.printable import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,13 +42,12 @@ def run(options: argparse.Namespace) -> int:
             f"missing or changed since the job has written them: {', '.join(damaged)}",
             "Copy the whole folder of the model again.",
         )
-    console = Console()
-    console.print(Markdown((model / CARD).read_text()))
+    console = open_console()
+    console.print(Markdown((model / CARD).read_text(encoding="utf-8"), hyperlinks=False))
+    path = printable(str(model / REPORT))
     console.print(
         f"\n{len(manifest.files)} files, all as the job has written them. Report with pictures:"
-        f" {model / REPORT}",
-        markup=False,
-        highlight=False,
+        f" {path}",
         soft_wrap=True,
     )
     return ExitCode.Complete

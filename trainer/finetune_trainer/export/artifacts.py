@@ -7,6 +7,7 @@ Imports no MXNet.
 import csv
 import importlib.metadata
 import platform
+import re
 import shutil
 from pathlib import Path
 
@@ -51,13 +52,19 @@ def add_artifacts(run: Run, evaluation: Evaluation, staged: Path) -> None:
 def _add_figures(staged: Path, evaluation: Evaluation) -> None:
     metrics = {metric.name: float(metric.value) for metric in status_metrics(evaluation)}
     files.write_json(staged / METRICS, {**metrics, "evaluation": evaluation})
-    names = [each.name for each in evaluation.classes]
+    names = [_cell(each.name) for each in evaluation.classes]
     counts = {(row, column): images for row, column, images in evaluation.confusion}
-    with open(staged / CONFUSION, "w", newline="") as file:
+    with open(staged / CONFUSION, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["class \\ predicted", *names])
         for row, name in enumerate(names):
             writer.writerow([name, *(counts.get((row, column), 0) for column in range(len(names)))])
+
+
+def _cell(name: str) -> str:
+    """Return a name that a spreadsheet shows and does not calculate: `=1+1` gets an apostrophe."""
+    is_number = re.fullmatch(r"[+-]?\d+([.]\d+)?", name)
+    return f"'{name}" if name.startswith(("=", "+", "-", "@")) and not is_number else name
 
 
 def _content(run: Run, evaluation: Evaluation, staged: Path) -> Content:

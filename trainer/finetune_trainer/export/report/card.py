@@ -7,6 +7,7 @@ from finetune_trainer.evaluate.metrics import Evaluation
 from finetune_trainer.export.report.markup import percent
 from finetune_trainer.export.report.page import Content
 from finetune_trainer.export.report.provenance import DataSet, Facts
+from finetune_trainer.run.printable import printable
 
 WEAKEST = 5
 """Number of classes that are listed with the lowest recall."""
@@ -84,5 +85,5 @@ def _facts(facts: Facts) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """Escape what Markdown or HTML would interpret."""
-    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", text)
+    """Escape what Markdown, HTML or GitHub's formulas would interpret."""
+    return re.sub(r"([\\`*_\[\]<>|#~&$])", r"\\\1", printable(text))

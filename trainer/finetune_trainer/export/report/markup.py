@@ -5,6 +5,8 @@ class can become code.
 import html
 from collections.abc import Sequence
 
+from finetune_trainer.run.printable import printable
+
 _VOID = {"img", "meta"}
 
 
@@ -15,7 +17,7 @@ class Markup(str):
 def tag(name: str, /, *content: str, **attributes: object) -> Markup:
     """Return an element. `class_` sets the attribute class, `stroke_width` stroke-width."""
     given = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{_escape(str(value))}"'
         for key, value in attributes.items()
     )
     if name in _VOID:
@@ -25,9 +27,11 @@ def tag(name: str, /, *content: str, **attributes: object) -> Markup:
 
 def join(*content: str) -> Markup:
     """Return texts, escaped, and markup as one piece of markup."""
-    return Markup(
-        "".join(each if isinstance(each, Markup) else html.escape(each) for each in content)
-    )
+    return Markup("".join(each if isinstance(each, Markup) else _escape(each) for each in content))
+
+
+def _escape(text: str) -> str:
+    return html.escape(printable(text, keep="\n"))
 
 
 def table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, class_: str = "") -> Markup:
