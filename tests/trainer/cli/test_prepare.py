@@ -90,6 +90,83 @@ def test_exact_records_are_those_of_im2rec_byte_for_byte(tmp_path: Path) -> None
             assert (packed / f"{name}{suffix}").read_bytes() == theirs
 
 
+NAMES = ("cat [old]", "[/b] cats", ":dog: | *x*", "a very long name " * 8 + "1", "=1+1 <b>`")
+
+
+def cells(output: str) -> list[list[str]]:
+    """Return the rows of a table, each folded name as one text."""
+    rows: list[list[str]] = []
+    for line in output.splitlines():
+        found = [cell.strip() for cell in line.split("\u2502")[1:-1]]
+        if found and not any(found[1:]):
+            rows[-1][0] += " " + found[0]
+        elif found:
+            rows.append(found)
+    return rows
+
+
+def test_class_names_are_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [name.strip() for name in NAMES]
+    photos = tmp_path / "photos"
+    lines = ["path,label"]
+    for number, name in enumerate(names):
+        make_photos(photos, {str(number): 3}, seed=100 * number)
+        lines += [f'{number}/{index}.jpg,"{name}"' for index in range(3)]
+    (photos / "labels.csv").write_text("\n".join(lines))
+    assert main(["prepare", "--data", str(photos), "--workspace", str(tmp_path)]) == 0
+    rows = cells(capsys.readouterr().out)
+    assert [row[0] for row in rows] == [*sorted(names), "all"]
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "two", "1.5", ""])
+def test_threads_are_a_whole_number_from_1(
+    threads: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["prepare", "--data", "photos", "--threads", threads])
+    assert f"argument --threads: {threads!r} is not a whole number from 1" in (
+        capsys.readouterr().err
+    )
+
+
+VOLUMES = (
+    "apiVersion: finetune-operator.dev/v1alpha1\nkind: FineTuneJob\nmetadata: {name: a}\n"
+    "spec: {dataset: {source: {uri: 'pvc://train'}, validationSource: {uri: 'pvc://val'}}}\n"
+)
+
+
+def test_a_manifest_of_volumes_is_prepared_from_folders(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(VOLUMES)
+    train = make_photos(tmp_path / "train", {"cat": 4, "dog": 4})
+    val = make_photos(tmp_path / "val", {"cat": 2, "dog": 2}, seed=50)
+    where = ["--data", str(train), "--validation-data", str(val), "--workspace", str(tmp_path)]
+    assert main(["prepare", str(tmp_path / "job.yaml"), *where]) == 0
+    splits = [file.split for file in read_lock(packed_directory(tmp_path)).files]
+    assert (splits.count("train"), splits.count("validation")) == (8, 4)
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "remedy"),
+    [
+        ([], "spec.dataset.validationSource: pvc://val is a volume", "--validation-data PATH"),
+        (["--validation-data", "."], "spec.dataset.source: pvc://train is a vol", "--data PATH"),
+    ],
+)
+def test_a_volume_without_a_folder_is_refused_with_the_option(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    given: list[str],
+    field: str,
+    remedy: str,
+) -> None:
+    (tmp_path / "job.yaml").write_text(VOLUMES)
+    given = given or ["--data", str(tmp_path)]
+    assert main(["prepare", str(tmp_path / "job.yaml"), *given]) == 64
+    error = capsys.readouterr().err
+    assert field in error
+    assert remedy in error
+
+
 def test_prepare_does_not_load_mxnet(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
     program = (

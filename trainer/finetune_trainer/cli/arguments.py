@@ -16,6 +16,13 @@ def add_workspace(parser: argparse.ArgumentParser, purpose: str) -> None:
     )
 
 
+def positive(text: str) -> int:
+    """Read a whole number from 1."""
+    if not (text.isascii() and text.isdigit() and text.strip("0")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
 def add_directory(parser: argparse.ArgumentParser) -> None:
     """Add the folder of a trained model."""
     parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="folder of a trained model")

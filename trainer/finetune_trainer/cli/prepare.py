@@ -2,38 +2,27 @@
 
 import argparse
 import dataclasses
-import tempfile
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
-from finetune_trainer.cli.arguments import add_workspace
+from finetune_trainer.cli.arguments import add_workspace, positive
+from finetune_trainer.cli.console import add_row, name_column, open_console
+from finetune_trainer.cli.local import local_dataset, make_workspace, open_run
 from finetune_trainer.cli.manifest import read_manifest
-from finetune_trainer.contract import (
-    Dataset,
-    ExitCode,
-    Job,
-    Model,
-    Source,
-    TrainerError,
-    Training,
-)
+from finetune_trainer.contract import Dataset, ExitCode, Source, TrainerError, Training
 from finetune_trainer.dataset.exact import check_opencv
 from finetune_trainer.dataset.lock import LOCK, Lock, read_lock
 from finetune_trainer.dataset.sheet import write_sheet
 from finetune_trainer.dataset.stage import prepare
 from finetune_trainer.fetch import fetch
-from finetune_trainer.run import owner
-from finetune_trainer.run.cgroup import available_cpus
-from finetune_trainer.run.context import Paths, Run
 from finetune_trainer.run.files import read_json
 from finetune_trainer.run.handoff import PACKED, Packed
+from finetune_trainer.run.printable import printable
 from finetune_trainer.run.reporter import Reporter
 
 _REASONS = 20
@@ -46,6 +35,7 @@ class PrepareOptions:
 
     manifest: Path | None
     data: Path | None
+    validation_data: Path | None
     workspace: Path
     sheet: Path | None
     exact: bool
@@ -56,9 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the photos, where they go, and the contact sheet."""
     parser.add_argument("manifest", type=Path, nargs="?", help="YAML file with one FineTuneJob")
     parser.add_argument("--data", type=Path, help="photos: a folder or an archive")
+    parser.add_argument("--validation-data", type=Path, help="photos to validate")
     add_workspace(parser, "folder of the packed data")
     parser.add_argument("--sheet", type=Path, metavar="HTML", help="write a contact sheet")
-    parser.add_argument("--threads", type=int, help="photos decoded at a time (default: all CPUs)")
+    parser.add_argument(
+        "--threads", type=positive, help="photos decoded at a time (default: all CPUs)"
+    )
     parser.add_argument(
         "--exact", action="store_true", help="pixels byte for byte as im2rec.py has them; slow"
     )
@@ -72,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     packed = _pack(*_spec(options), options)
     directory = Path(packed.directory)
     lock = read_lock(directory)
-    _print_table(lock, Console())
+    _print_table(lock)
     if options.sheet:
         write_sheet(options.sheet, lock, directory)
         print(f"contact sheet: {options.sheet}")
@@ -81,13 +74,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _spec(options: PrepareOptions) -> tuple[Dataset, Training]:
-    source = Source(uri=options.data.resolve().as_uri()) if options.data else None
+    photos = {"data": options.data, "validation_data": options.validation_data}
     if options.manifest:
         spec = read_manifest(options.manifest).spec
-        dataset = msgspec.structs.replace(spec.dataset, source=source or spec.dataset.source)
-        return dataset, spec.training
-    if source:
-        return Dataset(source=source), Training()
+        return local_dataset(spec.dataset, **photos), spec.training
+    if options.data:
+        return local_dataset(Dataset(source=Source(uri="")), **photos), Training()
     raise TrainerError(
         ExitCode.InvalidSpec, "There is nothing to prepare", "Give a manifest, or --data DIR."
     )
@@ -95,44 +87,40 @@ def _spec(options: PrepareOptions) -> tuple[Dataset, Training]:
 
 def _pack(dataset: Dataset, training: Training, options: PrepareOptions) -> Packed:
     workspace = options.workspace.absolute()
-    workspace.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=workspace, prefix=".prepare-") as directory,
-        Progress(TextColumn("{task.percentage:>3.0f} % {task.description}"), transient=True) as bar,
-    ):
+    make_workspace(workspace)
+    columns = (
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Progress(*columns, console=open_console(), transient=True) as bar:
         task = bar.add_task("", total=1.0)
 
         def show(line: bytes) -> None:
             report = msgspec.json.decode(line)
             fraction, note = report.get("fraction"), report.get("note")
-            bar.update(task, completed=fraction, description=note)
+            bar.update(task, completed=fraction, description=note and printable(note))
 
-        job = Job(
-            name="prepare",
-            namespace="",
-            uid=str(uuid.uuid4()),
-            attempt=1,
-            pod_uid="local",
-            model=Model(),
-            dataset=dataset,
+        with open_run(
+            dataset,
+            workspace=workspace,
             training=training,
-        )
-        paths = Paths(workspace, workspace / "claims", workspace / "models", job=Path(directory))
-        owner.claim(paths.job, job.pod_uid)
-        run = Run(job, paths, Reporter(show), threads=options.threads or available_cpus())
-        fetch(run)
-        prepare(run, exact=options.exact)
-        return read_json(paths.job / PACKED, Packed)
+            reporter=Reporter(show),
+            threads=options.threads,
+        ) as run:
+            fetch(run)
+            prepare(run, exact=options.exact)
+            return read_json(run.paths.job / PACKED, Packed)
 
 
-def _print_table(lock: Lock, console: Console) -> None:
-    table = Table("class", *(name for name in ("train", "validate", "rejected", "copies")))
+def _print_table(lock: Lock) -> None:
+    console = open_console()
+    table = Table(name_column("class"), "train", "validate", "rejected", "copies")
     for row in _rows(lock):
-        table.add_row(*map(str, row))
+        add_row(table, *row)
     console.print(table)
     rejected = Counter(file.reason for file in lock.rejected())
     for reason, count in rejected.most_common(_REASONS):
-        console.print(f"rejected {count:>5}: {reason}", markup=False, highlight=False)
+        console.print(f"rejected {count:>5}: {printable(reason)}", soft_wrap=True)
     if len(rejected) > _REASONS:
         console.print(f"... and {len(rejected) - _REASONS} more reasons: see {LOCK}")
 
