@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,84 @@ def test_the_same_run_has_the_same_uid_and_another_one_has_not(
     second = uid()
     manifest.write_text(MANIFEST.replace("backoffLimit: 3", "training: {epochs: 3}"))
     assert uid() != second
+
+
+def test_hidden_files_that_appear_between_two_runs_are_the_same_run(
+    manifest: Path, photos: Path
+) -> None:
+    first = localize(read_manifest(manifest), choose(photos)).uid
+    (photos / ".DS_Store").touch()
+    (photos / "cats/._1.jpg").touch()
+    (photos / "dogs/@eaDir/1.jpg").mkdir(parents=True)
+    (photos / "dogs/@eaDir/1.jpg/thumb.jpg").touch()
+    assert localize(read_manifest(manifest), choose(photos)).uid == first
+
+
+def train_a_little(photos: Path) -> str:
+    """Run a stage that leaves a checkpoint; return the uid."""
+    options = choose(photos)
+    uid = localize(read_manifest(options.manifest), options).uid
+    assert run_local(options, stages=table("fetch=succeed")) == 0
+    (options.workspace / "jobs" / uid / "checkpoints/step-1").mkdir(parents=True, exist_ok=True)
+    return uid
+
+
+def test_other_times_alone_keep_the_checkpoints(
+    manifest: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    first = train_a_little(photos)
+    os.utime(photos / "cats/1.jpg", (1, 1))
+    capfd.readouterr()
+    options = choose(photos)
+    second = localize(read_manifest(manifest), options).uid
+    assert second != first
+    assert run_local(options, stages=table("fetch=succeed")) == 0
+    said = capfd.readouterr().out
+    assert "the files have other times than in the earlier run in" in said
+    assert "stage fetch" in said  # the result of other photos is not reported again
+    assert (options.workspace / "jobs" / second / "checkpoints/step-1").is_dir()
+
+
+def change_photo(manifest: Path, photos: Path) -> None:
+    (photos / "cats/1.jpg").write_bytes(b"another photo")
+
+
+def add_photo(manifest: Path, photos: Path) -> None:
+    (photos / "cats/2.jpg").write_bytes(b"one more")
+
+
+def change_manifest(manifest: Path, photos: Path) -> None:
+    manifest.write_text(MANIFEST.replace("backoffLimit: 3", "training: {epochs: 3}"))
+
+
+@pytest.mark.parametrize("change", [change_photo, add_photo, change_manifest])
+def test_other_photos_or_settings_start_over_and_it_is_said(
+    change: Callable[[Path, Path], None],
+    manifest: Path,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    first = train_a_little(photos)
+    change(manifest, photos)
+    capfd.readouterr()
+    second = train_a_little(photos)
+    jobs = choose(photos).workspace / "jobs"
+    assert f"starting over; the earlier run is in {jobs / first}" in capfd.readouterr().out
+    assert second != first
+
+
+def test_a_run_of_another_name_is_no_earlier_run(
+    manifest: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    train_a_little(photos)
+    manifest.write_text(MANIFEST.replace("{name: flowers}", "{name: birds}"))
+    capfd.readouterr()
+    train_a_little(photos)
+    assert "earlier run" not in capfd.readouterr().out
 
 
 def test_lines_are_plain_without_a_terminal_and_end_with_the_accuracy(

@@ -3,19 +3,19 @@
 import argparse
 import contextlib
 import dataclasses
-import hashlib
 import shutil
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from finetune_trainer.cli.arguments import add_workspace
 from finetune_trainer.cli.display import open_display
+from finetune_trainer.cli.earlier import LocalRun, digest_of, states, take_over
 from finetune_trainer.cli.errors import print_error
+from finetune_trainer.cli.local import local_dataset, local_source, make_workspace
 from finetune_trainer.cli.manifest import JobManifest, Spec, read_manifest
-from finetune_trainer.contract import ExitCode, Job, Model, Output, Result, Source, TrainerError
+from finetune_trainer.contract import ExitCode, Job, Model, Output, Result, TrainerError
 from finetune_trainer.pipeline import STAGES, Stage, paths_from
 from finetune_trainer.run.context import Paths
 from finetune_trainer.run.files import read_json
@@ -71,7 +71,7 @@ def run_local(options: RunOptions, *, stages: tuple[Stage, ...] = STAGES) -> int
     """Train the manifest by these stages; return the exit code of the contract."""
     manifest = read_manifest(options.manifest)
     job = localize(manifest, options)
-    _make_workspace(options.workspace)
+    make_workspace(options.workspace)
     with open_display() as display, Signals() as signals:
         if manifest.ignored:
             display.say(f"ignored without a cluster: {', '.join(manifest.ignored)}")
@@ -86,19 +86,13 @@ def localize(manifest: JobManifest, options: RunOptions) -> Job:
     The uid is the same for the same manifest, folders and photos, so that a second run resumes the
     first.
     """
-    spec, given = manifest.spec, manifest.spec.dataset
-    dataset = msgspec.structs.replace(
-        given,
-        source=_local("dataset.source", given.source, options.data, "--data") or given.source,
-        validation_source=_local(
-            "dataset.validationSource",
-            given.validation_source,
-            options.validation_data,
-            "--validation-data",
-        ),
-        prepare="Auto",  # it is about pods: here it must not change the uid
+    spec = manifest.spec
+    dataset = local_dataset(
+        spec.dataset, data=options.data, validation_data=options.validation_data
     )
-    resumed = _local(
+    # It is about pods: here it must not change the uid.
+    dataset = msgspec.structs.replace(dataset, prepare="Auto")
+    resumed = local_source(
         "training.resumeFrom", spec.training.resume_from, options.resume_from, "--resume-from"
     )
     spec = msgspec.structs.replace(
@@ -133,7 +127,7 @@ def _local_model(model: Model, path: Path | None) -> Model:
             f"--model {path}: spec.model.source is not set.",
             "Write model.source in place of model.name, with any uri: --model replaces the uri.",
         )
-    local = _local("model.source", model.source, path, "--model")
+    local = local_source("model.source", model.source, path, "--model")
     assert local
     if local is model.source:
         return model
@@ -141,39 +135,21 @@ def _local_model(model: Model, path: Path | None) -> Model:
     return msgspec.structs.replace(model, source=source)
 
 
-def _local(field: str, source: Source | None, path: Path | None, flag: str) -> Source | None:
-    if path is None:
-        if source and source.uri.startswith("pvc://"):
-            raise TrainerError(
-                ExitCode.InvalidSpec,
-                f"spec.{field}: {source.uri} is a volume of a cluster.",
-                f"Give its content on this machine: {flag} PATH.",
-            )
-        return source
-    if not path.exists():
-        raise TrainerError(
-            ExitCode.InputNotFound,
-            f"{flag} {path} does not exist.",
-            f"Give a file or folder that replaces spec.{field}.",
-        )
-    return Source(uri=path.resolve().as_uri())
-
-
-def _fingerprint(name: str, spec: Spec) -> str:
-    digest = hashlib.sha256(name.encode() + msgspec.json.encode(spec))
+def _fingerprint(name: str, spec: Spec, *, times: bool = True) -> str:
     given = (spec.dataset.source, spec.dataset.validation_source)
-    for source in filter(None, (*given, spec.model.source, spec.training.resume_from)):
-        if source.uri.startswith("file://"):
-            for line in _states(paths_from({}, uid="").local(source.uri, field="spec")):
-                digest.update(line.encode(errors="surrogateescape"))
-    return digest.hexdigest()
+    sources = filter(None, (*given, spec.model.source, spec.training.resume_from))
+    paths = paths_from({}, uid="")
+    local = [each.uri for each in sources if each.uri.startswith("file://")]
+    files = (state for uri in local for state in states(paths.local(uri, field="spec")))
+    return digest_of(name.encode() + msgspec.json.encode(spec), files, times=times)
 
 
-def _states(root: Path) -> Iterator[str]:
-    for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
-        with contextlib.suppress(OSError):  # a stage will report a file that cannot be read
-            state = path.stat()
-            yield f"{path} {state.st_size} {state.st_mtime_ns}\n"
+def _identity(job: Job) -> LocalRun:
+    assert job.output
+    spec = Spec(model=job.model, dataset=job.dataset, training=job.training, output=job.output)
+    return LocalRun(
+        name=f"{job.namespace}/{job.name}", digest=_fingerprint(job.name, spec, times=False)
+    )
 
 
 def _train(
@@ -190,6 +166,8 @@ def _train(
     _remove_result_without_model(paths)
     if directory.is_dir():
         display.say(f"resuming an earlier run in {directory} (--fresh starts over)")
+    elif not options.fresh and (message := take_over(directory, _identity(job))):
+        display.say(message)
     run_status = RunStatus(reference(job), stages=stages)
     return Supervisor(
         job=job,
@@ -207,17 +185,6 @@ def _remove_result_without_model(paths: Paths) -> None:
         output = read_json(paths.job / RESULT, Result).output
         if output and not paths.local(output.uri, field="output.uri").exists():
             (paths.job / RESULT).unlink()
-
-
-def _make_workspace(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainerError(
-            ExitCode.OutputNotWritable,
-            f"--workspace {path}: {error.strerror}.",
-            "Give a folder that can be written: --workspace DIR.",
-        ) from error
 
 
 def _print_ending(ending: Ending) -> None:
