@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -23,10 +25,11 @@ from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.handoff import EVALUATION, PACKED, Packed
 
-from tests.trainer.support.datasets import draw, make_photos, prepare_photos
+from tests.trainer.support.datasets import draw, make_photos, make_tar, prepare_photos
 from tests.trainer.support.fitted import leave_fitted
 from tests.trainer.support.networks import leave_built
 
+Form = Literal["NFC", "NFD"]
 CLASSES = {"cat": 10, "dog": 10, "ox": 10}
 
 
@@ -190,6 +193,192 @@ def test_a_folders_hidden_and_system_files_are_no_pictures(
     assert main(["predict", str(model), str(tmp_path / ".data"), "--json"]) == 0
     named = json.loads(capsys.readouterr().out)
     assert [Path(each["image"]).name for each in named] == ["0.jpg", "1.jpg"]
+
+
+def test_files_of_a_folder_that_are_passed_over_are_counted_with_the_reason(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    (data / "sub").mkdir(parents=True)
+    for name in ("0.jpg", "sub/IMG_1", "._0.jpg"):
+        shutil.copyfile(photos / "cat/0.jpg", data / name)
+    (data / "notes.txt").touch()
+    (data / "gone.jpg").symlink_to("/nowhere/gone.jpg")
+    (data / "more").symlink_to(photos)
+    assert main(["predict", str(model), str(data), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)) == 1
+    for words in (
+        "1 pictures; passed over:",
+        "1 hidden or of the system (._0.jpg)",
+        "1 links to folders (more)",
+        "1 neither a file nor a link to one (gone.jpg)",
+        "2 not named like a picture (notes.txt, sub/IMG_1)",
+    ):
+        assert words in err
+
+
+def test_a_folder_of_other_files_says_what_is_there(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    for number in range(7):
+        (tmp_path / "data" / f"{number}.cr2").touch()
+    assert main(["predict", str(model), str(tmp_path / "data")]) == ExitCode.InputNotFound
+    words = "7 not named like a picture (0.cr2, 1.cr2, 2.cr2, 3.cr2, 4.cr2, ...)"
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("top", ["0", "-3", "x"])
+def test_top_is_a_whole_number_from_1(top: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", "model", "a.jpg", "--top", top])
+    assert f"argument --top: {top!r} is not a whole number from 1" in capsys.readouterr().err
+
+
+def test_more_classes_than_there_are_is_all_of_them(
+    model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(model), str(photos / "cat/0.jpg"), "--top", "99", "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)
+    assert len(one["guesses"]) == len(CLASSES)
+
+
+def renamed(model: Path, target: Path, names: list[str]) -> Path:
+    """Copy a model and give its classes other names."""
+    shutil.copytree(model, target)
+    (target / "labels.txt").write_text("".join(f"{name}\n" for name in names))
+    return target
+
+
+def test_names_of_classes_and_files_are_no_markup(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["[/b] :dog:", "[red]ox", "a|b `c`"]
+    own = renamed(model, tmp_path / "model", names)
+    for name, original in zip(names, CLASSES, strict=True):
+        shutil.copytree(photos / original, tmp_path / "data" / name)
+    shutil.copyfile(photos / "cat/0.jpg", tmp_path / "x\x1b[2J\n:dog:.jpg")
+    assert main(["evaluate", str(own), "--data", str(tmp_path / "data")]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in names)
+    assert main(["predict", str(own), str(tmp_path / "x\x1b[2J\n:dog:.jpg"), "--top", "3"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in names)
+    assert "\x1b" not in out
+    assert "x\\x1b[2J\\n:dog:.jpg" in "".join(out.split())
+
+
+def listed(photos: Path, target: Path) -> Path:
+    """Write photos of one folder and a list with columns of other names, and one list beside it."""
+    target.mkdir()
+    rows = ["where;what;note"]
+    for path in sorted(photos.rglob("*.jpg")):
+        name = f"{path.parent.name}-{path.name}"
+        shutil.copyfile(path, target / name)
+        rows.append(f"{name};{path.parent.name};x")
+    (target / "mine.csv").write_text("\n".join(rows))
+    (target / "other.csv").write_text("a;b\n")
+    return target
+
+
+def accuracy_of(out: str) -> str:
+    return next(line for line in out.splitlines() if line.startswith("accuracy"))
+
+
+def test_photos_are_laid_out_for_evaluate_as_for_training(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = listed(photos, tmp_path / "data")
+    columns = {"file": "mine.csv", "pathColumn": "where", "labelColumn": "what"}
+    manifest = tmp_path / "job.yaml"
+    source = {"uri": "pvc://photos"}
+    spec = {"dataset": {"source": source, "layout": "Csv", "csv": columns}}
+    job = {"apiVersion": "finetune-operator.dev/v1alpha1", "kind": "FineTuneJob"}
+    manifest.write_text(json.dumps(job | {"metadata": {"name": "a"}, "spec": spec}))
+    options = ["--csv-file", "mine.csv", "--path-column", "where", "--label-column", "what"]
+    (photos / "dog/palette.png").rename(tmp_path / "palette.png")
+    assert main(["evaluate", str(model), "--data", str(photos)]) == 0
+    (tmp_path / "palette.png").rename(photos / "dog/palette.png")
+    wanted = accuracy_of(capsys.readouterr().out)
+    assert "of 31 (" in wanted
+    for how in (options, ["--manifest", str(manifest)], ["--layout", "Csv", *options]):
+        assert main(["evaluate", str(model), "--data", str(data), *how]) == 0
+        out = capsys.readouterr().out
+        assert accuracy_of(out) == wanted
+        assert "31 photos used, 0 rejected, " in out
+
+
+def test_an_archive_is_evaluated_and_nothing_of_it_is_left(
+    model: Path,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    archive = make_tar(tmp_path / "photos.tar.gz", photos)
+    assert main(["evaluate", str(model), "--data", str(archive)]) == 0
+    assert "of 32 (" in capsys.readouterr().out
+    assert not any((tmp_path / "tmp").iterdir())
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_a_class_is_the_same_in_each_form_of_unicode(
+    forms: tuple[Form, Form],
+    model: Path,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ours, theirs = (unicodedata.normalize(form, "ch\u00e8vre") for form in forms)
+    own = renamed(model, tmp_path / "model", [ours, "dog", "ox"])
+    for name, original in zip((theirs, "dog", "ox"), CLASSES, strict=True):
+        shutil.copytree(photos / original, tmp_path / "data" / name)
+    assert main(["evaluate", str(own), "--data", str(tmp_path / "data")]) == 0
+    assert "of 32 (" in capsys.readouterr().out
+
+
+def test_evaluate_says_what_it_did_not_use(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(photos, data)
+    (data / "cat/notes.txt").touch()
+    (data / "cat/bad.jpg").touch()
+    (data / "ox/old").mkdir()
+    shutil.copyfile(photos / "ox/0.jpg", data / "ox/old/0.jpg")
+    code = main(["evaluate", str(model), "--data", str(data), "--json"])
+    out, err = capsys.readouterr()
+    assert code == ExitCode.InvalidData
+    assert json.loads(out)["images"] == 32
+    assert "32 photos used, 2 rejected, 1 ignored" in err
+    assert "ox/old/0.jpg: in a folder below its class folder" in err
+    assert "cat/bad.jpg: empty file" in err
+
+
+def test_evaluate_says_that_training_photos_are_not_used(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("train", "val"):
+        shutil.copytree(photos, tmp_path / "data" / split)
+    assert main(["evaluate", str(model), "--data", str(tmp_path / "data")]) == 0
+    assert "the 32 training photos are not used" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ([], ExitCode.InvalidSpec, "Give --data, or --manifest."),
+        (["--data", ".", "--layout", "Folder", "--csv-file", "a.csv"], 64, "give --layout Csv"),
+    ],
+)
+def test_a_choice_of_photos_that_cannot_be_is_refused(
+    options: list[str], code: int, words: str, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(model), *options]) == code
+    assert words in capsys.readouterr().err
 
 
 def test_listed_photos_that_are_not_there_are_named_by_evaluate(

@@ -1,22 +1,26 @@
 """`finetune-trainer predict`: classifies pictures on this machine."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import numpy as np
-from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
-from finetune_trainer.cli.arguments import add_model
+from finetune_trainer.cli.arguments import add_model, positive
+from finetune_trainer.cli.console import add_row, name_column, open_console, print_aside
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.layouts.found import is_picture, printable
 from finetune_trainer.evaluate.classifier import Classifier, open_classifier
 from finetune_trainer.export.report.markup import percent
 from finetune_trainer.run.cgroup import available_cpus
 from finetune_trainer.run.hidden_files import is_skipped
+
+_NAMED = 5
+"""Files that are named of each kind that is passed over."""
 
 
 class Guess(msgspec.Struct):
@@ -38,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model and the pictures."""
     add_model(parser)
     parser.add_argument("images", type=Path, nargs="+", help="pictures, or folders of them")
-    parser.add_argument("--top", type=int, default=1, metavar="K", help="print K classes of each")
+    parser.add_argument(
+        "--top", type=positive, default=1, metavar="K", help="print K classes of each"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -52,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         _print(predictions)
     bad = [each for each in predictions if each.error]
     for each in bad:
-        print(f"{each.image}: {each.error}", file=sys.stderr)
+        print_aside(f"{each.image}: {each.error}")
     return ExitCode.InvalidData if bad else ExitCode.Complete
 
 
@@ -61,17 +67,56 @@ def _pictures(path: Path) -> list[Path]:
         raise TrainerError(ExitCode.InputNotFound, f"{path} does not exist", "Give pictures.")
     if not path.is_dir():
         return [path]
-    if found := sorted(each for each in path.rglob("*") if _is_photo(each, path)):
-        return found
-    raise TrainerError(
-        ExitCode.InputNotFound, f"{path} holds no picture", "Give pictures, or a folder of them."
-    )
+    found, passed_over = _list(path)
+    summary = _summary(passed_over)
+    if not found:
+        raise TrainerError(
+            ExitCode.InputNotFound,
+            f"{path} holds no picture: {summary or 'it is empty'}",
+            "Give pictures, or a folder of them. A file that is named itself is read whatever its"
+            " name is.",
+        )
+    if passed_over:
+        print_aside(f"{path}: {len(found)} pictures; passed over: {summary}")
+    return found
 
 
-def _is_photo(path: Path, root: Path) -> bool:
+def _list(root: Path) -> tuple[list[Path], dict[str, list[str]]]:
+    """Return the pictures in a folder and below, and the other files by the reason."""
+    found: list[Path] = []
+    passed_over: dict[str, list[str]] = {}
+
+    def unreadable(error: OSError) -> None:
+        passed_over.setdefault(f"folders: {error.strerror}", []).append(str(error.filename))
+
+    for folder, folders, names in os.walk(root, onerror=unreadable):
+        folders.sort()
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        for path in sorted(Path(folder, name) for name in [*names, *links]):
+            if reason := _reason(path, root):
+                passed_over.setdefault(reason, []).append(str(path.relative_to(root)))
+            else:
+                found.append(path)
+    return sorted(found), passed_over
+
+
+def _reason(path: Path, root: Path) -> str:
+    """Return why a file of a folder is passed over; nothing for a picture."""
     if any(map(is_skipped, path.relative_to(root).parts)):
-        return False
-    return is_picture(path.name) and path.is_file()
+        return "hidden or of the system"
+    if path.is_dir():
+        return "links to folders"
+    if not is_picture(path.name):
+        return "not named like a picture"
+    return "" if path.is_file() else "neither a file nor a link to one"
+
+
+def _summary(passed_over: dict[str, list[str]]) -> str:
+    """Return the reasons, each with a count and the first names."""
+    return "; ".join(
+        f"{len(names)} {reason} ({', '.join(names[:_NAMED])}{', ...' * (len(names) > _NAMED)})"
+        for reason, names in sorted(passed_over.items())
+    )
 
 
 def _predict(classifier: Classifier, paths: list[Path], top: int) -> Iterator[Prediction]:
@@ -83,9 +128,9 @@ def _predict(classifier: Classifier, paths: list[Path], top: int) -> Iterator[Pr
 
 
 def _print(predictions: list[Prediction]) -> None:
-    table = Table(Column("picture", overflow="fold"), "class", "probability", box=None)
+    table = Table(name_column("picture"), name_column("class"), "probability", box=None)
     for each in predictions:
         for number, guess in enumerate(each.guesses):
             name = "" if number else each.image
-            table.add_row(name, guess.label, percent(guess.probability))
-    Console().print(table, markup=False)
+            add_row(table, name, guess.label, percent(guess.probability))
+    open_console().print(table)
