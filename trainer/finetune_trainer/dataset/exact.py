@@ -7,6 +7,9 @@ For repeating old results only: no antialiasing, no transparency, and several ti
 
 from finetune_trainer.contract import ExitCode, TrainerError
 
+OPENCV = "opencv-python-headless==4.8.1.78"
+"""The version that fits the trainer's numpy."""
+
 
 def check_opencv() -> None:
     """Raise if OpenCV, which im2rec.py uses, is not installed."""
@@ -16,7 +19,7 @@ def check_opencv() -> None:
         raise TrainerError(
             ExitCode.InvalidSpec,
             "--exact needs OpenCV, as im2rec.py does, and it is not installed",
-            "pip install 'finetune-trainer[exact]', or leave --exact out.",
+            f"pip install {OPENCV}, or leave --exact out.",
         ) from error
 
 

