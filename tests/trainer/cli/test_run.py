@@ -93,6 +93,11 @@ def environment() -> dict[str, str]:
         ("FineTuneJob", "FinetuneJob", "has 0 objects of kind FineTuneJob"),
         ("spec:", "spec: {", "is not YAML"),
         ("{name: flowers}", "{}", "metadata.name: a name is required"),
+        ("{name: flowers}", "{name: ../../flowers}", "metadata.name: '../../flowers' is not a"),
+        ("{name: flowers}", '{name: "a\\n# b"}', "is not a valid name"),
+        ("{name: flowers}", "{name: 7}", "metadata.name: 7 is not a valid name"),
+        ("{name: flowers}", "{name: a, namespace: [b]}", "metadata.namespace: ['b'] is not"),
+        ("spec:", "spec: 7\nother:", "spec: an object is required"),
     ],
 )
 def test_a_wrong_manifest_is_refused_with_its_field(
@@ -101,6 +106,11 @@ def test_a_wrong_manifest_is_refused_with_its_field(
     manifest.write_text(MANIFEST.replace(old, new))
     assert main(["run", str(manifest), "--data", str(photos)]) == ExitCode.InvalidSpec
     assert words in capsys.readouterr().err
+
+
+def test_a_manifest_without_a_namespace_is_in_the_default_one(manifest: Path) -> None:
+    manifest.write_text(MANIFEST.replace("{name: flowers}", "{name: flowers, namespace: }"))
+    assert read_manifest(manifest).namespace == "default"
 
 
 def test_a_decimal_without_quotes_is_refused_with_the_right_way(manifest: Path) -> None:

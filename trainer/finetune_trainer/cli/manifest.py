@@ -3,6 +3,7 @@ Contradictions between fields are found by the stage `fetch`.
 """
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ OPERATOR_FIELDS = frozenset(
 """Fields for the operator alone; a local run ignores them."""
 
 
+_DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_NAMES = "Use lowercase letters, digits, - and . between them, as in flowers-2; quote a number."
+
+
 class Spec(Struct, forbid_unknown_fields=True, kw_only=True):
     """The fields of a FineTuneJob's spec that the trainer owns."""
 
@@ -67,11 +72,17 @@ def read_manifest(path: Path) -> JobManifest:
 
 def _parse(document: dict[str, Any]) -> JobManifest:
     metadata = document.get("metadata") or {}
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        raise TrainerError(ExitCode.InvalidSpec, "metadata.name: a name is required")
+    if not isinstance(metadata, dict):
+        metadata = {}
+    name = _name(metadata.get("name"), field="metadata.name")
+    namespace = _name(metadata.get("namespace") or "default", field="metadata.namespace")
     spec = document.get("spec") or {}
     if not isinstance(spec, dict):
-        raise TrainerError(ExitCode.InvalidSpec, "spec: an object is required")
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            "spec: an object is required",
+            "Write dataset, model and training below it, indented.",
+        )
     try:
         parsed = msgspec.convert(
             {key: value for key, value in spec.items() if key not in OPERATOR_FIELDS}, Spec
@@ -79,22 +90,33 @@ def _parse(document: dict[str, Any]) -> JobManifest:
     except msgspec.ValidationError as error:
         raise invalid(error) from error
     return JobManifest(
-        name=metadata["name"],
-        namespace=metadata.get("namespace", "default"),
+        name=name,
+        namespace=namespace,
         spec=parsed,
         ignored=tuple(f"spec.{key}" for key in spec if key in OPERATOR_FIELDS),
     )
 
 
+def _name(value: object, *, field: str) -> str:
+    """Return a name as the API server takes it: it also becomes the name of a folder."""
+    if value is None:
+        raise TrainerError(ExitCode.InvalidSpec, f"{field}: a name is required", _NAMES)
+    if not isinstance(value, str) or len(value) > 253 or not _DNS_NAME.fullmatch(value):
+        raise TrainerError(ExitCode.InvalidSpec, f"{field}: {value!r} is not a valid name", _NAMES)
+    return value
+
+
 def _find_job(path: Path) -> dict[str, Any]:
     try:
-        documents = list(yaml.safe_load_all(path.read_text()))
+        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise TrainerError(
             ExitCode.InputNotFound, f"{error.strerror}.", "Give a FineTuneJob YAML file."
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TrainerError(ExitCode.InvalidSpec, f"This is not YAML: {error}") from error
+        raise TrainerError(
+            ExitCode.InvalidSpec, f"This is not YAML: {error}", "Give a FineTuneJob YAML file."
+        ) from error
     jobs = [
         document
         for document in documents
