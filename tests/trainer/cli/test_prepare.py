@@ -129,6 +129,19 @@ def test_threads_are_a_whole_number_from_1(
     )
 
 
+@pytest.mark.parametrize(
+    ("sheet", "words"),
+    [("{}", "is a folder; name a file in it"), ("{}/file/sheet.html", "is no folder that can be")],
+)
+def test_a_sheet_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sheet: str, words: str
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="2"):
+        main(["prepare", "--data", "photos", "--sheet", sheet.format(tmp_path)])
+    assert words in capsys.readouterr().err
+
+
 VOLUMES = (
     "apiVersion: finetune-operator.dev/v1alpha1\nkind: FineTuneJob\nmetadata: {name: a}\n"
     "spec: {dataset: {source: {uri: 'pvc://train'}, validationSource: {uri: 'pvc://val'}}}\n"

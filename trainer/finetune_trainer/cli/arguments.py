@@ -23,6 +23,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def new_file(text: str) -> Path:
+    """Read the path of a file that can be written: found out before hours of work, not after."""
+    path = Path(text)
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a folder; name a file in it")
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f"{str(folder)!r} is no folder that can be written to")
+    return path
+
+
 def add_directory(parser: argparse.ArgumentParser) -> None:
     """Add the folder of a trained model."""
     parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="folder of a trained model")

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from rich.table import Table
 
-from finetune_trainer.cli.arguments import add_model
+from finetune_trainer.cli.arguments import add_model, new_file
 from finetune_trainer.cli.console import add_row, name_column, open_console, print_aside, print_some
 from finetune_trainer.cli.local import local_dataset, open_run
 from finetune_trainer.cli.manifest import read_manifest
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv-file", metavar="PATH", help="the list within --data")
     parser.add_argument("--path-column", metavar="NAME", help="column of the paths")
     parser.add_argument("--label-column", metavar="NAME", help="column of the classes")
-    parser.add_argument("--report", type=Path, metavar="HTML", help="write a report")
+    parser.add_argument("--report", type=new_file, metavar="HTML", help="write a report")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -54,15 +54,15 @@ def local_dataset(given: Dataset, *, data: Path | None, validation_data: Path | 
     )
 
 
-def make_workspace(path: Path) -> None:
-    """Make the folder of --workspace."""
+def make_folder(path: Path, flag: str) -> None:
+    """Make the folder that an option names."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainerError(
             ExitCode.OutputNotWritable,
-            f"--workspace {path}: {error.strerror}.",
-            "Give a folder that can be written: --workspace DIR.",
+            f"{flag} {path}: {error.strerror}.",
+            f"Give a folder that can be written: {flag} DIR.",
         ) from error
 
 

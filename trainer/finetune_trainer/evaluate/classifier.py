@@ -19,6 +19,7 @@ from finetune_trainer.run import files
 
 Format = Literal["auto", "mxnet", "onnx"]
 FILES = {"onnx": "model.onnx", "mxnet": "model-symbol.json"}
+_PACKAGES = {"onnx": "onnxruntime", "mxnet": "mxnet"}
 BATCH_SIZE = 32
 
 Photo = tuple[Path, int | None]
@@ -76,7 +77,6 @@ def open_classifier(directory: Path, *, kind: Format = "auto", threads: int) -> 
 
 
 def _choose(directory: Path, kind: Format) -> str:
-    packages = {"onnx": "onnxruntime", "mxnet": "mxnet"}
     present = [name for name, file in FILES.items() if (directory / file).is_file()]
     wanted = [name for name in present if kind in ("auto", name)]
     if not wanted:
@@ -86,13 +86,13 @@ def _choose(directory: Path, kind: Format) -> str:
             f"{directory} holds no {needed}",
             "Give the directory of a model, such as output/NAME/UID, with a manifest.json.",
         )
-    usable = [name for name in wanted if importlib.util.find_spec(packages[name])]
+    usable = [name for name in wanted if importlib.util.find_spec(_PACKAGES[name])]
     if not usable:
-        missing = " or ".join(packages[name] for name in wanted)
+        missing = " or ".join(_PACKAGES[name] for name in wanted)
         raise TrainerError(
             ExitCode.InputNotFound,
             f"the model needs the Python package {missing}, which is not installed",
-            f"pip install {missing}",
+            f"pip install {_PACKAGES[wanted[0]]}",
         )
     return usable[0]
 

@@ -32,7 +32,7 @@ class Score:
             raise TrainerError(
                 ExitCode.InvalidData,
                 f"the packed data has a label {labels.max()}, but there are {classes} classes",
-                "delete the packed data from the workspace, so that it is packed again",
+                "Delete the folder packed/ of the workspace, so that it is packed again.",
             )
         right = probabilities[np.arange(len(labels)), labels]
         self.correct += int((probabilities.argmax(axis=1) == labels).sum())

@@ -94,7 +94,7 @@ def _check(score: Score, *, images: int) -> None:
         raise TrainerError(
             ExitCode.InvalidData,
             f"{score.total} of {images} validation images are left in the packed data",
-            "Delete the packed data from the workspace, so that it is packed again.",
+            "Delete the folder packed/ of the workspace, so that it is packed again.",
         )
     if not score.is_finite:
         raise TrainerError(

@@ -7,6 +7,8 @@ import msgspec
 
 from finetune_trainer.contract import ALLOWED, SAGEMAKER, ExitCode, TrainerError, Training
 
+_HINT = "docs/training.md lists the accepted names and their meaning."
+
 
 def merged(training: Training, *, gpus: int) -> Training:
     """Return the settings with the hyperparameters as fields. Raises InvalidSpec for one that is
@@ -35,7 +37,9 @@ def merged(training: Training, *, gpus: int) -> Training:
     try:
         return msgspec.convert(own | found | {"hyperparameters": {}}, Training)
     except msgspec.ValidationError as error:
-        raise TrainerError(ExitCode.InvalidSpec, f"training.hyperparameters: {error}") from error
+        raise TrainerError(
+            ExitCode.InvalidSpec, f"training.hyperparameters: {error}", _HINT
+        ) from error
 
 
 def needless(training: Training) -> list[str]:
@@ -96,5 +100,5 @@ def _refused(name: str, why: str) -> TrainerError:
     return TrainerError(
         ExitCode.InvalidSpec,
         f"training.hyperparameters.{name} {why}",
-        "docs/training.md lists the accepted names and their meaning.",
+        _HINT,
     )
