@@ -157,10 +157,13 @@ def _list(root: Path, dataset: Dataset) -> Listed:
         Labelled(printable(photo.path), (scan.root / photo.file, photo.offset), photo.class_name)
         for photo in scan.photos
     ]
+    left_out = tuple(left for each in found.splits.values() for left in each.left_out)
     described = found.described
     if split == "validation":
         described += f"; the {len(found.splits['train'].photos)} training photos are not used"
-    return Listed(pictures, scan.left_out, described)
+    if found.passed_over:
+        described += f"; not used: {'; '.join(found.passed_over)}"
+    return Listed(pictures, left_out, described)
 
 
 def _label_numbers(classes: Sequence[str]) -> dict[str, int]:
@@ -213,7 +216,8 @@ def _account(listed: Listed, *, unreadable: int) -> str:
     fates = Counter(each.fate for each in listed.left_out)
     used, rejected = len(listed.pictures) - unreadable, fates["rejected"] + unreadable
     return (
-        f"{used} photos used, {rejected} rejected, {fates['ignored']} ignored; {listed.described}"
+        f"{used} photos used, {rejected} rejected, {fates['ignored']} ignored,"
+        f" {fates['read']} read as lists; {listed.described}"
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+from rich.console import Console
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
@@ -118,11 +119,16 @@ def _print_table(lock: Lock) -> None:
     for row in _rows(lock):
         add_row(table, *row)
     console.print(table)
-    rejected = Counter(file.reason for file in lock.rejected())
-    for reason, count in rejected.most_common(_REASONS):
-        console.print(f"rejected {count:>5}: {printable(reason)}", soft_wrap=True)
-    if len(rejected) > _REASONS:
-        console.print(f"... and {len(rejected) - _REASONS} more reasons: see {LOCK}")
+    _print_reasons(lock, console)
+
+
+def _print_reasons(lock: Lock, console: Console) -> None:
+    """Print why files are not used, each reason with their number: with the images, all files."""
+    reasons = Counter((file.fate, file.reason) for file in lock.files if file.fate != "packed")
+    for (fate, reason), count in reasons.most_common(_REASONS):
+        console.print(f"{fate:>8} {count:>5}: {printable(reason)}", soft_wrap=True)
+    if len(reasons) > _REASONS:
+        console.print(f"... and {len(reasons) - _REASONS} more reasons: see {LOCK}")
 
 
 def _rows(lock: Lock) -> Iterator[tuple[str | int, ...]]:

@@ -43,6 +43,7 @@ from finetune_trainer.run.files import (
     write_atomic,
 )
 from finetune_trainer.run.handoff import FETCHED, PACKED, Fetched, Packed
+from finetune_trainer.run.printable import printable
 from finetune_trainer.run.reporter import Pace
 
 SHOWN_REJECTIONS = 20
@@ -71,7 +72,7 @@ def prepare(run: Run, *, exact: bool = False) -> None:
             directory = _pack(run, photos=photos, settings=settings, key=key)
             write_atomic(keys / key, directory.name.encode())
         else:
-            print(f"Data set: found packed in the workspace: {directory.name}", flush=True)
+            _say(f"found packed in the workspace: {directory.name}")
     _hand_on(directory, run, hidden=hidden)
 
 
@@ -121,21 +122,20 @@ def _hand_on(directory: Path, run: Run, *, hidden: int) -> None:
         tally = Tally.of(files)
     check_bad_images(tally, run.job.dataset)
     status = tally.status(header, directory.name)
-    print(f"Data set: {header.settings.layout}: {header.described}", flush=True)
+    _say(f"{header.settings.layout}: {header.described}")
     if header.passed_over:
-        print(f"Data set: not used: {'; '.join(header.passed_over)}", flush=True)
+        _say(f"not used: {'; '.join(header.passed_over)}")
     for warning in header.warnings:
-        print(f"Data set: {warning}", flush=True)
+        _say(f"{warning}")
     bad = tally.unreadable()
     for file in bad[:SHOWN_REJECTIONS]:
-        print(f"Data set: rejected {file.path}: {file.reason}", flush=True)
+        _say(f"rejected {file.path}: {file.reason}")
     if len(bad) > SHOWN_REJECTIONS:
-        print(f"Data set: all {len(bad)} unreadable photos are in {directory / LOCK}", flush=True)
-    print(
-        f"Data set: {status.classes} classes, {status.train_images} training and"
+        _say(f"all {len(bad)} unreadable photos are in {directory / LOCK}")
+    _say(
+        f"{status.classes} classes, {status.train_images} training and"
         f" {status.validation_images} validation images, {status.rejected_images} rejected;"
-        f" {_others(tally, hidden)}",
-        flush=True,
+        f" {_others(tally, hidden)}"
     )
     run.reporter.dataset(status)
     run.reporter.progress(fraction=1.0)
@@ -148,6 +148,11 @@ def _hand_on(directory: Path, run: Run, *, hidden: int) -> None:
     run.hand_on(PACKED, packed)
 
 
+def _say(text: str) -> None:
+    """Print a line about the data set; names of users as they are, without control characters."""
+    print(printable(f"Data set: {text}"), flush=True)
+
+
 def _others(tally: Tally, hidden: int) -> str:
     """Return the number of files, and of those that are no images."""
     return (
@@ -158,7 +163,7 @@ def _others(tally: Tally, hidden: int) -> str:
 
 def _pack(run: Run, *, photos: Photos, settings: Settings, key: str) -> Path:
     """Write the packed directory; it appears whole, under its digest."""
-    print(f"Data set: reading {photos.found.described}", flush=True)
+    _say(f"reading {photos.found.described}")
     spec, packed = run.job.dataset, run.paths.packed
     with scratch_directory(packed / f".{key}.tmp") as temporary:
         records = temporary / "records"
