@@ -13,6 +13,7 @@ from finetune_trainer.dataset.layouts.found import (
     Scan,
     fate_of,
     is_photo,
+    is_picture,
 )
 from finetune_trainer.dataset.layouts.names import (
     class_of,
@@ -25,6 +26,8 @@ from finetune_trainer.dataset.layouts.source import Source
 from finetune_trainer.dataset.layouts.tree import Tree, join
 from finetune_trainer.dataset.lock import SplitName
 
+OPENED = 20
+"""The most files of a folder that are opened to see whether it holds photos."""
 OUTSIDE = "not in a class folder"
 
 
@@ -102,8 +105,10 @@ def class_folders(tree: Tree, base: str = "") -> list[str]:
 
 
 def has_photos(tree: Tree, folder: str) -> bool:
-    """Return True if photos lie directly in a folder."""
-    return any(is_photo(tree, join(folder, name)) for name in tree.files[folder])
+    """Return True if photos lie directly in a folder: by names, or by the content of a few files."""
+    names = tree.files[folder]
+    few = (join(folder, name) for name in names[:OPENED])
+    return any(map(is_picture, names)) or any(is_photo(tree, path) for path in few)
 
 
 def _scan(tree: Tree, base: str) -> Scan:

@@ -2,8 +2,11 @@
 
 import dataclasses
 import os
+import posixpath
 from pathlib import Path
+from typing import Literal
 
+from finetune_trainer.dataset.file_types import SUFFIXES, Unreadable, kind_of
 from finetune_trainer.dataset.layouts.tree import Tree
 from finetune_trainer.dataset.lock import Fate, LayoutName, SplitName
 
@@ -11,11 +14,6 @@ CLASSES_FILE = "classes.txt"
 """Names of the classes; see layouts.classes."""
 BELOW = "in a folder below its class folder"
 """The reason for photos that lie too deep."""
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".heic", ".heif", ".avif"),
-)
-"""Endings of pictures; heic, heif and avif so that they are reported as unreadable, not ignored."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,13 +83,23 @@ def is_picture(name: str) -> bool:
 
 
 def is_photo(tree: Tree, path: str) -> bool:
-    """Return True for a file that is used as a photo where photos are expected."""
-    return is_picture(path)
+    """Return True for a file that counts as a photo where photos are expected, readable or not."""
+    kind = _kind(tree, path)
+    return kind == "photo" or (kind is not None and not kind.is_video)
 
 
 def fate_of(tree: Tree, path: str, reason: str) -> tuple[Fate, str]:
     """Return the fate of a file in a place where photos are not used."""
-    return ("rejected", reason) if is_photo(tree, path) else ("ignored", "no picture")
+    kind = _kind(tree, path)
+    if kind == "photo":
+        return "rejected", reason
+    if kind is None:
+        return "ignored", "no picture"
+    return ("ignored" if kind.is_video else "rejected"), kind.reason
+
+
+def _kind(tree: Tree, path: str) -> Literal["photo"] | Unreadable | None:
+    return kind_of(f"{tree.root}/{path}", posixpath.basename(path))
 
 
 def accounted(found: Found, tree: Tree, reason: str) -> Found:
