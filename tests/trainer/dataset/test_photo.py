@@ -44,6 +44,10 @@ def assert_looks_like(encoded: Encoded, image: Image.Image, *, tolerance: float 
         ("photo.webp", "RGB", {"lossless": True}),
         ("photo.bmp", "RGB", {}),
         ("photo.tiff", "RGB", {}),
+        ("photo.avif", "RGB", {"quality": 95}),
+        ("photo.jp2", "RGB", {}),
+        ("grey.jp2", "L", {}),
+        ("photo.j2k", "RGB", {"no_jp2": True}),
         ("png-named.jpg", "RGB", {"format": "PNG"}),
     ],
 )
@@ -84,8 +88,10 @@ def test_transparent_pixels_are_white_not_their_hidden_colour(tmp_path: Path, mo
 
 
 def test_a_transparent_colour_of_an_rgb_png_is_white(tmp_path: Path) -> None:
-    Image.new("RGB", (40, 40), "magenta").save(tmp_path / "key.png", transparency=(255, 0, 255))
-    assert pixels(encode(tmp_path / "key.png")).min() > 250
+    image = Image.new("RGB", (40, 40), "magenta")
+    image.paste("black", (0, 0, 40, 20))
+    image.save(tmp_path / "key.png", transparency=(255, 0, 255))
+    assert pixels(encode(tmp_path / "key.png"))[24:].min() > 235
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -110,6 +116,29 @@ def test_a_photo_is_turned_as_its_camera_says(tmp_path: Path, orientation: int) 
 def test_metadata_that_cannot_be_read_does_not_cost_the_photo(tmp_path: Path) -> None:
     draw(1).save(tmp_path / "photo.jpg", exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff", quality=95)
     assert_looks_like(encode(tmp_path / "photo.jpg"), draw(1))
+
+
+def test_an_avif_is_turned_once(tmp_path: Path) -> None:
+    upright, exif = draw(3, size=(60, 40)), Image.Exif()
+    exif[0x0112] = 6
+    turned = upright.rotate(90, expand=True)
+    turned.save(tmp_path / "photo.avif", exif=exif, quality=95)
+    assert_looks_like(encode(tmp_path / "photo.avif"), upright, tolerance=6)
+
+
+@pytest.mark.parametrize("name", ["photo.NEF", "photo.dng"])
+def test_a_camera_raw_file_is_not_decoded_to_its_preview(tmp_path: Path, name: str) -> None:
+    draw(1).save(tmp_path / name, "TIFF")
+    kind = name[-3:].upper()
+    assert encode(tmp_path / name).reason == f"a camera raw file ({kind}): export it as JPEG"
+
+
+@pytest.mark.parametrize("tag", [photo.DNG_VERSION, photo.SUBFILE_TYPE])
+def test_a_raw_file_named_like_a_picture_is_not_decoded_to_its_preview(
+    tmp_path: Path, tag: int
+) -> None:
+    draw(1).save(tmp_path / "photo.tif", tiffinfo={tag: 1})
+    assert "a preview, as in a camera raw file" in encode(tmp_path / "photo.tif").reason
 
 
 def test_sixteen_bit_grey_keeps_its_brightness(tmp_path: Path) -> None:
@@ -278,8 +307,10 @@ def jpeg() -> bytes:
         (jpeg()[: len(jpeg()) * 2 // 3], "image file is truncated"),
         (jpeg()[:30], "Truncated"),
         (b"<!DOCTYPE html><html>", "not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a picture"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC or AVIF: convert it to JPEG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "a PostScript file (EPS)"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC photo: export it as JPEG"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (b"II*\0\x08\0\0\0\0\0", "a TIFF that is damaged or of a rare kind"),
         (bomb(), "40000 x 40000 pixels are more than 100 million"),
     ],
 )
@@ -292,7 +323,7 @@ def test_a_file_that_is_no_photo_is_rejected_with_its_reason(
     assert encoded.jpeg == b""
 
 
-@pytest.mark.parametrize("name", ["PNG", "GIF", "WEBP", "JPEG", "TIFF", "BMP"])
+@pytest.mark.parametrize("name", ["PNG", "GIF", "WEBP", "JPEG", "TIFF", "BMP", "AVIF", "JPEG2000"])
 def test_no_damage_ends_the_process(tmp_path: Path, name: str) -> None:
     whole = io.BytesIO()
     draw(1).save(whole, name)

@@ -55,7 +55,7 @@ def make_hostile_photos(root: Path) -> Path:
     frames[0].save(dog / "moving.gif", save_all=True, append_images=frames[1:])
     draw(5).save(dog / "photo.webp", quality=95)
     transparent = draw(6).convert("RGBA")
-    transparent.putalpha(Image.new("L", transparent.size, 0))
+    transparent.putalpha(Image.new("L", transparent.size, 100))
     transparent.save(dog / "transparent.png")
     draw(7).quantize(16).save(dog / "palette.png")
     exif = Image.Exif()

@@ -38,6 +38,14 @@ def png_that_claims(width: int, height: int, *, colour: int = 2, depth: int = 8)
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
 
 
+def jpeg2000_that_claims(width: int, height: int) -> bytes:
+    """Return a JPEG 2000 of one tile of this size with the data of a small one."""
+    content, size = bytearray(saved(draw(12), "JPEG2000", no_jp2=True)), (width, height)
+    struct.pack_into(">II", content, 8, *size)
+    struct.pack_into(">II", content, 24, *size)
+    return bytes(content)
+
+
 def turned(orientation: int) -> bytes:
     """Return a JPEG whose EXIF says that it lies on its side."""
     exif = Image.Exif()
@@ -54,7 +62,7 @@ def frames(kind: str, seed: int, **settings: Any) -> bytes:
 def deep(mode: str) -> bytes:
     """Return grey with 16 or 32 bits a pixel."""
     ramp = np.linspace(0, 65535, 40 * 60).reshape(40, 60)
-    array = ramp.astype(np.uint16) if mode == "I;16" else (ramp * 70000).astype(np.int32)
+    array = ramp.astype(np.uint16) if mode == "I;16" else (ramp * 30_000).astype(np.int32)
     return saved(Image.fromarray(array), "TIFF")
 
 
@@ -102,6 +110,10 @@ OK: dict[str, tuple[Make, str]] = {
     "moving.png": (lambda: frames("PNG", 230), "first of 3 frames"),
     "photo.webp": (lambda: saved(draw(112), "WEBP", quality=95), ""),
     "photo.bmp": (lambda: saved(draw(113), "BMP"), ""),
+    "photo.avif": (lambda: saved(draw(124), "AVIF", quality=95), ""),
+    "photo.jp2": (lambda: saved(draw(125), "JPEG2000"), ""),
+    "photo.j2k": (lambda: saved(draw(126), "JPEG2000", no_jp2=True), ""),
+    "moving.avif": (lambda: frames("AVIF", 240), "first of 3 frames"),
     "photo.ppm": (lambda: saved(draw(114), "PPM"), ""),
     "png-named.jpg": (lambda: png(115, "RGB"), ""),
     "jpeg-named.gif": (lambda: jpeg(116), ""),
@@ -134,13 +146,27 @@ BAD: dict[str, tuple[Make, str]] = {
     "broken.tiff": (lambda: saved(draw(8), "TIFF", compression="tiff_lzw")[:300], ""),
     "text.jpg": (lambda: b"This is not a photo.", "not a picture"),
     "page.jpg": (lambda: b"<!DOCTYPE html><html><script>", "not a picture"),
-    "drawing.png": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
+    "drawing.png": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "a drawing (SVG)"),
     "program.jpg": (lambda: b"\x7fELF" + bytes(200), "not a picture"),
-    "script.jpg": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+    "script.jpg": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript"),
     "archive.jpg": (lambda: b"PK\x03\x04" + bytes(100), "not a picture"),
     "zeros.jpg": (lambda: bytes(10_000), "not a picture"),
-    "phone.heic": (lambda: b"\0\0\0\x18ftypheic" + bytes(50), "HEIC or AVIF"),
-    "photo.avif": (lambda: b"\0\0\0\x18ftypavif" + bytes(50), "HEIC or AVIF"),
+    "phone.heic": (lambda: b"\0\0\0\x18ftypheic" + bytes(50), "a HEIC photo: export it as JPEG"),
+    "broken.avif": (lambda: b"\0\0\0\x18ftypavif" + bytes(50), "damaged"),
+    "half.avif": (lambda: saved(draw(9), "AVIF")[:400], "truncated"),
+    "half.jp2": (lambda: saved(draw(10), "JPEG2000")[:900], "broken data stream"),
+    "bomb.j2k": (lambda: jpeg2000_that_claims(40_000, 40_000), "more than 100 million"),
+    "big.j2k": (lambda: jpeg2000_that_claims(5_000, 5_000), "more than 20 million"),
+    "hollow.j2k": (lambda: jpeg2000_that_claims(4_400, 4_400), "broken data stream"),
+    "raw.jpg": (lambda: b"II*\0\x10\0\0\0CR\2\0" + bytes(100), "a camera raw file (CR2)"),
+    "preview.tiff": (
+        lambda: saved(draw(11), "TIFF", tiffinfo={254: 1}),
+        "a preview, as in a camera raw file",
+    ),
+    "empty-glass.png": (
+        lambda: saved(Image.new("RGBA", (40, 40), (9, 99, 9, 0)), "PNG"),
+        "every pixel is transparent",
+    ),
     "bomb.png": (lambda: png_that_claims(40_000, 40_000), "more than 100 million"),
     "deep-bomb.png": (lambda: png_that_claims(30_000, 30_000, depth=16), "more than 100 million"),
     "big.png": (lambda: png_that_claims(9_000, 9_000), "more than 50 million"),

@@ -4,6 +4,8 @@ stage         the steps of `prepare` in order
 layouts/      lists the photos of a source: class folders, lists, records
 check         errors and warnings about the data set
 photo         one photo: decode, turn upright, resize, encode
+colour        pixels of any kind to 8-bit RGB as people see it
+file_types    photos, pictures that cannot be read, and other files, by name and first bytes
 exact         the same with the pixels of im2rec.py
 resize        resizing with vector instructions
 pack          many photos in parallel; writes the record files

@@ -6,19 +6,33 @@ that reason; it never ends the stage.
 
 import hashlib
 import io
+import logging
 import os
 import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL import (
+    AvifImagePlugin,
+    Image,
+    Jpeg2KImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 from simplejpeg import decode_jpeg
 
 from finetune_trainer.contract import Framing
+from finetune_trainer.dataset.colour import BadPhotoError, as_rgb, is_nearly_black
 from finetune_trainer.dataset.duplicates import perceptual_hash
 from finetune_trainer.dataset.exact import encode_exactly
+from finetune_trainer.dataset.file_types import (
+    HEAD_BYTES,
+    is_photo_content,
+    unreadable_content,
+    unreadable_name,
+)
 from finetune_trainer.dataset.recordio import RecordError, read_image
 from finetune_trainer.dataset.resize import BILINEAR, resized
 
@@ -30,15 +44,24 @@ FORMATS = (
     "PPM",
     TiffImagePlugin.TiffImageFile.format,
     WebPImagePlugin.WebPImageFile.format,
+    AvifImagePlugin.AvifImageFile.format,
+    Jpeg2KImagePlugin.Jpeg2KImageFile.format,
 )
 """Decoders that untrusted files may reach; Pillow has dozens, some of which start programs."""
 JPEGS = ("JPEG", "MPO")
+NEARLY_BLACK = "nearly black"
+"""The note for a photo in which nearly nothing is brighter than 1/16: 12-bit values in a 16-bit
+file, or a mask, seldom a photo of the night."""
+DNG_VERSION, SUBFILE_TYPE, REDUCED = 50706, 254, 1
+LFS_POINTER = b"version https://git-lfs"
 MAX_QUICK = 8_000_000
 """The most pixels for `decode_quickly`, which has the picture in memory twice for a moment."""
 MAX_BYTES = 256 << 20
 """The largest file."""
 MAX_PIXELS = 100_000_000
 """The most pixels that a file may claim to have: a small file can claim any number."""
+MAX_WAVELET = 20_000_000
+"""The same for JPEG 2000, whose decoder takes 4 bytes for each colour of each pixel."""
 MAX_DECODED = 50_000_000
 """The most pixels after decoding, all in memory; a large JPEG is decoded at a reduced size."""
 WHOLE = 7 / 8
@@ -63,6 +86,8 @@ UPRIGHT = {
 
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is checked here, with a reason for the user
 Image.preinit()  # the usual decoders, once for all processes forked from here
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the photos are decoded in parallel already
+logging.getLogger(TiffImagePlugin.__name__).disabled = True  # the reason tells of the error
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +115,13 @@ class Encoded:
     """None without contrast; see duplicates."""
 
 
-class BadPhotoError(Exception):
-    """The file cannot be used as a photo; the text is the reason."""
-
-
 def encode_photo(path: str, packing: Packing, *, offset: int | None = None) -> Encoded:
     """Read and encode one file, or the record at `offset` of a file.
 
     Raises only an OSError that is the volume's fault.
     """
+    if offset is None and (unreadable := unreadable_name(path)):
+        return Encoded(reason=unreadable.reason)
     try:
         data = _content(path) if offset is None else read_image(Path(path), offset)
     except (PermissionError, FileNotFoundError, BadPhotoError, RecordError) as error:
@@ -109,6 +132,8 @@ def encode_photo(path: str, packing: Packing, *, offset: int | None = None) -> E
         try:
             small, notes, kept = _shrink(data, packing, is_record=offset is not None)
             hashed = perceptual_hash(small)
+            if is_nearly_black(small):
+                notes.append(NEARLY_BLACK)
             jpeg = data if kept else _as_jpeg(_framed(small, packing), packing.quality)
         except Exception as error:
             return Encoded(sha256=sha256, reason=_reason(error, data))
@@ -135,6 +160,7 @@ def _shrink(
     notes: list[str] = []
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _check_size(image.size)
+        _check_is_no_preview(image)
         kept = is_record and image.format == "JPEG" and _fits(image.size, packing)
         size = _small_size(image.size, packing)
         if min(size) > 2 * min(image.size):
@@ -144,12 +170,8 @@ def _shrink(
             notes.append(f"first of {frames} frames")
         # A JPEG can be decoded at a half, a quarter or an eighth: much less work for large photos.
         image.draft("RGB", size)
-        if image.width * image.height > MAX_DECODED:
-            raise BadPhotoError(
-                f"{image.width} x {image.height} pixels are more than {MAX_DECODED // 10**6}"
-                f" million, which only a JPEG may have"
-            )
-        rgb = decode_quickly(image, data) or _as_rgb(image, notes)
+        _check_decoded(image)
+        rgb = decode_quickly(image, data) or as_rgb(image, notes)
         upright = _orientation(image, notes)
     small = rgb if rgb.size == size else resized(rgb, size, BILINEAR)
     if upright is not None:
@@ -173,6 +195,24 @@ def _check_size(size: tuple[int, int]) -> None:
         raise BadPhotoError(f"{width} x {height} is too narrow to be a photo")
     if min(size) < MIN_SIDE:
         raise BadPhotoError(f"{width} x {height} pixels are too few to be a photo")
+
+
+def _check_decoded(image: Image.Image) -> None:
+    """Raise BadPhotoError if the decoder would need too much memory."""
+    most = MAX_WAVELET if image.format == "JPEG2000" else MAX_DECODED
+    if image.width * image.height > most:
+        raise BadPhotoError(
+            f"{image.width} x {image.height} pixels are more than {most // 10**6} million, which"
+            f" only a JPEG may have: make it smaller, or export it as JPEG"
+        )
+
+
+def _check_is_no_preview(image: Image.Image) -> None:
+    """Raise BadPhotoError for a camera raw file: the first picture in it is a small preview."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tags = image.tag_v2
+        if DNG_VERSION in tags or tags.get(SUBFILE_TYPE, 0) & REDUCED:
+            raise BadPhotoError("a preview, as in a camera raw file: export the photo as JPEG")
 
 
 def _fits(size: tuple[int, int], packing: Packing) -> bool:
@@ -217,38 +257,6 @@ def decode_quickly(image: Image.Image, data: bytes) -> Image.Image | None:
     return Image.frombuffer("RGB", image.size, pixels) if len(pixels) == height else None
 
 
-def _as_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Return 8-bit RGB, transparent pictures on white."""
-    if image.mode.startswith("I"):
-        notes.append("16-bit grey")
-        return _from_16_bit(image)
-    if image.mode == "F":
-        raise BadPhotoError("floating-point pixels have no defined brightness")
-    if image.has_transparency_data:
-        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
-        alpha = rgba.getchannel("A")
-        if alpha.histogram()[255] < rgba.width * rgba.height:
-            notes.append("transparency on white")
-        white = Image.new("RGB", rgba.size, "white")
-        white.paste(rgba, mask=alpha)
-        return white
-    if image.mode == "CMYK":
-        notes.append("CMYK")
-    if image.mode == "RGB":
-        image.load()
-        return image
-    return image.convert("RGB")
-
-
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    """Scale to 8 bits; Pillow's own conversion clips everything above 255 to white."""
-    wide = image.convert("I")
-    extremes = cast(tuple[int, int], wide.getextrema())
-    if not 0 <= min(extremes) <= max(extremes) <= 0xFFFF:
-        raise BadPhotoError("32-bit pixels have no defined brightness")
-    return wide.point(lambda value: value * (1 / 257) + 0.5).convert("L").convert("RGB")
-
-
 def _orientation(image: Image.Image, notes: list[str]) -> Image.Transpose | None:
     """Return the operation that turns the picture upright; None if metadata cannot be read."""
     try:
@@ -263,8 +271,14 @@ def _orientation(image: Image.Image, notes: list[str]) -> Image.Transpose | None
 def _reason(error: Exception, data: bytes) -> str:
     if isinstance(error, BadPhotoError):
         return str(error)
+    if unreadable := unreadable_content(data[:HEAD_BYTES]):
+        return unreadable.reason
     if isinstance(error, UnidentifiedImageError):
-        if data[4:8] == b"ftyp":
-            return "HEIC or AVIF: convert it to JPEG"
+        if data.startswith(LFS_POINTER):
+            return "a Git LFS pointer, not the photo: run `git lfs pull` where you copied it from"
+        if data.startswith((b"II", b"MM")):
+            return "a TIFF that is damaged or of a rare kind: export it as 8-bit RGB"
+        if is_photo_content(data[:HEAD_BYTES]):
+            return "damaged: it begins like a picture, but its header cannot be read"
         return f"not a picture: it begins with {data[:16]!r}"
     return str(error)[:200] or type(error).__name__
