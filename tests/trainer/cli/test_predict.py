@@ -207,13 +207,13 @@ def test_files_of_a_folder_that_are_passed_over_are_counted_with_the_reason(
     (data / "more").symlink_to(photos)
     assert main(["predict", str(model), str(data), "--json"]) == 0
     out, err = capsys.readouterr()
-    assert len(json.loads(out)) == 1
+    assert len(json.loads(out)) == 2
     for words in (
-        "1 pictures; passed over:",
+        "2 pictures; passed over:",
         "1 hidden or of the system (._0.jpg)",
         "1 links to folders (more)",
         "1 neither a file nor a link to one (gone.jpg)",
-        "2 not named like a picture (notes.txt, sub/IMG_1)",
+        "1 no picture (notes.txt)",
     ):
         assert words in err
 
@@ -225,7 +225,7 @@ def test_a_folder_of_other_files_says_what_is_there(
     for number in range(7):
         (tmp_path / "data" / f"{number}.cr2").touch()
     assert main(["predict", str(model), str(tmp_path / "data")]) == ExitCode.InputNotFound
-    words = "7 not named like a picture (0.cr2, 1.cr2, 2.cr2, 3.cr2, 4.cr2, ...)"
+    words = "7 a camera raw file (CR2): export it as JPEG (0.cr2, 1.cr2, 2.cr2, 3.cr2, 4.cr2, ...)"
     assert words in capsys.readouterr().err
 
 

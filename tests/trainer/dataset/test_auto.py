@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
+from PIL import Image
 
 from tests.trainer.support.datasets import Prepared, draw, make_photos, prepare_photos
 
@@ -401,6 +403,33 @@ def test_lists_that_number_the_folders_differently_are_refused(tmp_path: Path) -
         (photos / f"{name}.lst").write_text("".join(lines))
     error = refusal(tmp_path, photos)
     assert "train.lst and val.lst give the folder cat other classes: 0 and 1" in error.message
+
+
+def test_photos_are_found_by_their_content_whatever_their_names_end_in(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6})
+    for number, name in enumerate(("a", "b.jpg_1200x800", "c.jpg@640w", "d.jpg.1", "e.jpg?w=4")):
+        (photos / f"cat/{number}.jpg").rename(photos / "cat" / name)
+    (photos / "cat/IMG_1.MOV").write_bytes(b"\0\0\0\x14ftypqt  ")
+    prepared = prepare_photos(tmp_path, photos)
+    assert list(classes_of(prepared).values()).count("cat") == 6
+    assert prepared.file("cat/IMG_1.MOV").fate == "ignored"
+
+
+def test_a_class_of_files_that_cannot_be_read_is_no_silent_loss(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6, "fox": 6})
+    for path in (photos / "fox").iterdir():
+        path.rename(path.with_suffix(".CR2"))
+    error = refusal(tmp_path, photos)
+    assert "a camera raw file (CR2): export it as JPEG" in error.message
+
+
+def test_dark_photos_of_cameras_with_few_bits_are_named(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6})
+    grey = np.asarray(draw(77).convert("L")).astype(np.uint16)
+    Image.fromarray(grey * 16).save(photos / "cat/x-ray.png")
+    (warning,) = prepare_photos(tmp_path, photos).lock.warnings[-1:]
+    assert "nearly nothing that is brighter than 1/" in warning
+    assert "cat/x-ray.png" in warning
 
 
 def test_every_file_of_a_source_has_one_fate(tmp_path: Path) -> None:

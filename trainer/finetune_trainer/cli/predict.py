@@ -13,7 +13,8 @@ from rich.table import Table
 from finetune_trainer.cli.arguments import add_model, positive
 from finetune_trainer.cli.console import add_row, name_column, open_console, print_aside
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.dataset.layouts.found import is_picture, printable
+from finetune_trainer.dataset.file_types import kind_of
+from finetune_trainer.dataset.layouts.found import printable
 from finetune_trainer.evaluate.classifier import Classifier, open_classifier
 from finetune_trainer.export.report.markup import percent
 from finetune_trainer.run.cgroup import available_cpus
@@ -106,9 +107,10 @@ def _reason(path: Path, root: Path) -> str:
         return "hidden or of the system"
     if path.is_dir():
         return "links to folders"
-    if not is_picture(path.name):
-        return "not named like a picture"
-    return "" if path.is_file() else "neither a file nor a link to one"
+    if not path.is_file():
+        return "neither a file nor a link to one"
+    kind = kind_of(str(path), path.name)
+    return "" if kind == "photo" else kind.reason if kind else "no picture"
 
 
 def _summary(passed_over: dict[str, list[str]]) -> str:

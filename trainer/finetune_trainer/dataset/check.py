@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from finetune_trainer.contract import Dataset, ExitCode, Split, TrainerError
+from finetune_trainer.dataset.colour import DIM
 from finetune_trainer.dataset.layouts.found import BELOW, CLASSES_FILE, Found, Scan
 from finetune_trainer.dataset.layouts.names import listed, look_the_same, same_name
 from finetune_trainer.dataset.lock import LayoutName, Pair, Settings, Tally
+from finetune_trainer.dataset.photo import NEARLY_BLACK
 
 REMEDIES: dict[LayoutName, str] = {
     "Folder": "Put the photos of each class into a folder of its own, directly below"
@@ -200,7 +202,17 @@ def find_warnings(
         *_class_warnings(found, tally, split),
         *_conflict_warnings(tally),
         *_leak_warnings(near, leaks),
+        *_dark_warnings(tally),
     )
+
+
+def _dark_warnings(tally: Tally) -> Iterator[str]:
+    for note, what in ((NEARLY_BLACK, "1/16"), (DIM, "1/4")):
+        if count := tally.notes[note]:
+            yield (
+                f"{count} photos have nearly nothing that is brighter than {what} of white, such as"
+                f" {tally.noted[note]}: if their camera has 10 to 14 bits, scale the values to 16"
+            )
 
 
 def _folder_warnings(found: Found) -> Iterator[str]:

@@ -20,6 +20,8 @@ LOCK = "dataset.lock.json"
 FORMAT = 6
 """The version of the packing: raise it when the same photos would be packed in another way."""
 
+NOTES = ", "
+"""The characters between the notes of a file."""
 MOST_PAIRS = 1000
 _FILES = b',"files":[\n'
 """The bytes between the header and the files, which have a line each."""
@@ -155,6 +157,10 @@ class Tally:
     """Rejected files, in the order of the lock."""
     others: Counter[tuple[Fate, str]] = dataclasses.field(default_factory=Counter)
     """Files that are no photos, by fate and reason."""
+    notes: Counter[str] = dataclasses.field(default_factory=Counter)
+    """Packed photos by note."""
+    noted: dict[str, str] = dataclasses.field(default_factory=dict)
+    """The first photo of each note."""
     listed_twice: int = 0
     """Photos that a list names in several classes."""
     missing: int = 0
@@ -170,6 +176,9 @@ class Tally:
             tally.splits[file.label, file.split] += 1
             tally.missing += file.listed
             tally.listed_twice += file.reason == LISTED_TWICE
+            for note in filter(None, file.note.split(NOTES)):
+                tally.notes[note] += 1
+                tally.noted.setdefault(note, file.path)
             if file.fate == "rejected":
                 tally.rejected.append(file)
             elif file.fate == "packed" and file.source == "train":

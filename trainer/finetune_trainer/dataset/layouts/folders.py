@@ -105,7 +105,7 @@ def class_folders(tree: Tree, base: str = "") -> list[str]:
 
 
 def has_photos(tree: Tree, folder: str) -> bool:
-    """Return True if photos lie directly in a folder: by names, or by the content of a few files."""
+    """Return True if photos lie directly in a folder: by names, or by what a few files hold."""
     names = tree.files[folder]
     few = (join(folder, name) for name in names[:OPENED])
     return any(map(is_picture, names)) or any(is_photo(tree, path) for path in few)
