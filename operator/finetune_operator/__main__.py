@@ -101,7 +101,9 @@ async def _operate(
     elections = (_when_synced(informers, election),) if election else ()
     try:
         await _until_first_ends(
-            kopf_watch.watch_jobs(cache, queue, settings, observe=resync.observe, ready=watching),
+            kopf_watch.watch_jobs(
+                client, cache, queue, settings, observe=resync.observe, ready=watching
+            ),
             server.run(settings.port),
             *(informer.run() for informer in informers),
             # Before the first lists a reconcile could miss its own Jobs.

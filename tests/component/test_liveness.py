@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from finetune_operator.api.constants import API_VERSION
 
 from tests.cluster.controlplane import ControlPlane
 from tests.support.faults.proxy import Proxy
@@ -19,15 +20,19 @@ RESYNC_SECONDS = 2
 
 
 class StaleWatches(Trouble):
-    """Some watches of FineTuneJobs deliver nothing, or no request is answered at all."""
+    """Some watches of FineTuneJobs deliver nothing, their API is not served yet, or no request is
+    answered.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.stale = self.away = False
+        self.stale = self.away = self.unknown = False
 
     def of(self, call: Call) -> Fault | Fate | None:
         if self.away:
             return Fault(forwarded=False, cut=True)
+        if self.unknown and call.path == f"/apis/{API_VERSION}":
+            return Fault(forwarded=False, status=404)
         if self.stale and call.is_watch and call.path.endswith("/finetunejobs"):
             return Fate(0, "frozen")
         return None
@@ -47,14 +52,20 @@ def world(bare_plane: ControlPlane, request: pytest.FixtureRequest) -> World:
 
 @asynccontextmanager
 async def operating(
-    plane: ControlPlane, release: Release, world: World, directory: Path, trouble: StaleWatches
+    plane: ControlPlane,
+    release: Release,
+    world: World,
+    directory: Path,
+    trouble: StaleWatches,
+    *,
+    resync_seconds: float = RESYNC_SECONDS,
 ) -> AsyncIterator[OperatorProcess]:
     authority = plane.certificate_authority
     async with Proxy(plane.url, certificate_authority=authority, trouble=trouble) as proxy:
         process = OperatorProcess(
             release.write_kubeconfig(directory / "kubeconfig", url=proxy.url),
             namespaces=world.namespace,
-            sweep_interval_seconds=f"{RESYNC_SECONDS}",
+            sweep_interval_seconds=f"{resync_seconds}",
         )
         await asyncio.to_thread(process.start)
         try:
@@ -101,3 +112,16 @@ async def test_stale_watch_of_fine_tune_jobs_is_made_up_for_and_found(
         async with asyncio.timeout(10 * RESYNC_SECONDS):
             while await health(process) != "ok":  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
+
+
+async def test_api_server_that_does_not_serve_fine_tune_jobs_yet_is_waited_for(
+    bare_plane: ControlPlane, release: Release, world: World, tmp_path: Path
+) -> None:
+    trouble = StaleWatches()
+    trouble.unknown = True
+    asyncio.get_running_loop().call_later(3, setattr, trouble, "unknown", False)
+    operator = operating(bare_plane, release, world, tmp_path, trouble, resync_seconds=300)
+    async with operator as process:  # it is ready only when they are served
+        assert "does not serve finetunejobs" in process.log()
+        await asyncio.to_thread(world.apply, fine_tune_job())
+        await asyncio.to_thread(world.wait, "a status", world.status, seconds=10)

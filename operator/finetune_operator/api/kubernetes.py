@@ -206,3 +206,16 @@ class Event(Object):
 def true_condition(conditions: tuple[Condition, ...], type: str) -> Condition | None:
     """Return the condition of this type if its status is "True"."""
     return next((each for each in conditions if each.type == type and each.status == "True"), None)
+
+
+class Named(Object):
+    """An API group or a resource, in a list of them."""
+
+    name: str = ""
+
+
+class Discovery(Object):
+    """What an API server serves: an APIGroupList, or an APIResourceList."""
+
+    groups: tuple[Named, ...] = ()
+    resources: tuple[Named, ...] = ()

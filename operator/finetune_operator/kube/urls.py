@@ -2,6 +2,11 @@
 
 from finetune_operator.api import constants as c
 
+GROUPS = "/apis"
+"""The path of the list of API groups."""
+RESOURCES = f"/apis/{c.API_VERSION}"
+"""The path of the list of resources of the operator's API."""
+
 
 def jobs(namespace: str = "") -> str:
     """Return the path of batch/v1 Jobs."""

@@ -13,10 +13,18 @@ from typing import Any
 import kopf
 
 from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Discovery, Named
+from finetune_operator.kube import urls
+from finetune_operator.kube.client import ApiError, Client
 from finetune_operator.kube.informer import WATCH_IDLE_SECONDS
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe.cache import Cache, Key
 from finetune_operator.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 1.0
+"""Seconds until it is asked again whether FineTuneJobs are served."""
 
 
 class _Backoffs:
@@ -30,6 +38,7 @@ class _Backoffs:
 
 
 async def watch_jobs(
+    client: Client,
     cache: Cache,
     queue: WorkQueue[Key],
     settings: Settings,
@@ -38,6 +47,7 @@ async def watch_jobs(
     ready: asyncio.Event,
 ) -> None:
     """Watch FineTuneJobs until SIGTERM; pass each event to the cache, `observe` and the queue."""
+    await until_served(client)
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -59,6 +69,34 @@ async def watch_jobs(
         standalone=True,
         ready_flag=ready,
     )
+
+
+async def until_served(client: Client) -> None:
+    """Wait until the API server serves FineTuneJobs.
+
+    kopf asks once, when it starts, and then watches what there is: nothing, if the API server has
+    just started and not read its CRDs yet.
+    """
+    warned = False
+    while not await _is_served(client):
+        if not warned:
+            log.warning(
+                "the API server does not serve %s.%s yet: waiting. Is the CRD installed?",
+                c.PLURAL,
+                c.GROUP,
+            )
+        warned = True
+        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+async def _is_served(client: Client) -> bool:
+    try:
+        groups = (await client.get(urls.GROUPS, Discovery)).groups
+        resources = (await client.get(urls.RESOURCES, Discovery)).resources
+    except ApiError as error:
+        log.debug("discovery: %s", error)
+        return False
+    return Named(name=c.GROUP) in groups and Named(name=c.PLURAL) in resources
 
 
 def watch_idle_seconds(settings: Settings) -> float:
