@@ -97,7 +97,12 @@ EVERYTHING = fine_tune_job(
         },
         "layout": "Csv",
         "csv": {"file": "lists/labels.csv", "pathColumn": "photo", "labelColumn": "breed"},
-        "split": {"trainFraction": "0.8", "seed": 7},
+        "split": {
+            "trainFraction": "0.8",
+            "seed": 7,
+            "groupBy": {"column": "patient"},
+            "nearDuplicates": "Split",
+        },
         "image": {"framing": "Whole", "resizeShort": 256, "jpegQuality": 95},
         "badImages": {"policy": "Skip", "maxFraction": "0.1"},
         "prepare": "Auto",
@@ -198,7 +203,7 @@ OTHERWISE = changed(
     EVERYTHING,
     {
         "spec.model": OWN_MODEL,
-        "spec.dataset.split": {"trainPerClass": 60},
+        "spec.dataset.split": {"trainPerClass": 60, "groupBy": {"pattern": "(p[0-9]+)_"}},
         "spec.training.optimizer": {
             "name": "adamw",
             "beta1": "0.9",

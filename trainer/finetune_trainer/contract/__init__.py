@@ -16,7 +16,15 @@ FineTuneJob CRD. To add a setting: one field here, with its docstring and bounds
 Imports no MXNet: the supervisor, the CLI and the CRD generator read these modules.
 """
 
-from finetune_trainer.contract.dataset import BadImages, Csv, Dataset, Framing, Image, Split
+from finetune_trainer.contract.dataset import (
+    BadImages,
+    Csv,
+    Dataset,
+    Framing,
+    GroupBy,
+    Image,
+    Split,
+)
 from finetune_trainer.contract.errors import ExitCode, TrainerError
 from finetune_trainer.contract.job import Job, JobRef, Output
 from finetune_trainer.contract.model import CatalogueName, Model, ModelSource, Normalization
@@ -72,6 +80,7 @@ __all__ = [
     "ExitCode",
     "Fraction",
     "Framing",
+    "GroupBy",
     "Image",
     "Job",
     "JobRef",

@@ -7,6 +7,27 @@ from msgspec import Meta
 
 from finetune_trainer.contract.values import Fraction, Rules, Source, Struct, rule
 
+_COLUMN = Annotated[str, Meta(min_length=1, max_length=253)]
+
+
+class GroupBy(Struct, forbid_unknown_fields=True):
+    """The group of a photo, such as its patient, object or place: photos of one group are in one
+    split. Exactly one of column and pattern."""
+
+    column: _COLUMN | None = None
+    """Column of the list (layout Csv) with the group."""
+    pattern: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
+    """Regular expression that is searched in the path of the photo within the source. The group is
+    what its first pair of parentheses matches; without parentheses, the whole match. Example:
+    `(patient[0-9]+)_`."""
+
+    cel: ClassVar[Rules] = (
+        (
+            "has(self.column) != has(self.pattern)",
+            "set column (of the list) or pattern (of the paths), exactly one of them",
+        ),
+    )
+
 
 class Split(Struct, forbid_unknown_fields=True):
     """The split into training and validation images, stratified by class and seeded. At most one
@@ -18,6 +39,11 @@ class Split(Struct, forbid_unknown_fields=True):
     """Fraction of each class that is for training, between 0 and 1."""
     seed: Annotated[int, Meta(ge=0, le=2147483647)] = 0
     """Seed of the split: the same seed and images give the same split on every machine."""
+    group_by: GroupBy | None = None
+    """The groups of photos that stay in one split. Default: each photo is its own group."""
+    near_duplicates: Literal["Together", "Split"] = "Together"
+    """Together keeps photos that are nearly the same, such as edited or mirrored copies, in one
+    split. Split puts each where it falls, with a warning that names those in different splits."""
 
     cel: ClassVar[Rules] = (
         (
@@ -54,9 +80,6 @@ class BadImages(Struct, forbid_unknown_fields=True):
     one."""
     max_fraction: Fraction = "0.05"
     """With Skip: the job fails if more than this fraction of all images is unreadable."""
-
-
-_COLUMN = Annotated[str, Meta(min_length=1, max_length=253)]
 
 
 class Csv(Struct, forbid_unknown_fields=True):
@@ -127,5 +150,10 @@ class Dataset(Struct, forbid_unknown_fields=True):
         (
             "!has(self.csv) || !has(self.layout) || self.layout in ['Auto', 'Csv']",
             "csv is only for the layout Csv: remove it, or set layout to Csv",
+        ),
+        (
+            "!has(self.layout) || self.layout in ['Auto', 'Csv'] || !has(self.split) || "
+            "!has(self.split.groupBy) || !has(self.split.groupBy.column)",
+            "split.groupBy.column is only for the layout Csv: set split.groupBy.pattern instead",
         ),
     )

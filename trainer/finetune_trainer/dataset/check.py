@@ -161,16 +161,43 @@ def rejections(tally: Tally, classes: Sequence[str]) -> dict[str, str]:
     }
 
 
+def check_groups(found: Found, spec: Dataset) -> None:
+    """Raise InvalidSpec if groups are in a column, and there is no list with columns."""
+    by = spec.split.group_by
+    if by is not None and by.column is not None and found.layout != "Csv":
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            f"dataset.split.groupBy.column is {by.column}, but the photos come from"
+            f" {found.described}: only a list (layout Csv) has columns",
+            "Set dataset.split.groupBy.pattern, which is searched in the paths, or give a list.",
+        )
+
+
 def check_validation(tally: Tally, settings: Settings) -> None:
     """Raise InvalidData if no photo is left to measure the accuracy on."""
-    if not tally.images("validation"):
+    if tally.images("validation"):
+        return
+    if settings.group_by is not None and not settings.validation_given:
         raise TrainerError(
             ExitCode.InvalidData,
-            "No readable photo is left for the validation split: each class has only one"
-            if not settings.validation_given
-            else "No photo of the given validation split can be read",
-            "Add photos: a class needs at least two, one to train and one to validate.",
+            "No photo is left for the validation split: by dataset.split.groupBy all readable"
+            " photos of each class are in one group, or in groups that it shares with others",
+            "Make the groups smaller: each class needs photos of two groups or more.",
         )
+    if not settings.validation_given and max(tally.readable.values(), default=0) > 1:
+        raise TrainerError(
+            ExitCode.InvalidData,
+            "No photo is left for the validation split: all photos of each class are copies of each"
+            " other, or nearly the same",
+            "Add other photos. If they are different, set dataset.split.nearDuplicates to Split.",
+        )
+    raise TrainerError(
+        ExitCode.InvalidData,
+        "No readable photo is left for the validation split: each class has only one"
+        if not settings.validation_given
+        else "No photo of the given validation split can be read",
+        "Add photos: a class needs at least two, one to train and one to validate.",
+    )
 
 
 def bad_photo_error(path: str, reason: str) -> TrainerError:
@@ -252,7 +279,7 @@ def _joins(name: str, names: set[str]) -> bool:
 def _class_warnings(found: Found, tally: Tally, split: Split) -> Iterator[str]:
     classes, counts = found.splits["train"].classes, tally.splits
     if without := [n for label, n in enumerate(classes) if not counts[label, "validation"]]:
-        yield f"no photo validates these classes: {listed(without)}"
+        yield f"no photo validates these classes: {listed(without)}{_why_together(found, split)}"
     train = {name: counts[label, "train"] for label, name in enumerate(classes)}
     if few := [f"{name} ({count})" for name, count in train.items() if count < FEW]:
         yield f"fewer than {FEW} photos train these classes: {listed(few)}"
@@ -261,8 +288,20 @@ def _class_warnings(found: Found, tally: Tally, split: Split) -> Iterator[str]:
         if short:
             yield (
                 f"fewer than trainPerClass {wanted} photos train these classes, as copies of a"
-                f" photo stay on one side: {listed(short)}"
+                f" photo, and groups, stay in one split: {listed(short)}"
             )
+
+
+def _why_together(found: Found, split: Split) -> str:
+    """Return the reason why a class may have no validation photos, if the split was ours."""
+    if "validation" in found.splits:
+        return ""
+    if split.group_by is None:
+        return " (too few photos, or all are copies of each other or nearly the same)"
+    return (
+        " (all are in one group of dataset.split.groupBy, or in groups with other classes: add"
+        " photos of another group)"
+    )
 
 
 def _conflict_warnings(tally: Tally) -> Iterator[str]:
@@ -279,6 +318,8 @@ def _leak_warnings(near: NearDuplicates, leaks: Sequence[str]) -> Iterator[str]:
         )
     if near.across_count:
         yield (
-            "photos on different sides of the split look alike, so that the accuracy may be too"
-            f" high: {listed(near.across, most=3, count=near.across_count)}"
+            f"{near.across_count} pairs of photos in different splits look alike, so that the"
+            f" accuracy may be too high: {listed(near.across, most=3, count=near.across_count)};"
+            " remove one of each, or, where nothing is given to validate, set"
+            " dataset.split.nearDuplicates to Together"
         )

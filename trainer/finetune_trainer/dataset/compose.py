@@ -8,12 +8,14 @@ import dataclasses
 import heapq
 import itertools
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from finetune_trainer.contract import Split
+import numpy as np
+
+from finetune_trainer.contract import GroupBy, Split
 from finetune_trainer.dataset.check import NearDuplicates, find_warnings
-from finetune_trainer.dataset.duplicates import near_duplicates
+from finetune_trainer.dataset.duplicates import Alike, Array, look_alikes, unite
+from finetune_trainer.dataset.groups import Groups
 from finetune_trainer.dataset.layouts.found import Found, LeftOut, Photo, printable
 from finetune_trainer.dataset.lock import (
     MOST_PAIRS,
@@ -30,17 +32,20 @@ from finetune_trainer.dataset.split import Candidate, rank, training_photos
 from finetune_trainer.dataset.spool import Spool
 
 SPLITS: tuple[SplitName, SplitName] = ("train", "validation")
+_SHOWN = 3
+"""The pairs in different splits that a warning names."""
 
 
 class Photos:
     """The photos of both splits in columns, numbered in the order of the lock."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: Found, group_by: GroupBy | None = None) -> None:
         self.found = dataclasses.replace(
             found, splits={n: dataclasses.replace(s, photos=()) for n, s in found.splits.items()}
         )
         """All that was found but the photos."""
         self.splits: dict[SplitName, range] = {}
+        self.groups = Groups(group_by)
         self._paths: list[str] = []
         self._sizes, self._labels, self._offsets = array("Q"), array("I"), array("q")
         # Both splits have the labels of the train split.
@@ -48,9 +53,12 @@ class Photos:
         for split in SPLITS:
             if scan := found.splits.get(split):
                 start = len(self)
-                for photo in sorted(scan.photos, key=lambda photo: printable(photo.path)):
+                ordered = sorted(scan.photos, key=lambda photo: printable(photo.path))
+                self.groups.add(ordered)
+                for photo in ordered:
                     self._add(photo, labels[photo.class_name])
                 self.splits[split] = range(start, len(self))
+        self.groups.check()
 
     def _add(self, photo: Photo, label: int) -> None:
         self._paths.append(photo.path)
@@ -94,7 +102,7 @@ class Photos:
         return self._labels[number]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Composition:
     """The fate of each photo."""
 
@@ -106,6 +114,8 @@ class Composition:
     """Photos whose picture is in two classes: no label is certain, so they are left out."""
     validates: bytearray
     """1 for each photo of the validation split, if it is packed."""
+    near: NearDuplicates
+    """The pairs that look alike, once `count` has passed all of them on."""
 
     def files(self) -> Iterator[File]:
         """Yield the files in the order of the lock."""
@@ -159,45 +169,62 @@ class Composition:
 
     def header(self, tally: Tally, *, settings: Settings, split: Split) -> LockHeader:
         """Return the header of the lock; `tally` has counted its files."""
-        near = self._count_near_duplicates()
+        leaks, groups = list(self._leaks()), self._divided_groups()
         return LockHeader(
             settings=settings,
             described=self.photos.found.described,
             passed_over=self.photos.found.passed_over,
             classes=self.photos.found.splits["train"].classes,
-            warnings=find_warnings(
-                self.photos.found, tally, split, near=near, leaks=list(self._leaks())
+            warnings=(
+                *find_warnings(self.photos.found, tally, split, near=self.near, leaks=leaks),
+                *self.photos.groups.warnings(groups),
             ),
-            near_duplicates=near.pairs,
-            near_duplicate_count=near.count,
+            near_duplicates=self.near.pairs,
+            near_duplicate_count=self.near.count,
         )
 
-    def _count_near_duplicates(self) -> NearDuplicates:
+    def look_alikes(self) -> Iterator[Alike]:
+        """Yield the pairs of photos that look alike, but are not the same picture."""
+        copies = np.fromiter(self.same_as, np.int64, len(self.same_as))
+        numbers = np.setdiff1d(self.spool.with_miniature(), copies)
+        for pairs in look_alikes(len(numbers), lambda some: self.spool.miniatures(numbers[some])):
+            found = Alike(numbers[pairs.one], numbers[pairs.other], pairs.bits, pairs.same)
+            if "validation" in self.photos.splits:
+                found = self._without_leaks(found)
+            yield found
+
+    def _without_leaks(self, pairs: Alike) -> Alike:
+        """Leave out copies in a given validation split."""
+        content, both = self.spool.content, zip(pairs.one, pairs.other, strict=True)
+        return pairs.select(np.array([content(one) != content(other) for one, other in both], bool))
+
+    def count(self, found: Iterable[Alike]) -> None:
         """Count the pairs that look alike, and keep the first ones: there may be very many."""
-        counts = Counter[bool]()
-        first = heapq.nsmallest(MOST_PAIRS, self._near_duplicates(counts))
+        count, across_count = 0, 0
+        kept, kept_across = Alike.none(), Alike.none()
+        validates = np.frombuffer(self.validates, bool)
+        for pairs in found:
+            across = pairs.select(validates[pairs.one] != validates[pairs.other])
+            count, across_count = count + len(pairs.one), across_count + len(across.one)
+            kept, kept_across = kept.first(pairs, MOST_PAIRS), kept_across.first(across, _SHOWN)
         path = self.photos.path
-        return NearDuplicates(
-            pairs=tuple(Pair(one=path(one), other=path(two), bits=n) for one, two, n, _ in first),
-            count=counts.total(),
-            across=[f"{path(one)} ~ {path(two)}" for one, two, _, is_across in first if is_across],
-            across_count=counts[True],
+        self.near = NearDuplicates(
+            pairs=tuple(
+                Pair(one=path(one), other=path(other), bits=bits)
+                for one, other, bits in kept.rows()
+            ),
+            count=count,
+            across=[f"{path(one)} ~ {path(other)}" for one, other, _ in kept_across.rows()],
+            across_count=across_count,
         )
 
-    def _near_duplicates(self, counts: Counter[bool]) -> Iterator[tuple[int, int, int, bool]]:
-        """Yield the pairs, their bits, and True if they are in different splits; count both."""
-        hashes = (
-            (number, hashed)
-            for number in range(len(self.photos))
-            if number not in self.same_as
-            and (hashed := self.spool.perceptual_hash(number)) is not None
+    def _divided_groups(self) -> list[int]:
+        """Return the groups that have photos in both splits: only a given split has them."""
+        of_photo = self.photos.groups.of_photo
+        train, validation = (
+            {of_photo[number] for number in self.packed(split)} for split in SPLITS
         )
-        for one, other, bits in near_duplicates(hashes):
-            if self.spool.content(one) == self.spool.content(other):
-                continue  # a copy in a given validation split: a leak
-            is_across = self.validates[one] != self.validates[other]
-            counts[is_across] += 1
-            yield one, other, bits, is_across
+        return sorted((train & validation) - {0})
 
     def _leaks(self) -> Iterator[str]:
         """Yield the files of a given validation split whose picture trains, too."""
@@ -210,13 +237,21 @@ class Composition:
 
 def compose(photos: Photos, spool: Spool, split: Split) -> Composition:
     """Decide the fate of each photo."""
-    composed = Composition(photos, spool, {}, set(), bytearray(len(photos)))
+    composed = Composition(
+        photos, spool, {}, set(), bytearray(len(photos)), NearDuplicates((), 0, [], 0)
+    )
     for name, numbers in photos.splits.items():
         _find_copies(composed, numbers, may_conflict=name == "train")
     if given := photos.splits.get("validation"):
         composed.validates[given.start : given.stop] = bytes([True]) * len(given)
+    elif split.near_duplicates == "Together":
+        alike = [pairs.compact() for pairs in composed.look_alikes()]
+        _split_off(composed, split, alike)
+        composed.count(alike)
+        return composed
     else:
-        _split_off(composed, split)
+        _split_off(composed, split, ())
+    composed.count(composed.look_alikes())
     return composed
 
 
@@ -236,16 +271,41 @@ def _find_copies(composed: Composition, numbers: range, *, may_conflict: bool) -
             composed.conflicts.update((first, *others))
 
 
-def _split_off(composed: Composition, split: Split) -> None:
-    by_class: dict[int, array[int]] = {}
-    for number in composed.packed("train"):
-        by_class.setdefault(composed.photos.label(number), array("I")).append(number)
-    spool = composed.spool
-    for numbers in by_class.values():
-        candidates = [Candidate(n, spool.sha256(n), spool.content(n)) for n in numbers]
-        training = training_photos(candidates, split)
+def _split_off(composed: Composition, split: Split, alike: Iterable[Alike]) -> None:
+    """Choose the training photos; copies, groups and the photos of `alike` stay together."""
+    spool, label = composed.spool, composed.photos.label
+    copies = np.arange(len(composed.photos), dtype=np.uint32)
+    same = [pair for pair in composed.same_as.items() if pair[0] not in composed.conflicts]
+    unite(copies, *np.array(same, np.uint32).reshape(-1, 2).T)
+    joined = copies.copy()
+    for pairs in alike:
+        unite(joined, pairs.one[pairs.same], pairs.other[pairs.same])
+    groups = np.asarray(composed.photos.groups.of_photo)
+    unite(joined, *_neighbours(groups, np.flatnonzero(groups)))
+    is_joined = joined != copies
+    for numbers in _by_class(composed, joined):
+        candidates = [Candidate(n, spool.sha256(n), int(joined[n]), label(n)) for n in numbers]
+        training = training_photos(candidates, split, joined=bool(is_joined[numbers].any()))
         for number in numbers:
             composed.validates[number] = number not in training
+
+
+def _neighbours(values: Array, numbers: Array) -> tuple[Array, Array]:
+    """Return pairs that connect all numbers with the same value."""
+    ordered = numbers[np.argsort(values[numbers], kind="stable")]
+    same = values[ordered[:-1]] == values[ordered[1:]]
+    return ordered[:-1][same], ordered[1:][same]
+
+
+def _by_class(composed: Composition, joined: Array) -> Iterator[list[int]]:
+    """Yield the photos of each class; those of classes with a common group at once."""
+    label, packed = composed.photos.label, np.fromiter(composed.packed("train"), np.int64)
+    labels = np.array([label(number) for number in packed], np.uint32)
+    classes = np.arange(len(composed.photos.found.splits["train"].classes), dtype=np.uint32)
+    one, other = _neighbours(joined[packed], np.arange(len(packed)))
+    unite(classes, labels[one], labels[other])
+    for first in np.unique(classes[labels]):
+        yield packed[classes[labels] == first].tolist()
 
 
 def training_order(lock: Lock) -> list[int]:

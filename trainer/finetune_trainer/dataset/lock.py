@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from finetune_trainer.contract import DatasetStatus, Framing, Struct
+from finetune_trainer.contract import DatasetStatus, Framing, GroupBy, Struct
 
 LOCK = "dataset.lock.json"
 FORMAT = 6
@@ -47,6 +47,8 @@ class Settings(Struct, frozen=True):
     seed: int
     train_per_class: int | None = None
     train_fraction: str | None = None
+    group_by: GroupBy | None = None
+    near_duplicates: Literal["Together", "Split"] = "Together"
     validation_given: bool = False
     """True if dataset.validationSource or the layout gives the validation split."""
     exact: bool = False

@@ -25,7 +25,7 @@ from simplejpeg import decode_jpeg
 
 from finetune_trainer.contract import Framing
 from finetune_trainer.dataset.colour import BadPhotoError, as_rgb, is_nearly_black
-from finetune_trainer.dataset.duplicates import perceptual_hash
+from finetune_trainer.dataset.duplicates import miniature
 from finetune_trainer.dataset.exact import encode_exactly
 from finetune_trainer.dataset.file_types import (
     HEAD_BYTES,
@@ -111,8 +111,8 @@ class Encoded:
     note: str = ""
     content: bytes = b""
     """Digest of `jpeg`: the same for copies in other files and formats."""
-    perceptual_hash: int | None = None
-    """None without contrast; see duplicates."""
+    miniature: bytes = b""
+    """The picture in 27 x 27 greys; b"" without contrast. See duplicates."""
 
 
 def encode_photo(path: str, packing: Packing, *, offset: int | None = None) -> Encoded:
@@ -131,7 +131,7 @@ def encode_photo(path: str, packing: Packing, *, offset: int | None = None) -> E
         warnings.simplefilter("ignore")  # Pillow's warnings about invalid metadata
         try:
             small, notes, kept = _shrink(data, packing, is_record=offset is not None)
-            hashed = perceptual_hash(small)
+            greys = miniature(small)
             if is_nearly_black(small):
                 notes.append(NEARLY_BLACK)
             jpeg = data if kept else _as_jpeg(_framed(small, packing), packing.quality)
@@ -140,7 +140,7 @@ def encode_photo(path: str, packing: Packing, *, offset: int | None = None) -> E
     if packing.exact and not (jpeg := encode_exactly(path, packing.resize_short, packing.quality)):
         return Encoded(sha256=sha256, reason="OpenCV cannot read it")
     content = hashlib.blake2b(jpeg, digest_size=16).digest()
-    return Encoded(sha256, jpeg, note=", ".join(notes), content=content, perceptual_hash=hashed)
+    return Encoded(sha256, jpeg, note=", ".join(notes), content=content, miniature=greys)
 
 
 def _content(path: str) -> bytes:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -11,6 +12,10 @@ from finetune_trainer.dataset.layouts.names import listed
 DEFAULT_TRAIN_FRACTION = "0.8"
 
 
+ROUNDS, MOST_PLACED = 50, 200_000
+"""Orders in which groups are tried, and how many groups are placed in all of them together."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Candidate:
     """A photo to be put into one of the splits."""
@@ -18,8 +23,9 @@ class Candidate:
     key: int
     """The photo's number."""
     sha256: str
-    content: bytes
-    """The digest of the encoded picture: the same for copies."""
+    group: int
+    """The same for photos that stay together: copies, and what the user's settings join."""
+    label: int = 0
 
 
 def check_split(split: Split, *, has_validation_source: bool) -> None:
@@ -99,21 +105,85 @@ def rank(seed: int, use: str, sha256: str, path: str) -> tuple[bytes, str]:
     return hashlib.sha256(f"{use}:{seed}:{sha256}".encode()).digest(), path
 
 
-def training_photos(photos: Sequence[Candidate], split: Split) -> set[int]:
-    """Return the photos of one class for the train split.
+def training_photos(photos: Sequence[Candidate], split: Split, *, joined: bool = False) -> set[int]:
+    """Return the photos of some classes for the train split.
 
-    Copies of a picture stay together: a picture in the train split must not validate.
+    Photos of a group stay together: a picture in the train split must not validate. With `joined`
+    groups are more than copies of a picture. They may be large and of several classes, so several
+    orders are tried, and the one is taken whose classes come nearest to the sizes that are wanted.
     """
-    groups: dict[bytes, list[Candidate]] = {}
+    groups: dict[int, list[Candidate]] = {}
     for photo in photos:
-        groups.setdefault(photo.content, []).append(photo)
+        groups.setdefault(photo.group, []).append(photo)
+    sizes = Counter(photo.label for photo in photos)
+    course = _Sizes(sizes, {label: train_count(size, split) for label, size in sizes.items()})
+    rounds = min(ROUNDS, max(1, MOST_PLACED // len(groups))) if joined else 1
+    best: tuple[float, list[list[Candidate]]] | None = None
+    for number in range(rounds):
+        chosen = _choose(list(groups.values()), course, split.seed, number, joined=joined)
+        missed = course.missed(chosen)
+        if best is None or missed < best[0]:
+            best = missed, chosen
+        if not missed:
+            break
+    assert best is not None
+    return {photo.key for group in best[1] for photo in group}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sizes:
+    """The photos of each class, and how many of them should train."""
+
+    of_class: Counter[int]
+    wanted: dict[int, int]
+
+    def off(self, label: int, count: int) -> float:
+        """Return how far a class with `count` training photos is from what is wanted.
+
+        It is farther by 1 if a split is empty.
+        """
+        size = self.of_class[label]
+        is_empty = size > 1 and count in (0, size)
+        return abs(count - self.wanted[label]) / size + is_empty
+
+    def missed(self, groups: list[list[Candidate]]) -> float:
+        """Return how far all classes are from what is wanted."""
+        trained = Counter(photo.label for group in groups for photo in group)
+        return sum(self.off(label, trained[label]) for label in self.of_class)
+
+    def gain(self, trained: Counter[int], added: Counter[int]) -> float:
+        """Return how much nearer to what is wanted the classes are with a group added."""
+        return sum(
+            self.off(label, trained[label]) - self.off(label, trained[label] + count)
+            for label, count in added.items()
+        )
+
+
+def _choose(
+    groups: list[list[Candidate]], sizes: _Sizes, seed: int, number: int, *, joined: bool
+) -> list[list[Candidate]]:
+    use = f"split {number}" if number else "split"
 
     def place(group: list[Candidate]) -> tuple[bytes, str]:
-        return rank(split.seed, "split", min(photo.sha256 for photo in group), "")
+        return rank(seed, use, min(photo.sha256 for photo in group), "")
 
-    wanted, chosen = train_count(len(photos), split), set[int]()
-    ranked = sorted(groups.values(), key=place)
-    for group in ranked:
-        if len(chosen) + len(group) <= wanted:
-            chosen.update(photo.key for photo in group)
-    return chosen or {photo.key for photo in ranked[0]}
+    chosen: list[list[Candidate]] = []
+    left: list[list[Candidate]] = []
+    trained = Counter[int]()
+    for group in sorted(groups, key=place):
+        added = Counter(photo.label for photo in group)
+        if number % 2:  # with few large groups it is better to exceed what is wanted a little
+            fits = sizes.gain(trained, added) > 0
+        else:
+            fits = all(trained[n] + count <= sizes.wanted[n] for n, count in added.items())
+        (chosen if fits else left).append(group)
+        if fits:
+            trained.update(added)
+    for group in left:
+        added = Counter(photo.label for photo in group)
+        # Each class has to train, whatever is left to validate it.
+        lacks = not all(trained[label] for label in added)
+        if lacks or (joined and sizes.gain(trained, added) > 0):
+            chosen.append(group)
+            trained.update(added)
+    return chosen

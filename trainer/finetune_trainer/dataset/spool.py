@@ -1,7 +1,7 @@
 """Holds the encoded photos on disk until all are decoded: only then can they be split and packed.
 
-Each decoding process has a file of its own, so that no photo goes through a pipe. A photo takes
-about 100 bytes of memory.
+Each decoding process has files of its own, so that no photo goes through a pipe: one of photos, one
+of their miniatures. A photo takes about 100 bytes of memory.
 """
 
 import os
@@ -12,14 +12,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import numpy as np
+
+from finetune_trainer.dataset.duplicates import SIDE, Array
 from finetune_trainer.dataset.photo import Encoded
 from finetune_trainer.dataset.recordio import BUFFER_BYTES
 
-_ROW = struct.Struct("<32s16s16s?IQI")
-"""The sha256 of a photo's file, the digest of its encoded picture, its perceptual hash and whether
-there is one, and its place: the process that wrote it (the name of its file), offset and length."""
-_SHA256, _CONTENT, _HASH = slice(0, 32), slice(32, 48), slice(48, 64)
-_HAS_HASH, _PLACE = 64, struct.Struct("<IQI")
+_ROW = struct.Struct("<32s16sIQII")
+"""The sha256 of a photo's file, the digest of its encoded picture, and its place: the process that
+wrote it (the name of its file), offset and length. The last number is that of its miniature in the
+process's other file, counted from 1; 0 if it has none."""
+_SHA256, _CONTENT = slice(0, 32), slice(32, 48)
+_PLACE, _PLACED = struct.Struct("<IQI"), 48
+_FIELDS = np.dtype([("digests", "V48"), ("writer", "<u4"), ("place", "V12"), ("miniature", "<u4")])
 
 
 class Spooled(NamedTuple):
@@ -35,19 +40,25 @@ def write_photos(directory: Path, photos: Iterable[Encoded]) -> Spooled:
     """Append photos to this process's file in the spool."""
     writer, rows = os.getpid(), bytearray()
     reasons, notes = {}, {}
-    with open(directory / str(writer), "ab", buffering=BUFFER_BYTES) as file:
-        end = file.tell()
+    with (
+        open(directory / str(writer), "ab", buffering=BUFFER_BYTES) as file,
+        open(_miniatures(directory, writer), "ab") as miniatures,
+    ):
+        end, count = file.tell(), miniatures.tell() // SIDE**2
         for place, photo in enumerate(photos):
             if photo.reason:
                 reasons[place] = photo.reason
             if photo.note:
                 notes[place] = photo.note
-            has_hash = photo.perceptual_hash is not None
-            hashed = (photo.perceptual_hash or 0).to_bytes(16, "little")
             at = writer, end, file.write(photo.jpeg)
-            rows += _ROW.pack(photo.sha256, photo.content, hashed, has_hash, *at)
+            count += miniatures.write(photo.miniature) // SIDE**2
+            rows += _ROW.pack(photo.sha256, photo.content, *at, count if photo.miniature else 0)
             end += len(photo.jpeg)
     return Spooled(bytes(rows), reasons, notes)
+
+
+def _miniatures(directory: Path, writer: int) -> Path:
+    return directory / f"{writer}.miniatures"
 
 
 class Spool:
@@ -89,14 +100,24 @@ class Spool:
         """Return the digest of the encoded photo."""
         return bytes(self._row(number)[_CONTENT])
 
-    def perceptual_hash(self, number: int) -> int | None:
-        """Return the perceptual hash of the photo, if it has one."""
-        row = self._row(number)
-        return int.from_bytes(row[_HASH], "little") if row[_HAS_HASH] else None
+    def with_miniature(self) -> Array:
+        """Return the numbers of the photos that have enough contrast to be compared."""
+        return np.flatnonzero(np.frombuffer(self._rows, _FIELDS)["miniature"])
+
+    def miniatures(self, numbers: Array) -> Array:
+        """Return the miniatures of photos that have one, as `duplicates` compares them."""
+        rows = np.frombuffer(self._rows, _FIELDS)[numbers]
+        found = np.empty((len(numbers), SIDE, SIDE), np.uint8)
+        for writer in np.unique(rows["writer"]):
+            of_writer = rows["writer"] == writer
+            written = np.memmap(_miniatures(self.directory, writer), np.uint8, "r")
+            places = rows["miniature"][of_writer] - 1
+            found[of_writer] = written.reshape(-1, SIDE, SIDE)[places]
+        return found
 
     def image(self, number: int) -> bytes:
         """Return the encoded photo."""
-        writer, offset, length = _PLACE.unpack_from(self._row(number), _HAS_HASH + 1)
+        writer, offset, length = _PLACE.unpack_from(self._row(number), _PLACED)
         if writer not in self._files:
             self._files[writer] = os.open(self.directory / str(writer), os.O_RDONLY)
         return os.pread(self._files[writer], length, offset)

@@ -14,6 +14,7 @@ from finetune_trainer.dataset.check import (
     bad_photo_error,
     check_bad_images,
     check_found,
+    check_groups,
     check_validation,
     rejections,
 )
@@ -61,13 +62,14 @@ def prepare(run: Run, *, exact: bool = False) -> None:
     found = find_photos(Path(fetched.train), validation, spec)
     check_split(spec.split, has_validation_source=len(found.splits) > 1)
     check_found(found, spec)
+    check_groups(found, spec)
     settings = _settings(run.job, found, exact=exact)
     key, hidden = _key(found, settings, fetched), found.hidden
     keys = run.paths.packed / "keys"
     with exclusive(keys / f"{key}.lock", waiting=run.reporter.waiting(WAITING)):
         directory = _find(run.paths.packed, keys / key)
         if directory is None:
-            photos = Photos(found)
+            photos = Photos(found, spec.split.group_by)
             del found  # it takes much more memory
             directory = _pack(run, photos=photos, settings=settings, key=key)
             write_atomic(keys / key, directory.name.encode())
@@ -88,6 +90,8 @@ def _settings(job: Job, found: Found, *, exact: bool) -> Settings:
         seed=split.seed,
         train_per_class=split.train_per_class,
         train_fraction=None if given else train_fraction(split),
+        group_by=split.group_by,
+        near_duplicates=split.near_duplicates,
         validation_given=given,
         exact=exact,
     )
@@ -104,7 +108,7 @@ def _key(found: Found, settings: Settings, fetched: Fetched) -> str:
         version = versions[split] or (fetched.train_version if not fetched.validation else None)
         key.update(f"{split} {version} {scan.classes} {scan.empty} {scan.left_out}\n".encode())
         for photo in scan.photos:
-            line = f"{photo.path}\0{photo.class_name}\0{photo.size}"
+            line = f"{photo.path}\0{photo.class_name}\0{photo.size}\0{photo.group}"
             time_of = "" if version else f"\0{photo.mtime_ns}"
             key.update(f"{line}{time_of}\n".encode(errors="surrogateescape"))
     return key.hexdigest()[:24]

@@ -27,6 +27,8 @@ class Photo:
     mtime_ns: int
     offset: int | None = None
     """The byte where the record begins, if it is one."""
+    group: str = ""
+    """The group that the list gives it, see `dataset.split.groupBy`; "" if none."""
 
     @property
     def file(self) -> str:
