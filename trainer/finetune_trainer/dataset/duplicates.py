@@ -6,7 +6,7 @@ correlation of the two miniatures decides: the hash alone takes any two pairs of
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from PIL import Image
@@ -32,7 +32,7 @@ _SCALE = 18
 """The weights of resampling are whole numbers of 18ths."""
 _CROPPED = (24, 21)
 """The sides of crops that are looked for: 8/9 and 7/9 of the picture's."""
-_CHUNK = 4096
+_CHUNK = 1024
 _BIT_COUNTS = np.array([number.bit_count() for number in range(1 << BAND_BITS)], np.uint8)
 
 
@@ -132,8 +132,9 @@ PLAIN, *VIEWS = _views()
 
 def miniature(picture: Image.Image) -> bytes:
     """Return the greys of an RGB picture, made small; b"" if it has too little contrast."""
-    greys = resized(picture, (SIDE, SIDE), AREA).convert("L").tobytes()
-    return greys if max(greys) - min(greys) >= FLAT else b""
+    small = resized(picture, (SIDE, SIDE), AREA).convert("L")
+    darkest, lightest = cast(tuple[int, int], small.getextrema())
+    return small.tobytes() if lightest - darkest >= FLAT else b""
 
 
 def perceptual_hashes(miniatures: Array, view: View = PLAIN) -> Array:
