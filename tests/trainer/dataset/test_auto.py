@@ -235,6 +235,26 @@ def test_a_column_of_splits_with_other_values_is_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("column", ["patient_id", "Patient ID"])
+def test_photos_of_one_group_of_a_list_stay_together(tmp_path: Path, column: str) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    groups = {path: f"p{n // 4}" for n, (path, _) in enumerate(rows)}
+    text = csv([(p, f"{c},{groups[p]}") for p, c in rows], f"path,label,{column}")
+    (photos / "labels.csv").write_text(text)
+    split = {"groupBy": {"column": column}}
+    prepared = prepare_photos(tmp_path, photos, split=split)
+    sides = {(groups[file.path], file.split) for file in prepared.lock.files if file.split}
+    assert len(sides) == 4
+
+
+def test_a_column_of_groups_that_is_not_there_is_named(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    (photos / "labels.csv").write_text(csv(rows))
+    error = refusal(tmp_path, photos, layout="Csv", split={"groupBy": {"column": "patient"}})
+    assert "labels.csv has no column patient" in error.message
+    assert "dataset.split.groupBy.column" in error.hint
+
+
 @pytest.mark.parametrize(
     ("labels", "warning"),
     [

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from finetune_trainer.contract import ExitCode, GroupBy, TrainerError
-from finetune_trainer.dataset.check import listed
 from finetune_trainer.dataset.layouts.found import Photo, printable
+from finetune_trainer.dataset.layouts.names import listed
 
 SECONDS, FOR_PHOTOS = 10, 100_000
 """Processor seconds that the pattern may take for each 100,000 photos: it takes less than one."""

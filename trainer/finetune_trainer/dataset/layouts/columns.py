@@ -42,6 +42,7 @@ class Columns:
     names: tuple[str, ...]
     """The names of all columns."""
     split: int | None = None
+    group: int | None = None
     is_usual: bool = True
     """False if the labels have no usual name: they are the only column that may have the classes.
     """
@@ -82,10 +83,12 @@ def open_listing(table: Table, spec: Csv) -> Listing:
     return Listing(table, () if is_row and not (spec.path_column or spec.label_column) else names)
 
 
-def find_columns(listing: Listing, spec: Csv, *, hits: Callable[[int], int]) -> Columns:
+def find_columns(
+    listing: Listing, spec: Csv, group: str | None, *, hits: Callable[[int], int]
+) -> Columns:
     """Return the columns; `hits` counts the fields of a column that are files of the source.
 
-    Raises InvalidData if there is no column of paths or of labels.
+    Raises InvalidData if there is no column of paths or of labels, or none named `group`.
     """
     if not listing.names:
         return _without_header(listing)
@@ -94,7 +97,8 @@ def find_columns(listing: Listing, spec: Csv, *, hits: Callable[[int], int]) -> 
     split = _wanted(listing, spec.split_column, field="splitColumn")
     if split is None:
         split = _known(listing, SPLIT_COLUMNS)
-    return Columns(path, labels, listing.names, split, is_usual=is_usual)
+    place = _wanted(listing, group, field="groupBy.column", of="dataset.split")
+    return Columns(path, labels, listing.names, split, place, is_usual)
 
 
 def _without_header(listing: Listing) -> Columns:
@@ -141,12 +145,14 @@ def _label_columns(listing: Listing, spec: Csv, path: int) -> tuple[tuple[int, .
     raise _no_column(listing, LABEL_COLUMNS, field="labelColumn")
 
 
-def _wanted(listing: Listing, name: str | None, *, field: str) -> int | None:
+def _wanted(
+    listing: Listing, name: str | None, *, field: str, of: str = "dataset.csv"
+) -> int | None:
     if name is None:
         return None
     place = listing.place(name)
     if place is None:
-        raise _no_column(listing, (name,), field=field)
+        raise _no_column(listing, (name,), field=field, of=of)
     return place
 
 
@@ -195,10 +201,12 @@ def _plain(name: str) -> str:
     return name.strip().lower().replace(" ", "_").replace("-", "_").replace("/", "_")
 
 
-def _no_column(listing: Listing, names: Sequence[str], *, field: str) -> TrainerError:
+def _no_column(
+    listing: Listing, names: Sequence[str], *, field: str, of: str = "dataset.csv"
+) -> TrainerError:
     return TrainerError(
         ExitCode.InvalidData,
         f"{listing.table.name} has no column {' or '.join(names[:4])}; its header is"
         f" {', '.join(listing.names)[:200]!r}",
-        f"Name the column in dataset.csv.{field}.",
+        f"Name the column in {of}.{field}.",
     )

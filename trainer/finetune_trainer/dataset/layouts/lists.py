@@ -1,6 +1,7 @@
 """The layouts Csv and Lst: reads lists of photos and their classes."""
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import PurePosixPath
@@ -45,6 +46,8 @@ class Entry(NamedTuple):
     class_name: str
     split: str = ""
     """The field of the column of splits."""
+    group: str = ""
+    """The field of the column of groups."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +68,8 @@ class OpenList:
             if not path or label is None:
                 raise self._incomplete(number, row)
             name = class_of(label, where=f"{self.file}, row {number}: the label")
-            yield Entry(path, name, self._split(row))
-
-    def _split(self, row: list[str]) -> str:
-        column = self.columns.split
-        return row[column].strip() if column is not None and column < len(row) else ""
+            split, group = self.columns.split, self.columns.group
+            yield Entry(path, name, _field(row, split), _field(row, group))
 
     def describe(self) -> str:
         """Return the list, its columns and how its paths are read, for messages."""
@@ -93,10 +93,15 @@ class OpenList:
         )
 
 
+def _field(row: list[str], column: int | None) -> str:
+    return row[column].strip() if column is not None and column < len(row) else ""
+
+
 def open_list(source: Source, file: str, table: Table) -> OpenList:
     """Find the columns of a list; raise InvalidData if it has none of paths or of labels."""
     listing = open_listing(table, source.csv)
-    columns = find_columns(listing, source.csv, hits=partial(_hits, source, file, listing))
+    hits = partial(_hits, source, file, listing)
+    columns = find_columns(listing, source.csv, source.group_column, hits=hits)
     resolver = Resolver(source.index, file, partial(listing.values, columns.path))
     return OpenList(file, listing, columns, resolver)
 
@@ -246,14 +251,14 @@ class Collected:
         self._twice: set[str] = set()
         self.left_out: dict[str, LeftOut] = {}
 
-    def add(self, resolver: Resolver, name: str, class_name: str) -> None:
+    def add(self, resolver: Resolver, name: str, class_name: str, group: str = "") -> None:
         """Add a row of a list."""
         path = resolver.find(name)
         state = None if path is None else self._tree.state(path)
         if path is None or state is None:
             self.leave_out(name, resolver.reason(name), listed=True)
             return
-        photo = Photo(path, class_name, state.st_size, state.st_mtime_ns)
+        photo = Photo(path, class_name, state.st_size, state.st_mtime_ns, group=sys.intern(group))
         if self.photos.setdefault(path, photo) != photo:
             self._twice.add(path)
 
@@ -284,7 +289,7 @@ def _read(source: Source, chosen: splits.Chosen, opened: Callable[[str], OpenLis
                 path = each.resolver.find(entry.path) or entry.path
                 collected["train"].leave_out(path, f"the list puts it into {entry.split}")
             else:
-                collected[name].add(each.resolver, entry.path, entry.class_name)
+                collected[name].add(each.resolver, entry.path, entry.class_name, entry.group)
     both = _without_both(collected)
     _check_some_found(source, collected, chosen)
     _check_same_labels(collected, chosen)

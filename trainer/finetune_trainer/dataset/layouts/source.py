@@ -33,6 +33,12 @@ class Source:
         """The settings of lists."""
         return self.spec.csv or Csv()
 
+    @property
+    def group_column(self) -> str | None:
+        """The column of a list that has the groups."""
+        by = self.spec.split.group_by
+        return by.column if by else None
+
     @cached_property
     def sample(self) -> tuple[bytes, ...]:
         """The names of some pictures, by which it is seen whether a file is about them."""
