@@ -5,6 +5,8 @@ volume_source  pvc:// and file://: claims and local paths
 web_source     https:// and http://: archives, retries, resumed downloads
 s3_source      s3://: folders and archives of a bucket
 archive        unpacks archives, once for all jobs of a workspace
+member         one entry of an archive, and the refusal of an archive
+tar, zip       the members of an archive, and the checks of its end
 outputs        OUTPUTS, the table of schemes: where models are written
 volume_output  models on a claim
 s3_output      models in a bucket
