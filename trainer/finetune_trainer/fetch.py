@@ -42,5 +42,6 @@ def fetch(run: Run) -> None:
             validation=str(validation.path) if validation else None,
             train_version=train.version,
             validation_version=validation.version if validation else None,
+            warnings=train.warnings + (validation.warnings if validation else ()),
         ),
     )

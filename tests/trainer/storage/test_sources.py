@@ -12,6 +12,7 @@ from finetune_trainer.run.files import read_json, sha256_of
 from finetune_trainer.run.handoff import FETCHED, Fetched
 from finetune_trainer.storage.sources import SOURCES
 
+from tests.trainer.support.archives import zip_of
 from tests.trainer.support.datasets import (
     Prepared,
     as_ordinary_user,
@@ -156,3 +157,13 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
 def test_an_escaped_way_out_of_the_claim_is_refused(tmp_path: Path) -> None:
     (tmp_path / "claims/photos").mkdir(parents=True)
     assert fail(tmp_path, "pvc://photos/%2e%2e/secrets").code == ExitCode.InvalidSpec
+
+
+def test_each_job_is_warned_of_names_in_the_archive(tmp_path: Path) -> None:
+    archive = zip_of("cat/1.jpg", "\u72ac/1.jpg", encoding="cp932")(tmp_path)
+    source = {"uri": f"file://{archive}"}
+    for _ in range(2):  # the second job finds the archive unpacked
+        run = make_run(tmp_path, source=source, validationSource=source)
+        (warning, again) = fetched(run).warnings
+        assert warning.startswith("dataset.source: file names in the archive may be wrong")
+        assert again == warning

@@ -38,6 +38,8 @@ class Fetched(Struct):
     validation: str | None = None
     train_version: str | None = None
     validation_version: str | None = None
+    warnings: tuple[str, ...] = ()
+    """Sentences for the user about what was fetched."""
 
 
 class Packed(Struct):
