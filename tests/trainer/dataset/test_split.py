@@ -2,7 +2,7 @@ import hashlib
 import random
 
 import pytest
-from finetune_trainer.contract import ExitCode, Split, TrainerError
+from finetune_trainer.contract import ExitCode, GroupBy, Split, TrainerError
 from finetune_trainer.dataset.split import (
     Candidate,
     check_class_sizes,
@@ -91,6 +91,8 @@ def test_a_fraction_that_leaves_nothing_is_refused(fraction: str) -> None:
     ("split", "validated", "named"),
     [
         (Split(train_per_class=5, train_fraction="0.5"), False, "both"),
+        (Split(group_by=GroupBy()), False, "exactly one of column and pattern"),
+        (Split(group_by=GroupBy(column="a", pattern="b")), True, "exactly one of column and"),
         (Split(train_per_class=5), True, "validationSource"),
         (Split(train_fraction="0.5"), True, "validationSource"),
     ],

@@ -51,6 +51,13 @@ def check_split(split: Split, *, has_validation_source: bool) -> None:
             "dataset.split has both trainPerClass and trainFraction",
             "Remove one of them.",
         )
+    by = split.group_by
+    if by is not None and (by.column is None) == (by.pattern is None):
+        raise TrainerError(
+            ExitCode.InvalidSpec,
+            "dataset.split.groupBy needs exactly one of column and pattern",
+            "Set column to one of the list's, or pattern to what names the group in the paths.",
+        )
     if split.train_fraction is not None and not 0 < Decimal(split.train_fraction) < 1:
         raise TrainerError(
             ExitCode.InvalidSpec,
