@@ -59,6 +59,8 @@ def prepare(run: Run, *, exact: bool = False) -> None:
     spec = run.job.dataset
     fetched = read_json(run.paths.job / FETCHED, Fetched)
     validation = None if fetched.validation is None else Path(fetched.validation)
+    for warning in fetched.warnings:
+        _say(warning)
     found = find_photos(Path(fetched.train), validation, spec)
     check_split(spec.split, has_validation_source=len(found.splits) > 1)
     check_found(found, spec)
