@@ -59,10 +59,10 @@ def _weights(name: str) -> list[Path]:
 def _compare_layers(name: str, directory: Path) -> float:
     image, expected = np.load(directory / "image.npy"), dict(np.load(directory / "layers.npz"))
     network = assemble(name, read_tensors(directory / "weights.pth"), size=image.shape[2])
-    layer_of = ARCHITECTURES[name].layer_of
+    module_of = ARCHITECTURES[name].module_of
     internals = network.symbol.get_internals()
-    outputs = {module: f"{layer_of(module)}_output" for module in expected}
-    known = {m: output for m, output in outputs.items() if output in internals.list_outputs()}
+    outputs = {module_of(out.removesuffix("_output")): out for out in internals.list_outputs()}
+    known = {module: outputs[module] for module in expected if module in outputs}
     # MXNet cannot compute several layers at once and show them one by one.
     os.environ[FUSION] = "NONE"
     given = _outputs(network, [internals[output] for output in known.values()], image)

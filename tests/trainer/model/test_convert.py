@@ -278,9 +278,9 @@ def test_weights_of_another_network_are_refused_by_the_names_that_do_not_fit(
         assemble(NAME, others, size=224)
     assert error.value.code == ExitCode.InvalidData
     assert error.value.message.endswith(
-        "of 247 tensors and 247 places 3 do not fit: "
+        "3 of their names and shapes do not fit: "
         "_blocks.3._se_reduce.weight has no place; "
-        "_conv_stem.weight is 16x3x3x3, not 32x3x4x4; top_bn_beta is missing"
+        "_bn1.bias is missing; _conv_stem.weight is 16x3x3x3, not 32x3x3x3"
     )
     assert "resnet-50" in error.value.hint
 

@@ -1,11 +1,15 @@
 """The readers of weights files: exact, and no code of a pickle is run."""
 
+import argparse
 import collections
+import importlib
 import os
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
+from datetime import datetime
+from pathlib import Path, PurePosixPath
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
@@ -57,7 +61,98 @@ def test_the_state_dict_is_taken_out_of_a_training_scripts_checkpoint(
     }
     path = tmp_path / "weights.pth"
     path.write_bytes(saved(checkpoint, moments, weights))
-    assert {name: t.tolist() for name, t in read_tensors(path).items()} == {"fc.weight": [1, 2]}
+    tensors = {name: t.tolist() for name, t in read_tensors(path).items()}
+    assert tensors == {"state_dict.module.fc.weight": [1, 2]}
+
+
+class Settings:
+    """An object of a training script."""
+
+
+@WRITERS
+def test_what_a_training_script_saves_beside_the_weights_is_not_looked_at(
+    saved: Writer, tmp_path: Path
+) -> None:
+    weights = FloatStorage([1, 2])
+    checkpoint = {
+        "args": argparse.Namespace(lr=0.1, out=PurePosixPath("/out")),
+        "best": np.float64(91.2),
+        "history": np.zeros(3),
+        "saved": datetime(2020, 1, 1),
+        "seen": {1, 2},
+        "frozen": frozenset({"a"}),
+        "settings": Settings(),
+        "schedule": collections.Counter(a=1),
+        "net": collections.defaultdict(None, {"weight": Tensor(weights, 0, (2,), (1,))}),
+        "loss": [0.5, (0.25,)],
+    }
+    path = tmp_path / "weights.pth"
+    path.write_bytes(saved(checkpoint, weights))
+    assert {name: t.tolist() for name, t in read_tensors(path).items()} == {"net.weight": [1, 2]}
+
+
+@WRITERS
+def test_no_module_that_a_file_names_is_imported(
+    saved: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "imported_by_a_pickle.py").write_text("class Object: ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    weights = FloatStorage([1, 2])
+    kind = importlib.import_module("imported_by_a_pickle").Object
+    content = saved({"object": kind(), "weight": Tensor(weights, 0, (2,), (1,))}, weights)
+    monkeypatch.delitem(sys.modules, "imported_by_a_pickle")
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content)
+    assert list(read_tensors(path)) == ["weight"]
+    assert "imported_by_a_pickle" not in sys.modules
+
+
+def test_a_dict_that_holds_itself_is_read_once(tmp_path: Path) -> None:
+    weights = FloatStorage([1, 2])
+    state: dict[str, Any] = {"weight": Tensor(weights, 0, (2,), (1,))}
+    state["again"] = state
+    path = tmp_path / "weights.pth"
+    path.write_bytes(zipped_pth(state, weights))
+    assert list(read_tensors(path)) == ["weight"]
+
+
+class Module:
+    """An object that is pickled with its tensors, as a torch.nn.Module is."""
+
+    def __init__(self, tensor: object) -> None:
+        self.tensor = tensor
+
+
+_WHOLE = "torch.save(torch.load(FILE, weights_only=False).state_dict(), NEW_FILE)"
+_INNER = "torch.load(FILE, weights_only=False)['model'].state_dict()"
+
+
+@pytest.mark.parametrize(
+    ("wrap", "why", "remedy"),
+    [
+        (Module, r"whole pickled object of .*\.Module", _WHOLE),
+        (lambda t: {"epoch": 1, "model": Module(t)}, "'model' is a pickled object", _INNER),
+        (lambda t: t, "a single tensor without a name", "model.state_dict()"),
+        (lambda t: {"state": {0: {"momentum": t}}}, "no tensors with names", "model.state_dict()"),
+    ],
+)
+def test_a_file_without_a_state_dict_is_refused_with_the_way_to_one(
+    wrap: Callable[[Any], Any], why: str, remedy: str, tmp_path: Path
+) -> None:
+    weights = FloatStorage([1, 2])
+    path = tmp_path / "weights.pth"
+    path.write_bytes(zipped_pth(wrap(Tensor(weights, 0, (2,), (1,))), weights))
+    with pytest.raises(TrainerError, match=why) as error:
+        read_tensors(path)
+    assert remedy in error.value.hint
+
+
+def test_a_torchscript_archive_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "scripted.pt"
+    path.write_bytes(zipped_pth({}, compression=zipfile.ZIP_STORED, **{"constants.pkl": b""}))
+    with pytest.raises(TrainerError, match="a TorchScript archive") as error:
+        read_tensors(path)
+    assert "torch.jit.load(FILE).state_dict()" in error.value.hint
 
 
 class Malicious:
@@ -107,8 +202,9 @@ def test_a_file_that_is_cut_off_is_refused_in_words(
     storage = FloatStorage([1, 2, 3, 4])
     path = tmp_path / "weights.pth"
     path.write_bytes(saved({"weight": Tensor(storage, 0, (4,), (1,))}, storage)[:length])
-    with pytest.raises(TrainerError, match=r"weights.pth is not a PyTorch weights file"):
+    with pytest.raises(TrainerError, match=r"weights.pth is not a PyTorch weights file") as error:
         read_tensors(path)
+    assert error.value.code == ExitCode.InvalidData
 
 
 def test_a_changed_byte_of_a_zip_is_noticed(tmp_path: Path) -> None:
@@ -131,7 +227,7 @@ _STATE = {"weight": Tensor(_STORAGE, 0, (1,), (1,))}
         (b"PK\x03\x04rest", "not a zip file"),
         (b"<html>not found</html>", "not a PyTorch weights file"),
         (pickle.dumps({"weight": 1}) * 5, "header"),
-        (bare_pth({"weight": 1}), "other things than tensors"),
+        (bare_pth({"weight": 1}), "no tensors with names"),
         (zipped_pth({}), "not a plain state dict"),
         (zipped_pth(_STATE, _STORAGE, byteorder=b"big"), "big-endian"),
         (zipped_pth(_STATE, _STORAGE, compression=zipfile.ZIP_DEFLATED), "compressed zip"),

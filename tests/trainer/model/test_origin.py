@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import mxnet as mx
 import numpy as np
+import onnx
 import pytest
 from finetune_trainer.contract import ExitCode, Model, TrainerError
 from finetune_trainer.dataset.preprocessing import PREPROCESSING, Preprocessing
@@ -424,9 +425,9 @@ DIGEST = PTH | {"sha256": "0" * 64}
     ("arrange", "source", "code", "message", "hint"),
     [
         (make_malicious, PTH, "InvalidData", "it names posix.system", "as safetensors"),
-        (damage_pth, PTH, "InvalidData", "weights.pth is not a PyTorch", "state_dict()"),
-        (write_page, PTH, "InvalidData", "begins with b'<!DOCTYPE", "a page about it"),
-        (write_deeper, PTH, "InvalidData", "not those of resnet-18: of", "resnet-34"),
+        (damage_pth, PTH, "InvalidData", "weights.pth is not a PyTorch", "download it again"),
+        (write_page, PTH, "InvalidData", "weights.pth is a web page", "a browser shows"),
+        (write_deeper, PTH, "InvalidData", "not those of resnet-18: 80", "resnet-34"),
         (write_deeper, PTH, "InvalidData", "layer1.2.bn1.bias has no place", "resnet-34"),
         (write_weights, BARE, "InvalidSpec", "weights alone", "resnet-50"),
         (write_weights, SYMBOL, "InvalidData", "no NAME-symbol.json", "one model"),
@@ -511,6 +512,77 @@ def test_a_file_on_a_volume_stays_where_it_is(
     assert network.weights == claim / "weights.pth"
     assert sorted(os.listdir(claim)) == ["weights.pth"]
     assert not (tmp_path / "fetched").exists()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_parameters_of_other_floats_become_float32(dtype: str, claim: Path, tmp_path: Path) -> None:
+    before = write_pair(claim)
+    args, aux = (
+        {name: value.astype(dtype) for name, value in part.items()}
+        for part in (before.args, before.aux)
+    )
+    mx.model.save_checkpoint(str(claim / "resnet-50"), 0, before.symbol, args, aux)
+    _, network = built(run_of(tmp_path, PAIR))
+    assert {v.dtype for v in (network.args | network.aux).values()} == {np.float32}
+
+
+def test_a_network_that_casts_to_float16_is_computed_in_float32(
+    claim: Path, tmp_path: Path
+) -> None:
+    names = ("weight", "bias")
+    weights = [
+        mx.sym.var(f"{layer}_{n}", dtype="float16") for layer in ("conv", "fc") for n in names
+    ]
+    x = mx.sym.Cast(mx.sym.var("data"), dtype="float16")
+    x = mx.sym.Convolution(x, *weights[:2], name="conv", num_filter=4, kernel=(3, 3))
+    x = mx.sym.Pooling(x, global_pool=True, pool_type="avg", kernel=(1, 1))
+    x = mx.sym.FullyConnected(mx.sym.Flatten(x), *weights[2:], name="fc", num_hidden=5)
+    shapes = {"conv_weight": (4, 3, 3, 3), "conv_bias": (4,), "fc_weight": (5, 4), "fc_bias": (5,)}
+    args = {n: mx.nd.ones(shape, dtype="float16") for n, shape in shapes.items()}
+    mx.model.save_checkpoint(str(claim / "resnet-50"), 0, x, args, {})
+    _, network = built(run_of(tmp_path, PAIR))
+    module = mx.mod.Module(network.symbol, label_names=["softmax_label"])
+    module.bind([("data", (1, 3, SIZE, SIZE))], [("softmax_label", (1,))], for_training=False)
+    module.init_params(mx.init.Xavier(), network.args, network.aux, allow_missing=True)
+    module.forward(mx.io.DataBatch([mx.nd.ones((1, 3, SIZE, SIZE))]), is_train=False)
+    assert module.get_outputs()[0].dtype == np.float32
+
+
+def zero_all(network: Network) -> dict[str, Any]:
+    return {name: value * 0 for name, value in network.args.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (zero_all, "all weights of the network are 0"),
+        (lambda n: {"conv0_weight": n.args["conv0_weight"] * float("nan")}, "conv0_weight has 216"),
+        (
+            lambda n: {"conv0_weight": mx.nd.ones((8, 3, 3, 3), dtype="int8")},
+            "conv0_weight (int8): the network is quantized",
+        ),
+        (lambda n: {"bn1_moving_var": -n.aux["bn1_moving_var"]}, "bn1_moving_var is a variance"),
+    ],
+)
+def test_parameters_that_no_trained_network_has_are_named(
+    change: Callable[[Network], dict[str, Any]], message: str, claim: Path, tmp_path: Path
+) -> None:
+    network = write_pair(claim)
+    changed = network.args | network.aux | change(network)
+    mx.nd.save(str(claim / "resnet-50-0000.params"), changed)
+    error = fail(run_of(tmp_path, PAIR))
+    assert error.code == ExitCode.InvalidData
+    assert message in error.message
+
+
+def test_values_of_an_onnx_file_are_checked_by_the_names_in_it(claim: Path, tmp_path: Path) -> None:
+    model = onnx.load_from_string(onnx_files.relu_classifier())
+    tensor = next(t for t in model.graph.initializer if len(t.dims) == 4)
+    lost = np.full(tensor.dims, np.nan, np.float32)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(lost, tensor.name))
+    (claim / "net.onnx").write_bytes(model.SerializeToString())
+    error = fail(run_of(tmp_path, PAIR, inputSize=None))
+    assert f"{tensor.name} has {lost.size} of {lost.size} values that are NaN" in error.message
 
 
 def test_a_malicious_file_is_refused_before_a_photo_is_read(claim: Path, tmp_path: Path) -> None:

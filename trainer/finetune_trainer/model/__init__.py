@@ -12,6 +12,7 @@ convert        weights of the catalogue to MXNet files, when the image is built
 surgery        the last layer replaced: the trunk is the network below the new one
 known_rows     rows of the new layer that an earlier model knows
 shapes         the shapes that parameters must have
+values         the values that they must have
 network        a symbol with its parameters, and its three files
 graph          a symbol's nodes: read, edited and rebuilt
 rewrites/      symbols rewritten for training

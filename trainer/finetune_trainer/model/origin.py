@@ -13,9 +13,9 @@ from finetune_trainer.contract import ExitCode, Job, Model, ModelSource, Source,
 from finetune_trainer.dataset.preprocessing import PREPROCESSING
 from finetune_trainer.model import catalogue, earlier
 from finetune_trainer.model.earlier import EarlierModel, only_folder
+from finetune_trainer.model.formats.foreign import explain, foreign
 from finetune_trainer.model.formats.table import (
     FORMATS,
-    first_bytes,
     is_zip_of_weights,
     recognise,
 )
@@ -117,7 +117,7 @@ def _place(source: Source, run: Run) -> Path:
     def move(file: Path, folder: Path) -> None:
         shutil.move(file, folder / name)
 
-    put = Put(move, is_zip_of_weights)
+    put = Put(move, lambda file: is_zip_of_weights(file) or foreign(file) is not None)
     place = sources.obtain(source, field=FIELD, secret="MODEL_", run=run, put=put).path
     return only_folder(place)
 
@@ -165,15 +165,9 @@ def _format(place: Path) -> str:
     if place.is_dir() and any(path.name.endswith(SYMBOL) for path in visible(place)):
         return "mxnet"
     file = _single_file(place)
-    if kind := recognise(file):
+    if not foreign(file) and (kind := recognise(file)):
         return kind
-    raise TrainerError(
-        ExitCode.InvalidData,
-        f"{FIELD}: {file.name} has no format that is known: it begins with {first_bytes(file)!r}",
-        f"Give a file of the formats {', '.join(sorted(WEIGHTS))}, or a folder with "
-        "NAME-symbol.json and NAME-0000.params; a browser shows whether the URI gives the file "
-        "itself or a page about it.",
-    )
+    raise explain(file, field=FIELD)
 
 
 def _single_file(place: Path) -> Path:

@@ -17,6 +17,8 @@ from finetune_trainer.model.formats.table import FORMATS
 from finetune_trainer.model.graph import VARIABLE, nodes_of
 from finetune_trainer.model.network import Network, load, load_pair, load_preprocessing
 from finetune_trainer.model.origin import FIELD, Origin
+from finetune_trainer.model.rewrites.single import in_float32
+from finetune_trainer.model.values import check_values
 from finetune_trainer.run import files
 
 INPUT_SIZE = 224
@@ -40,7 +42,8 @@ def load_pretrained(model: Model, origin: Origin, *, bundled: Path) -> Pretraine
     assert origin.weights
     digest = files.sha256_of(origin.weights)
     if origin.symbol:
-        network = load_pair(origin.symbol, origin.weights)
+        network = in_float32(load_pair(origin.symbol, origin.weights))
+        check_values({n: v.asnumpy() for n, v in (network.args | network.aux).items()})
         given = _given_with(origin.symbol)
         size = given.input_size if given else _size_of(network)
         return Pretrained(network, _adapted(model, given, size=size), digest)
@@ -56,6 +59,7 @@ def load_pretrained(model: Model, origin: Origin, *, bundled: Path) -> Pretraine
 
 def _of_onnx(model: Model, path: Path) -> tuple[Network, Preprocessing]:
     graph, given = read_graph(path), _given_with(path)
+    check_values(graph.layers, variances=graph.variances)
     size = given.input_size if given else graph.size or INPUT_SIZE
     preprocessing = _adapted(model, given, size=size)
     return to_network(graph, size=preprocessing.input_size), preprocessing

@@ -46,5 +46,5 @@ def check_shapes(symbol: mx.sym.Symbol, params: Mapping[str, Any], *, size: int)
 
 
 def as_text(shape: tuple[int, ...]) -> str:
-    """Return a shape as 64x3x7x7."""
-    return "x".join(map(str, shape)) or "a number"
+    """Return a shape as 64x3x7x7, with N for 0, any number."""
+    return "x".join(str(side or "N") for side in shape) or "a number"

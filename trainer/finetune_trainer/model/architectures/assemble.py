@@ -1,7 +1,8 @@
 """Puts weights that come without a graph into the architecture that they belong to."""
 
 import dataclasses
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,12 +12,21 @@ from numpy.typing import NDArray
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.model.architectures import efficientnet, mobilenet, resnet
-from finetune_trainer.model.architectures.layers import layer_of
+from finetune_trainer.model.architectures.layers import module_of
+from finetune_trainer.model.architectures.selection import (
+    Places,
+    Selection,
+    Tensors,
+    select,
+    unused,
+)
 from finetune_trainer.model.network import Network
-from finetune_trainer.model.shapes import SHOWN, as_text, shapes_of
+from finetune_trainer.model.shapes import SHOWN, shapes_of
+from finetune_trainer.model.values import check_values
+
+log = logging.getLogger(__name__)
 
 IMAGENET_CLASSES = 1000
-Tensors = dict[str, NDArray[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +35,8 @@ class Architecture:
 
     build: Callable[..., mx.sym.Symbol]
     """Builds the symbol from the number of classes, and from the size of the images if `sized`."""
-    layer_of: Callable[[str], str]
-    """Returns the symbol's layer for a module of the state dict."""
+    module_of: Callable[[str], str]
+    """Returns the module of the state dict for a layer of the symbol."""
     head: str
     """The last layer's module. A state dict may lack it, because fine-tuning replaces it."""
     sized: bool = False
@@ -37,80 +47,125 @@ class Architecture:
         sized = {"size": size} if self.sized else {}
         return self.build(classes=classes, **sized)
 
+    def places(self, size: int) -> Places:
+        """Return the tensors of the PyTorch module."""
+        shapes = {}
+        for place, shape in shapes_of(self.symbol(size=size), size).items():
+            name = self.name_of(place)
+            shape = (0, *shape[1:]) if name.startswith(f"{self.head}.") else shape
+            # PyTorch's kernels are odd: an even one has a row and a column of zeros.
+            odd = [side - (side + 1) % 2 for side in shape[2:]]
+            shapes[name] = (*shape[:2], *odd)
+        return Places(shapes, self.head)
+
+    def name_of(self, place: str) -> str:
+        """Return PyTorch's name of a parameter: bn1_gamma is bn1.weight."""
+        leaf = next(leaf for leaf in _LEAVES if place.endswith(f"_{leaf}"))
+        return f"{self.module_of(place.removesuffix(f'_{leaf}'))}.{_LEAVES[leaf]}"
+
 
 def _lite(width: float, depth: float) -> Architecture:
     build = partial(efficientnet.build, width=width, depth=depth)
-    return Architecture(build, efficientnet.layer_of, "_fc", sized=True)
+    return Architecture(build, efficientnet.module_of, "_fc", sized=True)
 
 
 ARCHITECTURES = {
     "efficientnet-lite0": _lite(1.0, 1.0),
     "efficientnet-lite1": _lite(1.0, 1.1),
     "efficientnet-lite2": _lite(1.1, 1.2),
-    "mobilenet-v2": Architecture(mobilenet.build, layer_of, "classifier.1"),
+    "mobilenet-v2": Architecture(mobilenet.build, module_of, "classifier.1"),
 } | {
-    f"resnet-{depth}": Architecture(partial(resnet.build, depth=depth), layer_of, "fc")
+    f"resnet-{depth}": Architecture(partial(resnet.build, depth=depth), module_of, "fc")
     for depth in resnet.BLOCKS
 }
-_BATCH_NORM = {
-    "weight": "gamma",
-    "bias": "beta",
-    "running_mean": "moving_mean",
-    "running_var": "moving_var",
+_LEAVES = {
+    "weight": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_var": "running_var",
 }
+"""PyTorch's names of a layer's tensors, by those of MXNet."""
 
 
 def assemble(name: str, tensors: Tensors, *, size: int) -> Network:
     """Put a state dict into the architecture of this name, for images of size x size.
 
-    Raises InvalidData unless each tensor finds its place and each place its tensor.
+    It may be wrapped in any way, and there may be other tensors beside it. Raises InvalidData
+    unless each of its tensors finds its place and each place its tensor.
     """
     architecture = ARCHITECTURES[name]
-    tensors = {key: value for key, value in tensors.items() if not _is_counter(key)}
-    head = f"{architecture.head}.weight"
-    classes = len(tensors[head]) if head in tensors else IMAGENET_CLASSES
+    selection = select(tensors, architecture.places(size))[0]
+    if selection.misfits:
+        raise _misfit(name, tensors, selection, size)
+    _log_choice(name, tensors, size)
+    check_values({key: tensors[key] for key in selection.tensors.values()}, head=architecture.head)
+    head = selection.tensors.get(f"{architecture.head}.weight")
+    classes = len(tensors[head]) if head else IMAGENET_CLASSES
     symbol = architecture.symbol(size=size, classes=classes)
     shapes, states = shapes_of(symbol, size), set(symbol.list_auxiliary_states())
-    params: dict[str, Any] = {}
-    misfits = []
-    for key, tensor in tensors.items():
-        target = _target(key, tensors, architecture)
-        value = _zero_extended(np.asarray(tensor, np.float32), shapes.get(target, ()))
-        params[target] = value
-        if target not in shapes:
-            misfits.append(f"{key} has no place")
-        elif value.shape != shapes[target]:
-            misfits.append(f"{key} is {as_text(tensor.shape)}, not {as_text(shapes[target])}")
-    optional = {f"{architecture.layer_of(architecture.head)}_{leaf}" for leaf in ("weight", "bias")}
-    misfits += [f"{key} is missing" for key in shapes.keys() - params.keys() - optional]
-    if misfits:
-        raise TrainerError(
-            ExitCode.InvalidData,
-            f"the weights are not those of {name}: of {len(tensors)} tensors and {len(shapes)} "
-            f"places {len(misfits)} do not fit: {'; '.join(sorted(misfits)[:SHOWN])}",
-            f"Name the network that they belong to, one of: {', '.join(ARCHITECTURES)}.",
+    args: dict[str, Any] = {}
+    aux: dict[str, Any] = {}
+    for place, shape in shapes.items():
+        if key := selection.tensors.get(architecture.name_of(place)):
+            value = _zero_extended(np.asarray(tensors[key], np.float32), shape)
+            (aux if place in states else args)[place] = mx.nd.array(value)
+    return Network(symbol, args, aux)
+
+
+def _log_choice(name: str, tensors: Tensors, size: int) -> None:
+    """Log which tensors are used where a checkpoint has others, or the network more than once."""
+    selections = select(tensors, ARCHITECTURES[name].places(size))
+    taken, *others = [s for s in selections if not s.misfits]
+    rest = set(unused(tensors, taken))
+    if others:
+        log.info(
+            "the file has the weights of %s more than once: those below %r are used, not those "
+            "below %s",
+            name, taken.prefix, " and ".join(repr(other.prefix) for other in others),
+        )  # fmt: skip
+        rest -= {key for other in others for key in other.tensors.values()}
+    if rest:
+        log.info("tensors of the file that are not used: %s", _some(sorted(rest)))
+
+
+def _misfit(name: str, tensors: Tensors, selection: Selection, size: int) -> TrainerError:
+    """Return the error for weights of another network; its hint names that one if it is known."""
+    places = ARCHITECTURES[name].places(size)
+    misfits = selection.misfits
+    reason = f"{len(misfits)} of their names and shapes do not fit: {'; '.join(misfits[:SHOWN])}"
+    if not selection.tensors:
+        reason = (
+            f"no tensor has one of their names, such as {next(iter(places.shapes))}; it has "
+            f"{_some(list(tensors))}"
         )
-    arrays = {key: mx.nd.array(value) for key, value in params.items()}
-    return Network(
-        symbol,
-        {key: value for key, value in arrays.items() if key not in states},
-        {key: value for key, value in arrays.items() if key in states},
+    right = [other for other in ARCHITECTURES if other != name and _is_of(other, tensors, size)]
+    hint = (
+        f"Their names and shapes are those of {right[0]}: set model.source.architecture to it."
+        if right
+        else "Give the state dict of torchvision's module (for the Lites, of "
+        "efficientnet_lite_pytorch), of the architecture that it is of: "
+        f"{', '.join(ARCHITECTURES)}. A network of any other kind can be given as ONNX, "
+        'torch.onnx.export(model.eval(), torch.zeros(1, 3, 224, 224), "model.onnx"), without '
+        "architecture."
+    )
+    return TrainerError(
+        ExitCode.InvalidData, f"the weights are not those of {name}: {reason}", hint
     )
 
 
-def _is_counter(key: str) -> bool:
-    return key.endswith(".num_batches_tracked")
+def _is_of(name: str, tensors: Tensors, size: int) -> bool:
+    return not select(tensors, ARCHITECTURES[name].places(size))[0].misfits
 
 
-def _target(key: str, tensors: Tensors, architecture: Architecture) -> str:
-    module, _, leaf = key.rpartition(".")
-    if f"{module}.running_mean" in tensors:
-        leaf = _BATCH_NORM.get(leaf, leaf)
-    return f"{architecture.layer_of(module)}_{leaf}"
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _zero_extended(tensor: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Add a first row and column of zeros where the symbol's kernel is one larger."""
-    if len(shape) == tensor.ndim == 4 and tensor.shape[2] + 1 == shape[2]:
+    if len(shape) == 4 and tensor.shape[2] + 1 == shape[2]:
         return np.pad(tensor, ((0, 0), (0, 0), (1, 0), (1, 0)))
     return tensor

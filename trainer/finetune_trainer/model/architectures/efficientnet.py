@@ -1,4 +1,4 @@
-"""EfficientNet-Lite as an MXNet symbol, and the names of its layers for PyTorch's modules.
+"""EfficientNet-Lite as an MXNet symbol, and the names of PyTorch's modules for its layers.
 
 TensorFlow's SAME padding is asymmetric where a layer of stride 2 sees an even size (nothing before,
 one more after), MXNet's is not. The kernel gets a first row and column of zeros and one pixel of
@@ -112,26 +112,26 @@ def _conv(
     return x, math.ceil(size / stride)
 
 
-_LAYERS = {
-    "_conv_stem": "stem",
-    "_bn0": "stem_bn",
-    "_conv_head": "top",
-    "_bn1": "top_bn",
-    "_fc": "fc",
+_MODULES = {
+    "stem": "_conv_stem",
+    "stem_bn": "_bn0",
+    "top": "_conv_head",
+    "top_bn": "_bn1",
+    "fc": "_fc",
 }
-_BLOCK_LAYERS = {
-    "_expand_conv": "expand",
-    "_bn0": "expand_bn",
-    "_depthwise_conv": "depthwise",
-    "_bn1": "depthwise_bn",
-    "_project_conv": "project",
-    "_bn2": "project_bn",
+_BLOCK_MODULES = {
+    "expand": "_expand_conv",
+    "expand_bn": "_bn0",
+    "depthwise": "_depthwise_conv",
+    "depthwise_bn": "_bn1",
+    "project": "_project_conv",
+    "project_bn": "_bn2",
 }
 
 
-def layer_of(module: str) -> str:
-    """Return the name of a module's layer: `_blocks.3._bn1` -> `block3_depthwise_bn`."""
-    match module.split("."):
-        case ["_blocks", index, layer] if layer in _BLOCK_LAYERS:
-            return f"block{index}_{_BLOCK_LAYERS[layer]}"
-    return _LAYERS.get(module, module)
+def module_of(layer: str) -> str:
+    """Return the name of a layer's module: `block3_depthwise_bn` -> `_blocks.3._bn1`."""
+    block, _, name = layer.partition("_")
+    if name in _BLOCK_MODULES:
+        return f"_blocks.{block.removeprefix('block')}.{_BLOCK_MODULES[name]}"
+    return _MODULES.get(layer, layer)

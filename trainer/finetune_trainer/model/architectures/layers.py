@@ -49,6 +49,6 @@ def classifier(data: mx.sym.Symbol, name: str, classes: int) -> mx.sym.Symbol:
     return mx.sym.SoftmaxOutput(x, name="softmax")
 
 
-def layer_of(module: str) -> str:
-    """Name the layer of a torchvision module: `layer1.0.conv1` -> `layer1_0_conv1`."""
-    return module.replace(".", "_")
+def module_of(layer: str) -> str:
+    """Return the name of a layer's torchvision module: `layer1_0_conv1` -> `layer1.0.conv1`."""
+    return layer.replace("_", ".")

@@ -1,6 +1,7 @@
 """Files of other frameworks, read and written without those frameworks.
 
 table         FORMATS: how each format is recognised and read
+foreign       files that are none of these, with the way to one
 pytorch       a state dict of torch.save; no code of the file runs
 safetensors   a state dict in safetensors
 onnx          a classifier as a graph, in both directions

@@ -58,7 +58,7 @@ FORMATS = {
 }
 """By the names of `model.source.format`."""
 
-MAGIC_BYTES = 16
+MAGIC_BYTES = 20
 
 
 def recognise(file: Path) -> str | None:

@@ -71,6 +71,19 @@ class Graph:
         return _channels_last(self.shape)
 
     @property
+    def layers(self) -> dict[str, NDArray[Any]]:
+        """The weights of layers; the others are shapes, and single numbers such as the infinite
+        bound of a Clip."""
+        return {
+            n: value for n, value in self.weights.items() if value.dtype.kind == "f" and value.ndim
+        }
+
+    @property
+    def variances(self) -> set[str]:
+        """The names of the variances among the weights."""
+        return {node.inputs[4] for node in self.nodes if node.operator == "BatchNormalization"}
+
+    @property
     def size(self) -> int | None:
         """The height of the images; None if any is taken."""
         return self.shape[1 if self.channels_last else 2]
