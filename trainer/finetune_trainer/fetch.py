@@ -7,6 +7,7 @@ from finetune_trainer import recipes
 from finetune_trainer.dataset.split import check_split
 from finetune_trainer.export.stage import check_output
 from finetune_trainer.model import origin
+from finetune_trainer.model.try_out import try_out
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.handoff import FETCHED, Fetched
 from finetune_trainer.storage import sources
@@ -19,7 +20,7 @@ def check_and_fetch(run: Run) -> None:
     dataset = run.job.dataset
     check_split(dataset.split, has_validation_source=dataset.validation_source is not None)
     check_output(run)
-    origin.fetch(run)
+    try_out(run.job.model, origin.fetch(run))
     fetch(run)
 
 

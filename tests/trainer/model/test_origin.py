@@ -24,7 +24,7 @@ from finetune_trainer.model.network import Network, load, save
 from finetune_trainer.model.stage import build
 from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
-from finetune_trainer.run.handoff import BUILT, Built
+from finetune_trainer.run.handoff import BUILT, FETCHED, Built
 from finetune_trainer.storage import web_source
 
 from tests.servers import web
@@ -585,9 +585,27 @@ def test_values_of_an_onnx_file_are_checked_by_the_names_in_it(claim: Path, tmp_
     assert f"{tensor.name} has {lost.size} of {lost.size} values that are NaN" in error.message
 
 
-def test_a_malicious_file_is_refused_before_a_photo_is_read(claim: Path, tmp_path: Path) -> None:
-    make_malicious(claim, {})
-    run = run_of(tmp_path, PTH, inputSize=32)
-    with pytest.raises(TrainerError, match=r"it names posix.system"):
+@pytest.mark.parametrize(
+    ("arrange", "source", "message"),
+    [
+        (write_deeper, PTH, "layer1.2.bn1.bias has no place"),
+        (make_malicious, PTH, "it names posix.system"),
+        (mix_widths, PAIR, "conv0_weight is 16x3x3x3, not 8x3x3x3"),
+        (mix_networks, PAIR, "are missing, such as bn_data_gamma"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_before_a_photo_is_read(
+    arrange: Callable[[Path, dict[str, Any]], None],
+    source: dict[str, Any],
+    message: str,
+    state: dict[str, Any],
+    claim: Path,
+    tmp_path: Path,
+) -> None:
+    arrange(claim, state)
+    run = run_of(tmp_path, source, inputSize=32)
+    with pytest.raises(TrainerError, match=message) as error:
         check_and_fetch(run)
+    assert error.value.code == ExitCode.InvalidData
+    assert not (run.paths.job / FETCHED).exists()
     assert not (claim / "was-run").exists()

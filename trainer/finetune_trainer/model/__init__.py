@@ -13,6 +13,7 @@ surgery        the last layer replaced: the trunk is the network below the new o
 known_rows     rows of the new layer that an earlier model knows
 shapes         the shapes that parameters must have
 values         the values that they must have
+try_out        a network is loaded before a photo is read, in the process tried_out
 network        a symbol with its parameters, and its three files
 graph          a symbol's nodes: read, edited and rebuilt
 rewrites/      symbols rewritten for training

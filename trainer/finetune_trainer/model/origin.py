@@ -68,14 +68,13 @@ def check(job: Job) -> None:
         _check_size(job, size, "a smaller model.inputSize")
 
 
-def fetch(run: Run) -> None:
-    """Obtain the files, and refuse weights that cannot be read before a photo is read."""
+def fetch(run: Run) -> Origin:
+    """Return the files on this machine, and refuse images that are too small for the network."""
     origin = obtain(run)
     if origin.earlier:
         size = origin.earlier.preprocessing.input_size
         _check_size(run.job, size, "start from another model")
-    if origin.weights:
-        FORMATS[origin.format].read(origin.weights)
+    return origin
 
 
 def obtain(run: Run) -> Origin:

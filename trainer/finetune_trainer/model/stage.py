@@ -1,16 +1,17 @@
 """The stage `model`: puts a new last layer on the pretrained network."""
 
 import logging
+from pathlib import Path
 
-from finetune_trainer.contract import ModelStatus
+from finetune_trainer.contract import Model, ModelStatus
 from finetune_trainer.dataset.preprocessing import PREPROCESSING
 from finetune_trainer.model.known_rows import save_known_rows
 from finetune_trainer.model.network import Network, save
-from finetune_trainer.model.origin import obtain
-from finetune_trainer.model.pretrained import load_pretrained
+from finetune_trainer.model.origin import Origin, obtain
+from finetune_trainer.model.pretrained import Pretrained, load_pretrained
 from finetune_trainer.model.rewrites.batch_norm import with_momentum
 from finetune_trainer.model.shapes import check_shapes
-from finetune_trainer.model.surgery import replace_head
+from finetune_trainer.model.surgery import Surgery, replace_head
 from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.handoff import BUILT, PACKED, Built, Packed
@@ -21,17 +22,24 @@ MOMENTUM = 0.9
 """The highest momentum of a BatchNorm: its statistics must adapt within a few hundred steps."""
 
 
+def cut(model: Model, origin: Origin, *, classes: int, bundled: Path) -> tuple[Pretrained, Surgery]:
+    """Load the network and replace its last layer; raises if the files do not fit together."""
+    pretrained = load_pretrained(model, origin, bundled=bundled)
+    surgery = replace_head(pretrained.network, classes, after=model.replace_after)
+    network = surgery.network
+    size = pretrained.preprocessing.input_size
+    check_shapes(network.symbol, network.args | network.aux, size=size)
+    return pretrained, surgery
+
+
 def build(run: Run) -> None:
     """Put a new last layer for the data set's classes on the pretrained network."""
     packed = files.read_json(run.paths.job / PACKED, Packed)
     origin = obtain(run)
-    pretrained = load_pretrained(run.job.model, origin, bundled=run.paths.models)
-    preprocessing = pretrained.preprocessing
-    surgery = replace_head(
-        pretrained.network, len(packed.classes), after=run.job.model.replace_after
+    pretrained, surgery = cut(
+        run.job.model, origin, classes=len(packed.classes), bundled=run.paths.models
     )
-    network = surgery.network
-    check_shapes(network.symbol, network.args | network.aux, size=preprocessing.input_size)
+    network, preprocessing = surgery.network, pretrained.preprocessing
     status = ModelStatus(name=origin.name, sha256=pretrained.sha256, head=surgery.replaced)
     target = run.paths.job / "model"
     with files.whole_directory(target, check=run.check_owner) as staged:
