@@ -48,6 +48,7 @@ NOT_RUN = {
     "make trainer-gpu-image": GIGABYTES,
     "python -m bench.recipes": HOURS,
     "python -m bench.recipes --data fashion": HOURS,
+    "python -m bench.look_alikes": HOURS,
     "docker *": "needs Docker; tests/images builds the same targets with buildah",
     "sed 's/gpusPerNode: 0/gpusPerNode: 1/' *": "needs a GPU",
     "finetune-trainer stages NAME=FUNCTION...": "is internal: the supervisor runs it in each pod of"
