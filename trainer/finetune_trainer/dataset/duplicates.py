@@ -21,11 +21,12 @@ BANDS, BAND_BITS = 8, 16
 """A hash of 128 bits is compared by its bands of 16 bits."""
 MOST_BITS = BANDS - 1
 """Photos may look alike if at most 7 bits differ: then at least one of the 8 bands is the same."""
-ALIKE, SAME = 0.95, 0.99
+ALIKE, SAME = 0.95, 0.995
 """The least correlation of the miniatures of photos that look alike, and of those that are nearly
-the same. Chosen by bench/look_alikes.py: at 0.98 a third of all trousers would be one group."""
-MOST_COMPARED = 64
-"""Neighbours that a photo is compared with in each band, so that the time stays near-linear."""
+the same. Chosen by bench/look_alikes.py: at 0.99 a tenth of all trousers would be one group."""
+MOST_COMPARED, MOST_VIEWED = 64, 8
+"""Neighbours that a photo, and a view, is compared with in each band, so that the time stays
+near-linear."""
 FLAT = 8
 """A picture with less contrast (of 255) has no miniature: its hash would be noise."""
 _SCALE = 18
@@ -222,7 +223,10 @@ def _correlate(some: Array, others: Array) -> tuple[Array, Array]:
 
 
 def _distance(some: Array, others: Array) -> Array:
-    return np.asarray(_BIT_COUNTS[some ^ others].sum(1, dtype=np.int64))
+    bits = np.zeros(len(some), np.int64)
+    for band in range(BANDS):
+        bits += _BIT_COUNTS[some[:, band] ^ others[:, band]]
+    return bits
 
 
 def near_views(plain: Array, seen: Array, view: View) -> Iterator[Alike]:
@@ -231,43 +235,46 @@ def near_views(plain: Array, seen: Array, view: View) -> Iterator[Alike]:
     Pairs whose plain hashes are near are left out, and so is a photo that is like its own view.
     """
     count = len(plain)
-    for pairs in near_hashes(np.concatenate([plain, seen])):
-        across = pairs.select((pairs.one < count) & (pairs.other >= count))
+    for across in near_hashes(np.concatenate([plain, seen]), count):
         one, other = across.one, across.other - count
         apart = one < other if view.is_symmetric else one != other
         new = apart & (_distance(plain[one], plain[other]) > MOST_BITS)
         yield Alike(one, other, across.bits, across.same).select(new)
 
 
-def near_hashes(hashes: Array) -> Iterator[Alike]:
-    """Yield the pairs of numbers whose hashes differ in at most MOST_BITS, each pair once."""
+def near_hashes(hashes: Array, first: int = 0) -> Iterator[Alike]:
+    """Yield the pairs of numbers whose hashes differ in at most MOST_BITS, each pair once.
+
+    With `first`, the hashes from this number on are those of a view: a pair has one of each.
+    """
     places: list[Array] = []
+    most = MOST_VIEWED if first else MOST_COMPARED
     for band in range(BANDS):
         # Neighbours with the same band are those with the most similar next one.
         order = np.lexsort([hashes[:, (band + 1) % BANDS], hashes[:, band]])
         places.append(_inverse(order))
+        ordered, is_view = hashes[order, band], order >= first
         starts = np.arange(len(order))
-        for step in range(1, MOST_COMPARED + 1):
+        for step in range(1, most + 1):
             starts = starts[starts + step < len(order)]
-            some, others = order[starts], order[starts + step]
-            same = hashes[some, band] == hashes[others, band]
-            starts, some, others = starts[same], some[same], others[same]
+            starts = starts[ordered[starts] == ordered[starts + step]]
             if not len(starts):
                 break
-            yield _near(hashes, places, np.minimum(some, others), np.maximum(some, others))
+            here = starts[is_view[starts] != is_view[starts + step]] if first else starts
+            some, others = order[here], order[here + step]
+            one, other = np.minimum(some, others), np.maximum(some, others)
+            yield _near(hashes, places, Alike(one, other, one, np.zeros(len(one), bool)), most)
 
 
-def _near(hashes: Array, places: list[Array], one: Array, other: Array) -> Alike:
+def _near(hashes: Array, places: list[Array], pairs: Alike, most: int) -> Alike:
     """Return the pairs whose hashes are near, but for those that an earlier band has compared."""
-    bits = _distance(hashes[one], hashes[other])
-    pairs = Alike(one, other, bits, np.zeros(len(bits), bool)).select(bits <= MOST_BITS)
-    compared = np.zeros(len(pairs.one), bool)
+    bits = _distance(hashes[pairs.one], hashes[pairs.other])
+    near = pairs._replace(bits=bits).select(bits <= MOST_BITS)
+    compared = np.zeros(len(near.one), bool)
     for band, place in enumerate(places[:-1]):
-        apart = np.abs(place[pairs.one] - place[pairs.other])
-        compared |= (hashes[pairs.one, band] == hashes[pairs.other, band]) & (
-            apart <= MOST_COMPARED
-        )
-    return pairs.select(~compared)
+        apart = np.abs(place[near.one] - place[near.other])
+        compared |= (hashes[near.one, band] == hashes[near.other, band]) & (apart <= most)
+    return near.select(~compared)
 
 
 def _inverse(order: Array) -> Array:
