@@ -25,7 +25,7 @@ def test_prepare_prints_a_table_and_writes_a_contact_sheet(
     manifest = tmp_path / "job.yaml"
     manifest.write_text(
         "apiVersion: finetune-operator.dev/v1alpha1\nkind: FineTuneJob\nmetadata: {name: a}\n"
-        "spec: {model: {name: x}, dataset: {source: {uri: 'pvc://photos'},"
+        "spec: {model: {name: resnet-18}, dataset: {source: {uri: 'pvc://photos'},"
         " badImages: {maxFraction: '0.5'}}}\n"
     )
     sheet = tmp_path / "sheet.html"
@@ -47,11 +47,13 @@ def test_prepare_makes_what_the_job_would_make(tmp_path: Path) -> None:
     manifest = tmp_path / "job.yaml"
     manifest.write_text(
         "apiVersion: finetune-operator.dev/v1alpha1\nkind: FineTuneJob\nmetadata: {name: a}\n"
-        "spec: {dataset: {source: {uri: 'pvc://photos'}}, training: {recipe: tutorial}}\n"
+        "spec: {model: {name: efficientnet-lite1}, dataset: {source: {uri: 'pvc://photos'}},"
+        " training: {recipe: tutorial}}\n"
     )
     arguments = ["--data", str(photos), "--workspace", str(tmp_path)]
     assert main(["prepare", str(manifest), *arguments]) == 0
-    assert read_lock(packed_directory(tmp_path)).settings.framing == "Crop"
+    settings = read_lock(packed_directory(tmp_path)).settings
+    assert (settings.framing, settings.resize_short) == ("Crop", 274)
 
 
 def test_a_refusal_names_the_reason_and_the_remedy(

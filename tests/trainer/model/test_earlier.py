@@ -293,5 +293,5 @@ def test_images_must_be_stored_as_large_as_the_earlier_network_needs(
     dataset = msgspec.structs.replace(run.job.dataset, image=image)
     run = dataclasses.replace(run, job=msgspec.structs.replace(run.job, dataset=dataset))
     with pytest.raises(TrainerError, match="takes images of 16 pixels") as error:
-        origin.fetch(run)
-    assert error.value.hint == "Set it to 18, or start from another model."
+        check_and_fetch(run)
+    assert error.value.hint == "Remove resizeShort: photos are then stored in 18 pixels."

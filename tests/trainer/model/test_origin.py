@@ -483,8 +483,8 @@ UNKNOWN = {"source": BARE | {"format": "torch"}}
         ({"name": "resnet-1000"}, "model.name: 'resnet-1000' is not in the", "resnet-152"),
         (VGG, "model.source.architecture: 'vgg'", "resnet-50"),
         (UNKNOWN, "weights alone", "resnet-50"),
-        ({"name": "efficientnet-lite2"}, "images of 260 pixels, but", "Set it to 297"),
-        ({"source": PTH, "inputSize": 320}, "images of 320 pixels, but", "Set it to 366"),
+        ({"name": "efficientnet-lite2"}, "images of 260 pixels, but", "in 297 pixels"),
+        ({"source": PTH, "inputSize": 320}, "images of 320 pixels, but", "in 366 pixels"),
     ],
 )
 def test_an_invalid_spec_is_refused_before_a_photo_is_read(

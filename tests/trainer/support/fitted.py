@@ -26,7 +26,7 @@ def leave_fitted(run: Run, *, seed: int = 1) -> None:
         msgspec.structs.replace(
             preprocessing,
             framing=packed.framing,
-            resize_short=run.job.dataset.image.resize_short,
+            resize_short=packed.resize_short,
             jpeg_quality=run.job.dataset.image.jpeg_quality,
         ),
     )

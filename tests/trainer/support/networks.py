@@ -147,7 +147,10 @@ def _write_handoff(job: Path, packed: Path, *, classes: int, counts: tuple[int, 
     )
     names = tuple(f"class-{number}" for number in range(classes))
     files.write_json(
-        job / PACKED, Packed(directory=str(packed), classes=names, framing="Crop", status=status)
+        job / PACKED,
+        Packed(
+            directory=str(packed), classes=names, framing="Crop", resize_short=32, status=status
+        ),
     )
     leave_built(job, classes=classes)
 

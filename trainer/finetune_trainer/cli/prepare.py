@@ -15,12 +15,13 @@ from finetune_trainer.cli.arguments import add_workspace, new_file, positive
 from finetune_trainer.cli.console import add_row, name_column, open_console
 from finetune_trainer.cli.local import local_dataset, make_folder, open_run
 from finetune_trainer.cli.manifest import read_manifest
-from finetune_trainer.contract import Dataset, ExitCode, Source, TrainerError, Training
+from finetune_trainer.contract import Dataset, ExitCode, Model, Source, TrainerError, Training
 from finetune_trainer.dataset.exact import check_opencv
 from finetune_trainer.dataset.lock import LOCK, Lock, read_lock
 from finetune_trainer.dataset.sheet import write_sheet
 from finetune_trainer.dataset.stage import prepare
 from finetune_trainer.fetch import fetch
+from finetune_trainer.model.input_size import known_size
 from finetune_trainer.run.files import read_json
 from finetune_trainer.run.handoff import PACKED, Packed
 from finetune_trainer.run.printable import printable
@@ -74,19 +75,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _spec(options: PrepareOptions) -> tuple[Dataset, Training]:
+def _spec(options: PrepareOptions) -> tuple[Model, Dataset, Training]:
     photos = {"data": options.data, "validation_data": options.validation_data}
     if options.manifest:
         spec = read_manifest(options.manifest).spec
-        return local_dataset(spec.dataset, **photos), spec.training
+        return spec.model, local_dataset(spec.dataset, **photos), spec.training
     if options.data:
-        return local_dataset(Dataset(source=Source(uri="")), **photos), Training()
+        return Model(), local_dataset(Dataset(source=Source(uri="")), **photos), Training()
     raise TrainerError(
         ExitCode.InvalidSpec, "There is nothing to prepare", "Give a manifest, or --data DIR."
     )
 
 
-def _pack(dataset: Dataset, training: Training, options: PrepareOptions) -> Packed:
+def _pack(model: Model, dataset: Dataset, training: Training, options: PrepareOptions) -> Packed:
     workspace = options.workspace.absolute()
     make_folder(workspace, "--workspace")
     columns = (
@@ -108,7 +109,7 @@ def _pack(dataset: Dataset, training: Training, options: PrepareOptions) -> Pack
             reporter=Reporter(show),
             threads=options.threads,
         ) as run:
-            fetch(run)
+            fetch(run, size=known_size(model))
             prepare(run, exact=options.exact)
             return read_json(run.paths.job / PACKED, Packed)
 

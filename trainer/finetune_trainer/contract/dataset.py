@@ -66,8 +66,10 @@ class Image(Struct, forbid_unknown_fields=True):
     framing: Framing | None = None
     """The part of an image that the network sees. Whole: all of it, on a white square. Crop: the
     square in its middle. Default: Whole; Crop for the recipe tutorial and for RecordIO."""
-    resize_short: Annotated[int, Meta(ge=32, le=4096)] = 256
-    """Length of the shorter side after resizing, or of the square, in pixels."""
+    resize_short: Annotated[int, Meta(ge=32, le=4096)] | None = None
+    """Length of the shorter side after resizing, or of the square, in pixels; at least the
+    network's input. Default: 8/7 of that input, such as 256 for 224; records of RecordIO that are
+    all of one size between the two keep it."""
     jpeg_quality: Annotated[int, Meta(ge=1, le=100)] = 90
     """Quality of the stored JPEG, 1 to 100."""
 

@@ -15,6 +15,7 @@ split         train and validation
 compose       labels, copies, split and order of records together
 recordio      reads and writes RecordIO
 lock          dataset.lock.json: every file and its fate
+stored_size   the size of the stored photos, by the network's input
 preprocessing from a packed picture to the input of a network
 sheet         the contact sheet
 thumbnail     small pictures for HTML pages

@@ -34,6 +34,7 @@ from finetune_trainer.dataset.pack import encode_photos, write_records
 from finetune_trainer.dataset.photo import Packing
 from finetune_trainer.dataset.split import check_class_sizes, check_split, train_fraction
 from finetune_trainer.dataset.spool import Spool
+from finetune_trainer.dataset.stored_size import choose_size
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.files import (
     exclusive,
@@ -65,7 +66,7 @@ def prepare(run: Run, *, exact: bool = False) -> None:
     check_split(spec.split, has_validation_source=len(found.splits) > 1)
     check_found(found, spec)
     check_groups(found, spec)
-    settings = _settings(run.job, found, exact=exact)
+    settings = _settings(run.job, found, fetched, exact=exact)
     key, hidden = _key(found, settings, fetched), found.hidden
     keys = run.paths.packed / "keys"
     with exclusive(keys / f"{key}.lock", waiting=run.reporter.waiting(WAITING)):
@@ -80,14 +81,14 @@ def prepare(run: Run, *, exact: bool = False) -> None:
     _hand_on(directory, run, hidden=hidden)
 
 
-def _settings(job: Job, found: Found, *, exact: bool) -> Settings:
+def _settings(job: Job, found: Found, fetched: Fetched, *, exact: bool) -> Settings:
     spec, split, given = job.dataset, job.dataset.split, len(found.splits) > 1
     is_cut = job.training.recipe == "tutorial" or found.layout == "RecordIO"
     return Settings(
         format=FORMAT,
         layout=found.layout,
         framing="Crop" if exact else spec.image.framing or ("Crop" if is_cut else "Whole"),
-        resize_short=spec.image.resize_short,
+        resize_short=choose_size(spec.image, found, fetched.input_size),
         jpeg_quality=spec.image.jpeg_quality,
         seed=split.seed,
         train_per_class=split.train_per_class,
@@ -149,6 +150,7 @@ def _hand_on(directory: Path, run: Run, *, hidden: int) -> None:
         directory=str(directory),
         classes=header.classes,
         framing=header.settings.framing,
+        resize_short=header.settings.resize_short,
         status=status,
     )
     run.hand_on(PACKED, packed)

@@ -81,15 +81,14 @@ def _follow(run: Run, recipe: Recipe) -> None:
 def _save(materials: Materials, result: TrainResult, directory: Path) -> None:
     """Write the network, its preprocessing and the names of its classes."""
     model_files.save(result.network, directory)
-    image = materials.run.job.dataset.image
     preprocessing = model_files.load_preprocessing(Path(materials.built.directory))
     files.write_json(
         directory / model_files.PREPROCESSING,
         msgspec.structs.replace(
             preprocessing,
             framing=materials.packed.framing,
-            resize_short=image.resize_short,
-            jpeg_quality=image.jpeg_quality,
+            resize_short=materials.packed.resize_short,
+            jpeg_quality=materials.run.job.dataset.image.jpeg_quality,
         ),
     )
     labels = "".join(f"{name}\n" for name in materials.packed.classes)

@@ -2,6 +2,7 @@
 
 stage          the stage `model`: build, from the job's `model` to a network for its classes
 origin         the files of the pretrained network, fetched if need be
+input_size     the size of the images that the network takes
 catalogue      the networks of `model.name` (catalogue.yaml), and their weights files
 earlier        the model of an earlier FineTuneJob, for `training.resumeFrom`
 exported       the files that such a model consists of

@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from finetune_trainer.contract import ExitCode, Source, Struct, TrainerError
-from finetune_trainer.dataset.preprocessing import LABELS, PREPROCESSING, Preprocessing
+from finetune_trainer.dataset.preprocessing import LABELS, PREPROCESSING
 from finetune_trainer.model.exported import LATEST, MANIFEST, NAMES, Latest, ModelManifest
 from finetune_trainer.run import files
 from finetune_trainer.run.context import Run
@@ -37,11 +37,6 @@ class EarlierModel:
     def params(self) -> Path:
         """The file with its weights."""
         return self.directory / PARAMS
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """The input size and normalization of its network."""
-        return files.read_json(self.directory / PREPROCESSING, Preprocessing)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -64,17 +64,6 @@ def check(job: Job) -> None:
     for field, name in names.items():
         if name is not None:
             catalogue.find(name, field=field)
-    if size := _known_size(model):
-        _check_size(job, size, "a smaller model.inputSize")
-
-
-def fetch(run: Run) -> Origin:
-    """Return the files on this machine, and refuse images that are too small for the network."""
-    origin = obtain(run)
-    if origin.earlier:
-        size = origin.earlier.preprocessing.input_size
-        _check_size(run.job, size, "start from another model")
-    return origin
 
 
 def obtain(run: Run) -> Origin:
@@ -199,22 +188,6 @@ def _pair(place: Path) -> tuple[Path, Path]:
     if not params:
         raise _not_one(folder, f"{prefix or 'model'}*.params", params)
     return symbols[0], params[-1]
-
-
-def _check_size(job: Job, size: int, otherwise: str) -> None:
-    short = job.dataset.image.resize_short
-    if size > short:
-        raise _invalid(
-            f"the network takes images of {size} pixels, but dataset.image.resizeShort is {short}",
-            f"Set it to {round(size * 256 / 224)}, or {otherwise}.",
-        )
-
-
-def _known_size(model: Model) -> int | None:
-    if model.input_size:
-        return model.input_size
-    name = model.source.architecture if model.source else model.name
-    return catalogue.find(name).input_size if name else None
 
 
 def _not_one(folder: Path, what: str, files: list[Path]) -> TrainerError:

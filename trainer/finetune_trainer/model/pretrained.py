@@ -4,25 +4,21 @@ import dataclasses
 import os
 from pathlib import Path
 
-import msgspec
-
 from finetune_trainer.contract import ExitCode, Model, TrainerError
 from finetune_trainer.dataset.preprocessing import PREPROCESSING, Preprocessing
+from finetune_trainer.dataset.stored_size import INPUT_SIZE
 from finetune_trainer.model import catalogue
 from finetune_trainer.model.architectures.assemble import assemble
 from finetune_trainer.model.convert import convert
 from finetune_trainer.model.formats.onnx.file import read_graph
 from finetune_trainer.model.formats.onnx.translate import to_network
 from finetune_trainer.model.formats.table import FORMATS
-from finetune_trainer.model.graph import VARIABLE, nodes_of
+from finetune_trainer.model.input_size import find_size, given_with
 from finetune_trainer.model.network import Network, load, load_pair, load_preprocessing
 from finetune_trainer.model.origin import FIELD, Origin
 from finetune_trainer.model.rewrites.single import in_float32
 from finetune_trainer.model.values import check_values
 from finetune_trainer.run import files
-
-INPUT_SIZE = 224
-"""Height and width of the images, in pixels, for a network that does not declare them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +40,8 @@ def load_pretrained(model: Model, origin: Origin, *, bundled: Path) -> Pretraine
     if origin.symbol:
         network = in_float32(load_pair(origin.symbol, origin.weights))
         check_values({n: v.asnumpy() for n, v in (network.args | network.aux).items()})
-        given = _given_with(origin.symbol)
-        size = given.input_size if given else _size_of(network)
-        return Pretrained(network, _adapted(model, given, size=size), digest)
+        size = find_size(model, origin)
+        return Pretrained(network, _adapted(model, given_with(origin.symbol), size=size), digest)
     if origin.format == "onnx":
         return Pretrained(*_of_onnx(model, origin.weights), digest)
     entry = catalogue.find(model.name or (model.source and model.source.architecture) or "")
@@ -58,7 +53,7 @@ def load_pretrained(model: Model, origin: Origin, *, bundled: Path) -> Pretraine
 
 
 def _of_onnx(model: Model, path: Path) -> tuple[Network, Preprocessing]:
-    graph, given = read_graph(path), _given_with(path)
+    graph, given = read_graph(path), given_with(path)
     check_values(graph.layers, variances=graph.variances)
     size = given.input_size if given else graph.size or INPUT_SIZE
     preprocessing = _adapted(model, given, size=size)
@@ -85,20 +80,6 @@ def _locate(name: str, bundled: Path) -> Path:
     return convert(name, cached)
 
 
-def _given_with(file: Path) -> Preprocessing | None:
-    """Return the preprocessing.json that an earlier job has exported beside its model."""
-    path = file.with_name(PREPROCESSING)
-    try:
-        return files.read_json(path, Preprocessing) if path.is_file() else None
-    except msgspec.DecodeError as error:
-        raise TrainerError(
-            ExitCode.InvalidData,
-            f"model.source: the {PREPROCESSING} beside {file.name} is not from an earlier job:"
-            f" {error}",
-            "Remove it, and set model.normalization.",
-        ) from error
-
-
 def _adapted(model: Model, given: Preprocessing | None, *, size: int) -> Preprocessing:
     """Return the preprocessing, with what the job sets itself in place of what is given."""
     size = model.input_size or size
@@ -112,16 +93,3 @@ def _adapted(model: Model, given: Preprocessing | None, *, size: int) -> Preproc
         f"model.normalization is not set, and {FIELD} has no {PREPROCESSING}",
         "Set the mean and std of R, G and B, from 0 to 255, that the network was trained with.",
     )
-
-
-def _size_of(network: Network) -> int:
-    """Return the height of the images that the symbol's input declares, else INPUT_SIZE."""
-    inputs = [
-        node["attrs"]["__shape__"]
-        for node in nodes_of(network.symbol)
-        if node["op"] == VARIABLE
-        and "__shape__" in node.get("attrs", {})
-        and node["name"] not in network.args | network.aux
-    ]
-    shape = [int(side) for side in inputs[0].strip("()[] ").split(",") if side] if inputs else []
-    return shape[2] if len(shape) == 4 and shape[2] > 0 else INPUT_SIZE

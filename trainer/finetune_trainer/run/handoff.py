@@ -40,18 +40,22 @@ class Fetched(Struct):
     validation_version: str | None = None
     warnings: tuple[str, ...] = ()
     """Sentences for the user about what was fetched."""
+    input_size: int | None = None
+    """Height and width of the network's images, in pixels; None if the photos are packed without a
+    network."""
 
 
 class Packed(Struct):
     """prepare -> all: a packed data set, complete and verified.
 
     `directory` holds train.rec, train.idx, val.rec, val.idx and dataset.lock.json. Records are
-    JPEG of RGB as `framing` and `Image.resize_short` say; label = index into `classes`.
+    JPEG of RGB as `framing` and `resize_short` say; label = index into `classes`.
     """
 
     directory: str
     classes: tuple[str, ...]
     framing: Framing
+    resize_short: int
     status: DatasetStatus
 
 
