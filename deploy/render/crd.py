@@ -16,6 +16,8 @@ import msgspec
 import yaml
 from finetune_operator.api import constants, kubernetes, types
 from finetune_trainer import contract
+from finetune_trainer.dataset.stored_size import stored_size
+from finetune_trainer.model import catalogue
 
 TARGET = Path("charts/finetune-operator/files/finetunejobs.yaml")
 Schema = dict[str, Any]
@@ -48,7 +50,7 @@ NAME_RULE = (
 def build_crd() -> Schema:
     """Return the CustomResourceDefinition."""
     spec = struct_schema(types.Spec)
-    spec["x-kubernetes-validations"] = [*rules(types.Spec), *immutability()]
+    spec["x-kubernetes-validations"] = [*rules(types.Spec), *input_sizes(), *immutability()]
     schema = {
         "type": "object",
         "description": doc(types.FineTuneJob),
@@ -226,6 +228,37 @@ def immutability() -> list[Schema]:
         message = f"{name} cannot be changed: delete the FineTuneJob, or apply another name"
         expressions.append({**rule(f"{same} && {equal}", message), "fieldPath": f".{name}"})
     return expressions
+
+
+def input_sizes() -> list[Schema]:
+    """Return a rule for each input size in the catalogue, and one for model.inputSize: photos may
+    not be stored in fewer pixels than the network takes."""
+    suffices = (
+        "!has(self.dataset.image) || !has(self.dataset.image.resizeShort) || !has(self.model)"
+    )
+    short, own = "self.dataset.image.resizeShort", "self.model.inputSize"
+    name = (
+        "(has(self.model.name) ? self.model.name : has(self.model.source) && "
+        "has(self.model.source.architecture) ? self.model.source.architecture : '')"
+    )
+    expressions = [
+        (
+            f"{suffices} || !has({own}) || {short} >= {own}",
+            "dataset.image.resizeShort is below model.inputSize: remove resizeShort, which is then "
+            "8/7 of inputSize",
+        )
+    ]
+    sizes = {entry.input_size for entry in catalogue.entries().values()}
+    for size in sorted(sizes):
+        names = [n for n, entry in catalogue.entries().items() if entry.input_size == size]
+        expressions.append(
+            (
+                f"{suffices} || has({own}) || {short} >= {size} || !({name} in {names})",
+                f"the network takes images of {size} pixels, more than dataset.image.resizeShort: "
+                f"remove resizeShort, which is then {stored_size(size)}",
+            )
+        )
+    return [{**rule(*each), "fieldPath": ".dataset.image.resizeShort"} for each in expressions]
 
 
 def doc(kind: type) -> str:

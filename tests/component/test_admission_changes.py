@@ -1,5 +1,6 @@
 """What may change in a job that is there, and that applying the same again changes nothing."""
 
+import copy
 import itertools
 import json
 import uuid
@@ -15,8 +16,9 @@ from tests.component.conftest import CRD
 from tests.component.test_admission import SAMPLES
 from tests.support.admission import EVERYTHING, REMOVED, Admission, changed
 from tests.support.release import Release
-from tests.support.world import Object, World, fine_tune_job
+from tests.support.world import FTJS, Object, World, fine_tune_job
 
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 IMMUTABLE = "cannot be changed: delete the FineTuneJob, or apply another name"
 BARE = changed(fine_tune_job("bare", suspend=True), {"spec.trainer": REMOVED})
 HOMELY = changed(BARE, {"metadata.name": "homely", "spec.workspace.claimName": "w"})
@@ -148,6 +150,34 @@ def test_sample_is_unchanged_when_it_is_applied_again(stored: World, sample: Obj
     again = stored.kubectl("apply", "-f", "-", text=json.dumps(job))
     assert "unchanged" in again.stdout
     assert stored.kubectl("diff", "-f", "-", text=json.dumps(job)).stdout == ""
+
+
+def test_a_job_from_before_the_rules_of_input_sizes_keeps_its_status() -> None:
+    """Its photos are too small for its network, and its spec is not validated again."""
+    crd = yaml.safe_load(CRD.read_text())
+    before = copy.deepcopy(crd)
+    spec = before["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    validations = spec["x-kubernetes-validations"]
+    later = [v for v in validations if v.get("fieldPath") == ".dataset.image.resizeShort"]
+    spec["x-kubernetes-validations"] = [v for v in validations if v not in later]
+    small = {"spec.model": {"name": "efficientnet-lite2"}, "spec.dataset.image.resizeShort": 256}
+    job = changed(BARE, small)
+    assert later
+    with ControlPlane(controllers=False) as plane:
+        plane.add_namespace("old")
+        world = World(plane.api, kubeconfig=plane.kubeconfig, namespace="old")
+        plane.api.apply(f"{CRDS}/{crd['metadata']['name']}", before)
+        world.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+        world.apply(job)
+        plane.api.apply(f"{CRDS}/{crd['metadata']['name']}", crd)
+        ask = Admission(plane.api, "old")
+        world.wait("the rules", lambda: ask.blocked(changed(job, {"metadata.name": "new"})))
+        path = f"{FTJS}/namespaces/old/finetunejobs/bare"
+        plane.api.merge(f"{path}/status", {"status": {"phase": "Failed"}})
+        plane.api.merge(path, {"metadata": {"finalizers": ["example.com/kept"]}})
+        stored = world.job("bare")
+    assert stored["status"]["phase"] == "Failed"
+    assert stored["metadata"]["finalizers"] == ["example.com/kept"]
 
 
 def test_server_side_apply_of_the_same_is_no_new_version(stored: World) -> None:

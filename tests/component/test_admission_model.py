@@ -8,6 +8,7 @@ from tests.support.world import Object
 MODEL = "spec.model"
 SOURCE, NORMALIZATION = f"{MODEL}.source", f"{MODEL}.normalization"
 RESUMED = "spec.training.resumeFrom"
+STORED = "spec.dataset.image.resizeShort"
 EARLIER = {
     "uri": "https://example.com/flowers.tar",
     "sha256": "0" * 64,
@@ -68,6 +69,20 @@ BAD: list[tuple[str, Object, str, str]] = [
      SOURCE, "use https://, or set sha256"),
     ("claim is given a secret", {f"{SOURCE}.uri": "pvc://models/a.pth"}, SOURCE,
      "secretRef is for https:// and s3:// only: remove it"),
+    ("photos are smaller than a network's images", {MODEL: {"name": "efficientnet-lite2"},
+                                                  STORED: 256}, STORED,
+     "the network takes images of 260 pixels, more than dataset.image.resizeShort: remove "
+     "resizeShort, which is then 297"),
+    ("photos are a pixel smaller", {MODEL: {"name": "efficientnet-lite1"}, STORED: 239}, STORED,
+     "images of 240 pixels, more than dataset.image.resizeShort: remove resizeShort, which is then "
+     "274"),
+    ("photos are much smaller", {MODEL: {"name": "mobilenet-v2"}, STORED: 128}, STORED,
+     "remove resizeShort, which is then 256"),
+    ("photos are smaller than an architecture's images",
+     {f"{SOURCE}.architecture": "efficientnet-lite1", f"{MODEL}.inputSize": REMOVED, STORED: 224},
+     STORED, "the network takes images of 240 pixels"),
+    ("photos are smaller than inputSize", {f"{MODEL}.inputSize": 300, STORED: 256}, STORED,
+     "dataset.image.resizeShort is below model.inputSize: remove resizeShort"),
     ("field is misspelt", {f"{MODEL}.inputsize": 224}, "inputsize", "unknown field"),
 ]  # fmt: skip
 
@@ -95,6 +110,23 @@ GOOD: list[tuple[str, Object]] = [
     ("the newest model of a job", {MODEL: {}, RESUMED: {"uri": "pvc://models/flowers"}}),
     ("a changed catalogue entry", {SOURCE: REMOVED, f"{MODEL}.name": "resnet-50"}),
     ("only a name", {MODEL: {"name": "mobilenet-v2"}}),
+    ("a name and no size of photos", {MODEL: {"name": "efficientnet-lite2"}, STORED: REMOVED}),
+    ("photos just as large", {MODEL: {"name": "efficientnet-lite2"}, STORED: 260}),
+    (
+        "images smaller than the catalogue's",
+        {MODEL: {"name": "efficientnet-lite2", "inputSize": 224}, STORED: 240},
+    ),
+    ("small photos for a network of another image", {MODEL: {"name": "tiny"}, STORED: 64}),
+    ("small photos for an earlier model", {MODEL: {}, RESUMED: EARLIER, STORED: 64}),
+    (
+        "small photos for a symbol",
+        {
+            f"{SOURCE}.architecture": REMOVED,
+            f"{MODEL}.inputSize": REMOVED,
+            f"{SOURCE}.format": "mxnet",
+            STORED: 64,
+        },
+    ),
 ]
 
 

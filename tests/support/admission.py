@@ -103,7 +103,7 @@ EVERYTHING = fine_tune_job(
             "groupBy": {"column": "patient"},
             "nearDuplicates": "Split",
         },
-        "image": {"framing": "Whole", "resizeShort": 256, "jpegQuality": 95},
+        "image": {"framing": "Whole", "jpegQuality": 95},
         "badImages": {"policy": "Skip", "maxFraction": "0.1"},
         "prepare": "Auto",
     },
@@ -225,6 +225,7 @@ RESUMED = changed(
     EVERYTHING,
     {
         "spec.model": REMOVED,
+        "spec.dataset.image.resizeShort": 256,
         "spec.training.resumeFrom": {
             "uri": "https://example.com/flowers.tar",
             "sha256": "0" * 64,
