@@ -14,6 +14,7 @@ import numpy as np
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.photo import Encoded, Packing, encode_photo
 from finetune_trainer.dataset.preprocessing import LABELS, PREPROCESSING, Preprocessing
+from finetune_trainer.dataset.stored_size import stored_size
 from finetune_trainer.evaluate.metrics import Floats
 from finetune_trainer.run import files
 
@@ -53,7 +54,8 @@ class Classifier:
     def read(self, photo: Photo) -> Encoded:
         """Return the picture as it would be packed, or the reason why it is rejected."""
         path, offset = photo
-        short = self.preprocessing.resize_short or self.preprocessing.input_size
+        size = self.preprocessing.input_size
+        short = max(size, self.preprocessing.resize_short or stored_size(size))
         packing = Packing(self.preprocessing.framing, short, self.preprocessing.jpeg_quality)
         return encode_photo(str(path), packing, offset=offset)
 
