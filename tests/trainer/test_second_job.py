@@ -4,18 +4,22 @@ import os
 import time
 from pathlib import Path
 
+from finetune_trainer.dataset.lock import read_lock
+
 from tests.trainer.support.datasets import make_photos
 from tests.trainer.support.pods import Pod, make_job, start_pod
 
 
-def start(root: Path, name: str, **environment: str) -> Pod:
+def start(root: Path, name: str, *, network: str = "efficientnet-lite0", **environment: str) -> Pod:
     """Start a pod of a job of its own on the volumes that all share."""
     (root / name).mkdir()
     volumes = {
         "FINETUNE_WORKSPACE": str(root / "workspace"),
         "FINETUNE_CLAIMS": str(root / "claims"),
     }
-    return start_pod(root / name, job=make_job(uid=name), **volumes, **environment)
+    return start_pod(
+        root / name, job=make_job(uid=name, model={"name": network}), **volumes, **environment
+    )
 
 
 def test_a_second_job_neither_reads_nor_packs_the_photos(tmp_path: Path) -> None:
@@ -41,3 +45,11 @@ def test_a_second_job_neither_reads_nor_packs_the_photos(tmp_path: Path) -> None
         ["stage", "fit"],
     ]
     assert "reading class folders" not in second.log
+
+
+def test_a_pod_that_only_packs_stores_photos_in_the_size_of_the_network(tmp_path: Path) -> None:
+    make_photos(tmp_path / "claims/photos/flowers", {"rose": 10, "tulip": 10})
+    role = {"FINETUNE_ROLE": "prepare"}
+    assert start(tmp_path, "first", network="efficientnet-lite2", **role).wait() == 0
+    (packed,) = (path.parent for path in tmp_path.glob("workspace/packed/*/train.rec"))
+    assert read_lock(packed).settings.resize_short == 297
