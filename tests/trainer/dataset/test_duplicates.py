@@ -189,3 +189,13 @@ def test_photos_that_look_alike_stay_in_one_split_unless_that_is_switched_off(
     assert count
     assert warnings[0].startswith(f"{count} pairs of photos in different splits look alike")
     assert "set dataset.split.nearDuplicates to Together" in warnings[0]
+
+
+def test_the_remedy_for_photos_that_look_alike_fits_a_split_that_is_given(tmp_path: Path) -> None:
+    train = make_photos(tmp_path / "train", {"cat": 5, "dog": 5})
+    validation = make_photos(tmp_path / "validation", {"cat": 2, "dog": 2}, seed=500)
+    ImageOps.mirror(Image.open(train / "cat/0.jpg")).save(validation / "cat/again.jpg", quality=95)
+    prepared = prepare_photos(tmp_path, train, validationSource={"uri": f"file://{validation}"})
+    (warning,) = [found for found in prepared.lock.warnings if "look alike" in found]
+    assert "cat/0.jpg ~ cat/again.jpg" in warning
+    assert "remove one of each from the validation split" in warning

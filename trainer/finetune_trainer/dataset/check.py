@@ -228,7 +228,7 @@ def find_warnings(
         *_name_warnings(found.splits["train"].classes),
         *_class_warnings(found, tally, split),
         *_conflict_warnings(tally),
-        *_leak_warnings(near, leaks),
+        *_leak_warnings(near, leaks, _remedy(found, split)),
         *_dark_warnings(tally),
     )
 
@@ -310,7 +310,16 @@ def _conflict_warnings(tally: Tally) -> Iterator[str]:
         yield f"{len(conflicts)} photos are left out: the same picture is in two classes: {shown}"
 
 
-def _leak_warnings(near: NearDuplicates, leaks: Sequence[str]) -> Iterator[str]:
+def _remedy(found: Found, split: Split) -> str:
+    """Return what to do about photos in different splits that look alike."""
+    if "validation" in found.splits:
+        return "if they show the same, remove one of each from the validation split"
+    if split.near_duplicates == "Split":
+        return "set dataset.split.nearDuplicates to Together, or remove one of each"
+    return "if they show the same, remove one of each, or put both in a group of split.groupBy"
+
+
+def _leak_warnings(near: NearDuplicates, leaks: Sequence[str], remedy: str) -> Iterator[str]:
     if leaks:
         yield (
             f"{len(leaks)} photos that validate are copies of photos that train, so that the"
@@ -320,6 +329,5 @@ def _leak_warnings(near: NearDuplicates, leaks: Sequence[str]) -> Iterator[str]:
         yield (
             f"{near.across_count} pairs of photos in different splits look alike, so that the"
             f" accuracy may be too high: {listed(near.across, most=3, count=near.across_count)};"
-            " remove one of each, or, where nothing is given to validate, set"
-            " dataset.split.nearDuplicates to Together"
+            f" {remedy}"
         )
