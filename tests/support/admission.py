@@ -96,7 +96,12 @@ EVERYTHING = fine_tune_job(
             "secretRef": {"name": "photos.login"},
         },
         "layout": "Csv",
-        "csv": {"file": "lists/labels.csv", "pathColumn": "photo", "labelColumn": "breed"},
+        "csv": {
+            "file": "lists/labels.csv",
+            "pathColumn": "photo",
+            "labelColumn": "breed",
+            "splitColumn": "set",
+        },
         "split": {
             "trainFraction": "0.8",
             "seed": 7,

@@ -135,10 +135,11 @@ def _hand_on(directory: Path, run: Run, *, hidden: int) -> None:
     for warning in header.warnings:
         _say(f"{warning}")
     bad = tally.unreadable()
-    for file in bad[:SHOWN_REJECTIONS]:
+    shown = [*bad, *(file for file in tally.rejected if file not in bad)][:SHOWN_REJECTIONS]
+    for file in shown:
         _say(f"rejected {file.path}: {file.reason}")
-    if len(bad) > SHOWN_REJECTIONS:
-        _say(f"all {len(bad)} unreadable photos are in {directory / LOCK}")
+    if (count := len(tally.rejected)) > len(shown):
+        _say(f"all {count} rejected files are in {directory / LOCK}")
     _say(
         f"{status.classes} classes, {status.train_images} training and"
         f" {status.validation_images} validation images, {status.rejected_images} rejected;"
