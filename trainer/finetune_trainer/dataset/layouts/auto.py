@@ -128,7 +128,8 @@ def _check_folders(found: Found, source: Source) -> None:
     """Refuse folders that are named like splits, and lists that name the photos."""
     folders = class_folders(source.tree)
     named = [folder for folder in folders if split_named(folder) or split_of(folder)]
-    others = [folder for folder in folders if folder not in named]
+    odd = [folder for folder in folders if folder.lower() in WITHOUT_CLASS]
+    others = [folder for folder in folders if folder not in named + odd]
     sides = [folder for folder in named if split_named(folder)]
     if named and not others:
         raise _doubt(
@@ -136,7 +137,6 @@ def _check_folders(found: Found, source: Source) -> None:
             "Put class folders into each of them, or a list with the class of each photo beside"
             f" them. If they are the classes: {ONLY_FOLDERS}",
         )
-    odd = [folder for folder in folders if folder.lower() in WITHOUT_CLASS]
     if odd or any(split_named(side) != "train" for side in sides):
         raise _doubt(
             f"{listed(sides or odd)} beside the class folders {listed(others)} is named like a"
