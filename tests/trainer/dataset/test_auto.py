@@ -303,7 +303,8 @@ def test_a_folder_named_like_a_split_beside_classes_is_refused(tmp_path: Path) -
 
 def test_photos_without_a_class_are_no_class(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4, "unlabeled": 4})
-    assert "unlabeled beside the class folders cat, dog is named" in refusal(tmp_path, photos).message
+    error = refusal(tmp_path, photos)
+    assert "unlabeled beside the class folders cat, dog is named" in error.message
 
 
 def test_a_train_may_be_a_vehicle(tmp_path: Path) -> None:
