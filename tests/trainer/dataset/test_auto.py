@@ -159,6 +159,22 @@ def test_columns_that_are_not_understood_are_refused_if_they_may_have_the_classe
     assert "dataset.csv.labelColumn" in error.hint
 
 
+def test_a_list_without_a_header_and_with_more_columns_is_refused(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    lines = [f"{path},{label},{('a', 'b')[n % 3 > 0]}" for n, (path, label) in enumerate(rows)]
+    (photos / "labels.csv").write_text("\n".join(lines))
+    assert "labels.csv names these photos" in refusal(tmp_path, photos).message
+
+
+def test_files_of_which_each_photo_has_one_are_no_lists(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 12, "dog": 12})
+    for path in list(photos.rglob("*.jpg")):
+        path.with_suffix(".txt").write_text(f"{path.name} 0")
+    prepared = prepare_photos(tmp_path, photos)
+    assert prepared.lock.settings.layout == "Folder"
+    assert prepared.status.other_files == 24
+
+
 def test_a_table_that_says_what_the_folders_say_is_no_reason_to_stop(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6})
     rows = [(f"{c}/{n}.jpg", f"{c},{n * 7}") for c in ("cat", "dog") for n in range(6)]

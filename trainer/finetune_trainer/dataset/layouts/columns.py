@@ -56,6 +56,12 @@ class Listing:
     names: tuple[str, ...]
     """The header, without spaces around the names; empty if there is none."""
 
+    @property
+    def width(self) -> int:
+        """The number of columns, at least 1."""
+        _, first = next(self.table.rows(), (0, []))
+        return max(1, len(self.names), len(first))
+
     def rows(self) -> Iterator[Row]:
         """Yield the rows below the header."""
         return islice(self.table.rows(), int(bool(self.names) and not self.table.keys), None)

@@ -1,6 +1,8 @@
 """The layouts Csv and Lst: reads lists of photos and their classes."""
 
 import dataclasses
+import itertools
+import posixpath
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -36,7 +38,7 @@ from finetune_trainer.dataset.layouts.tree import Tree, join
 from finetune_trainer.dataset.lock import LISTED_TWICE, SplitName
 
 MOST_LISTS = 10
-"""The most files of a folder that may be lists: where there are more, each photo has its own."""
+"""The most lists of a kind in a folder: where there are more, each photo has its own."""
 
 
 class Entry(NamedTuple):
@@ -164,7 +166,7 @@ def _may_have_classes(source: Source, file: str, table: Table) -> bool:
     """
     try:
         listing = open_listing(table, source.csv)
-        columns = range(len(listing.names))
+        columns = range(listing.width)
         path = max(columns, key=partial(_hits, source, file, listing))
         names = list(listing.values(path, most=LOOKED_AT))
         resolver = Resolver(source.index, file, lambda: names)
@@ -181,26 +183,25 @@ def _may_have_classes(source: Source, file: str, table: Table) -> bool:
 
 def may_be_lists(tree: Tree) -> list[list[str]]:
     """Return the files that may be lists: beside the photos' folders, and in those of splits."""
-    own = [name for name in splits.files_with(tree, *SUFFIXES) if name != CLASSES_FILE]
-    inner = [
-        join(folder, name)
-        for folder in tree.folders[""]
-        if split_of(folder)
-        for name in tree.files[folder]
-        if name.lower().endswith(SUFFIXES)
-    ]
-    return [own, inner]
+    inner = (_lists_in(tree, folder) for folder in tree.folders[""] if split_of(folder))
+    return [_lists_in(tree, ""), list(itertools.chain(*inner))]
 
 
 def deeper_lists(tree: Tree) -> list[str]:
-    """Return the files in other folders that may be lists; not where each photo has a file."""
-    known = {file for files in may_be_lists(tree) for file in files}
-    found = []
-    for folder, names in tree.files.items():
-        files = [join(folder, name) for name in names if name.lower().endswith(SUFFIXES)]
-        if 0 < len(files) <= MOST_LISTS:
-            found += [file for file in files if file not in known and file != CLASSES_FILE]
-    return found
+    """Return the files in other folders that may be lists."""
+    known = set(itertools.chain(*may_be_lists(tree)))
+    found = itertools.chain(*(_lists_in(tree, folder) for folder in tree.files))
+    return [file for file in found if file not in known]
+
+
+def _lists_in(tree: Tree, folder: str) -> list[str]:
+    """Return the files of a folder that may be lists, but for kinds of which each photo has one."""
+    names = (name for name in tree.files[folder] if name != CLASSES_FILE)
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        if name.lower().endswith(SUFFIXES):
+            kinds.setdefault(posixpath.splitext(name)[1].lower(), []).append(join(folder, name))
+    return sorted(itertools.chain(*(few for few in kinds.values() if len(few) <= MOST_LISTS)))
 
 
 def usable_lists(source: Source) -> list[str]:
