@@ -260,7 +260,7 @@ class Collected:
             self.leave_out(name, resolver.reason(name), listed=True)
             return
         photo = Photo(path, class_name, state.st_size, state.st_mtime_ns, group=sys.intern(group))
-        if self.photos.setdefault(path, photo) != photo:
+        if self.photos.setdefault(path, photo).class_name != class_name:
             self._twice.add(path)
 
     def leave_out(self, path: str, reason: str, *, listed: bool = False) -> None:
@@ -271,7 +271,7 @@ class Collected:
         """Return the split; its classes are those given, or those of the photos in order."""
         for path in self._twice:
             self.leave_out(path, LISTED_TWICE)
-            del self.photos[path]
+            self.photos.pop(path, None)  # it is there no more if the other split has it, too
         photos = tuple(self.photos[path] for path in sorted(self.photos))
         left_out = tuple(self.left_out[path] for path in sorted(self.left_out))
         names = classes or _in_order({photo.class_name for photo in photos})
