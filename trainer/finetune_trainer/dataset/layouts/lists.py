@@ -37,6 +37,8 @@ from finetune_trainer.dataset.layouts.tables import SUFFIXES, Table, open_table
 from finetune_trainer.dataset.layouts.tree import Tree, join
 from finetune_trainer.dataset.lock import LISTED_TWICE, SplitName
 
+LARGEST = 512 << 20
+"""The bytes of the largest file that is opened only to see whether it is a list."""
 MOST_LISTS = 10
 """The most lists of a kind in a folder: where there are more, each photo has its own."""
 
@@ -140,6 +142,9 @@ def inspect(source: Source, file: str) -> Inspected:
 
 
 def _inspect(source: Source, file: str) -> Inspected:
+    if (source.tree.root / file).stat().st_size > LARGEST:
+        reason = f"it is larger than {LARGEST >> 20} MiB: if it is the list, set dataset.csv.file"
+        return Inspected(file, None, reason)
     try:
         table = open_table(source.tree.root / file)
     except TrainerError as error:
