@@ -175,6 +175,15 @@ def test_files_of_which_each_photo_has_one_are_no_lists(tmp_path: Path) -> None:
     assert prepared.status.other_files == 24
 
 
+def test_links_that_lead_nowhere_are_no_lists(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
+    for name in ("labels.csv", "labels.xlsx", "cat/lost.jpg"):
+        (photos / name).symlink_to("/nowhere/at/all")
+    prepared = prepare_photos(tmp_path, photos)
+    assert prepared.lock.settings.layout == "Folder"
+    assert prepared.file("cat/lost.jpg").reason == "neither a file nor a link to one"
+
+
 def test_a_table_that_says_what_the_folders_say_is_no_reason_to_stop(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6})
     rows = [(f"{c}/{n}.jpg", f"{c},{n * 7}") for c in ("cat", "dog") for n in range(6)]

@@ -142,7 +142,10 @@ def inspect(source: Source, file: str) -> Inspected:
 
 
 def _inspect(source: Source, file: str) -> Inspected:
-    if (source.tree.root / file).stat().st_size > LARGEST:
+    state = source.tree.state(file)
+    if state is None:
+        return Inspected(file, None, "it is neither a file nor a link to one")
+    if state.st_size > LARGEST:
         reason = f"it is larger than {LARGEST >> 20} MiB: if it is the list, set dataset.csv.file"
         return Inspected(file, None, reason)
     try:

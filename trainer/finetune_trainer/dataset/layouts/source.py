@@ -60,7 +60,7 @@ class Source:
 
 def cells_of(path: Path) -> bytes:
     """Return the bytes of a table, of a sheet those of its cells; nothing of a very large one."""
-    if path.stat().st_size > MOST_BYTES:
+    if not path.is_file() or path.stat().st_size > MOST_BYTES:
         return b""
     with contextlib.suppress(zipfile.BadZipFile, KeyError), zipfile.ZipFile(path) as archive:
         sheets = [info for info in archive.infolist() if info.filename in SHEETS]
