@@ -75,6 +75,12 @@ class File(Struct, frozen=True):
     label: int | None = None
     split: SplitName | None = None
 
+    @property
+    def is_unreadable(self) -> bool:
+        """True for a rejected file that should be a photo by its place, or by a list."""
+        is_expected = self.label is not None or self.listed
+        return self.fate == "rejected" and is_expected and not self.same_as
+
 
 class Pair(Struct, frozen=True):
     """Two photos that look alike, but are not the same."""
@@ -195,8 +201,7 @@ class Tally:
 
     def unreadable(self) -> list[File]:
         """Return the rejected files that should be photos by their place, or by a list."""
-        expected = (file for file in self.rejected if file.label is not None or file.listed)
-        return [file for file in expected if not file.same_as]
+        return [file for file in self.rejected if file.is_unreadable]
 
     def conflicts(self) -> list[File]:
         """Return the rejected files whose picture is in two classes."""

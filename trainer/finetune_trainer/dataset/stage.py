@@ -133,9 +133,8 @@ def _hand_on(directory: Path, run: Run, *, hidden: int) -> None:
     if header.passed_over:
         _say(f"not used: {'; '.join(header.passed_over)}")
     for warning in header.warnings:
-        _say(f"{warning}")
-    bad = tally.unreadable()
-    shown = [*bad, *(file for file in tally.rejected if file not in bad)][:SHOWN_REJECTIONS]
+        _say(warning)
+    shown = sorted(tally.rejected, key=lambda file: not file.is_unreadable)[:SHOWN_REJECTIONS]
     for file in shown:
         _say(f"rejected {file.path}: {file.reason}")
     if (count := len(tally.rejected)) > len(shown):

@@ -11,11 +11,7 @@ from pathlib import Path
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.layouts.agreement import Comparison, compare
-from finetune_trainer.dataset.layouts.folders import (
-    class_folders,
-    other_folders,
-    split_folders,
-)
+from finetune_trainer.dataset.layouts.folders import other_folders, split_folders
 from finetune_trainer.dataset.layouts.found import BELOW, Found, is_picture
 from finetune_trainer.dataset.layouts.lists import (
     OpenList,
@@ -53,9 +49,9 @@ def check(found: Found, source: Source) -> None:
 
 def _check_list(found: Found, source: Source) -> None:
     """Compare a list with the class folders that its photos lie in."""
-    folders = set(class_folders(source.tree))
-    photos = [(p.path, p.class_name) for s in found.splits.values() for p in s.photos]
-    inside = [(path, name) for path, name in photos if path.rpartition("/")[0] in folders]
+    folders = set(source.class_folders)
+    classes = _classes(found).items()
+    inside = [(path, name) for path, name in classes if path.rpartition("/")[0] in folders]
     if len({path.rpartition("/")[0] for path, _ in inside}) > 1:
         _check_agreement(compare(inside), found.read[0], source)
 
@@ -73,7 +69,7 @@ def _check_agreement(comparison: Comparison, file: str, source: Source) -> None:
         )
     if comparison.agreement == "unrelated" and not usual:
         raise _doubt(
-            f"{file} names the photos of the folders {listed(class_folders(source.tree))} and has"
+            f"{file} names the photos of the folders {listed(source.class_folders)} and has"
             " one more column, which may have their classes, but no usual name for it",
             f"If they are the classes: {_setting(file)}. If the folders are the classes: set"
             " dataset.layout: Folder.",
@@ -84,14 +80,19 @@ def _check_other_list(found: Found, source: Source) -> None:
     """Refuse a table of labels beside im2rec's list if both do not say the same."""
     if not (lists := usable_lists(source)):
         return
-    classes = {p.path: p.class_name for s in found.splits.values() for p in s.photos}
-    others = (p for scan in scan_csv(source).splits.values() for p in scan.photos)
-    pairs = {(classes[p.path], p.class_name) for p in others if p.path in classes}
+    classes, others = _classes(found), _classes(scan_csv(source))
+    pairs = {(classes[path], name) for path, name in others.items() if path in classes}
     if len(pairs) > len({one for one, _ in pairs}) or len(pairs) > len({two for _, two in pairs}):
         raise _doubt(
             f"{found.read[0]} and {lists[0]} do not put the same photos together into classes",
             f"Remove one of them, or set {_setting(found.read[0])} or {_setting(lists[0])}.",
         )
+
+
+def _classes(found: Found) -> dict[str, str]:
+    """Return the class of each photo by its path."""
+    photos = itertools.chain(*(scan.photos for scan in found.splits.values()))
+    return {photo.path: photo.class_name for photo in photos}
 
 
 def _setting(file: str) -> str:
@@ -104,7 +105,7 @@ def _check_splits(found: Found, source: Source) -> None:
     """Refuse photos beside the folders of splits, and lists that give other classes."""
     tree = source.tree
     others = other_folders(tree, split_folders(tree))
-    with_photos = [f for f in class_folders(tree) if f in others and not split_of(f)]
+    with_photos = [f for f in source.class_folders if f in others and not split_of(f)]
     if with_photos:
         used = " and ".join(split_folders(tree).values())
         raise _doubt(
@@ -112,9 +113,8 @@ def _check_splits(found: Found, source: Source) -> None:
             f"Set dataset.layout: Split to use those in {used} alone, or move the others away.",
         )
     if lists := usable_lists(source):
-        photos = {p.path: p.class_name for s in found.splits.values() for p in s.photos}
-        given = scan_csv(source).splits.values()
-        rows = [(p.path, p.class_name) for s in given for p in s.photos if p.path in photos]
+        photos, given = _classes(found), _classes(scan_csv(source))
+        rows = [(path, name) for path, name in given.items() if path in photos]
         if (comparison := compare(rows)).agreement != "same":
             count = comparison.differing or len(rows)
             raise _doubt(
@@ -126,7 +126,7 @@ def _check_splits(found: Found, source: Source) -> None:
 
 def _check_folders(found: Found, source: Source) -> None:
     """Refuse folders that are named like splits, and lists that name the photos."""
-    folders = class_folders(source.tree)
+    folders = source.class_folders
     named = [folder for folder in folders if split_named(folder) or split_of(folder)]
     odd = [folder for folder in folders if folder.lower() in WITHOUT_CLASS]
     others = [folder for folder in folders if folder not in named + odd]
@@ -173,7 +173,7 @@ def _check_nested(found: Found, source: Source) -> None:
 
 def _check_lists(source: Source) -> None:
     """Refuse lists that name the photos and are not used: elsewhere, or not understood."""
-    folders = listed(class_folders(source.tree))
+    folders = listed(source.class_folders)
     deeper = deeper_lists(source.tree)
     for file in (*itertools.chain(*may_be_lists(source.tree)), *deeper):
         inspected = inspect(source, file)
@@ -194,7 +194,7 @@ def _check_lists(source: Source) -> None:
 
 def _rows(opened: OpenList, source: Source) -> Iterator[tuple[str, str]]:
     """Yield the photos of class folders that a list names, with their classes."""
-    folders = set(class_folders(source.tree))
+    folders = set(source.class_folders)
     for entry in opened.entries():
         path = opened.resolver.find(entry.path)
         if path and path.rpartition("/")[0] in folders:

@@ -13,28 +13,24 @@ from finetune_trainer.dataset.layouts.found import (
     Scan,
     fate_of,
     is_photo,
-    is_picture,
 )
 from finetune_trainer.dataset.layouts.names import (
     class_of,
+    first_of_splits,
     listed,
     split_named,
-    split_of,
-    split_order,
 )
 from finetune_trainer.dataset.layouts.source import Source
 from finetune_trainer.dataset.layouts.tree import Tree, join
 from finetune_trainer.dataset.lock import SplitName
 
-OPENED = 20
-"""The most files of a folder that are opened to see whether it holds photos."""
 OUTSIDE = "not in a class folder"
 
 
 def scan_folders(source: Source) -> Found:
     """List the photos of each class folder; a folder below it is no class."""
     tree = source.tree
-    warnings = (*_merged(tree, ""), *_named_train(tree))
+    warnings = (*_merged(tree, ""), *_named_train(source))
     return Found("Folder", {"train": _scan(tree, "")}, "class folders", warnings=warnings)
 
 
@@ -51,9 +47,9 @@ def _merged(tree: Tree, base: str) -> Iterator[str]:
             )
 
 
-def _named_train(tree: Tree) -> Iterator[str]:
+def _named_train(source: Source) -> Iterator[str]:
     """Yield a warning for a class that is named like a split: a train is a vehicle, too."""
-    for folder in class_folders(tree):
+    for folder in source.class_folders:
         if split_named(folder) == "train":
             yield f"the folder {folder} is a class, though it is named like a split"
 
@@ -79,13 +75,7 @@ def scan_splits(source: Source) -> Found:
 
 def split_folders(tree: Tree) -> dict[SplitName, str]:
     """Return the folders that are named after a split and have class folders in them."""
-    splits: dict[SplitName, str] = {}
-    named = [name for name in tree.folders[""] if split_of(name) and tree.folders[name]]
-    for name in sorted(named, key=lambda name: (split_order(name), name)):
-        split = split_of(name)
-        assert split
-        splits.setdefault(split, name)
-    return splits
+    return first_of_splits([name for name in tree.folders[""] if tree.folders[name]])
 
 
 def other_folders(tree: Tree, splits: dict[SplitName, str]) -> list[str]:
@@ -96,19 +86,6 @@ def other_folders(tree: Tree, splits: dict[SplitName, str]) -> list[str]:
 def has_splits(source: Source) -> bool:
     """Return True if there are class folders below a train and a validation folder."""
     return len(split_folders(source.tree)) == 2
-
-
-def class_folders(tree: Tree, base: str = "") -> list[str]:
-    """Return the paths of the folders with photos directly in them, below a folder."""
-    folders = (join(base, name) for name in tree.folders[base])
-    return [folder for folder in folders if has_photos(tree, folder)]
-
-
-def has_photos(tree: Tree, folder: str) -> bool:
-    """Return True if photos lie directly in a folder: by names, or by what a few files hold."""
-    names = tree.files[folder]
-    few = (join(folder, name) for name in names[:OPENED])
-    return any(map(is_picture, names)) or any(is_photo(tree, path) for path in few)
 
 
 def _scan(tree: Tree, base: str) -> Scan:

@@ -4,8 +4,8 @@ import dataclasses
 import itertools
 import posixpath
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
+from functools import cache, partial
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -104,7 +104,7 @@ def _field(row: list[str], column: int | None) -> str:
 def open_list(source: Source, file: str, table: Table) -> OpenList:
     """Find the columns of a list; raise InvalidData if it has none of paths or of labels."""
     listing = open_listing(table, source.csv)
-    hits = partial(_hits, source, file, listing)
+    hits = cache(partial(_hits, source, file, listing))  # each resolves a thousand names
     columns = find_columns(listing, source.csv, source.group_column, hits=hits)
     resolver = Resolver(source.index, file, partial(listing.values, columns.path))
     return OpenList(file, listing, columns, resolver)
@@ -222,7 +222,7 @@ def usable_lists(source: Source) -> list[str]:
 
 def scan_csv(source: Source) -> Found:
     """Read the list that `dataset.csv` names, or the ones there are."""
-    return _read(source, _choose(source), _opened(source))
+    return _read(source, _choose(source))
 
 
 def _choose(source: Source) -> splits.Chosen:
@@ -239,16 +239,14 @@ def _choose(source: Source) -> splits.Chosen:
     return splits.choose(files, layout="Csv")
 
 
-def _opened(source: Source) -> Callable[[str], OpenList]:
-    def opened(file: str) -> OpenList:
-        if known := inspect(source, file).opened:
-            return known
-        table = open_table(source.tree.root / file)
-        if table.problem:
-            raise table.problem
-        return open_list(source, file, table)
-
-    return opened
+def _open(source: Source, file: str) -> OpenList:
+    """Return a list that is used; raise InvalidData for one that cannot be."""
+    if known := inspect(source, file).opened:
+        return known
+    table = open_table(source.tree.root / file)
+    if table.problem:
+        raise table.problem
+    return open_list(source, file, table)
 
 
 class Collected:
@@ -286,8 +284,8 @@ class Collected:
         return Scan(self._tree.root, photos, names, left_out)
 
 
-def _read(source: Source, chosen: splits.Chosen, opened: Callable[[str], OpenList]) -> Found:
-    lists = {split: opened(file) for split, file in chosen.files.items()}
+def _read(source: Source, chosen: splits.Chosen) -> Found:
+    lists = {split: _open(source, file) for split, file in chosen.files.items()}
     only = lists["train"] if len(lists) == 1 else None
     sides = _sides(only) if only else Sides()
     collected = {split: Collected(source) for split in (*lists, *sides.of.values()) if split}

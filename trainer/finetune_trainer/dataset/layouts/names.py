@@ -1,7 +1,7 @@
 """Names that mean something: of classes, in one spelling, and of splits."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.lock import SplitName
@@ -49,7 +49,7 @@ def look_the_same(names: Iterable[str]) -> list[list[str]]:
 
 def split_of(stem: str) -> SplitName | None:
     """Return the split that a folder or a list is named after: train, photos_val, ..."""
-    return split_named(stem.rpartition("_")[2].rpartition("-")[2])
+    return split_named(_last_word(stem))
 
 
 def split_named(word: str) -> SplitName | None:
@@ -62,8 +62,22 @@ def split_named(word: str) -> SplitName | None:
 
 def split_order(stem: str) -> int:
     """Return the place of a split's name in the order in which names are preferred."""
-    word = stem.rpartition("_")[2].rpartition("-")[2].strip().lower()
-    return (TRAIN + VALIDATION).index(word)
+    return (TRAIN + VALIDATION).index(_last_word(stem).strip().lower())
+
+
+def first_of_splits(
+    names: Iterable[str], *, named_after: Callable[[str], str] = lambda name: name
+) -> dict[SplitName, str]:
+    """Return the preferred one of the names of each split; others are left out."""
+    splits = {name: split for name in names if (split := split_of(named_after(name)))}
+    first: dict[SplitName, str] = {}
+    for name in sorted(splits, key=lambda name: (split_order(named_after(name)), name)):
+        first.setdefault(splits[name], name)
+    return first
+
+
+def _last_word(stem: str) -> str:
+    return stem.rpartition("_")[2].rpartition("-")[2]
 
 
 def _cannot_be_printed(character: str) -> bool:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from finetune_trainer.contract import Csv, Dataset
-from finetune_trainer.dataset.layouts.found import is_picture
+from finetune_trainer.dataset.layouts.found import is_photo, is_picture
 from finetune_trainer.dataset.layouts.resolve import FileIndex
-from finetune_trainer.dataset.layouts.tree import Tree
+from finetune_trainer.dataset.layouts.tree import Tree, join
 
+OPENED = 20
+"""The most files of a folder that are opened to see whether it holds photos."""
 SAMPLE = 50
 MOST_BYTES = 64 << 20
 SHEETS = ("xl/sharedStrings.xml", "xl/worksheets/sheet1.xml", "content.xml")
@@ -40,6 +42,12 @@ class Source:
         return by.column if by else None
 
     @cached_property
+    def class_folders(self) -> tuple[str, ...]:
+        """The folders of the source with photos directly in them: by names, or by what a few files
+        hold."""
+        return tuple(folder for folder in self.tree.folders[""] if _has_photos(self.tree, folder))
+
+    @cached_property
     def sample(self) -> tuple[bytes, ...]:
         """The names of some pictures, by which it is seen whether a file is about them."""
         pictures = filter(is_picture, self.tree)
@@ -56,6 +64,12 @@ class Source:
     def index(self) -> FileIndex:
         """The files by spellings of their names."""
         return FileIndex(self.tree)
+
+
+def _has_photos(tree: Tree, folder: str) -> bool:
+    names = tree.files[folder]
+    few = (join(folder, name) for name in names[:OPENED])
+    return any(map(is_picture, names)) or any(is_photo(tree, path) for path in few)
 
 
 def cells_of(path: Path) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.dataset.layouts.names import split_of, split_order
+from finetune_trainer.dataset.layouts.names import first_of_splits, split_of
 from finetune_trainer.dataset.layouts.tree import Tree
 from finetune_trainer.dataset.lock import LayoutName, SplitName
 
@@ -30,22 +30,12 @@ def choose(files: Sequence[str], *, layout: LayoutName) -> Chosen:
     """
     if len(files) == 1:
         return Chosen({"train": files[0]})
-    chosen: dict[SplitName, str] = {}
-    for file in sorted(
-        filter(_split, files), key=lambda file: (split_order(_named_after(file)), file)
-    ):
-        split = _split(file)
-        assert split
-        chosen.setdefault(split, file)
+    chosen = first_of_splits(files, named_after=_named_after)
     others = [file for file in files if file not in chosen.values()]
-    if len(chosen) < 2 or any(_split(file) == "train" for file in others):
+    if len(chosen) < 2 or any(split_of(_named_after(file)) == "train" for file in others):
         raise _unclear(files, layout)
     reason = f"{chosen['validation']} validates"
     return Chosen(chosen, tuple(f"{file} ({reason})" for file in others))
-
-
-def _split(file: str) -> SplitName | None:
-    return split_of(_named_after(file))
 
 
 def _named_after(file: str) -> str:
