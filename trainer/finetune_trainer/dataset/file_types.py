@@ -107,13 +107,17 @@ def kind_of(path: str, name: str) -> Literal["photo"] | Unreadable | None:
     The name decides if it is that of a picture, else the first bytes of the file at `path`. A file
     that cannot be opened is no picture.
     """
-    ending = os.path.splitext(name)[1].lower()
-    if ending in SUFFIXES:
+    if is_picture(name):
         return "photo"
     if unreadable := unreadable_name(name):
         return unreadable
     head = _head(path)
     return unreadable_content(head) or ("photo" if is_photo_content(head) else None)
+
+
+def is_picture(name: str) -> bool:
+    """Return True if the name is that of a picture."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def is_photo_content(head: bytes) -> bool:

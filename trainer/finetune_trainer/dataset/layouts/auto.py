@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.dataset.file_types import is_picture
 from finetune_trainer.dataset.layouts.agreement import Comparison, compare
 from finetune_trainer.dataset.layouts.folders import other_folders, split_folders
-from finetune_trainer.dataset.layouts.found import BELOW, Found, is_picture
+from finetune_trainer.dataset.layouts.found import BELOW, Found
 from finetune_trainer.dataset.layouts.lists import (
     OpenList,
     deeper_lists,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from finetune_trainer.contract import Csv, ExitCode, TrainerError
-from finetune_trainer.dataset.layouts.found import is_picture
+from finetune_trainer.dataset.file_types import is_picture
 from finetune_trainer.dataset.layouts.names import split_named
 from finetune_trainer.dataset.layouts.tables import Row, Table
 from finetune_trainer.dataset.lock import SplitName

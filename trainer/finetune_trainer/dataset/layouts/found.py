@@ -1,12 +1,11 @@
 """The result of a layout: photos with their class, and files that are left out with the reason."""
 
 import dataclasses
-import os
 import posixpath
 from pathlib import Path
 from typing import Literal
 
-from finetune_trainer.dataset.file_types import SUFFIXES, Unreadable, kind_of
+from finetune_trainer.dataset.file_types import Unreadable, kind_of
 from finetune_trainer.dataset.layouts.tree import Tree
 from finetune_trainer.dataset.lock import Fate, LayoutName, SplitName
 
@@ -77,11 +76,6 @@ class Found:
     """The lists and record files that were read."""
     hidden: int = 0
     """Number of hidden and system files and folders."""
-
-
-def is_picture(name: str) -> bool:
-    """Return True if the name is that of a picture."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def is_photo(tree: Tree, path: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.dataset.layouts.found import is_picture
+from finetune_trainer.dataset.file_types import is_picture
 from finetune_trainer.dataset.layouts.names import split_of
 from finetune_trainer.dataset.layouts.tree import Tree, join
 

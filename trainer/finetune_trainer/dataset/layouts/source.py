@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune_trainer.contract import Csv, Dataset
-from finetune_trainer.dataset.layouts.found import is_photo, is_picture
+from finetune_trainer.dataset.file_types import is_picture
+from finetune_trainer.dataset.layouts.found import is_photo
 from finetune_trainer.dataset.layouts.resolve import FileIndex
 from finetune_trainer.dataset.layouts.tree import Tree, join
 
