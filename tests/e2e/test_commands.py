@@ -3,6 +3,7 @@
 In this order: the demo makes what the pages take for given, and the last page takes all away.
 """
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -171,8 +172,9 @@ def before(command: Command, user: Shell) -> None:
     """Make what the page takes for given at this command."""
     if command.text.endswith("--previous"):  # "Is it restarting?"
         kill = "python -c 'import os, signal; os.kill(1, signal.SIGTERM)'"
-        for pod in run(f"kubectl -n {SYSTEM} get pods -o name", user).split():
-            run(f"kubectl -n {SYSTEM} exec {pod} -- {kill}", user)
+        for pod in json.loads(run(f"kubectl -n {SYSTEM} get pods -o json", user))["items"]:
+            if "deletionTimestamp" not in pod["metadata"]:  # one that the last rollout replaced
+                run(f"kubectl -n {SYSTEM} exec {pod['metadata']['name']} -- {kill}", user)
         run(f"timeout 90 bash -c 'until {command.text}; do sleep 1; done'", user)
 
 
