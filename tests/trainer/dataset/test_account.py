@@ -9,7 +9,7 @@ import pytest
 from finetune_trainer.contract import Dataset, ExitCode, Source, TrainerError
 from finetune_trainer.dataset.check import check_found
 from finetune_trainer.dataset.layouts.detect import find_in
-from finetune_trainer.dataset.layouts.found import Found, printable
+from finetune_trainer.dataset.layouts.found import Found, escaped
 from finetune_trainer.run.hidden_files import is_skipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -101,7 +101,7 @@ def test_each_visible_file_has_one_fate_and_each_label_its_photo(
     fates = [photo.path for scan in scans for photo in scan.photos]
     fates += [left.path for scan in scans for left in scan.left_out if not left.listed]
     visible = [path for path in files if not is_hidden(path)]
-    assert sorted(map(printable, fates)) == sorted(map(printable, visible))
+    assert sorted(map(escaped, fates)) == sorted(map(escaped, visible))
     said = " ".join((found.described, *found.passed_over, *found.warnings))
     for name, text in files.items():
         if is_list_with_labels(name, text) and not is_hidden(name):

@@ -6,14 +6,12 @@ import unicodedata
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from finetune_trainer.contract import ExitCode, TrainerError
 from PIL import Image
 
-from tests.trainer.support.datasets import Prepared, draw, make_photos, prepare_photos
+from tests.trainer.support.datasets import Prepared, draw, make_photos, prepare_photos, refusal
 
 Rows = list[tuple[str, str]]
 
@@ -29,13 +27,6 @@ def classes_of(prepared: Prepared) -> dict[str, str]:
     classes = prepared.packed.classes
     files = prepared.lock.files
     return {file.path: classes[file.label] for file in files if file.label is not None}
-
-
-def refusal(workspace: Path, photos: Path, **settings: Any) -> TrainerError:
-    with pytest.raises(TrainerError) as caught:
-        prepare_photos(workspace, photos, **settings)
-    assert caught.value.code == ExitCode.InvalidData
-    return caught.value
 
 
 def csv(rows: Rows, header: str = "path,label", end: str = "\n") -> str:

@@ -5,11 +5,11 @@ from typing import Any, get_args
 
 import mxnet as mx
 import pytest
-from finetune_trainer.contract import Dataset, ExitCode, TrainerError
+from finetune_trainer.contract import Dataset, ExitCode
 from finetune_trainer.dataset.layouts.detect import LAYOUTS
 from finetune_trainer.dataset.lock import LayoutName
 
-from tests.trainer.support.datasets import Prepared, draw, make_photos, prepare_photos
+from tests.trainer.support.datasets import Prepared, draw, make_photos, prepare_photos, refusal
 
 
 @pytest.fixture
@@ -19,12 +19,6 @@ def photos(tmp_path: Path) -> Path:
 
 def labels(prepared: Prepared) -> dict[str, int | None]:
     return {file.path: file.label for file in prepared.lock.files if file.fate == "packed"}
-
-
-def refusal(workspace: Path, photos: Path, **settings: Any) -> TrainerError:
-    with pytest.raises(TrainerError) as caught:
-        prepare_photos(workspace, photos, **settings)
-    return caught.value
 
 
 def write_csv(photos: Path, header: str = "image,label", *, name: str = "labels.csv") -> Path:
@@ -80,7 +74,7 @@ def test_a_layout_with_splits_leaves_nothing_to_choose(
     make_photos(tmp_path / "splits/val", {"cat": 2, "dog": 1}, seed=500)
     if "validationSource" in settings:
         settings = {"validationSource": {"uri": f"file://{photos}"}}
-    assert refusal(tmp_path, tmp_path / "splits", **settings).code == ExitCode.InvalidSpec
+    refusal(tmp_path, tmp_path / "splits", code=ExitCode.InvalidSpec, **settings)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +125,9 @@ def test_train_csv_and_val_csv_give_the_splits(tmp_path: Path, photos: Path) -> 
 
 
 def test_a_csv_that_is_missing_is_named_with_those_there_are(tmp_path: Path, photos: Path) -> None:
-    error = refusal(tmp_path, write_csv(photos), csv={"file": "truth.csv"})
-    assert error.code == ExitCode.InputNotFound
+    error = refusal(
+        tmp_path, write_csv(photos), csv={"file": "truth.csv"}, code=ExitCode.InputNotFound
+    )
     assert "labels.csv" in error.hint
 
 
@@ -166,7 +161,6 @@ def test_listed_photos_that_are_not_there_count_as_bad_images(
     write_csv(photos)
     (photos / "cat/0.jpg").unlink()
     error = refusal(tmp_path, photos, badImages={"policy": policy})
-    assert error.code == ExitCode.InvalidData
     assert "cat/0.jpg" in error.message
     assert "no such file" in error.message
 
@@ -180,7 +174,6 @@ def test_a_quotation_mark_that_is_not_closed_is_named_with_its_row(
     rows[row - 1] = rows[row - 1].replace(",", ',"')
     (photos / "labels.csv").write_text("\n".join(rows))
     error = refusal(tmp_path, photos)
-    assert error.code == ExitCode.InvalidData
     assert f"labels.csv, row {row} has a quotation mark that is not closed" in error.message
 
 
@@ -268,7 +261,6 @@ def test_classes_txt_must_fit_the_photos(
 ) -> None:
     (photos / "classes.txt").write_text(names)
     error = refusal(tmp_path, photos)
-    assert error.code == ExitCode.InvalidData
     assert message in error.message
 
 
@@ -410,7 +402,6 @@ def test_records_that_are_not_whole_are_refused(
     records = packed_records(tmp_path, photos)
     harm(records)
     error = refusal(tmp_path, records)
-    assert error.code == ExitCode.InvalidData
     assert message in error.message
 
 

@@ -11,7 +11,7 @@ import msgspec
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer.contract import ExitCode, TrainerError, Training
+from finetune_trainer.contract import Training
 from finetune_trainer.dataset.lock import LOCK, Lock, open_lock
 from finetune_trainer.dataset.stage import prepare
 from finetune_trainer.fetch import fetch
@@ -29,6 +29,7 @@ from tests.trainer.support.datasets import (
     make_run,
     prepare_photos,
     prepare_together,
+    refusal,
 )
 
 LENIENT = {"badImages": {"maxFraction": "0.5"}}
@@ -64,12 +65,6 @@ def difference(one: Image.Image, other: Image.Image) -> float:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     return make_photos(tmp_path / "photos", {"cat": 10, "bird": 6, "dog": 8})
-
-
-def fail(workspace: Path, photos: Path, **settings: Any) -> TrainerError:
-    with pytest.raises(TrainerError) as caught:
-        prepare_photos(workspace, photos, **settings)
-    return caught.value
 
 
 def test_each_record_holds_the_photo_and_label_that_the_lock_says(
@@ -308,7 +303,7 @@ def test_leftovers_of_a_killed_attempt_are_deleted(tmp_path: Path, photos: Path)
 
 
 def test_nothing_is_left_behind_when_the_data_is_refused(tmp_path: Path, photos: Path) -> None:
-    fail(tmp_path, photos, split={"trainPerClass": 6})
+    refusal(tmp_path, photos, split={"trainPerClass": 6})
     assert [path.name for path in (tmp_path / "packed").iterdir()] == ["keys"]
 
 
@@ -389,8 +384,7 @@ def descendants(parent: int) -> list[int]:
 def test_a_folder_with_one_class_is_refused_with_what_was_found(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 3})
     (photos / "dog").mkdir()
-    error = fail(tmp_path, photos)
-    assert error.code == ExitCode.InvalidData
+    error = refusal(tmp_path, photos)
     assert error.message == (
         f"dataset.source file://{photos} has 1 class folder(s) with photos (cat: 3), 1 without"
         " photos of their own (dog); at least 2 classes with photos are needed"
@@ -400,7 +394,7 @@ def test_a_folder_with_one_class_is_refused_with_what_was_found(tmp_path: Path) 
 
 def test_a_folder_of_photos_without_classes_is_refused(tmp_path: Path) -> None:
     make_photos(tmp_path, {"photos": 3})
-    error = fail(tmp_path, tmp_path / "photos")
+    error = refusal(tmp_path, tmp_path / "photos")
     assert "0 class folder(s) with photos, 3 photos outside class folders" in error.message
 
 
@@ -449,29 +443,26 @@ def test_records_are_reported_while_they_are_written(
 def test_a_class_that_only_validates_is_refused(tmp_path: Path) -> None:
     train = make_photos(tmp_path / "train", {"cat": 3, "dog": 3})
     validation = make_photos(tmp_path / "validation", {"cat": 2, "wolf": 4})
-    error = fail(tmp_path, train, validationSource={"uri": f"file://{validation}"})
-    assert error.code == ExitCode.InvalidData
+    error = refusal(tmp_path, train, validationSource={"uri": f"file://{validation}"})
     assert "no photos of: wolf" in error.message
 
 
 def test_a_class_too_small_for_train_per_class_is_named(tmp_path: Path, photos: Path) -> None:
-    error = fail(tmp_path, photos, split={"trainPerClass": 6})
-    assert error.code == ExitCode.InvalidData
+    error = refusal(tmp_path, photos, split={"trainPerClass": 6})
     assert "needs 7 readable photos" in error.message
     assert "bird (6)" in error.message
 
 
 def test_unreadable_photos_do_not_count_for_train_per_class(tmp_path: Path, photos: Path) -> None:
     (photos / "bird/0.jpg").write_text("not a photo")
-    error = fail(tmp_path, photos, split={"trainPerClass": 5}, **LENIENT)
+    error = refusal(tmp_path, photos, split={"trainPerClass": 5}, **LENIENT)
     assert "bird (5)" in error.message
 
 
 def test_more_bad_photos_than_allowed_end_the_job(tmp_path: Path, photos: Path) -> None:
     for name in ("0.jpg", "1.jpg"):
         (photos / "cat" / name).write_text("not a photo")
-    error = fail(tmp_path, photos)
-    assert error.code == ExitCode.InvalidData
+    error = refusal(tmp_path, photos)
     assert "2 of 24 photos cannot be read" in error.message
     assert "cat/0.jpg (not a picture" in error.message
     allowed = prepare_photos(tmp_path, photos, badImages={"maxFraction": "0.1"})
@@ -483,12 +474,12 @@ def test_a_stricter_policy_holds_for_a_set_that_is_packed_already(
 ) -> None:
     (photos / "cat/0.jpg").write_text("not a photo")
     prepare_photos(tmp_path, photos, **LENIENT)
-    assert "policy is Fail" in fail(tmp_path, photos, badImages={"policy": "Fail"}).message
+    assert "policy is Fail" in refusal(tmp_path, photos, badImages={"policy": "Fail"}).message
 
 
 def test_the_policy_fail_ends_the_job_at_the_first_bad_photo(tmp_path: Path, photos: Path) -> None:
     (photos / "cat/5.jpg").write_text("not a photo")
-    error = fail(tmp_path, photos, badImages={"policy": "Fail"})
+    error = refusal(tmp_path, photos, badImages={"policy": "Fail"})
     assert error.message.startswith("cat/5.jpg cannot be read")
 
 
@@ -500,7 +491,7 @@ def test_names_that_are_not_utf8_are_packed_and_shown_escaped(tmp_path: Path) ->
 
 def test_a_class_folder_whose_name_cannot_be_printed_is_refused(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 2, "dog\nwolf": 2})
-    assert "cannot be printed" in fail(tmp_path, photos).message
+    assert "cannot be printed" in refusal(tmp_path, photos).message
 
 
 def test_links_to_photos_and_class_folders_are_followed(tmp_path: Path) -> None:
@@ -526,8 +517,7 @@ def test_a_single_photo_of_a_class_trains_and_a_warning_says_so(tmp_path: Path) 
 
 
 def test_without_a_photo_to_validate_the_data_is_refused(tmp_path: Path) -> None:
-    error = fail(tmp_path, make_photos(tmp_path / "photos", {"cat": 1, "dog": 1}))
-    assert error.code == ExitCode.InvalidData
+    error = refusal(tmp_path, make_photos(tmp_path / "photos", {"cat": 1, "dog": 1}))
     assert "each class has only one" in error.message
 
 
@@ -535,7 +525,7 @@ def test_a_class_with_readable_photos_only_to_validate_is_named(tmp_path: Path) 
     train = make_photos(tmp_path / "train", {"cat": 3, "dog": 1})
     (train / "dog/0.jpg").write_text("not a photo")
     validation = make_photos(tmp_path / "validation", {"cat": 2, "dog": 4}, seed=500)
-    error = fail(tmp_path, train, validationSource={"uri": f"file://{validation}"}, **LENIENT)
+    error = refusal(tmp_path, train, validationSource={"uri": f"file://{validation}"}, **LENIENT)
     assert "No photo that can be used is left in 1 class(es): dog (0)" in error.message
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from finetune_trainer.contract import Dataset, DatasetStatus, Job, Model
+import pytest
+from finetune_trainer.contract import Dataset, DatasetStatus, ExitCode, Job, Model, TrainerError
 from finetune_trainer.dataset.lock import File, Lock, read_lock
 from finetune_trainer.dataset.stage import prepare
 from finetune_trainer.fetch import fetch
@@ -157,6 +158,16 @@ def prepare_photos(workspace: Path, photos: Path, **settings: Any) -> Prepared:
     fetch(prepared.run)
     prepare(prepared.run)
     return prepared
+
+
+def refusal(
+    workspace: Path, photos: Path, *, code: ExitCode = ExitCode.InvalidData, **settings: Any
+) -> TrainerError:
+    """Return the error that both stages end with."""
+    with pytest.raises(TrainerError) as caught:
+        prepare_photos(workspace, photos, **settings)
+    assert caught.value.code == code
+    return caught.value
 
 
 def prepare_together(workspace: Path, photos: Path, uid: str, barrier: Any, results: Any) -> None:

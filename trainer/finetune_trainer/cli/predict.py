@@ -14,7 +14,7 @@ from finetune_trainer.cli.arguments import add_model, positive
 from finetune_trainer.cli.console import add_row, name_column, open_console, print_aside
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.file_types import kind_of
-from finetune_trainer.dataset.layouts.found import printable
+from finetune_trainer.dataset.layouts.found import escaped
 from finetune_trainer.evaluate.classifier import Classifier, open_classifier
 from finetune_trainer.export.report.markup import percent
 from finetune_trainer.run.cgroup import available_cpus
@@ -126,7 +126,7 @@ def _predict(classifier: Classifier, paths: list[Path], top: int) -> Iterator[Pr
     for path, (picture, row) in zip(paths, classified, strict=True):
         best = np.argsort(-row, kind="stable")[:top]
         guesses = [Guess(classifier.labels[n], round(float(row[n]), 6)) for n in best]
-        yield Prediction(printable(str(path)), guesses, picture.reason)
+        yield Prediction(escaped(str(path)), guesses, picture.reason)
 
 
 def _print(predictions: list[Prediction]) -> None:

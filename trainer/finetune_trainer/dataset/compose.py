@@ -16,7 +16,7 @@ from finetune_trainer.contract import GroupBy, Split
 from finetune_trainer.dataset.check import NearDuplicates, find_warnings
 from finetune_trainer.dataset.duplicates import Alike, Array, look_alikes, unite
 from finetune_trainer.dataset.groups import Groups
-from finetune_trainer.dataset.layouts.found import Found, LeftOut, Photo, printable
+from finetune_trainer.dataset.layouts.found import Found, LeftOut, Photo, escaped
 from finetune_trainer.dataset.lock import (
     MOST_PAIRS,
     File,
@@ -53,7 +53,7 @@ class Photos:
         for split in SPLITS:
             if scan := found.splits.get(split):
                 start = len(self)
-                ordered = sorted(scan.photos, key=lambda photo: printable(photo.path))
+                ordered = sorted(scan.photos, key=lambda photo: escaped(photo.path))
                 self.groups.add(ordered)
                 for photo in ordered:
                     self._add(photo, labels[photo.class_name])
@@ -83,15 +83,15 @@ class Photos:
     def left_out(self, split: SplitName) -> list[LeftOut]:
         """Return the files of a split's source that are left out, in the order of the lock."""
         left_out = self.found.splits[split].left_out
-        return sorted(left_out, key=lambda left: printable(left.path))
+        return sorted(left_out, key=lambda left: escaped(left.path))
 
     def source(self, number: int) -> SplitName:
         """Return the split that the photo was found in, before one is split off."""
         return "train" if number in self.splits["train"] else "validation"
 
     def path(self, number: int) -> str:
-        """Return the path in printable characters."""
-        return printable(self._paths[number])
+        """Return the path as the lock has it."""
+        return escaped(self._paths[number])
 
     def size(self, number: int) -> int:
         """Return the size in bytes of the file, or of the record's image."""
@@ -121,7 +121,7 @@ class Composition:
         """Yield the files in the order of the lock."""
         left_out = (
             File(
-                path=printable(left.path),
+                path=escaped(left.path),
                 fate=left.fate,
                 source=split,
                 reason=left.reason,

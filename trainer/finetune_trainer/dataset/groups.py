@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from finetune_trainer.contract import ExitCode, GroupBy, TrainerError
-from finetune_trainer.dataset.layouts.found import Photo, printable
+from finetune_trainer.dataset.layouts.found import Photo, escaped
 from finetune_trainer.dataset.layouts.names import listed
 
 SECONDS, FOR_PHOTOS = 10, 100_000
@@ -40,7 +40,7 @@ class Groups:
         if not name:
             self._without_count += 1
             if len(self._without) < _SHOWN:
-                self._without.append(printable(photo.path))
+                self._without.append(escaped(photo.path))
             return 0
         if name not in self._numbers:
             self._names.append(name)
@@ -74,7 +74,7 @@ class Groups:
                 f" {listed(self._without, most=3, count=count)}"
             )
         if divided:
-            names = (printable(self._names[number - 1]) for number in divided)
+            names = (escaped(self._names[number - 1]) for number in divided)
             yield (
                 f"{len(divided)} groups of dataset.split.groupBy have photos in both given splits,"
                 f" so that the accuracy is too high: {listed(names, most=3)}; move the photos of a"

@@ -72,11 +72,13 @@ def prepare(run: Run, *, exact: bool = False) -> None:
     with exclusive(keys / f"{key}.lock", waiting=run.reporter.waiting(WAITING)):
         directory = _find(run.paths.packed, keys / key)
         if directory is None:
+            _say(f"{found.layout}: reading {found.described}")
             photos = Photos(found, spec.split.group_by)
             del found  # it takes much more memory
             directory = _pack(run, photos=photos, settings=settings, key=key)
             write_atomic(keys / key, directory.name.encode())
         else:
+            _say(f"{found.layout}: {found.described}")
             _say(f"found packed in the workspace: {directory.name}")
     _hand_on(directory, run, hidden=hidden)
 
@@ -129,7 +131,6 @@ def _hand_on(directory: Path, run: Run, *, hidden: int) -> None:
         tally = Tally.of(files)
     check_bad_images(tally, run.job.dataset)
     status = tally.status(header, directory.name)
-    _say(f"{header.settings.layout}: {header.described}")
     if header.passed_over:
         _say(f"not used: {'; '.join(header.passed_over)}")
     for warning in header.warnings:
@@ -171,7 +172,6 @@ def _others(tally: Tally, hidden: int) -> str:
 
 def _pack(run: Run, *, photos: Photos, settings: Settings, key: str) -> Path:
     """Write the packed directory; it appears whole, under its digest."""
-    _say(f"reading {photos.found.described}")
     spec, packed = run.job.dataset, run.paths.packed
     with scratch_directory(packed / f".{key}.tmp") as temporary:
         records = temporary / "records"

@@ -114,7 +114,7 @@ def _rest(path: str, found: Found, tree: Tree, reason: str) -> LeftOut:
     return LeftOut(path, *fate_of(tree, path, reason))
 
 
-def printable(name: str) -> str:
+def escaped(name: str) -> str:
     """Return a file name with bytes that are not UTF-8 as escapes: JSON cannot hold them."""
     if name.isascii():
         return name  # the same object: names take most of the memory of a large data set
