@@ -312,9 +312,14 @@ def test_a_released_file_must_have_the_digest_in_its_name(
         assert network.args["conv1_weight"].shape == (64, 3, 7, 7)
         site.content, site.etag = pth(state), '"v2"'
         error = fail(run)
+        site.authorization = "of a proxy"
+        denied = fail(run)
     assert error.code == ExitCode.InvalidData
     assert f"does not begin with {release.sha256_prefix}" in error.message
     assert "put the file on a volume and name it in model.source" in error.hint
+    assert denied.code == ExitCode.PermissionDenied
+    assert "put the file on a volume and name it in model.source" in denied.hint
+    assert "secretRef" not in denied.hint
 
 
 PAIR = {"uri": "pvc://networks/imagenet"}

@@ -107,6 +107,7 @@ def test_a_server_that_wants_credentials_is_named_with_the_remedy(
     assert error.code == ExitCode.PermissionDenied
     assert ("403" if sent else "401; no credentials").split(";")[0] in error.message
     assert "dataset.source.secretRef" in error.hint
+    assert ("credentials must be valid" in error.hint) == bool(sent)
     assert "wrong" not in error.message
 
 

