@@ -29,13 +29,6 @@ NORMALIZATION = {"mean": ["123.68", "116.78", "103.94"], "std": ["58.4", "57.1",
 FOLDER = {"uri": "pvc://networks/imagenet"}
 
 
-@pytest.fixture
-def claim(tmp_path: Path) -> Path:
-    folder = tmp_path / "claims" / "networks" / "imagenet"
-    folder.mkdir(parents=True)
-    return folder
-
-
 def run_of(root: Path, model: dict[str, Any], **image: Any) -> Run:
     run, _ = make_run(root, train=[0, 1, 2], validation=[0])
     if not (root / "photos").exists():

@@ -45,13 +45,6 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
-@pytest.fixture
-def claim(tmp_path: Path) -> Path:
-    folder = tmp_path / "claims" / "networks" / "imagenet"
-    folder.mkdir(parents=True)
-    return folder
-
-
 def run_of(tmp_path: Path, source: dict[str, Any], **model: Any) -> Run:
     run, _ = make_run(tmp_path, train=[0, 1, 2], validation=[0])
     body = {"source": source, "normalization": NORMALIZATION, "inputSize": SIZE} | model
