@@ -82,11 +82,14 @@ def find(root: Path) -> Found | TrainerError:
     return found
 
 
-@settings(
+thoroughly = settings(
     max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+
+@thoroughly
 @given(files=sources())
 def test_each_visible_file_has_one_fate_and_each_label_its_photo(
     root: Path, files: dict[str, str]
@@ -108,11 +111,7 @@ def test_each_visible_file_has_one_fate_and_each_label_its_photo(
             assert name in said or name in found.read, f"{name} is not mentioned: {said}"
 
 
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@thoroughly
 @given(files=sources())
 def test_a_photo_has_the_class_that_the_list_in_use_gives_it(
     root: Path, files: dict[str, str]
