@@ -32,7 +32,7 @@ from tests.trainer.support.datasets import (
     refusal,
 )
 
-LENIENT = {"badImages": {"maxFraction": "0.5"}}
+LENIENT: dict[str, Any] = {"badImages": {"maxFraction": "0.5"}}
 
 
 @dataclasses.dataclass(frozen=True)
