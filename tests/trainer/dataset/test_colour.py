@@ -93,7 +93,7 @@ def test_negative_pixels_are_refused_with_the_remedy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "note"),
     [
-        ((RAMP * 16).astype(np.uint16), "16-bit grey, nothing brighter than 1/4, nearly black"),
+        ((RAMP * 16).astype(np.uint16), "16-bit grey, nearly black"),
         ((RAMP * 64).astype(np.uint16), "16-bit grey, nothing brighter than 1/4"),
         ((RAMP > 99).astype(np.uint8), "nearly black"),
         ((RAMP // 5).astype(np.uint8), ""),

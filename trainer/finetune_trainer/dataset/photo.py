@@ -24,7 +24,7 @@ from PIL import (
 from simplejpeg import decode_jpeg
 
 from finetune_trainer.contract import Framing
-from finetune_trainer.dataset.colour import BadPhotoError, as_rgb, is_nearly_black
+from finetune_trainer.dataset.colour import DIM, BadPhotoError, as_rgb, is_nearly_black
 from finetune_trainer.dataset.duplicates import miniature
 from finetune_trainer.dataset.exact import encode_exactly
 from finetune_trainer.dataset.file_types import (
@@ -133,7 +133,7 @@ def encode_photo(path: str, packing: Packing, *, offset: int | None = None) -> E
             small, notes, kept = _shrink(data, packing, is_record=offset is not None)
             greys = miniature(small)
             if is_nearly_black(small):
-                notes.append(NEARLY_BLACK)
+                notes = [*(note for note in notes if note != DIM), NEARLY_BLACK]
             jpeg = data if kept else _as_jpeg(_framed(small, packing), packing.quality)
         except Exception as error:
             return Encoded(sha256=sha256, reason=_reason(error, data))

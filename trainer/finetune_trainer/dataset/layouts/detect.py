@@ -74,8 +74,9 @@ def find_in(root: Path, spec: Dataset) -> Found:
 
 
 def _unused_lists(found: Found, source: Source) -> Iterator[str]:
+    named = {each.partition(" (")[0] for each in found.passed_over}
     for file, inspected in source.inspected.items():
-        if file not in found.read and inspected.is_list:
+        if file not in found.read and file not in named and inspected.is_list:
             reason = inspected.reason.removeprefix(f"{file} ")
             yield f"{file} ({reason or f'the layout {found.layout} is used'})"
 
