@@ -249,7 +249,12 @@ def _start(seen: Observed, update: StatusUpdate, now: Time, settings: Settings) 
         return Plan(update.finish(), (), wait)
     number = counts.attempts + 1
     update.begin(number, prepare=prepare)
-    create = CreateAttempt(number, prepare, avoid=outcome.avoided_nodes(update.status))
+    create = CreateAttempt(
+        number,
+        prepare,
+        avoid=outcome.avoided_nodes(update.status),
+        unpreferred=outcome.unpreferred_nodes(update.status),
+    )
     return Plan(update.finish(), (*_superseded(seen.attempts), create))
 
 

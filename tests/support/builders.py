@@ -75,9 +75,11 @@ def make_status(*, attempt: int = 0, **fields: Any) -> Status:
     return Status(**{"start_time": NOW, "image": "trainer:1", "observed_generation": 1, **fields})
 
 
-def make_history(*reasons: str, epoch: int | None = None) -> tuple[AttemptRecord, ...]:
+def make_history(
+    *reasons: str, epoch: int | None = None, node: str = ""
+) -> tuple[AttemptRecord, ...]:
     return tuple(
-        AttemptRecord(number=number, reason=reason, end_time=NOW, checkpoint_epoch=epoch)
+        AttemptRecord(number=number, reason=reason, end_time=NOW, checkpoint_epoch=epoch, node=node)
         for number, reason in enumerate(reasons, 1)
     )
 
@@ -138,16 +140,22 @@ def make_attempt(
     *pods: Pod,
     ended: str = "",
     message: str = "",
+    reason: str = "",
     suspended: bool = False,
     deleting: bool = False,
     started: datetime.datetime | None = NOW,
     prepare: bool = False,
     nodes: int = 1,
 ) -> Attempt:
-    """An attempt; `ended`: the type of its Job's last condition, `message`: what that says."""
+    """An attempt; `ended`: the type of its Job's last condition, `message` and `reason`: its own.
+
+    The Job controller fails a Job whose pod no rule of its podFailurePolicy matches with the reason
+    BackoffLimitExceeded.
+    """
     name = f"prepare-{number}" if prepare else str(number)
     role = c.ROLE_PREPARE if prepare else c.ROLE_TRAIN
-    conditions = (Condition(type=ended, status="True", message=message),) if ended else ()
+    condition = Condition(type=ended, status="True", reason=reason, message=message)
+    conditions = (condition,) if ended else ()
     labels = {
         c.LABEL_JOB: NAME,
         c.LABEL_JOB_UID: UID,

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import EventSource
+from finetune_operator.api.kubernetes import EventSource, OwnerReference, Pod
 from finetune_operator.api.types import FineTuneJob
 from finetune_operator.decide import decide
 from finetune_operator.policy.plan import (
@@ -100,6 +100,43 @@ class TestHardware:
         assert status.phase == "Failed"
         assert status.failure
         assert status.failure.reason == c.UNSUPPORTED_HARDWARE
+
+
+class TestNodeFault:
+    @pytest.mark.parametrize(
+        "pod",
+        [
+            make_pod("Failed", reason="UnexpectedAdmissionError", message="no healthy devices"),
+            make_ended_pod(128, "driver/library version mismatch", reason="StartError"),
+        ],
+        ids=["rejected", "not started"],
+    )
+    def test_other_nodes_are_preferred_at_once_and_after_a_wait_when_it_repeats(
+        self, pod: Pod
+    ) -> None:
+        first = make_attempt(1, pod, ended="Failed", reason="BackoffLimitExceeded")
+        plan = plan_of(make_job(LIVE), first)
+        assert plan.actions == (CreateAttempt(2, unpreferred=("node-a",)),)
+        assert (plan.status.failures, plan.status.disruptions) == (0, 1)
+        owner = {"controller": True, "kind": "Job", "uid": "attempt-2"}
+        metadata = msgspec.structs.replace(
+            pod.metadata, owner_references=(msgspec.convert(owner, OwnerReference),)
+        )
+        again = make_attempt(2, msgspec.structs.replace(pod, metadata=metadata), ended="Failed")
+        repeated = plan_of(make_job(plan.status), first, again, at=1)
+        assert (repeated.actions, repeated.requeue_after_seconds) == ((), 10)
+
+    def test_job_that_no_node_takes_ends(self) -> None:
+        rejected = make_pod("Failed", reason="OutOfcpu", message="Node didn't have enough cpu")
+        status, at = LIVE, 0.0
+        for number in range(1, 10):
+            attempt = make_attempt(number, rejected, ended="Failed")
+            ended = plan_of(make_job(status, backoffLimit=2), attempt, at=at).status
+            at += 360
+            status = plan_of(make_job(ended, backoffLimit=2), at=at).status
+        assert (status.phase, status.attempts, status.disruptions) == ("Failed", 8, 5)
+        assert status.failure
+        assert status.failure.reason == c.POD_REJECTED
 
 
 class TestTimeToLive:

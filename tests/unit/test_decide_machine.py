@@ -203,6 +203,15 @@ class JobMachine(RuleBasedStateMachine):
         self._cluster_works()
         self._watch(crash)
 
+    @rule(crash=CRASHES)
+    def kubelet_rejects_the_pod(self, crash: str) -> None:
+        for child in self.children.values():
+            if child.pod and child.pod.status.phase == "Pending":
+                uid, owner = child.pod.metadata.uid, child.owner
+                child.pod = make_pod("Failed", uid=uid, owner=owner, reason="OutOfcpu")
+        self._cluster_works()
+        self._watch(crash)
+
     @rule(seconds=st.sampled_from([1, 15, 400]), epochs=st.integers(0, 1), full=st.booleans())
     def time_passes(self, seconds: int, epochs: int, full: bool) -> None:
         self.now += seconds

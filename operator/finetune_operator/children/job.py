@@ -68,7 +68,7 @@ def build_job(
                         "securityContext": _pod_security(trainer),
                         "nodeSelector": placement.node_selector(trainer, own_image=own_image),
                         "affinity": placement.affinity(
-                            trainer, gpus=gpus, own_image=own_image, avoid=attempt.avoid
+                            trainer, attempt, gpus=gpus, own_image=own_image
                         ),
                         "tolerations": placement.tolerations(trainer),
                         "priorityClassName": trainer.priority_class_name,

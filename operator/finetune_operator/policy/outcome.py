@@ -12,7 +12,7 @@ from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress, Result, Termination, parse_termination
 from finetune_operator.api.kubernetes import Job, Pod, Terminated
 from finetune_operator.api.types import DatasetStatus, Failure, Status
-from finetune_operator.policy import backoff
+from finetune_operator.policy import backoff, node_faults
 from finetune_operator.policy.plan import Attempt
 
 ENDS_AFTER_ANOTHER = (83, 143)
@@ -120,8 +120,17 @@ def job_deleted(status: Status, *, suspended: bool) -> Outcome:
 
 def avoided_nodes(status: Status) -> tuple[str, ...]:
     """Return the nodes whose hardware an earlier attempt could not use."""
-    failed = (r for r in status.history if r.reason == c.UNSUPPORTED_HARDWARE)
-    return tuple(sorted({record.node for record in failed if record.node}))
+    return _nodes(status, c.UNSUPPORTED_HARDWARE)
+
+
+def unpreferred_nodes(status: Status) -> tuple[str, ...]:
+    """Return the nodes whose fault ended an earlier attempt: by now they may be well again."""
+    return _nodes(status, c.POD_REJECTED, c.DISRUPTED)
+
+
+def _nodes(status: Status, *reasons: str) -> tuple[str, ...]:
+    found = {record.node for record in status.history if record.reason in reasons}
+    return tuple(sorted(found - {""}))
 
 
 def _has_result(attempt: Attempt) -> bool:
@@ -151,9 +160,11 @@ def _classify(attempt: Attempt, status: Status) -> Outcome:
         return _disrupted_outcome(c.RESULT_LOST, failure, status)
     if _disrupted(pod, job):
         return _disrupted_outcome(c.DISRUPTED, _disruption(pod, job), status)
+    if pod and not report and (fault := node_faults.fault_of(pod)):
+        return _disrupted_outcome(fault.reason, fault, status, node=pod.spec.node_name)
     if job.spec.suspend:
         return _disrupted_outcome(c.DISRUPTED, _preemption(name), status)
-    reason, retried, hint = _by_exit_code(code, terminated, pod)
+    reason, retried, hint = _by_exit_code(code, terminated)
     failure = Failure(
         reason=reason,
         message=(report.error.message if report and report.error else "")
@@ -173,21 +184,17 @@ def _classify(attempt: Attempt, status: Status) -> Outcome:
     return Outcome(reason=reason, retried=retried, failure=failure, result=result, node=node)
 
 
-def _by_exit_code(
-    code: int | None, terminated: Terminated | None, pod: Pod | None
-) -> tuple[str, bool, str]:
+def _by_exit_code(code: int | None, terminated: Terminated | None) -> tuple[str, bool, str]:
     if terminated and terminated.reason == "OOMKilled":
         hint = "Raise trainer.resources.limits.memory, or lower training.batchSizePerDevice."
         return c.OUT_OF_MEMORY, True, hint
     if code in BY_EXIT_CODE:
         return BY_EXIT_CODE[code]
-    if code is None and pod and pod.status.reason:
-        return pod.status.reason, True, "The kubelet rejected the pod: see its message."
     return c.UNKNOWN_ERROR, True, "See the pod's log."
 
 
-def _disrupted_outcome(reason: str, failure: Failure, status: Status) -> Outcome:
-    return Outcome(reason=reason, counted=backoff.is_counted(status), failure=failure)
+def _disrupted_outcome(reason: str, failure: Failure, status: Status, *, node: str = "") -> Outcome:
+    return Outcome(reason=reason, counted=backoff.is_counted(status), failure=failure, node=node)
 
 
 def _terminated(pod: Pod | None) -> Terminated | None:

@@ -105,6 +105,8 @@ class CreateAttempt:
     prepare: bool = False
     avoid: tuple[str, ...] = ()
     """Nodes that its pods must avoid."""
+    unpreferred: tuple[str, ...] = ()
+    """Nodes that its pods avoid if others have room."""
 
 
 @dataclasses.dataclass(frozen=True)

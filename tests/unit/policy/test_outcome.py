@@ -191,14 +191,6 @@ def test_pod_that_ends_well_without_a_result_counts(message: str) -> None:
     assert (ended.reason, ended.retried, ended.counted) == (c.RESULT_LOST, True, True)
 
 
-def test_pod_that_the_kubelet_refused_says_why() -> None:
-    pod = make_pod("Failed", reason="UnexpectedAdmissionError", message="no healthy devices")
-    ended = outcome(make_attempt(1, pod, ended="Failed"))
-    assert (ended.reason, ended.retried, ended.counted) == ("UnexpectedAdmissionError", True, True)
-    assert ended.failure
-    assert ended.failure.message == "no healthy devices"
-
-
 class TestDisruptions:
     @pytest.mark.parametrize(
         "attempt",
