@@ -6,6 +6,7 @@ message and hint are used: the trainer knows more.
 
 import dataclasses
 import re
+import signal
 from collections.abc import Iterable
 
 from finetune_operator.api import constants as c
@@ -13,6 +14,7 @@ from finetune_operator.api.contract import Progress, Result, Termination, parse_
 from finetune_operator.api.kubernetes import Job, Pod, Terminated
 from finetune_operator.api.types import DatasetStatus, Failure, Status
 from finetune_operator.policy import backoff, node_faults
+from finetune_operator.policy.node_faults import SIGNALS
 from finetune_operator.policy.plan import Attempt
 
 ENDS_AFTER_ANOTHER = (83, 143)
@@ -50,9 +52,6 @@ BY_EXIT_CODE = {
     82: (c.STALLED, True, "Look in the pod's log for a volume or device that hangs."),
     83: (c.PEER_LOST, True, "Check the nodes of the other pods, and the network between them."),
     84: (c.DEVICE_OUT_OF_MEMORY, False, "Lower training.batchSizePerDevice."),
-    134: (c.CRASHED, True, "The trainer was killed by SIGABRT: see its log."),
-    136: (c.CRASHED, True, "The trainer was killed by SIGFPE: see its log."),
-    139: (c.CRASHED, True, "The trainer was killed by SIGSEGV: see its log."),
     143: (c.INTERRUPTED, True, "The pod was deleted; the next attempt resumes."),
 }
 
@@ -164,7 +163,8 @@ def _classify(attempt: Attempt, status: Status) -> Outcome:
         return _disrupted_outcome(fault.reason, fault, status, node=pod.spec.node_name)
     if job.spec.suspend:
         return _disrupted_outcome(c.DISRUPTED, _preemption(name), status)
-    reason, retried, hint = _by_exit_code(code, terminated)
+    deleted = bool(pod and pod.metadata.deletion_timestamp)
+    reason, retried, hint = _by_exit_code(code, terminated, deleted=deleted)
     failure = Failure(
         reason=reason,
         message=(report.error.message if report and report.error else "")
@@ -184,13 +184,28 @@ def _classify(attempt: Attempt, status: Status) -> Outcome:
     return Outcome(reason=reason, retried=retried, failure=failure, result=result, node=node)
 
 
-def _by_exit_code(code: int | None, terminated: Terminated | None) -> tuple[str, bool, str]:
+def _by_exit_code(
+    code: int | None, terminated: Terminated | None, *, deleted: bool
+) -> tuple[str, bool, str]:
     if terminated and terminated.reason == "OOMKilled":
         hint = "Raise trainer.resources.limits.memory, or lower training.batchSizePerDevice."
         return c.OUT_OF_MEMORY, True, hint
+    if code == 128 + signal.SIGKILL and deleted:
+        hint = "A longer trainer.terminationGracePeriodSeconds lets a deleted pod save."
+        return c.INTERRUPTED, True, hint
     if code in BY_EXIT_CODE:
         return BY_EXIT_CODE[code]
+    if code and code in SIGNALS:
+        hint = f"The trainer was killed by {_signal_name(code - 128)}: see its log."
+        return c.CRASHED, True, hint
     return c.UNKNOWN_ERROR, True, "See the pod's log."
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _disrupted_outcome(reason: str, failure: Failure, status: Status, *, node: str = "") -> Outcome:
