@@ -11,6 +11,7 @@ import msgspec
 from finetune_operator.api import constants as c
 
 Time = datetime.datetime
+NEVER = datetime.datetime.fromtimestamp(0, datetime.UTC)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
@@ -123,8 +124,13 @@ class ContainerStatus(Object):
     state: ContainerState = ContainerState()
 
 
+class SchedulingGate(Object):
+    name: str = ""
+
+
 class PodSpec(Object):
     node_name: str = ""
+    scheduling_gates: tuple[SchedulingGate, ...] = ()
 
 
 class PodStatus(Object):
@@ -134,6 +140,7 @@ class PodStatus(Object):
     pod_ip: str = msgspec.field(default="", name="podIP")
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
 
 
 class Pod(Object):
@@ -190,6 +197,10 @@ class EventSource(Object):
     component: str = ""
 
 
+class EventSeries(Object):
+    last_observed_time: Time | None = None
+
+
 class Event(Object):
     """core/v1 Event: the only report of quota, admission and mount failures."""
 
@@ -200,7 +211,15 @@ class Event(Object):
     message: str = ""
     last_timestamp: Time | None = None
     event_time: Time | None = None
+    series: EventSeries | None = None
     source: EventSource = EventSource()
+
+    @property
+    def last_seen(self) -> Time:
+        """Time of the last occurrence: the recorder of events.k8s.io/v1 sets no lastTimestamp."""
+        repeated = self.series.last_observed_time if self.series else None
+        first = self.event_time or self.metadata.creation_timestamp
+        return repeated or self.last_timestamp or first or NEVER
 
 
 def true_condition(conditions: tuple[Condition, ...], type: str) -> Condition | None:
