@@ -131,9 +131,12 @@ class Reconciler:
 
     async def _events_of(self, attempt: Attempt) -> tuple[Event, ...]:
         child = (not attempt.job.spec.suspend and attempt.unstarted_pod) or attempt.job
-        query = {"fieldSelector": f"involvedObject.uid={child.metadata.uid}", "limit": "50"}
+        query = {"fieldSelector": f"involvedObject.uid={child.metadata.uid}"}
         path = urls.core_events(child.metadata.namespace)
-        return tuple((await self.client.list(path, Event, query=query)).items)
+        # The pages are in the order of names: the newest Event may be on any of them.
+        return tuple(
+            [e async for page in self.client.pages(path, Event, query=query) for e in page.items]
+        )
 
     async def _create_planned(self, job: FineTuneJob, plan: Plan) -> Blocked | None:
         for action in plan.actions:

@@ -12,6 +12,7 @@ from tests.support.builders import (
     UID,
     later,
     make_attempt,
+    make_event,
     make_job,
     make_pod,
     make_status,
@@ -114,6 +115,21 @@ async def test_child_that_is_stuck_is_looked_up_in_the_events_and_one_in_a_queue
     assert "GET events" in cluster.calls()
     cluster.cache.observe_attempt(make_attempt(1, suspended=True).job)
     assert await reconcile(KEY) == 60
+
+
+async def test_newest_event_is_found_on_whatever_page_it_is(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.now = 15
+    cluster.events = [
+        [make_event("FailedCreate", "old", at=1)],
+        [make_event("FailedCreate", "new", at=3)],
+        [make_event("FailedCreate", "older", at=2)],
+    ]
+    await reconcile(KEY)
+    assert cluster.status["failure"]["message"] == "new"
 
 
 async def test_image_of_ours_keeps_its_placement_after_an_operator_upgrade(
