@@ -13,7 +13,7 @@ import msgspec
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Pod, Time
 from finetune_operator.api.types import Failure
-from finetune_operator.policy import backoff, deadlines, diagnosis, outcome
+from finetune_operator.policy import backoff, deadlines, diagnosis, finalizers, outcome
 from finetune_operator.policy.plan import (
     Action,
     Attempt,
@@ -202,6 +202,7 @@ def _suspend(seen: Observed, update: StatusUpdate) -> Plan:
     """Delete the live attempt with its grace period, in which it saves a checkpoint."""
     live = [attempt for attempt in seen.attempts if not attempt.finished]
     update.suspend(done=not live and not _pods_left(seen))
+    update.block(_kept(seen, live))
     return Plan(update.finish(), tuple(_deletions(live)))
 
 
@@ -220,6 +221,7 @@ def _follow(seen: Observed, live: Attempt, update: StatusUpdate, now: Time) -> P
     update.describe(
         live, failure=failure, progress=seen.progress, unreachable=seen.unreachable, queued=queued
     )
+    update.block(_kept(seen, [live]))
     stall = _retry_soon(deadlines.stall(spec, seen.progress), now)  # due: wait for a fresh report
     wait = deadlines.first(now, clock, deadlines.active(spec, update.status), stall)
     before = seen.attempts[: seen.attempts.index(live)]
@@ -240,6 +242,7 @@ def _start(seen: Observed, update: StatusUpdate, now: Time, settings: Settings) 
     abandoned = [a for a in _still_running(seen, update) if _is_recorded(a, update)]
     unrecorded = any(not _is_recorded(a, update) for a in seen.attempts)
     if abandoned or unrecorded or _pods_left(seen):
+        update.block(_kept(seen, ()))
         return Plan(update.finish(), tuple(_deletions(abandoned)), deadline.remaining(now))
     prepare = update.status.prepares
     counts = update.counts(prepare=prepare)
@@ -278,6 +281,19 @@ def _still_running(seen: Observed, update: StatusUpdate) -> list[Attempt]:
 
 def _has_lost(seen: Observed, attempt: Attempt) -> bool:
     return any(pod.metadata.uid in seen.lost_pods for pod in attempt.pods)
+
+
+def _kept(seen: Observed, attempts: Iterable[Attempt]) -> Failure | None:
+    """Return which finalizers of others keep a pod on a lost node, the Job of one of these
+    attempts, or the FineTuneJob itself.
+    """
+    lost = [pod for pod in seen.pods if pod.metadata.uid in seen.lost_pods]
+    found = (
+        finalizers.keeping_pods(lost),
+        *map(finalizers.keeping_job, attempts),
+        finalizers.keeping(c.KIND, seen.job.metadata),
+    )
+    return next((failure for failure in found if failure), None)
 
 
 def _superseded(ended: Sequence[Attempt]) -> list[Action]:

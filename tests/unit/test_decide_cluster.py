@@ -139,6 +139,54 @@ class TestNodeFault:
         assert status.failure.reason == c.POD_REJECTED
 
 
+class TestFinalizers:
+    KEPT = ("batch.kubernetes.io/job-tracking", "example.com/eni", "example.com/backup")
+
+    def blocked(self, plan: Plan) -> str:
+        """Return the message, which is in the status and in the condition PodsReady."""
+        ready = plan.status.condition(c.PODS_READY)
+        assert plan.status.failure
+        assert ready
+        assert (ready.reason, ready.message) == (c.DELETION_BLOCKED, plan.status.failure.message)
+        return plan.status.failure.message
+
+    def test_pod_on_a_lost_node_that_somebodys_finalizers_keep_names_them(self) -> None:
+        pod = make_pod(deleting=30, finalizers=self.KEPT)
+        plan = plan_of(make_job(LIVE), make_attempt(1, pod), at=90)
+        assert [record.reason for record in plan.status.history] == [c.DISRUPTED]
+        assert "Pod pod-1" in self.blocked(plan)
+        assert "'example.com/eni', 'example.com/backup'" in self.blocked(plan)
+        assert "job-tracking" not in self.blocked(plan)
+        still = plan_of(make_job(plan.status), make_attempt(1, pod, deleting=True), at=100)
+        assert self.blocked(still) == self.blocked(plan)
+        assert CreateAttempt(2) in plan_of(make_job(still.status), at=110).actions
+
+    def test_pod_without_a_job_that_a_finalizer_keeps_names_it(self) -> None:
+        pod = make_pod(deleting=30, finalizers=self.KEPT)
+        plan = plan_of(make_job(make_status(attempts=1)), orphaned_pods=(pod,), at=90)
+        assert "example.com/eni" in self.blocked(plan)
+
+    @pytest.mark.parametrize("spec", [{}, {"suspend": True}], ids=["deleted", "suspended"])
+    @pytest.mark.parametrize("pods", [(), (make_ended_pod(143),)], ids=["no pod", "ended pod"])
+    def test_job_that_a_finalizer_keeps_names_it(
+        self, spec: dict[str, Any], pods: tuple[Pod, ...]
+    ) -> None:
+        kept = make_attempt(1, *pods, deleting=True, finalizers=self.KEPT)
+        assert "Job photos-1" in self.blocked(plan_of(make_job(LIVE, **spec), kept))
+
+    @pytest.mark.parametrize(
+        "attempt",
+        [
+            make_attempt(1, make_pod(), deleting=True, finalizers=KEPT),
+            make_attempt(1, deleting=True, finalizers=("foregroundDeletion",)),
+            make_attempt(1, make_pod(finalizers=KEPT), finalizers=KEPT),
+        ],
+        ids=["pod still runs", "finalizer of Kubernetes", "not deleted"],
+    )
+    def test_deletion_that_goes_on_is_not_blocked(self, attempt: Attempt) -> None:
+        assert plan_of(make_job(LIVE), attempt).status.failure is None
+
+
 class TestTimeToLive:
     DONE = make_status(phase="Complete", attempts=1, completion_time=later(0))
 

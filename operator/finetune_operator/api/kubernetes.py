@@ -40,6 +40,7 @@ class Metadata(Object):
     labels: dict[str, str] = {}
     creation_timestamp: Time | None = None
     deletion_timestamp: Time | None = None
+    finalizers: tuple[str, ...] = ()
     owner_references: tuple[OwnerReference, ...] = ()
 
     @property

@@ -9,4 +9,5 @@ backoff      the wait before the next one, and the ends that count against backo
 deadlines    clocks that run on the timestamps in the objects
 diagnosis    why a pod does not start
 hints        advice on what to change
+finalizers   what keeps an object that is being deleted
 """

@@ -219,6 +219,12 @@ class StatusUpdate:
         """Enter Pending: the next attempt is not created yet."""
         self.status.phase = "Pending"
 
+    def block(self, failure: Failure | None) -> None:
+        """Report what the job waits for before it can go on, if anything."""
+        if failure:
+            self.status.failure = failure
+            self._conditions.set(c.PODS_READY, False, failure.reason, failure.message)
+
     def describe(
         self,
         live: Attempt,
