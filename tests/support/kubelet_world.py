@@ -25,6 +25,10 @@ class KubeletWorld(World):
         text = message if isinstance(message, str) else json.dumps(message)
         self._set_status(pod, ended(pod, code, text, reason=reason))
 
+    def reject(self, pod: Object) -> None:
+        """Play the kubelet: it does not admit the pod that the scheduler has bound to it."""
+        self._set_status(pod, rejected())
+
     def wait_in_kubelet(self, pod: Object, reason: str, message: str) -> None:
         """Play the kubelet: the container cannot start."""
         state = {"waiting": {"reason": reason, "message": message}}
@@ -99,6 +103,16 @@ def running(pod: Object, *, address: str = "") -> Object:
     if address:
         status |= {"podIP": address, "podIPs": [{"ip": address}]}
     return {**status, "containerStatuses": [_container(pod, started)]}
+
+
+def rejected() -> Object:
+    """Return the status that a kubelet reports of a pod which it does not admit."""
+    return {
+        "phase": "Failed",
+        "reason": "UnexpectedAdmissionError",
+        "message": "Pod was rejected: Allocate failed due to no healthy devices present; cannot "
+        "allocate unhealthy devices nvidia.com/gpu, which is unexpected",
+    }
 
 
 def ended(pod: Object, code: int, message: str = "", *, reason: str = "") -> Object:

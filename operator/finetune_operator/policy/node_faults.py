@@ -10,8 +10,8 @@ from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Pod, Terminated
 from finetune_operator.api.types import Failure
 
-TRAINERS_OWN = ("", "Completed", "Error", "OOMKilled")
-"""The reasons of a container whose process has run and ended: its exit code is the trainer's."""
+OWN_END = ("", "Completed", "Error", "OOMKilled")
+"""The reasons of a container whose process has run and ended: the exit code is its own."""
 END_UNKNOWN = ("Unknown", "ContainerStatusUnknown")
 """The reasons of a container that was not there any more when its runtime or kubelet restarted."""
 SIGNALS = range(129, 193)
@@ -19,16 +19,27 @@ SIGNALS = range(129, 193)
 
 
 def fault_of(pod: Pod) -> Failure | None:
-    """Return the fault that ended the pod, None if its trainer ended by itself."""
-    terminated = pod.container(c.CONTAINER).terminated
-    if terminated is None:
-        return _rejection(pod) if pod.status.phase == "Failed" and pod.status.reason else None
-    if terminated.reason in TRAINERS_OWN:
+    """Return the fault that ended the pod, None if its trainer ended by itself.
+
+    An init container may have had the fault, before the trainer was started.
+    """
+    if ended := pod.container(c.CONTAINER).terminated:
+        return _runtime_fault(pod, c.CONTAINER, ended)
+    if pod.status.phase == "Failed" and pod.status.reason:
+        return _rejection(pod)
+    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    others = ((each.name, each.state.terminated) for each in statuses)
+    found = (_runtime_fault(pod, name, ended) for name, ended in others if ended)
+    return next((failure for failure in found if failure), None)
+
+
+def _runtime_fault(pod: Pod, container: str, ended: Terminated) -> Failure | None:
+    if ended.reason in OWN_END:
         return None
-    if terminated.reason in END_UNKNOWN:
-        return _unknown_end(pod, terminated)
+    if ended.reason in END_UNKNOWN:
+        return _unknown_end(pod, container, ended)
     # CRI-O has words of its own for signals, such as "seccomp killed".
-    return None if terminated.exit_code in SIGNALS else _not_started(pod, terminated)
+    return None if ended.exit_code in SIGNALS else _not_started(pod, container, ended)
 
 
 def _rejection(pod: Pod) -> Failure:
@@ -43,38 +54,38 @@ def _rejection(pod: Pod) -> Failure:
     )
 
 
-def _unknown_end(pod: Pod, terminated: Terminated) -> Failure:
+def _unknown_end(pod: Pod, container: str, ended: Terminated) -> Failure:
     message = (
-        f"Node {pod.spec.node_name!r} or its container runtime restarted: how the trainer ended "
-        f"is not known (exit code {terminated.exit_code}, {terminated.reason})."
+        f"Node {pod.spec.node_name!r} or its container runtime restarted: how container "
+        f"{container!r} ended is not known (exit code {ended.exit_code}, {ended.reason})."
     )
-    # With Unknown the message is the end of the trainer's log.
-    words = "" if terminated.reason == "Unknown" else terminated.message
+    # With Unknown the message is the end of the container's log.
+    words = "" if ended.reason == "Unknown" else ended.message
     return _disruption(
         pod,
-        terminated,
+        ended,
         f"{message} {words}".strip(),
         f"The next attempt resumes from the last checkpoint. {_check(pod)}",
     )
 
 
-def _not_started(pod: Pod, terminated: Terminated) -> Failure:
+def _not_started(pod: Pod, container: str, ended: Terminated) -> Failure:
     return _disruption(
         pod,
-        terminated,
-        f"The container runtime of node {pod.spec.node_name!r} could not start the trainer "
-        f"({terminated.reason}): {terminated.message}",
+        ended,
+        f"The container runtime of node {pod.spec.node_name!r} could not start container "
+        f"{container!r} ({ended.reason}): {ended.message}",
         "The next attempt prefers another node. If it fails there, too, check trainer.image and "
         "trainer.runtimeClassName; else the node's GPU driver and container runtime.",
     )
 
 
-def _disruption(pod: Pod, terminated: Terminated, message: str, hint: str) -> Failure:
+def _disruption(pod: Pod, ended: Terminated, message: str, hint: str) -> Failure:
     return Failure(
         reason=c.DISRUPTED,
         message=message,
         hint=hint,
-        exit_code=terminated.exit_code,
+        exit_code=ended.exit_code,
         pod=pod.metadata.name,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.support.faults.watched_cluster import MERGE, Namespace, Object, is_ended
-from tests.support.kubelet_world import ended, error_of, ids_of, result_of, running
+from tests.support.kubelet_world import ended, error_of, ids_of, rejected, result_of, running
 
 SIGTERM = 143
 DATASET = {
@@ -31,6 +31,8 @@ class Trains:
     """It ends only after its Job is deleted and the pod belongs to nobody."""
     lost: bool = False
     """Its node does not answer any more, whoever deletes it."""
+    rejected: bool = False
+    """Its kubelet does not admit the pod: nothing of it runs."""
     peers: int | None = 0
     """How the other pods of a gang exit."""
     then: "Trains | None" = None
@@ -71,12 +73,13 @@ class Kubelet:
             return
         does = self._choose(pod)
         if not _is_deleted(pod):
-            await self._report(pod, running(pod))
+            await self._report(pod, rejected() if does.rejected else running(pod))
         if does.lost:
             return
         if does.orphaned:
             await self._until(uid, lambda pod: not pod["metadata"].get("ownerReferences"))
-        if does.code is not None and not await self._is_deleted_within(uid, does.seconds):
+        ends = does.code is not None and not does.rejected
+        if ends and not await self._is_deleted_within(uid, does.seconds):
             await self._report(pod, self._end(pod, does))
         await self._until(uid, _is_deleted)
         if pod := self._namespace.objects["pods"].get(uid):

@@ -198,6 +198,16 @@ SCENARIOS = {
             ),
         ),
         Scenario(
+            name="rejected pod",
+            attempts=(Trains(rejected=True), Trains()),
+            end=End(
+                attempts=2,
+                disruptions=1,
+                history=("PodRejected", "Complete"),
+                jobs=("photos-1", "photos-2"),
+            ),
+        ),
+        Scenario(
             name="prepare and train",
             preparations=(Trains(code=75), Trains()),
             spec={

@@ -1,8 +1,9 @@
 """Faults of a node, in the words of kubelets and container runtimes, are no failures of a job."""
 
+import msgspec
 import pytest
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import Pod
+from finetune_operator.api.kubernetes import ContainerState, ContainerStatus, Pod, Terminated
 from finetune_operator.policy.outcome import Outcome, outcome_of, unpreferred_nodes
 
 from tests.support.builders import (
@@ -53,6 +54,24 @@ def test_pod_that_the_kubelet_rejects_is_a_disruption_in_the_kubelets_words(
     assert ended.failure
     assert f"({reason}): {message}" in ended.failure.message
     assert "kubectl describe node node-a" in ended.failure.hint
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "said"),
+    [(255, "Unknown", "restarted"), (128, "StartError", "could not start")],
+)
+def test_fault_before_the_trainer_was_started_is_that_of_its_init_container(
+    code: int, reason: str, said: str
+) -> None:
+    terminated = Terminated(exit_code=code, reason=reason)
+    init = ContainerStatus(name="istio-init", state=ContainerState(terminated=terminated))
+    pod = make_pod("Failed")
+    status = msgspec.structs.replace(pod.status, init_container_statuses=(init,))
+    ended = outcome(msgspec.structs.replace(pod, status=status))
+    assert (ended.reason, ended.counted) == (c.DISRUPTED, False)
+    assert ended.failure
+    assert said in ended.failure.message
+    assert "'istio-init'" in ended.failure.message
 
 
 def test_rejection_of_one_pod_of_a_gang_is_the_cause_of_the_others_ends() -> None:
