@@ -230,9 +230,20 @@ def _culprit(pods: Iterable[Pod]) -> Pod | None:
 
 def _disrupted(pod: Pod | None, job: Job) -> bool:
     if pod:
-        return bool(pod.condition("DisruptionTarget")) or pod.status.reason == "Evicted"
+        target = bool(pod.condition("DisruptionTarget"))
+        return target or pod.status.reason == "Evicted" or _ended_by_kubelet(pod)
     failed = job.condition("Failed")
     return bool(failed and "DisruptionTarget" in failed.message)
+
+
+def _ended_by_kubelet(pod: Pod) -> bool:
+    """Return True if the kubelet says why it ended the trainer, such as after its own restart.
+
+    DeadlineExceeded is the pod's activeDeadlineSeconds, which a policy has set: no node heals it.
+    """
+    terminated = _terminated(pod)
+    killed = terminated is not None and terminated.exit_code in (137, 143)
+    return killed and pod.status.reason not in ("", "DeadlineExceeded")
 
 
 def _disruption(pod: Pod | None, job: Job) -> Failure:

@@ -56,6 +56,28 @@ def test_pod_that_the_kubelet_rejects_is_a_disruption_in_the_kubelets_words(
     assert "kubectl describe node node-a" in ended.failure.hint
 
 
+@pytest.mark.parametrize("message", ["", error_message("Interrupted")], ids=["killed", "saved"])
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("UnexpectedAdmissionError", (c.DISRUPTED, False)),
+        ("NodeAffinity", (c.DISRUPTED, False)),
+        ("DeadlineExceeded", (c.INTERRUPTED, True)),
+    ],
+)
+def test_trainer_that_a_restarted_kubelet_ends_is_disrupted(
+    reason: str, expected: tuple[str, bool], message: str
+) -> None:
+    pod = make_ended_pod(143, message)
+    why = "Pod was rejected: no healthy devices"
+    status = msgspec.structs.replace(pod.status, reason=reason, message=why)
+    ended = outcome(msgspec.structs.replace(pod, status=status))
+    assert (ended.reason, ended.counted) == expected
+    if ended.reason == c.DISRUPTED:
+        assert ended.failure
+        assert why in ended.failure.message
+
+
 @pytest.mark.parametrize(
     ("code", "reason", "said"),
     [(255, "Unknown", "restarted"), (128, "StartError", "could not start")],
