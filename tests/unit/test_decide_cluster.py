@@ -126,6 +126,14 @@ class TestNodeFault:
         repeated = plan_of(make_job(plan.status), first, again, at=1)
         assert (repeated.actions, repeated.requeue_after_seconds) == ((), 10)
 
+    def test_cause_at_the_end_of_a_runtimes_long_message_stays_in_the_history(self) -> None:
+        message = f"failed to create containerd task: {'runc: ' * 99} driver version mismatch"
+        pod = make_ended_pod(128, message, reason="StartError")
+        (record,) = plan_of(make_job(LIVE), make_attempt(1, pod, ended="Failed")).status.history
+        assert len(record.message) <= 256
+        assert record.message.startswith("The container runtime of node 'node-a'")
+        assert record.message.endswith("driver version mismatch")
+
     def test_job_that_no_node_takes_ends(self) -> None:
         rejected = make_pod("Failed", reason="OutOfcpu", message="Node didn't have enough cpu")
         status, at = LIVE, 0.0

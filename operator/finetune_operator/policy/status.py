@@ -129,7 +129,7 @@ class StatusUpdate:
             checkpoint_epoch=status.checkpoint.epoch if status.checkpoint else None,
             checkpoint_step=status.checkpoint.step if status.checkpoint else None,
             node=outcome.node,
-            message=outcome.failure.message[:MESSAGE_LENGTH] if outcome.failure else "",
+            message=_shortened(outcome.failure.message) if outcome.failure else "",
         )
         status.history = (*status.history, ended)[-HISTORY:]
         status.current_attempt = None
@@ -285,6 +285,15 @@ class StatusUpdate:
             self._conditions.clear(ended, reason, "The job ended.")
         self._conditions.set(condition, True, reason, message)
         self.status.phase = phase
+
+
+def _shortened(text: str) -> str:
+    """Leave out words in the middle of a long text: a runtime's message ends with the cause."""
+    if len(text) <= MESSAGE_LENGTH:
+        return text
+    half = (MESSAGE_LENGTH - len(" ... ")) // 2
+    head, tail = text[:half].rpartition(" ")[0], text[-half:].partition(" ")[2]
+    return f"{head} ... {tail}" if head and tail else text[:MESSAGE_LENGTH]
 
 
 def duration(seconds: int | None) -> str:
