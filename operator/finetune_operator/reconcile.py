@@ -20,7 +20,7 @@ from finetune_operator.children.workspace import ensure_claim
 from finetune_operator.decide import decide, lost_pods
 from finetune_operator.events import events_of, note_of
 from finetune_operator.kube import urls
-from finetune_operator.kube.client import ApiError, Client, NotFound
+from finetune_operator.kube.client import ApiError, Client, Invalid, NotFound
 from finetune_operator.kube.merge_patch import merge_patch
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import consistency
@@ -37,7 +37,7 @@ from finetune_operator.policy.plan import (
     Observed,
     Plan,
 )
-from finetune_operator.policy.status import StatusUpdate
+from finetune_operator.policy.status import REPORTED, StatusUpdate
 from finetune_operator.settings import Settings
 
 WAIT_FOR_WATCH_SECONDS = 1.0
@@ -191,15 +191,35 @@ class Reconciler:
         patch = merge_patch(msgspec.to_builtins(job.status), msgspec.to_builtins(status))
         if not patch:
             return
-        version = {"resourceVersion": job.metadata.resource_version}
-        path = f"{urls.fine_tune_jobs(key[0])}/{key[1]}/status"
-        await self.client.patch(path, {"metadata": version, "status": patch}, FineTuneJob)
+        try:
+            await self._patch(job, patch)
+        except Invalid as error:
+            await self._write_in_parts(job, patch, error)
         self.cache.jobs[key] = summarize(job.metadata.uid, status)
         self.metrics.count(key[0], job.status, status)
         if status.phase != job.status.phase:
             log.info("%s/%s: %s", *key, status.phase)
         for event in events_of(job, status, now):
             await self._emit(job, event)
+
+    async def _patch(self, job: FineTuneJob, patch: Manifest) -> FineTuneJob:
+        """Patch the status on the version of the job."""
+        path = f"{urls.fine_tune_jobs(job.metadata.namespace)}/{job.metadata.name}/status"
+        version = {"resourceVersion": job.metadata.resource_version}
+        return await self.client.patch(path, {"metadata": version, "status": patch}, FineTuneJob)
+
+    async def _write_in_parts(self, job: FineTuneJob, patch: Manifest, refusal: Invalid) -> None:
+        """Write a status that the API server refuses as a whole: what the job came to, and then
+        each of the trainer's figures that it does not refuse.
+        """
+        log.warning("%s/%s: %s", job.metadata.namespace, job.metadata.name, refusal)
+        essential = {key: value for key, value in patch.items() if key not in REPORTED}
+        job = await self._patch(job, essential)
+        for key in patch.keys() - essential.keys():
+            try:
+                job = await self._patch(job, {key: patch[key]})
+            except Invalid as error:
+                log.warning("status.%s is left out: %s", key, error)
 
     async def _emit(self, job: FineTuneJob, event: Manifest) -> None:
         namespace, name = job.metadata.namespace, job.metadata.name

@@ -5,16 +5,18 @@ from typing import Any
 import msgspec
 import pytest
 from finetune_operator.api import constants as c
-from finetune_operator.kube.client import Conflict, Forbidden
+from finetune_operator.kube.client import Conflict, Forbidden, Invalid
 from finetune_operator.reconcile import Reconciler
 
 from tests.support.builders import (
     UID,
     later,
     make_attempt,
+    make_ended_attempt,
     make_job,
     make_pod,
     make_status,
+    result_message,
 )
 from tests.support.scripted_cluster import KEY, ScriptedCluster
 
@@ -160,6 +162,37 @@ async def test_end_of_the_time_to_live_of_a_job_that_is_kept_is_reported_once(
     cluster.cache.observe_attempt(ended, deleted=True)
     await reconcile(KEY)
     assert cluster.calls().count("POST events") == 1
+
+
+@pytest.mark.parametrize("field", ["trainerStatus", "dataset", "checkpoint"])
+async def test_status_that_is_refused_is_written_without_the_figure_that_is_not_valid(
+    cluster: ScriptedCluster, reconcile: Reconciler, field: str
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    attempt = make_ended_attempt(
+        1, 0, result_message("0.9", dataset={"classes": 3}, checkpoint={"epoch": 2})
+    )
+    cluster.cache.observe_attempt(attempt.job)
+    cluster.cache.observe_pod(attempt.pods[0])
+    cluster.pods = [msgspec.to_builtins(attempt.pods[0])]
+    cluster.invalid = {field}
+    await reconcile(KEY)
+    assert (cluster.status["phase"], cluster.status["accuracy"]) == ("Complete", "0.9")
+    assert {"trainerStatus", "dataset", "checkpoint"} - cluster.status.keys() == {field}
+    before = len(cluster.calls())
+    await reconcile(KEY)
+    assert cluster.calls()[before:] == ["GET photos"]
+
+
+async def test_status_whose_essential_part_is_refused_is_tried_again(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.invalid = {"phase"}
+    with pytest.raises(Invalid):
+        await reconcile(KEY)
+    cluster.invalid = set()
+    await reconcile(KEY)
+    assert cluster.status["phase"] == "Starting"
 
 
 async def test_data_set_is_prepared_with_the_image_for_pods_without_gpus(

@@ -3,6 +3,8 @@
 import copy
 import datetime
 
+import msgspec
+
 from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress, Result, Termination
 from finetune_operator.api.types import (
@@ -16,12 +18,16 @@ from finetune_operator.api.types import (
     Status,
     TrainerStatus,
 )
-from finetune_operator.policy.conditions import Conditions
+from finetune_operator.policy.conditions import REASON_LENGTH, Conditions
 from finetune_operator.policy.outcome import Outcome
 from finetune_operator.policy.plan import Attempt
 
 HISTORY = 10
 MESSAGE_LENGTH = 256
+FAILURE_LENGTH = 4096
+"""Longest message and hint of status.failure: they may be others', such as a registry's."""
+REPORTED = ("eta", "trainerStatus", "dataset", "model", "checkpoint", "output")
+"""The fields of the status that a trainer's report fills; the job can be judged without them."""
 PREPARING = ("fetch", "prepare")
 
 
@@ -41,6 +47,7 @@ class StatusUpdate:
     def finish(self) -> Status:
         """Return the new status."""
         self.status.conditions = self._conditions.all()
+        self.status.failure = _bounded(self.status.failure)
         return self.status
 
     def counts(self, *, prepare: bool) -> Status | Preparation:
@@ -123,7 +130,7 @@ class StatusUpdate:
         ended = AttemptRecord(
             number=attempt.number,
             prepare=attempt.prepare,
-            reason=reason,
+            reason=reason[:REASON_LENGTH],
             start_time=attempt.start_time,
             end_time=self._now,
             checkpoint_epoch=status.checkpoint.epoch if status.checkpoint else None,
@@ -279,6 +286,15 @@ class StatusUpdate:
             self._conditions.clear(ended, reason, "The job ended.")
         self._conditions.set(condition, True, reason, message)
         self.status.phase = phase
+
+
+def _bounded(failure: Failure | None) -> Failure | None:
+    return failure and msgspec.structs.replace(
+        failure,
+        reason=failure.reason[:REASON_LENGTH],
+        message=failure.message[:FAILURE_LENGTH],
+        hint=failure.hint[:FAILURE_LENGTH],
+    )
 
 
 def duration(seconds: int | None) -> str:
