@@ -13,7 +13,9 @@ from tests.support.builders import (
     later,
     make_attempt,
     make_ended_attempt,
+    make_ended_pod,
     make_job,
+    make_kept_pod,
     make_pod,
     make_status,
     result_message,
@@ -116,6 +118,57 @@ async def test_child_that_is_stuck_is_looked_up_in_the_events_and_one_in_a_queue
     assert "GET events" in cluster.calls()
     cluster.cache.observe_attempt(make_attempt(1, suspended=True).job)
     assert await reconcile(KEY) == 60
+
+
+async def test_job_that_is_deleted_but_kept_by_a_finalizer_stops_and_its_result_is_taken(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1, phase="Training")))
+    assert cluster.body
+    cluster.body["metadata"] |= {
+        "deletionTimestamp": "2026-01-01T12:00:00Z",
+        "finalizers": ["backup.example.com/hold"],
+    }
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.cache.observe_pod(make_pod())
+    cluster.pods = [msgspec.to_builtins(make_pod())]
+    await reconcile(KEY)
+    assert cluster.calls()[-1] == "DELETE photos-1"
+    cluster.cache.observe_attempt(make_attempt(1, deleting=True).job)
+    cluster.cache.observe_pod(make_ended_pod(0, result_message("0.9"), deleting=60))
+    await reconcile(KEY)
+    assert (cluster.status["phase"], cluster.status["accuracy"]) == ("Complete", "0.9")
+    assert cluster.jobs == {}
+
+
+async def test_result_of_a_pod_that_was_deleted_with_its_job_completes_the_job(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1, phase="Training")))
+    job, ended = make_attempt(1, ended="Complete").job, make_ended_pod(0, result_message("0.9"))
+    cluster.cache.observe_attempt(job)
+    cluster.cache.observe_pod(make_pod())
+    await reconcile(KEY)
+    cluster.cache.observe_pod(ended, deleted=True)
+    cluster.cache.observe_attempt(job, deleted=True)
+    await reconcile(KEY)
+    assert (cluster.status["phase"], cluster.status["accuracy"]) == ("Complete", "0.9")
+    assert "POST jobs" not in cluster.calls()
+
+
+async def test_container_that_runs_on_after_the_trainer_is_named_in_an_event(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.cache.observe_pod(make_kept_pod(0, result_message("0.9")))
+    assert await reconcile(KEY) == 5
+    assert cluster.status["phase"] == "Complete"
+    cluster.now = 5
+    await reconcile(KEY)
+    assert cluster.calls()[-2:] == ["DELETE photos-1", "POST events"]
+    event = cluster.server.bodies[-1]
+    assert (event["reason"], "proxy" in event["note"]) == (c.CONTAINER_RUNS_ON, True)
 
 
 async def test_image_of_ours_keeps_its_placement_after_an_operator_upgrade(

@@ -57,6 +57,11 @@ class StatusUpdate:
         self.status.preparation = self.status.preparation or Preparation()
         return self.status.preparation
 
+    def record_of(self, attempt: Attempt) -> AttemptRecord | None:
+        """Return the recorded end of the attempt."""
+        records = (r for r in self.status.history if r.prepare == attempt.prepare)
+        return next((r for r in records if r.number == attempt.number), None)
+
     def observe(self, *, image: str, prepare_image: str) -> None:
         """Resolve the images when the job is first observed: all its attempts use these."""
         if self.status.start_time is None:
@@ -86,7 +91,7 @@ class StatusUpdate:
         start, ready = live.job.unsuspended_at, self._conditions.true(c.PODS_READY)
         since = ready.last_transition_time if ready else None
         had_started = start is not None and since is not None and since >= start
-        return had_started and not any(pod.status.phase == "Pending" for pod in live.pods)
+        return had_started and all(pod.started for pod in live.pods)
 
     def begin(self, number: int, *, prepare: bool) -> None:
         """Enter an attempt that is about to be created."""
@@ -238,7 +243,7 @@ class StatusUpdate:
         """Describe the live attempt. `queued` is the queue's last message about its Job."""
         if live.job.spec.suspend:
             self._queue(queued)
-        elif live.pod and live.pod.ended:
+        elif live.pod and live.pod.trainer_ended:
             return  # the Job's own condition comes in a moment
         elif not self.has_started(live):
             self.status.phase = "Starting"
@@ -246,7 +251,7 @@ class StatusUpdate:
             reason, message = (failure.reason, failure.message) if failure else (c.STARTING, "")
             self._conditions.set(c.PODS_READY, False, reason, message)
         else:
-            self.status.failure = None
+            self.status.failure = failure
             self._conditions.set(c.PODS_READY, True, c.PODS_READY)
             self._describe_running(progress, unreachable=unreachable)
 
