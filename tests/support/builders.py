@@ -96,10 +96,21 @@ def make_pod(
     finalizers: tuple[str, ...] = (),
     state: ContainerState | None = None,
     conditions: tuple[Condition, ...] = (),
+    beside: ContainerState | None = None,
+    before: ContainerState | None = None,
     **status: Any,
 ) -> Pod:
-    """A pod; `deleting`: when its grace is over."""
-    labels = {c.LABEL_JOB: NAME, c.LABEL_JOB_UID: UID, c.LABEL_MANAGED_BY: c.MANAGER}
+    """A pod; `deleting`: when its grace is over; `beside` and `before`: an injected container, of
+    the ordinary ones and of the init containers.
+    """
+    role, _, number = owner.removeprefix("attempt-").rpartition("-")
+    labels = {
+        c.LABEL_JOB: NAME,
+        c.LABEL_JOB_UID: UID,
+        c.LABEL_MANAGED_BY: c.MANAGER,
+        c.LABEL_ATTEMPT: number,
+        c.LABEL_ROLE: role or c.ROLE_TRAIN,
+    }
     if index is not None:
         labels[c.LABEL_INDEX] = str(index)
     if state is None:
@@ -119,16 +130,32 @@ def make_pod(
         status=PodStatus(
             phase=phase,
             conditions=conditions,
-            container_statuses=(ContainerStatus(name=c.CONTAINER, state=state),),
+            container_statuses=(
+                ContainerStatus(name=c.CONTAINER, state=state),
+                *_injected("proxy", beside),
+            ),
+            init_container_statuses=_injected("vault", before),
             **status,
         ),
     )
 
 
-def make_ended_pod(code: int, message: str = "", *, reason: str = "Error", **pod: Any) -> Pod:
+def _injected(name: str, state: ContainerState | None) -> tuple[ContainerStatus, ...]:
+    return (ContainerStatus(name=name, state=state),) if state else ()
+
+
+def make_ended_pod(
+    code: int, message: str = "", *, reason: str = "Error", phase: str = "", **pod: Any
+) -> Pod:
     terminated = Terminated(exit_code=code, reason=reason, message=message, finished_at=NOW)
-    phase = "Failed" if code else "Succeeded"
+    phase = phase or ("Failed" if code else "Succeeded")
     return make_pod(phase, state=ContainerState(terminated=terminated), **pod)
+
+
+def make_kept_pod(code: int, message: str = "", **pod: Any) -> Pod:
+    """A pod whose trainer has ended, and that an injected container keeps running."""
+    running = {"beside": ContainerState(running=Running())}
+    return make_ended_pod(code, message, **{"phase": "Running", **running, **pod})
 
 
 def make_waiting_pod(reason: str, message: str = "") -> Pod:

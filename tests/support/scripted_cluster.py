@@ -30,6 +30,8 @@ class ScriptedCluster:
         """Events of the children, page by page."""
         self.fail: dict[str, int] = {}
         """HTTP status by method and last part of the path: {"POST jobs": 403}."""
+        self.invalid: set[str] = set()
+        """Fields of the status that are refused with 422."""
         self.put(make_job())
 
     def put(self, job: FineTuneJob) -> None:
@@ -77,6 +79,8 @@ class ScriptedCluster:
         if self.body is None:
             return Answer({"message": "not found"}, status=404)
         if method == "PATCH":
+            if self.invalid & body["status"].keys():
+                return Answer({"message": f"invalid: {self.invalid}"}, status=422)
             assert body["metadata"]["resourceVersion"] == self.body["metadata"]["resourceVersion"]
             status = copy.deepcopy(self.status)
             self.body["status"] = _merged(status, body["status"])

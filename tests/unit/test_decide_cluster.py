@@ -182,6 +182,17 @@ class TestFinalizers:
         kept = make_attempt(1, *pods, deleting=True, finalizers=self.KEPT)
         assert "Job photos-1" in self.blocked(plan_of(make_job(LIVE, **spec), kept))
 
+    def test_fine_tune_job_that_a_finalizer_keeps_names_it_while_it_stops(self) -> None:
+        job = make_job(LIVE)
+        metadata = msgspec.structs.replace(
+            job.metadata, deletion_timestamp=later(0), finalizers=("backup.example.com/hold",)
+        )
+        deleted = msgspec.structs.replace(job, metadata=metadata)
+        plan = plan_of(deleted, make_attempt(1, make_pod()))
+        assert plan.actions == (DeleteAttempt("photos-1", "attempt-1"),)
+        assert "FineTuneJob photos is being deleted" in self.blocked(plan)
+        assert "'backup.example.com/hold'" in self.blocked(plan)
+
     @pytest.mark.parametrize(
         "attempt",
         [

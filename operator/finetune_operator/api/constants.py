@@ -58,6 +58,7 @@ RESULT_LOST = "ResultLost"
 UNKNOWN_ERROR = "UnknownError"
 
 TIME_TO_LIVE_ENDED = "TimeToLiveEnded"
+CONTAINER_RUNS_ON = "ContainerRunsOn"
 
 # Reasons of conditions while the job goes on. SUSPENDING: Status.suspending reads it back.
 REPORTED = "Reported"

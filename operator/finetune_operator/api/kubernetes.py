@@ -161,6 +161,33 @@ class Pod(Object):
         return next((status.state for status in statuses if status.name == name), ContainerState())
 
     @property
+    def trainer(self) -> ContainerState:
+        """The state of the trainer's container; by it a pod is judged, not by its phase.
+
+        The phase depends on the containers that others add, too. A pod is Pending while one of them
+        cannot start, Running while one of them does not end, and Failed if one of them has failed.
+        """
+        return self.container(c.CONTAINER)
+
+    @property
+    def started(self) -> bool:
+        """True if the trainer has started, or never will."""
+        return bool(self.trainer.running) or self.trainer_ended
+
+    @property
+    def trainer_ended(self) -> bool:
+        """True if the trainer has ended for good: its pod is never restarted."""
+        return self.trainer.terminated is not None or self.ended
+
+    @property
+    def kept_by(self) -> tuple[str, ...]:
+        """Names of the other containers that keep the pod, though its trainer has ended."""
+        if self.ended or not self.trainer_ended:
+            return ()
+        statuses = (*self.status.container_statuses, *self.status.init_container_statuses)
+        return tuple(each.name for each in statuses if each.state.running or each.state.waiting)
+
+    @property
     def is_leader(self) -> bool:
         """True if the pod reports for its Job: in a gang only the pod with index 0 does."""
         return self.metadata.labels.get(c.LABEL_INDEX, "0") == "0"

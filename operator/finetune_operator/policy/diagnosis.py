@@ -47,6 +47,21 @@ def diagnose(attempt: Attempt, events: Iterable[Event] = ()) -> Failure | None:
     )
 
 
+def beside(attempt: Attempt) -> Failure | None:
+    """Return what keeps another container of a started attempt from starting, None if nothing."""
+    for pod in attempt.pods:
+        for each in (*pod.status.container_statuses, *pod.status.init_container_statuses):
+            waiting = each.state.waiting
+            if waiting and waiting.message and each.name != c.CONTAINER:
+                return Failure(
+                    reason=c.CONTAINER_ERROR,
+                    message=f"Container {each.name!r} does not start: {waiting.message}",
+                    hint="The trainer runs. See what injects that container.",
+                    pod=pod.metadata.name,
+                )
+    return None
+
+
 def queued(events: Iterable[Event]) -> str:
     """Return Kueue's last message about a Job that it suspends, or nothing."""
     found = [event for event in events if "kueue" in event.source.component]

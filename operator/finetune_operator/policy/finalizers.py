@@ -37,4 +37,4 @@ def keeping_pods(pods: Iterable[Pod]) -> Failure | None:
 
 def keeping_job(attempt: Attempt) -> Failure | None:
     """Return which finalizers keep the attempt's Job, None while its pods run."""
-    return None if attempt.holds_pods else keeping("Job", attempt.job.metadata)
+    return None if attempt.trains else keeping("Job", attempt.job.metadata)
