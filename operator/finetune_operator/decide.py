@@ -12,8 +12,8 @@ import msgspec
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Pod, Time
-from finetune_operator.api.types import Failure
-from finetune_operator.policy import backoff, deadlines, diagnosis, outcome
+from finetune_operator.api.types import CurrentAttempt, Failure
+from finetune_operator.policy import backoff, deadlines, diagnosis, finalizers, outcome
 from finetune_operator.policy.plan import (
     Action,
     Attempt,
@@ -28,14 +28,17 @@ from finetune_operator.policy.status import StatusUpdate
 from finetune_operator.settings import Settings
 
 RETRY_SOON = datetime.timedelta(seconds=5)
+FINISH_WITHIN = datetime.timedelta(seconds=5)
+"""Time from the recorded end of an attempt in which its Job finishes, and other containers end."""
 
 
 def decide(seen: Observed, now: Time, settings: Settings) -> Plan:
     """Return the new status of a job, the actions on its children, and when to reconcile again.
 
     In this order: a finished job is only cleaned up; an ended attempt is recorded, and may finish
-    the job; the active deadline may end it; a suspended job is stopped; else the live attempt is
-    described, or the next one is created. In every case the pods on lost nodes are deleted.
+    the job; the active deadline may end it; a suspended or deleted job is stopped; else the live
+    attempt is described, or the next one is created. In every case the pods on lost nodes are
+    deleted.
     """
     lost = lost_pods(seen.pods, now, settings.node_lost_seconds)
     uids = frozenset(pod.uid for pod in lost.actions)
@@ -92,16 +95,23 @@ def _decide(seen: Observed, now: Time, settings: Settings) -> Plan:
     if ended := _outcome(seen, live, update):
         _conclude(ended, update, spec.backoff_limit)
         live = None
-    if not update.status.finished and deadlines.active(spec, update.status).expired(now):
+    late = deadlines.active(spec, update.status).expired(now)
+    if late and not update.status.finished and not (live and _finishes_soon(live)):
         _exceed_deadline(update, spec.active_deadline_seconds)
     if update.status.finished:
         return _clean_up(seen, update, now)
+    if seen.job.metadata.deletion_timestamp:
+        return _stop(seen, update)
     if spec.suspend:
         return _suspend(seen, update)
     if not (live and live.job.metadata.deletion_timestamp):
         update.resume()
     if live:
         return _follow(seen, live, update, now)
+    if update.status.current_attempt:  # its Job was deleted, but its trainer may still run
+        update.block(_kept(seen, ()))
+        wait = deadlines.active(spec, update.status).remaining(now)
+        return Plan(update.finish(), (), wait)
     return _start(seen, update, now, settings)
 
 
@@ -123,11 +133,16 @@ def _is_recorded(attempt: Attempt, update: StatusUpdate) -> bool:
 
 
 def _outcome(seen: Observed, live: Attempt | None, update: StatusUpdate) -> outcome.Outcome | None:
-    if update.status.current_attempt is None:
+    current = update.status.current_attempt
+    if current is None:
         return None
+    remains = seen.remains_of(current)
     by_user = seen.job.spec.suspend or update.status.suspending
     if live is None:
-        return outcome.job_deleted(update.status, suspended=by_user)
+        return _deleted(seen, current, remains, update, by_user=by_user)
+    left = [pod for pod in remains if pod.metadata.controller_uid == live.job.metadata.uid]
+    if outcome.has_result(left) or not live.pods:  # a queue or a policy may have deleted them
+        live = dataclasses.replace(live, pods=(*live.pods, *left))
     ended = (
         outcome.outcome_of(live, update.status)
         or _node_lost(seen, live, update)
@@ -136,6 +151,22 @@ def _outcome(seen: Observed, live: Attempt | None, update: StatusUpdate) -> outc
     if ended and ended.reason == c.INTERRUPTED and live.job.metadata.deletion_timestamp:
         return outcome.job_deleted(update.status, suspended=by_user)
     return ended
+
+
+def _deleted(
+    seen: Observed,
+    current: CurrentAttempt,
+    remains: tuple[Pod, ...],
+    update: StatusUpdate,
+    *,
+    by_user: bool,
+) -> outcome.Outcome | None:
+    """Return the outcome of an attempt whose Job was deleted: first its trainer must have ended."""
+    if ended := outcome.outcome_of_pods(current, remains, update.status):
+        return ended
+    if seen.job.metadata.deletion_timestamp or any(not pod.trainer_ended for pod in remains):
+        return None
+    return outcome.job_deleted(update.status, suspended=by_user)
 
 
 def _node_lost(seen: Observed, live: Attempt, update: StatusUpdate) -> outcome.Outcome | None:
@@ -152,7 +183,7 @@ def _stalled(seen: Observed, live: Attempt) -> outcome.Outcome | None:
     """Return the outcome of an attempt that makes no progress; _start deletes its Job."""
     spec, progress = seen.job.spec, seen.progress
     ending = spec.suspend or live.job.spec.suspend or live.job.metadata.deletion_timestamp
-    if ending or not live.pod or not progress:
+    if ending or not live.pod or live.pod.trainer_ended or not progress:
         return None
     if not deadlines.has_stalled(spec, progress):
         return None
@@ -184,13 +215,15 @@ def _exceed_deadline(update: StatusUpdate, seconds: int | None) -> None:
 
 def _clean_up(seen: Observed, update: StatusUpdate, now: Time) -> Plan:
     """Delete the Jobs that still run; then wait for the time to live, and delete the job itself."""
-    running = _still_running(seen, update)
+    running = _overdue(seen, update, now)
     # Older Jobs are deleted when an attempt starts; a crash may have prevented it.
     before = [attempt for attempt in seen.attempts[:-1] if attempt not in running]
     actions = [*_deletions(running), *_superseded(before)]
     clock = deadlines.time_to_live(seen.job.spec, update.status)
     if not clock.expired(now):
-        return Plan(update.finish(), tuple(actions), clock.remaining(now))
+        wait = deadlines.first(now, clock, *_finish_clocks(seen, update, now))
+        note = _runs_on(running)
+        return Plan(update.finish(), tuple(actions), wait, note, c.CONTAINER_RUNS_ON)
     if tool := seen.job.kept_by:  # which would create the job again, and it would train again
         children = _deletions(seen.attempts)
         note = f"The time to live has passed. {tool} manages the job, so only its Jobs are deleted."
@@ -201,8 +234,21 @@ def _clean_up(seen: Observed, update: StatusUpdate, now: Time) -> Plan:
 def _suspend(seen: Observed, update: StatusUpdate) -> Plan:
     """Delete the live attempt with its grace period, in which it saves a checkpoint."""
     live = [attempt for attempt in seen.attempts if not attempt.finished]
-    update.suspend(done=not live and not _pods_left(seen))
-    return Plan(update.finish(), tuple(_deletions(live)))
+    update.suspend(done=not live and not _trainers_left(seen))
+    update.block(_kept(seen, live))
+    return Plan(update.finish(), tuple(_deletions(a for a in live if not _finishes_soon(a))))
+
+
+def _stop(seen: Observed, update: StatusUpdate) -> Plan:
+    """Delete what runs of a FineTuneJob that is deleted, but that somebody's finalizer keeps.
+
+    The garbage collector does it only after the last finalizer is removed. With the finalizer
+    "orphan" (--cascade=orphan) the user keeps the Jobs.
+    """
+    kept = "orphan" in seen.job.metadata.finalizers
+    live = [a for a in seen.attempts if not a.finished and not _finishes_soon(a)]
+    update.block(_kept(seen, live))
+    return Plan(update.finish(), () if kept else tuple(_deletions(live)))
 
 
 def _follow(seen: Observed, live: Attempt, update: StatusUpdate, now: Time) -> Plan:
@@ -210,7 +256,7 @@ def _follow(seen: Observed, live: Attempt, update: StatusUpdate, now: Time) -> P
     spec = seen.job.spec
     started = update.has_started(live)
     clock = deadlines.Clock(None) if started else deadlines.startup(spec, live)
-    failure = None if started else diagnosis.diagnose(live, seen.events)
+    failure = diagnosis.beside(live) if started else diagnosis.diagnose(live, seen.events)
     if clock.expired(now):
         update.fail(
             c.STARTUP_DEADLINE_EXCEEDED, _not_started(failure, spec.startup_deadline_seconds)
@@ -220,8 +266,10 @@ def _follow(seen: Observed, live: Attempt, update: StatusUpdate, now: Time) -> P
     update.describe(
         live, failure=failure, progress=seen.progress, unreachable=seen.unreachable, queued=queued
     )
+    update.block(_kept(seen, [live]))
     stall = _retry_soon(deadlines.stall(spec, seen.progress), now)  # due: wait for a fresh report
-    wait = deadlines.first(now, clock, deadlines.active(spec, update.status), stall)
+    active = _retry_soon(deadlines.active(spec, update.status), now)  # due: the attempt has ended
+    wait = deadlines.first(now, clock, active, stall)
     before = seen.attempts[: seen.attempts.index(live)]
     return Plan(update.finish(), tuple(_superseded(before)), wait)
 
@@ -237,10 +285,15 @@ def _start(seen: Observed, update: StatusUpdate, now: Time, settings: Settings) 
     """Create the next attempt, once no pod of the last one runs and the backoff is over."""
     update.wait()
     deadline = deadlines.active(seen.job.spec, update.status)
-    abandoned = [a for a in _still_running(seen, update) if _is_recorded(a, update)]
-    unrecorded = any(not _is_recorded(a, update) for a in seen.attempts)
-    if abandoned or unrecorded or _pods_left(seen):
-        return Plan(update.finish(), tuple(_deletions(abandoned)), deadline.remaining(now))
+    ended = [a for a in seen.attempts if _is_recorded(a, update)]
+    overdue = [a for a in _overdue(seen, update, now) if a in ended]
+    unrecorded = len(ended) < len(seen.attempts)
+    if unrecorded or any(map(_blocks_next, ended)) or _trainers_left(seen):
+        update.block(_kept(seen, ()))
+        clocks = _finish_clocks(seen, update, now)
+        wait = deadlines.first(now, deadline, *clocks)
+        actions = tuple(_deletions(overdue))
+        return Plan(update.finish(), actions, wait, _runs_on(overdue), c.CONTAINER_RUNS_ON)
     prepare = update.status.prepares
     counts = update.counts(prepare=prepare)
     start = backoff.next_start(update.status, counts.failures, settings.backoff_seconds)
@@ -249,30 +302,85 @@ def _start(seen: Observed, update: StatusUpdate, now: Time, settings: Settings) 
         return Plan(update.finish(), (), wait)
     number = counts.attempts + 1
     update.begin(number, prepare=prepare)
-    create = CreateAttempt(number, prepare, avoid=outcome.avoided_nodes(update.status))
+    create = CreateAttempt(
+        number,
+        prepare,
+        avoid=outcome.avoided_nodes(update.status),
+        unpreferred=outcome.unpreferred_nodes(update.status),
+    )
     return Plan(update.finish(), (*_superseded(seen.attempts), create))
 
 
-def _still_running(seen: Observed, update: StatusUpdate) -> list[Attempt]:
-    """Return the attempts whose pods may still run.
+def _finishes_soon(attempt: Attempt) -> bool:
+    """Return True if all pods of the attempt have ended, and its Job's condition must follow."""
+    ended = bool(attempt.pods) and all(pod.ended for pod in attempt.pods)
+    return ended and attempt.undisturbed and not attempt.finished
 
-    An attempt in the history has ended, even if the cache is stale; but the pods of one that
-    stalled, or whose node was lost, may still run.
+
+def _overdue(seen: Observed, update: StatusUpdate, now: Time) -> list[Attempt]:
+    """Return the attempts whose Jobs must be deleted, as they do not finish by themselves."""
+    return [a for a in seen.attempts if _finish_clock(a, seen, update, now).expired(now)]
+
+
+def _finish_clocks(seen: Observed, update: StatusUpdate, now: Time) -> list[deadlines.Clock]:
+    clocks = (_finish_clock(attempt, seen, update, now) for attempt in seen.attempts)
+    return [clock for clock in clocks if not clock.expired(now)]
+
+
+def _finish_clock(
+    attempt: Attempt, seen: Observed, update: StatusUpdate, now: Time
+) -> deadlines.Clock:
+    """Return when the Job of the attempt is deleted unless it has finished.
+
+    At once if the attempt has no recorded end, has stalled, or is on a lost node: its pods may
+    still run. Else its trainers have ended, and the Job finishes in a moment, if not another
+    container keeps a pod, or a queue has suspended the Job: it would train again.
     """
-    ended = {
-        (record.prepare, record.number)
-        for record in update.status.history
-        if record.reason != c.STALLED
-    }
-    return [
-        a
-        for a in seen.attempts
-        if not a.finished and ((a.prepare, a.number) not in ended or _has_lost(seen, a))
-    ]
+    record = update.record_of(attempt)
+    if attempt.finished:
+        return deadlines.Clock(None)
+    if not (record and record.end_time) or record.reason == c.STALLED or _has_lost(seen, attempt):
+        return deadlines.Clock(now)
+    if attempt.finishes or _finishes_soon(attempt):
+        return deadlines.Clock(None)
+    return deadlines.Clock(record.end_time + FINISH_WITHIN)
+
+
+def _blocks_next(ended: Attempt) -> bool:
+    """Return True if the next attempt must wait for the Job of this one, whose end is recorded.
+
+    A Job that is being deleted is waited for only while one of its trainers may run, not while
+    other containers end.
+    """
+    going = ended.job.metadata.deletion_timestamp and ended.pods and not ended.trains
+    return not (ended.finished or going)
+
+
+def _runs_on(deleted: Iterable[Attempt]) -> str:
+    """Return the text about the containers for which Jobs are deleted, or nothing."""
+    kept = [a for a in deleted if a.kept_by and not a.job.metadata.deletion_timestamp]
+    return " ".join(
+        f"Container {', '.join(a.kept_by)} runs on after the trainer's end. Job {a.name!r} is "
+        f"deleted, which ends it and frees what the pod holds."
+        for a in kept
+    )
 
 
 def _has_lost(seen: Observed, attempt: Attempt) -> bool:
     return any(pod.metadata.uid in seen.lost_pods for pod in attempt.pods)
+
+
+def _kept(seen: Observed, attempts: Iterable[Attempt]) -> Failure | None:
+    """Return which finalizers of others keep a pod on a lost node, the Job of one of these
+    attempts, or the FineTuneJob itself.
+    """
+    lost = [pod for pod in seen.pods if pod.metadata.uid in seen.lost_pods]
+    found = (
+        finalizers.keeping_pods(lost),
+        *map(finalizers.keeping_job, attempts),
+        finalizers.keeping(c.KIND, seen.job.metadata),
+    )
+    return next((failure for failure in found if failure), None)
 
 
 def _superseded(ended: Sequence[Attempt]) -> list[Action]:
@@ -280,8 +388,9 @@ def _superseded(ended: Sequence[Attempt]) -> list[Action]:
     return _deletions(ended[:-1])
 
 
-def _pods_left(seen: Observed) -> bool:
-    return bool(seen.orphaned_pods) or any(attempt.holds_pods for attempt in seen.attempts)
+def _trainers_left(seen: Observed) -> bool:
+    """Return True if a trainer of any attempt may still run."""
+    return any(not pod.trainer_ended for pod in seen.pods)
 
 
 def _deletions(attempts: Iterable[Attempt]) -> list[Action]:

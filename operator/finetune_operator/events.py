@@ -8,6 +8,7 @@ from typing import Any
 from finetune_operator import __version__
 from finetune_operator.api import constants as c
 from finetune_operator.api.types import Failure, FineTuneJob, Status
+from finetune_operator.policy.plan import Plan
 
 WARNING, NORMAL = "Warning", "Normal"
 
@@ -27,9 +28,9 @@ def events_of(job: FineTuneJob, new: Status, now: datetime.datetime) -> list[dic
     return [_event(job, *each, now) for each in found]
 
 
-def note_of(job: FineTuneJob, text: str, now: datetime.datetime) -> dict[str, Any]:
+def note_of(job: FineTuneJob, plan: Plan, now: datetime.datetime) -> dict[str, Any]:
     """Return an Event about something that the status does not show."""
-    return _event(job, NORMAL, c.TIME_TO_LIVE_ENDED, text, now)
+    return _event(job, NORMAL, plan.note_reason, plan.note, now)
 
 
 def _text(failure: Failure) -> str:

@@ -17,10 +17,10 @@ from finetune_operator.children.gang import ensure_gang
 from finetune_operator.children.job import build_job
 from finetune_operator.children.manifest import Manifest
 from finetune_operator.children.workspace import ensure_claim
-from finetune_operator.decide import decide, lost_pods
+from finetune_operator.decide import decide
 from finetune_operator.events import events_of, note_of
 from finetune_operator.kube import urls
-from finetune_operator.kube.client import ApiError, Client, NotFound
+from finetune_operator.kube.client import ApiError, Client, Invalid, NotFound
 from finetune_operator.kube.merge_patch import merge_patch
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import consistency
@@ -37,7 +37,7 @@ from finetune_operator.policy.plan import (
     Observed,
     Plan,
 )
-from finetune_operator.policy.status import StatusUpdate
+from finetune_operator.policy.status import REPORTED, StatusUpdate
 from finetune_operator.settings import Settings
 
 WAIT_FOR_WATCH_SECONDS = 1.0
@@ -66,8 +66,6 @@ class Reconciler:
             self.cache.jobs.pop(key, None)
             return None
         self.cache.jobs[key] = summarize(job.metadata.uid, job.status)
-        if job.metadata.deletion_timestamp:
-            return await self._handle_deletion(job)
         now = self.clock()
         lost = self.settings.node_lost_seconds
         if await consistency.is_cache_stale(
@@ -75,6 +73,8 @@ class Reconciler:
         ):
             return WAIT_FOR_WATCH_SECONDS
         seen, requeue = await self._observe(job, now)
+        if job.metadata.deletion_timestamp and not (seen.attempts or seen.pods or seen.ended_pods):
+            return None
         plan = decide(seen, now, self.settings)
         if plan.starts_another and await consistency.has_running_pods(self.client, job):
             return WAIT_FOR_WATCH_SECONDS
@@ -86,24 +86,9 @@ class Reconciler:
         await self._write(key, job, status, now)
         await self._delete_planned(job, plan.actions)
         if plan.note:
-            await self._emit(job, note_of(job, plan.note, now))
+            await self._emit(job, note_of(job, plan, now))
         retry = blocked.retry_after_seconds if blocked else None
         return deadlines.earliest(plan.requeue_after_seconds, requeue, retry)
-
-    async def _handle_deletion(self, job: FineTuneJob) -> float | None:
-        """Delete pods on lost nodes, and leave the other children to the garbage collector.
-
-        With foreground deletion the collector would wait for these pods for ever.
-        """
-        uid, namespace = job.metadata.uid, job.metadata.namespace
-        pods = Observed(
-            job=job,
-            attempts=self.cache.attempts_of(uid),
-            orphaned_pods=self.cache.orphaned_pods_of(uid, namespace),
-        ).pods
-        lost = lost_pods(pods, self.clock(), self.settings.node_lost_seconds)
-        await self._delete_planned(job, lost.actions)
-        return lost.requeue_after_seconds
 
     async def _observe(
         self, job: FineTuneJob, now: datetime.datetime
@@ -123,6 +108,7 @@ class Reconciler:
             job=job,
             attempts=attempts,
             orphaned_pods=self.cache.orphaned_pods_of(job.metadata.uid, job.metadata.namespace),
+            ended_pods=self.cache.ended_pods_of(job.metadata.uid, job.metadata.namespace),
             progress=self.cache.progress.get(pod_uid),
             unreachable=pod_uid in self.cache.unreachable,
             events=events,
@@ -131,9 +117,12 @@ class Reconciler:
 
     async def _events_of(self, attempt: Attempt) -> tuple[Event, ...]:
         child = (not attempt.job.spec.suspend and attempt.unstarted_pod) or attempt.job
-        query = {"fieldSelector": f"involvedObject.uid={child.metadata.uid}", "limit": "50"}
+        query = {"fieldSelector": f"involvedObject.uid={child.metadata.uid}"}
         path = urls.core_events(child.metadata.namespace)
-        return tuple((await self.client.list(path, Event, query=query)).items)
+        # The pages are in the order of names: the newest Event may be on any of them.
+        return tuple(
+            [e async for page in self.client.pages(path, Event, query=query) for e in page.items]
+        )
 
     async def _create_planned(self, job: FineTuneJob, plan: Plan) -> Blocked | None:
         for action in plan.actions:
@@ -191,15 +180,35 @@ class Reconciler:
         patch = merge_patch(msgspec.to_builtins(job.status), msgspec.to_builtins(status))
         if not patch:
             return
-        version = {"resourceVersion": job.metadata.resource_version}
-        path = f"{urls.fine_tune_jobs(key[0])}/{key[1]}/status"
-        await self.client.patch(path, {"metadata": version, "status": patch}, FineTuneJob)
+        try:
+            await self._patch(job, patch)
+        except Invalid as error:
+            await self._write_in_parts(job, patch, error)
         self.cache.jobs[key] = summarize(job.metadata.uid, status)
         self.metrics.count(key[0], job.status, status)
         if status.phase != job.status.phase:
             log.info("%s/%s: %s", *key, status.phase)
         for event in events_of(job, status, now):
             await self._emit(job, event)
+
+    async def _patch(self, job: FineTuneJob, patch: Manifest) -> FineTuneJob:
+        """Patch the status on the version of the job."""
+        path = f"{urls.fine_tune_jobs(job.metadata.namespace)}/{job.metadata.name}/status"
+        version = {"resourceVersion": job.metadata.resource_version}
+        return await self.client.patch(path, {"metadata": version, "status": patch}, FineTuneJob)
+
+    async def _write_in_parts(self, job: FineTuneJob, patch: Manifest, refusal: Invalid) -> None:
+        """Write a status that the API server refuses as a whole: what the job came to, and then
+        each of the trainer's figures that it does not refuse.
+        """
+        log.warning("%s/%s: %s", job.metadata.namespace, job.metadata.name, refusal)
+        essential = {key: value for key, value in patch.items() if key not in REPORTED}
+        job = await self._patch(job, essential)
+        for key in patch.keys() - essential.keys():
+            try:
+                job = await self._patch(job, {key: patch[key]})
+            except Invalid as error:
+                log.warning("status.%s is left out: %s", key, error)
 
     async def _emit(self, job: FineTuneJob, event: Manifest) -> None:
         namespace, name = job.metadata.namespace, job.metadata.name

@@ -9,7 +9,7 @@ import pytest
 from tests.cluster.controlplane import ControlPlane
 from tests.support import audit
 from tests.support.admission import Admission
-from tests.support.faults import queue
+from tests.support.faults import queue, sidecar
 from tests.support.kubelet_world import KubeletWorld
 from tests.support.operator_process import OperatorProcess
 from tests.support.release import NAMESPACE, Release
@@ -47,6 +47,7 @@ def _furnish(plane: ControlPlane) -> None:
     plane.add_node("node-a", gpus=4)
     plane.add_namespace(NAMESPACE)
     queue.install(plane.api)
+    sidecar.install(plane.api)
 
 
 @pytest.fixture(scope="session")

@@ -75,9 +75,11 @@ def make_status(*, attempt: int = 0, **fields: Any) -> Status:
     return Status(**{"start_time": NOW, "image": "trainer:1", "observed_generation": 1, **fields})
 
 
-def make_history(*reasons: str, epoch: int | None = None) -> tuple[AttemptRecord, ...]:
+def make_history(
+    *reasons: str, epoch: int | None = None, node: str = ""
+) -> tuple[AttemptRecord, ...]:
     return tuple(
-        AttemptRecord(number=number, reason=reason, end_time=NOW, checkpoint_epoch=epoch)
+        AttemptRecord(number=number, reason=reason, end_time=NOW, checkpoint_epoch=epoch, node=node)
         for number, reason in enumerate(reasons, 1)
     )
 
@@ -91,12 +93,24 @@ def make_pod(
     node: str = "node-a",
     created: datetime.datetime = NOW,
     deleting: bool | float = False,
+    finalizers: tuple[str, ...] = (),
     state: ContainerState | None = None,
     conditions: tuple[Condition, ...] = (),
+    beside: ContainerState | None = None,
+    before: ContainerState | None = None,
     **status: Any,
 ) -> Pod:
-    """A pod; `deleting`: when its grace is over."""
-    labels = {c.LABEL_JOB: NAME, c.LABEL_JOB_UID: UID, c.LABEL_MANAGED_BY: c.MANAGER}
+    """A pod; `deleting`: when its grace is over; `beside` and `before`: an injected container, of
+    the ordinary ones and of the init containers.
+    """
+    role, _, number = owner.removeprefix("attempt-").rpartition("-")
+    labels = {
+        c.LABEL_JOB: NAME,
+        c.LABEL_JOB_UID: UID,
+        c.LABEL_MANAGED_BY: c.MANAGER,
+        c.LABEL_ATTEMPT: number,
+        c.LABEL_ROLE: role or c.ROLE_TRAIN,
+    }
     if index is not None:
         labels[c.LABEL_INDEX] = str(index)
     if state is None:
@@ -109,22 +123,39 @@ def make_pod(
             labels=labels,
             creation_timestamp=created,
             deletion_timestamp=None if deleting is False else later(deleting),
+            finalizers=finalizers,
             owner_references=(OwnerReference(kind="Job", uid=owner, controller=True),),
         ),
         spec=PodSpec(node_name="" if phase == "Pending" else node),
         status=PodStatus(
             phase=phase,
             conditions=conditions,
-            container_statuses=(ContainerStatus(name=c.CONTAINER, state=state),),
+            container_statuses=(
+                ContainerStatus(name=c.CONTAINER, state=state),
+                *_injected("proxy", beside),
+            ),
+            init_container_statuses=_injected("vault", before),
             **status,
         ),
     )
 
 
-def make_ended_pod(code: int, message: str = "", *, reason: str = "Error", **pod: Any) -> Pod:
+def _injected(name: str, state: ContainerState | None) -> tuple[ContainerStatus, ...]:
+    return (ContainerStatus(name=name, state=state),) if state else ()
+
+
+def make_ended_pod(
+    code: int, message: str = "", *, reason: str = "Error", phase: str = "", **pod: Any
+) -> Pod:
     terminated = Terminated(exit_code=code, reason=reason, message=message, finished_at=NOW)
-    phase = "Failed" if code else "Succeeded"
+    phase = phase or ("Failed" if code else "Succeeded")
     return make_pod(phase, state=ContainerState(terminated=terminated), **pod)
+
+
+def make_kept_pod(code: int, message: str = "", **pod: Any) -> Pod:
+    """A pod whose trainer has ended, and that an injected container keeps running."""
+    running = {"beside": ContainerState(running=Running())}
+    return make_ended_pod(code, message, **{"phase": "Running", **running, **pod})
 
 
 def make_waiting_pod(reason: str, message: str = "") -> Pod:
@@ -138,16 +169,23 @@ def make_attempt(
     *pods: Pod,
     ended: str = "",
     message: str = "",
+    reason: str = "",
     suspended: bool = False,
     deleting: bool = False,
+    finalizers: tuple[str, ...] = (),
     started: datetime.datetime | None = NOW,
     prepare: bool = False,
     nodes: int = 1,
 ) -> Attempt:
-    """An attempt; `ended`: the type of its Job's last condition, `message`: what that says."""
+    """An attempt; `ended`: the type of its Job's last condition, `message` and `reason`: its own.
+
+    The Job controller fails a Job whose pod no rule of its podFailurePolicy matches with the reason
+    BackoffLimitExceeded.
+    """
     name = f"prepare-{number}" if prepare else str(number)
     role = c.ROLE_PREPARE if prepare else c.ROLE_TRAIN
-    conditions = (Condition(type=ended, status="True", message=message),) if ended else ()
+    condition = Condition(type=ended, status="True", reason=reason, message=message)
+    conditions = (condition,) if ended else ()
     labels = {
         c.LABEL_JOB: NAME,
         c.LABEL_JOB_UID: UID,
@@ -162,6 +200,7 @@ def make_attempt(
             labels=labels,
             creation_timestamp=NOW,
             deletion_timestamp=NOW if deleting else None,
+            finalizers=finalizers,
             owner_references=(OwnerReference(kind=c.KIND, name=NAME, uid=UID, controller=True),),
         ),
         spec=JobSpec(suspend=suspended, parallelism=nodes),

@@ -16,19 +16,31 @@ class KubeletWorld(World):
         for claim in ("photos", "models", "workspace"):
             self._add_bound_claim(claim)
 
-    def run(self, pod: Object, *, address: str = "") -> None:
-        """Play the kubelet: the trainer container runs."""
-        self._set_status(pod, running(pod, address=address))
+    def run(self, pod: Object, *, address: str = "", waits: str = "") -> None:
+        """Play the kubelet: the trainer container runs; `waits`: why an injected one does not."""
+        self._set_status(pod, running(pod, address=address, waits=waits))
 
-    def exit(self, pod: Object, code: int, message: str | Object = "", *, reason: str = "") -> None:
-        """Play the kubelet: the trainer container ended."""
+    def exit(
+        self,
+        pod: Object,
+        code: int,
+        message: str | Object = "",
+        *,
+        reason: str = "",
+        kept: bool = False,
+    ) -> None:
+        """Play the kubelet: the trainer container ended; `kept`: the injected ones have not."""
         text = message if isinstance(message, str) else json.dumps(message)
-        self._set_status(pod, ended(pod, code, text, reason=reason))
+        self._set_status(pod, ended(pod, code, text, reason=reason, kept=kept))
+
+    def reject(self, pod: Object) -> None:
+        """Play the kubelet: it does not admit the pod that the scheduler has bound to it."""
+        self._set_status(pod, rejected())
 
     def wait_in_kubelet(self, pod: Object, reason: str, message: str) -> None:
         """Play the kubelet: the container cannot start."""
         state = {"waiting": {"reason": reason, "message": message}}
-        self._set_status(pod, {"phase": "Pending", "containerStatuses": [_container(pod, state)]})
+        self._set_status(pod, {"phase": "Pending", "containerStatuses": _containers(pod, state)})
 
     def delete_pod(self, pod: Object, *, then_exit: int, message: str | Object = "") -> None:
         """Delete a pod with grace, and play the kubelet that ends it and then takes it away."""
@@ -91,18 +103,40 @@ class KubeletWorld(World):
         )
 
 
-def running(pod: Object, *, address: str = "") -> Object:
-    """Return the status that a kubelet reports of a pod whose trainer runs."""
+def running(pod: Object, *, address: str = "", waits: str = "") -> Object:
+    """Return the status that a kubelet reports of a pod whose trainer runs.
+
+    `waits`: the containers beside it cannot start, so the phase is Pending.
+    """
     started = {"running": {"startedAt": _now()}}
     ready = [{"type": "Ready", "status": "True"}]
     status: Object = {"phase": "Running", "startTime": _now(), "conditions": ready}
     if address:
         status |= {"podIP": address, "podIPs": [{"ip": address}]}
-    return {**status, "containerStatuses": [_container(pod, started)]}
+    others = started
+    if waits:
+        status |= {"phase": "Pending", "conditions": [{"type": "Ready", "status": "False"}]}
+        others = {"waiting": {"reason": "ImagePullBackOff", "message": waits}}
+    return {**status, "containerStatuses": _containers(pod, started, others=others)}
 
 
-def ended(pod: Object, code: int, message: str = "", *, reason: str = "") -> Object:
-    """Return the status that a kubelet reports of a pod whose trainer ended."""
+def rejected() -> Object:
+    """Return the status that a kubelet reports of a pod which it does not admit."""
+    return {
+        "phase": "Failed",
+        "reason": "UnexpectedAdmissionError",
+        "message": "Pod was rejected: Allocate failed due to no healthy devices present; cannot "
+        "allocate unhealthy devices nvidia.com/gpu, which is unexpected",
+    }
+
+
+def ended(
+    pod: Object, code: int, message: str = "", *, reason: str = "", kept: bool = False
+) -> Object:
+    """Return the status that a kubelet reports of a pod whose trainer ended.
+
+    `kept`: the containers beside it have not, so the phase is Running.
+    """
     terminated = {
         "exitCode": code,
         "reason": reason or ("Completed" if code == 0 else "Error"),
@@ -110,8 +144,12 @@ def ended(pod: Object, code: int, message: str = "", *, reason: str = "") -> Obj
         "startedAt": _now(),
         "finishedAt": _now(),
     }
-    phase = "Succeeded" if code == 0 else "Failed"
-    return {"phase": phase, "containerStatuses": [_container(pod, {"terminated": terminated})]}
+    phase = "Running" if kept else "Succeeded" if code == 0 else "Failed"
+    others: Object = {"running": {"startedAt": _now()}}
+    if not kept:
+        others = {"terminated": {**terminated, "exitCode": 0, "message": ""}}
+    statuses = _containers(pod, {"terminated": terminated}, others=others)
+    return {"phase": phase, "containerStatuses": statuses}
 
 
 def result_of(pod: Object, job: Object, accuracy: str = "0.8704") -> Object:
@@ -135,8 +173,13 @@ def ids_of(pod: Object, job: Object) -> Object:
     }
 
 
-def _container(pod: Object, state: Object) -> Object:
-    container = pod["spec"]["containers"][0]
+def _containers(pod: Object, state: Object, *, others: Object | None = None) -> list[Object]:
+    """Return the statuses of the trainer, in this state, and of the injected containers."""
+    trainer, *injected = pod["spec"]["containers"]
+    return [_container(trainer, state), *(_container(each, others or state) for each in injected)]
+
+
+def _container(container: Object, state: Object) -> Object:
     return {
         "name": container["name"],
         "image": container["image"],

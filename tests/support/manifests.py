@@ -6,15 +6,20 @@ from finetune_operator.api.types import FineTuneJob
 from finetune_operator.children.job import build_job
 from finetune_operator.policy.plan import CreateAttempt
 
-
-def build(job: FineTuneJob, *, own_image: bool = True) -> dict[str, Any]:
-    return build_job(
-        job, CreateAttempt(1), image="trainer:1", own_image=own_image, pull="IfNotPresent"
-    )
+FIRST = CreateAttempt(1)
 
 
-def pod_of(job: FineTuneJob, *, own_image: bool = True) -> dict[str, Any]:
-    pod: dict[str, Any] = build(job, own_image=own_image)["spec"]["template"]["spec"]
+def build(
+    job: FineTuneJob, *, own_image: bool = True, attempt: CreateAttempt = FIRST
+) -> dict[str, Any]:
+    return build_job(job, attempt, image="trainer:1", own_image=own_image, pull="IfNotPresent")
+
+
+def pod_of(
+    job: FineTuneJob, *, own_image: bool = True, attempt: CreateAttempt = FIRST
+) -> dict[str, Any]:
+    job_of_attempt = build(job, own_image=own_image, attempt=attempt)
+    pod: dict[str, Any] = job_of_attempt["spec"]["template"]["spec"]
     return pod
 
 

@@ -4,6 +4,7 @@ import copy
 
 import msgspec
 from aiohttp import web
+from finetune_operator.api.kubernetes import Event
 from finetune_operator.api.types import FineTuneJob
 from finetune_operator.observe.cache import Cache
 
@@ -25,8 +26,12 @@ class ScriptedCluster:
         self.now = 0.0
         self.jobs: dict[str, Body] = {}
         self.pods: list[Body] = []
+        self.events: list[list[Event]] = []
+        """Events of the children, page by page."""
         self.fail: dict[str, int] = {}
         """HTTP status by method and last part of the path: {"POST jobs": 403}."""
+        self.invalid: set[str] = set()
+        """Fields of the status that are refused with 422."""
         self.put(make_job())
 
     def put(self, job: FineTuneJob) -> None:
@@ -53,7 +58,7 @@ class ScriptedCluster:
         if parts[-1] == "pods":
             return Answer({"metadata": {}, "items": self.pods})
         if parts[-1] == "events":
-            return Answer({"metadata": {}, "items": []} if request.method == "GET" else body)
+            return self._page_of_events(request) if request.method == "GET" else Answer(body)
         if request.method == "POST":
             name = body["metadata"]["name"]
             if name in self.jobs:
@@ -64,10 +69,18 @@ class ScriptedCluster:
         found = self.jobs.get(parts[-1])
         return Answer(found) if found else Answer({"message": "not found"}, status=404)
 
+    def _page_of_events(self, request: web.Request) -> Answer:
+        number = int(request.query.get("continue", "0"))
+        more = {"continue": str(number + 1)} if number + 1 < len(self.events) else {}
+        events = [event for page in self.events[number : number + 1] for event in page]
+        return Answer({"metadata": more, "items": msgspec.to_builtins(events)})
+
     def _fine_tune_job(self, method: str, body: Body) -> Answer:
         if self.body is None:
             return Answer({"message": "not found"}, status=404)
         if method == "PATCH":
+            if self.invalid & body["status"].keys():
+                return Answer({"message": f"invalid: {self.invalid}"}, status=422)
             assert body["metadata"]["resourceVersion"] == self.body["metadata"]["resourceVersion"]
             status = copy.deepcopy(self.status)
             self.body["status"] = _merged(status, body["status"])

@@ -319,9 +319,10 @@ class TestRetries:
 
     def test_next_attempt_waits_while_a_pod_runs_whose_job_is_deleted(self) -> None:
         plan = plan_of(make_job(LIVE), orphaned_pods=(make_pod(deleting=True),))
+        assert (plan.status.history, plan.actions) == ((), ())
+        plan = plan_of(again(make_job(), plan), at=1)
         assert [ended.reason for ended in plan.status.history] == [c.JOB_DELETED]
-        assert plan.actions == ()
-        assert plan_of(again(make_job(), plan), at=1).actions == (CreateAttempt(2),)
+        assert plan.actions == (CreateAttempt(2),)
 
     def test_only_the_last_ended_attempt_is_kept(self) -> None:
         status = make_status(attempts=2, failures=2, history=(record(c.STALLED, number=2),))
@@ -761,16 +762,16 @@ class TestReports:
         assert plan.status.phase == "Complete"
 
 
-def test_ended_pod_changes_nothing_until_its_job_has_ended() -> None:
+def test_ended_pod_without_a_result_changes_nothing_until_its_job_has_ended() -> None:
     job = make_job(make_status(attempt=1, phase="Training"))
-    plan = plan_of(job, make_attempt(1, make_ended_pod(0, result_message())))
+    plan = plan_of(job, make_attempt(1, make_ended_pod(0)))
     assert plan.status.phase == "Training"
     assert plan.actions == ()
 
 
 def test_ended_attempt_keeps_its_job_though_the_cache_is_stale() -> None:
     stale = make_attempt(1, make_ended_pod(70))
-    assert plan_of(make_job(FAILED_ONCE), stale, at=99).actions == (CreateAttempt(2),)
+    assert plan_of(make_job(FAILED_ONCE), stale, at=99).actions == ()
     finished = msgspec.structs.replace(FAILED_ONCE, phase="Failed", completion_time=NOW)
     assert plan_of(make_job(finished), stale).actions == ()
 

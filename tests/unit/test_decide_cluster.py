@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import EventSource
+from finetune_operator.api.kubernetes import EventSource, OwnerReference, Pod
 from finetune_operator.api.types import FineTuneJob
 from finetune_operator.decide import decide
 from finetune_operator.policy.plan import (
@@ -100,6 +100,110 @@ class TestHardware:
         assert status.phase == "Failed"
         assert status.failure
         assert status.failure.reason == c.UNSUPPORTED_HARDWARE
+
+
+class TestNodeFault:
+    @pytest.mark.parametrize(
+        "pod",
+        [
+            make_pod("Failed", reason="UnexpectedAdmissionError", message="no healthy devices"),
+            make_ended_pod(128, "driver/library version mismatch", reason="StartError"),
+        ],
+        ids=["rejected", "not started"],
+    )
+    def test_other_nodes_are_preferred_at_once_and_after_a_wait_when_it_repeats(
+        self, pod: Pod
+    ) -> None:
+        first = make_attempt(1, pod, ended="Failed", reason="BackoffLimitExceeded")
+        plan = plan_of(make_job(LIVE), first)
+        assert plan.actions == (CreateAttempt(2, unpreferred=("node-a",)),)
+        assert (plan.status.failures, plan.status.disruptions) == (0, 1)
+        owner = {"controller": True, "kind": "Job", "uid": "attempt-2"}
+        metadata = msgspec.structs.replace(
+            pod.metadata, owner_references=(msgspec.convert(owner, OwnerReference),)
+        )
+        again = make_attempt(2, msgspec.structs.replace(pod, metadata=metadata), ended="Failed")
+        repeated = plan_of(make_job(plan.status), first, again, at=1)
+        assert (repeated.actions, repeated.requeue_after_seconds) == ((), 10)
+
+    def test_cause_at_the_end_of_a_runtimes_long_message_stays_in_the_history(self) -> None:
+        message = f"failed to create containerd task: {'runc: ' * 99} driver version mismatch"
+        pod = make_ended_pod(128, message, reason="StartError")
+        (record,) = plan_of(make_job(LIVE), make_attempt(1, pod, ended="Failed")).status.history
+        assert len(record.message) <= 256
+        assert record.message.startswith("The container runtime of node 'node-a'")
+        assert record.message.endswith("driver version mismatch")
+
+    def test_job_that_no_node_takes_ends(self) -> None:
+        rejected = make_pod("Failed", reason="OutOfcpu", message="Node didn't have enough cpu")
+        status, at = LIVE, 0.0
+        for number in range(1, 10):
+            attempt = make_attempt(number, rejected, ended="Failed")
+            ended = plan_of(make_job(status, backoffLimit=2), attempt, at=at).status
+            at += 360
+            status = plan_of(make_job(ended, backoffLimit=2), at=at).status
+        assert (status.phase, status.attempts, status.disruptions) == ("Failed", 8, 5)
+        assert status.failure
+        assert status.failure.reason == c.POD_REJECTED
+
+
+class TestFinalizers:
+    KEPT = ("batch.kubernetes.io/job-tracking", "example.com/eni", "example.com/backup")
+
+    def blocked(self, plan: Plan) -> str:
+        """Return the message, which is in the status and in the condition PodsReady."""
+        ready = plan.status.condition(c.PODS_READY)
+        assert plan.status.failure
+        assert ready
+        assert (ready.reason, ready.message) == (c.DELETION_BLOCKED, plan.status.failure.message)
+        return plan.status.failure.message
+
+    def test_pod_on_a_lost_node_that_somebodys_finalizers_keep_names_them(self) -> None:
+        pod = make_pod(deleting=30, finalizers=self.KEPT)
+        plan = plan_of(make_job(LIVE), make_attempt(1, pod), at=90)
+        assert [record.reason for record in plan.status.history] == [c.DISRUPTED]
+        assert "Pod pod-1" in self.blocked(plan)
+        assert "'example.com/eni', 'example.com/backup'" in self.blocked(plan)
+        assert "job-tracking" not in self.blocked(plan)
+        still = plan_of(make_job(plan.status), make_attempt(1, pod, deleting=True), at=100)
+        assert self.blocked(still) == self.blocked(plan)
+        assert CreateAttempt(2) in plan_of(make_job(still.status), at=110).actions
+
+    def test_pod_without_a_job_that_a_finalizer_keeps_names_it(self) -> None:
+        pod = make_pod(deleting=30, finalizers=self.KEPT)
+        plan = plan_of(make_job(make_status(attempts=1)), orphaned_pods=(pod,), at=90)
+        assert "example.com/eni" in self.blocked(plan)
+
+    @pytest.mark.parametrize("spec", [{}, {"suspend": True}], ids=["deleted", "suspended"])
+    @pytest.mark.parametrize("pods", [(), (make_ended_pod(143),)], ids=["no pod", "ended pod"])
+    def test_job_that_a_finalizer_keeps_names_it(
+        self, spec: dict[str, Any], pods: tuple[Pod, ...]
+    ) -> None:
+        kept = make_attempt(1, *pods, deleting=True, finalizers=self.KEPT)
+        assert "Job photos-1" in self.blocked(plan_of(make_job(LIVE, **spec), kept))
+
+    def test_fine_tune_job_that_a_finalizer_keeps_names_it_while_it_stops(self) -> None:
+        job = make_job(LIVE)
+        metadata = msgspec.structs.replace(
+            job.metadata, deletion_timestamp=later(0), finalizers=("backup.example.com/hold",)
+        )
+        deleted = msgspec.structs.replace(job, metadata=metadata)
+        plan = plan_of(deleted, make_attempt(1, make_pod()))
+        assert plan.actions == (DeleteAttempt("photos-1", "attempt-1"),)
+        assert "FineTuneJob photos is being deleted" in self.blocked(plan)
+        assert "'backup.example.com/hold'" in self.blocked(plan)
+
+    @pytest.mark.parametrize(
+        "attempt",
+        [
+            make_attempt(1, make_pod(), deleting=True, finalizers=KEPT),
+            make_attempt(1, deleting=True, finalizers=("foregroundDeletion",)),
+            make_attempt(1, make_pod(finalizers=KEPT), finalizers=KEPT),
+        ],
+        ids=["pod still runs", "finalizer of Kubernetes", "not deleted"],
+    )
+    def test_deletion_that_goes_on_is_not_blocked(self, attempt: Attempt) -> None:
+        assert plan_of(make_job(LIVE), attempt).status.failure is None
 
 
 class TestTimeToLive:

@@ -1,9 +1,9 @@
-"""decide in a small world: a Job controller, a kubelet, nodes that get lost, a queue, users, and
-an operator that crashes.
+"""decide in a small world: a Job controller, a kubelet, nodes that get lost, a queue, users,
+containers of others, and an operator that crashes.
 
-Whatever happens in whatever order: a finished job creates nothing, no two pods of one job ever run
-at once, no end of an attempt is lost or recorded twice, failures are bounded, and when the world is
-left alone the job comes to its end.
+Whatever happens in whatever order: a finished job creates nothing, no two trainers of one job ever
+run at once, no result is thrown away, no end of an attempt is lost or recorded twice, failures are
+bounded, and when the world is left alone the job comes to its end.
 """
 
 import dataclasses
@@ -33,6 +33,7 @@ from tests.support.builders import (
     make_attempt,
     make_ended_pod,
     make_job,
+    make_kept_pod,
     make_pod,
     make_progress,
     result_message,
@@ -99,6 +100,7 @@ class JobMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.children: dict[Id, Child] = {}
         self.orphaned_pods: list[Pod] = []
+        self.ended_pods: list[Pod] = []
         self.epoch = 0
         self.full = False
         self.created: list[Id] = []
@@ -139,6 +141,7 @@ class JobMachine(RuleBasedStateMachine):
             job=self.job,
             attempts=tuple(self.children[key].seen() for key in sorted(self.children)),
             orphaned_pods=tuple(self.orphaned_pods),
+            ended_pods=tuple(self.ended_pods),
             progress=self._progress(),
         )
         return decide(seen, later(self.now), Settings(trainer_gpu_image="trainer:1"))
@@ -178,28 +181,54 @@ class JobMachine(RuleBasedStateMachine):
         """The Job controller and the kubelet do what they can."""
         for key, child in list(self.children.items()):
             if child.deleting:
-                if child.pod is None or child.pod.ended:
+                if child.pod is None or child.pod.trainer_ended:
                     del self.children[key]
+                    self._take_away(child)
             elif child.queued:
                 if child.pod and not child.lost:
-                    child.pod = None  # it saved
+                    self._take_away(child)  # it saved
             elif child.pod is None and not child.ended:
                 self._start_pod(child)
             elif child.pod and child.pod.ended and not child.ended:
                 succeeded = child.pod.status.phase == "Succeeded"
                 child.ended = "Complete" if succeeded else "Failed"
 
+    def _take_away(self, child: Child) -> None:
+        if child.pod and child.pod.trainer_ended:
+            self.ended_pods.append(child.pod)
+        child.pod = None
+
     def _start_pod(self, child: Child) -> None:
         phase = "Pending" if self.full else "Running"
         uid = f"pod-of-{child.owner}"
         child.pod = make_pod(phase, uid=uid, owner=child.owner, created=later(self.now))
 
-    @rule(code=CODES, evicted=st.booleans(), loses_message=st.booleans(), crash=CRASHES)
-    def pod_ends(self, code: int, evicted: bool, loses_message: bool, crash: str) -> None:
+    @rule(
+        code=CODES,
+        evicted=st.booleans(),
+        loses_message=st.booleans(),
+        kept=st.booleans(),
+        crash=CRASHES,
+    )
+    def pod_ends(
+        self, code: int, evicted: bool, loses_message: bool, kept: bool, crash: str
+    ) -> None:
+        """The trainer ends; if it is `kept`, another container keeps its pod."""
         conditions = (disrupted(),) if evicted and code else ()
         for child in self.children.values():
-            if child.pod and not child.pod.ended and not child.lost:
-                child.pod = _end(child.pod, code, conditions, loses_message=loses_message)
+            if child.pod and not child.pod.trainer_ended and not child.lost:
+                child.pod = _end(
+                    child.pod, code, conditions, loses_message=loses_message, kept=kept
+                )
+        self._cluster_works()
+        self._watch(crash)
+
+    @rule(crash=CRASHES)
+    def kubelet_rejects_the_pod(self, crash: str) -> None:
+        for child in self.children.values():
+            if child.pod and child.pod.status.phase == "Pending":
+                uid, owner = child.pod.metadata.uid, child.owner
+                child.pod = make_pod("Failed", uid=uid, owner=owner, reason="OutOfcpu")
         self._cluster_works()
         self._watch(crash)
 
@@ -250,8 +279,9 @@ class JobMachine(RuleBasedStateMachine):
         child = self.children[max(self.children)]
         if background:
             del self.children[child.id]
-            if child.pod and not child.pod.ended:
-                self.orphaned_pods.append(child.pod)
+            if child.pod:
+                pods = self.ended_pods if child.pod.trainer_ended else self.orphaned_pods
+                pods.append(child.pod)
         else:
             child.deleting = True
         self._watch()
@@ -263,9 +293,21 @@ class JobMachine(RuleBasedStateMachine):
     # What always holds
 
     @invariant()
-    def no_two_pods_run_at_once(self) -> None:
-        running = [x for x in self.children.values() if x.pod and not x.pod.ended]
+    def no_two_trainers_run_at_once(self) -> None:
+        running = [x for x in self.children.values() if x.pod and not x.pod.trainer_ended]
         assert len(running) + len(self.orphaned_pods) <= 1
+
+    @invariant()
+    def no_result_is_thrown_away(self) -> None:
+        """A training attempt that is recorded had no result, or completed the job."""
+        trained = {record.number for record in self.job.status.history if not record.prepare}
+        left = [pod for pod in self.ended_pods if pod.trainer.terminated]
+        for pod in left:
+            ended, labels = pod.trainer.terminated, pod.metadata.labels
+            assert ended
+            number = int(labels[c.LABEL_ATTEMPT])
+            if ended.message and labels[c.LABEL_ROLE] == c.ROLE_TRAIN and number in trained:
+                assert self.job.status.accuracy
 
     @invariant()
     def failures_are_bounded(self) -> None:
@@ -295,7 +337,7 @@ class JobMachine(RuleBasedStateMachine):
             child.queued = False
         for _ in range(18):
             self.time_passes(400, epochs=0, full=False)
-            self.pod_ends(0, evicted=False, loses_message=False, crash="")
+            self.pod_ends(0, evicted=False, loses_message=False, kept=True, crash="")
         assert self.job.status.finished
         preparation = self.job.status.preparation
         last = {True: self.job.status.attempts, False: preparation.attempts if preparation else 0}
@@ -304,11 +346,14 @@ class JobMachine(RuleBasedStateMachine):
         assert not [x for x in self.children.values() if x.pod and not x.pod.ended]
 
 
-def _end(pod: Pod, code: int, conditions: tuple[Condition, ...], *, loses_message: bool) -> Pod:
+def _end(
+    pod: Pod, code: int, conditions: tuple[Condition, ...], *, loses_message: bool, kept: bool
+) -> Pod:
     uid = pod.metadata.uid
     message = "" if loses_message or code else result_message(pod_uid=uid)
     owner = pod.metadata.controller_uid
-    return make_ended_pod(code, message, uid=uid, owner=owner, conditions=conditions)
+    make = make_kept_pod if kept else make_ended_pod
+    return make(code, message, uid=uid, owner=owner, conditions=conditions)
 
 
 JobMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)

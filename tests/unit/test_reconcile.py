@@ -5,16 +5,21 @@ from typing import Any
 import msgspec
 import pytest
 from finetune_operator.api import constants as c
-from finetune_operator.kube.client import Conflict, Forbidden
+from finetune_operator.kube.client import Conflict, Forbidden, Invalid
 from finetune_operator.reconcile import Reconciler
 
 from tests.support.builders import (
     UID,
     later,
     make_attempt,
+    make_ended_attempt,
+    make_ended_pod,
+    make_event,
     make_job,
+    make_kept_pod,
     make_pod,
     make_status,
+    result_message,
 )
 from tests.support.scripted_cluster import KEY, ScriptedCluster
 
@@ -116,6 +121,72 @@ async def test_child_that_is_stuck_is_looked_up_in_the_events_and_one_in_a_queue
     assert await reconcile(KEY) == 60
 
 
+async def test_job_that_is_deleted_but_kept_by_a_finalizer_stops_and_its_result_is_taken(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1, phase="Training")))
+    assert cluster.body
+    cluster.body["metadata"] |= {
+        "deletionTimestamp": "2026-01-01T12:00:00Z",
+        "finalizers": ["backup.example.com/hold"],
+    }
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.cache.observe_pod(make_pod())
+    cluster.pods = [msgspec.to_builtins(make_pod())]
+    await reconcile(KEY)
+    assert cluster.calls()[-1] == "DELETE photos-1"
+    cluster.cache.observe_attempt(make_attempt(1, deleting=True).job)
+    cluster.cache.observe_pod(make_ended_pod(0, result_message("0.9"), deleting=60))
+    await reconcile(KEY)
+    assert (cluster.status["phase"], cluster.status["accuracy"]) == ("Complete", "0.9")
+    assert cluster.jobs == {}
+
+
+async def test_result_of_a_pod_that_was_deleted_with_its_job_completes_the_job(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1, phase="Training")))
+    job, ended = make_attempt(1, ended="Complete").job, make_ended_pod(0, result_message("0.9"))
+    cluster.cache.observe_attempt(job)
+    cluster.cache.observe_pod(make_pod())
+    await reconcile(KEY)
+    cluster.cache.observe_pod(ended, deleted=True)
+    cluster.cache.observe_attempt(job, deleted=True)
+    await reconcile(KEY)
+    assert (cluster.status["phase"], cluster.status["accuracy"]) == ("Complete", "0.9")
+    assert "POST jobs" not in cluster.calls()
+
+
+async def test_container_that_runs_on_after_the_trainer_is_named_in_an_event(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.cache.observe_pod(make_kept_pod(0, result_message("0.9")))
+    assert await reconcile(KEY) == 5
+    assert cluster.status["phase"] == "Complete"
+    cluster.now = 5
+    await reconcile(KEY)
+    assert cluster.calls()[-2:] == ["DELETE photos-1", "POST events"]
+    event = cluster.server.bodies[-1]
+    assert (event["reason"], "proxy" in event["note"]) == (c.CONTAINER_RUNS_ON, True)
+
+
+async def test_newest_event_is_found_on_whatever_page_it_is(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.now = 15
+    cluster.events = [
+        [make_event("FailedCreate", "old", at=1)],
+        [make_event("FailedCreate", "new", at=3)],
+        [make_event("FailedCreate", "older", at=2)],
+    ]
+    await reconcile(KEY)
+    assert cluster.status["failure"]["message"] == "new"
+
+
 async def test_image_of_ours_keeps_its_placement_after_an_operator_upgrade(
     cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
@@ -160,6 +231,37 @@ async def test_end_of_the_time_to_live_of_a_job_that_is_kept_is_reported_once(
     cluster.cache.observe_attempt(ended, deleted=True)
     await reconcile(KEY)
     assert cluster.calls().count("POST events") == 1
+
+
+@pytest.mark.parametrize("field", ["trainerStatus", "dataset", "checkpoint"])
+async def test_status_that_is_refused_is_written_without_the_figure_that_is_not_valid(
+    cluster: ScriptedCluster, reconcile: Reconciler, field: str
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    attempt = make_ended_attempt(
+        1, 0, result_message("0.9", dataset={"classes": 3}, checkpoint={"epoch": 2})
+    )
+    cluster.cache.observe_attempt(attempt.job)
+    cluster.cache.observe_pod(attempt.pods[0])
+    cluster.pods = [msgspec.to_builtins(attempt.pods[0])]
+    cluster.invalid = {field}
+    await reconcile(KEY)
+    assert (cluster.status["phase"], cluster.status["accuracy"]) == ("Complete", "0.9")
+    assert {"trainerStatus", "dataset", "checkpoint"} - cluster.status.keys() == {field}
+    before = len(cluster.calls())
+    await reconcile(KEY)
+    assert cluster.calls()[before:] == ["GET photos"]
+
+
+async def test_status_whose_essential_part_is_refused_is_tried_again(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.invalid = {"phase"}
+    with pytest.raises(Invalid):
+        await reconcile(KEY)
+    cluster.invalid = set()
+    await reconcile(KEY)
+    assert cluster.status["phase"] == "Starting"
 
 
 async def test_data_set_is_prepared_with_the_image_for_pods_without_gpus(

@@ -6,5 +6,6 @@ scheduling   tolerations and node affinity of these pods
 validation   bounds and CEL rules of single fields
 kubernetes   the parts of Kubernetes' own objects that are read
 contract     the reports of a trainer: progress and the termination message
+lenient      decodes these reports, field by field
 constants    labels, condition types and reasons
 """

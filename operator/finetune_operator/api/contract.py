@@ -1,14 +1,18 @@
 """The operator's side of the trainer contract: the reports that a trainer sends.
 
 They are read leniently, as a trainer image may be older or newer than the operator, or not ours at
-all. What does not parse is not a report.
+all. What does not parse is not a report. Its figures are bounded here, at the boundary: a status
+with one that the API server refuses could not be written at all.
 """
 
 import datetime
+import math
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
 
+from finetune_operator.api import lenient
 from finetune_operator.api.kubernetes import Object, Time
 from finetune_operator.api.types import (
     CheckpointStatus,
@@ -19,8 +23,7 @@ from finetune_operator.api.types import (
     TrainerStatus,
 )
 
-# RecursionError: a thousand brackets from a pod must not end the operator.
-NOT_A_REPORT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+MAX_METRIC_TEXT = 128
 
 
 class JobRef(Object):
@@ -98,15 +101,37 @@ class Termination(Object):
 
 def parse_progress(body: bytes) -> Progress | None:
     """Parse a /progress body; return None if it is not one."""
-    try:
-        return msgspec.json.decode(body, type=Progress)
-    except NOT_A_REPORT:
-        return None
+    report = lenient.decode(body, Progress)
+    if report and (status := report.trainer_status):
+        percentage = status.progress_percentage
+        bounded = msgspec.structs.replace(
+            status,
+            progress_percentage=None if percentage is None else min(percentage, 100),
+            metrics=_numbers(status.metrics),
+        )
+        return msgspec.structs.replace(report, trainer_status=bounded)
+    return report
 
 
 def parse_termination(message: str) -> Termination | None:
     """Parse a termination message; return None if it is not one, but the end of a log."""
+    report = lenient.decode(message, Termination)
+    if report and (result := report.result):
+        bounded = msgspec.structs.replace(result, metrics=_numbers(result.metrics))
+        return msgspec.structs.replace(report, result=bounded)
+    return report
+
+
+def _numbers(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
+    """Return the metrics that are finite numbers, each name once."""
+    by_name = {metric.name[:MAX_METRIC_TEXT]: metric.value for metric in metrics}
+    return tuple(
+        Metric(name=name, value=value) for name, value in by_name.items() if _is_number(value)
+    )
+
+
+def _is_number(text: str) -> bool:
     try:
-        return msgspec.json.decode(message, type=Termination)
-    except NOT_A_REPORT:
-        return None
+        return len(text) <= MAX_METRIC_TEXT and math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -11,6 +11,7 @@ import msgspec
 from finetune_operator.api import constants as c
 
 Time = datetime.datetime
+NEVER = datetime.datetime.fromtimestamp(0, datetime.UTC)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
@@ -39,6 +40,7 @@ class Metadata(Object):
     labels: dict[str, str] = {}
     creation_timestamp: Time | None = None
     deletion_timestamp: Time | None = None
+    finalizers: tuple[str, ...] = ()
     owner_references: tuple[OwnerReference, ...] = ()
 
     @property
@@ -123,8 +125,13 @@ class ContainerStatus(Object):
     state: ContainerState = ContainerState()
 
 
+class SchedulingGate(Object):
+    name: str = ""
+
+
 class PodSpec(Object):
     node_name: str = ""
+    scheduling_gates: tuple[SchedulingGate, ...] = ()
 
 
 class PodStatus(Object):
@@ -134,6 +141,7 @@ class PodStatus(Object):
     pod_ip: str = msgspec.field(default="", name="podIP")
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
 
 
 class Pod(Object):
@@ -151,6 +159,33 @@ class Pod(Object):
         """Return the state of the container, empty before the kubelet reports it."""
         statuses = self.status.container_statuses
         return next((status.state for status in statuses if status.name == name), ContainerState())
+
+    @property
+    def trainer(self) -> ContainerState:
+        """The state of the trainer's container; by it a pod is judged, not by its phase.
+
+        The phase depends on the containers that others add, too. A pod is Pending while one of them
+        cannot start, Running while one of them does not end, and Failed if one of them has failed.
+        """
+        return self.container(c.CONTAINER)
+
+    @property
+    def started(self) -> bool:
+        """True if the trainer has started, or never will."""
+        return bool(self.trainer.running) or self.trainer_ended
+
+    @property
+    def trainer_ended(self) -> bool:
+        """True if the trainer has ended for good: its pod is never restarted."""
+        return self.trainer.terminated is not None or self.ended
+
+    @property
+    def kept_by(self) -> tuple[str, ...]:
+        """Names of the other containers that keep the pod, though its trainer has ended."""
+        if self.ended or not self.trainer_ended:
+            return ()
+        statuses = (*self.status.container_statuses, *self.status.init_container_statuses)
+        return tuple(each.name for each in statuses if each.state.running or each.state.waiting)
 
     @property
     def is_leader(self) -> bool:
@@ -190,6 +225,10 @@ class EventSource(Object):
     component: str = ""
 
 
+class EventSeries(Object):
+    last_observed_time: Time | None = None
+
+
 class Event(Object):
     """core/v1 Event: the only report of quota, admission and mount failures."""
 
@@ -200,7 +239,15 @@ class Event(Object):
     message: str = ""
     last_timestamp: Time | None = None
     event_time: Time | None = None
+    series: EventSeries | None = None
     source: EventSource = EventSource()
+
+    @property
+    def last_seen(self) -> Time:
+        """Time of the last occurrence: the recorder of events.k8s.io/v1 sets no lastTimestamp."""
+        repeated = self.series.last_observed_time if self.series else None
+        first = self.event_time or self.metadata.creation_timestamp
+        return repeated or self.last_timestamp or first or NEVER
 
 
 def true_condition(conditions: tuple[Condition, ...], type: str) -> Condition | None:

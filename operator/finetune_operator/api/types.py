@@ -393,6 +393,7 @@ class Status(Object, frozen=False):  # type: ignore[misc]  # StatusUpdate edits 
 
 class FineTuneJobMetadata(Metadata):
     annotations: dict[str, str] = {}
+    finalizers: tuple[str, ...] = ()
 
 
 GITOPS = {

@@ -8,6 +8,9 @@ from finetune_operator.children.container import build_container
 from finetune_operator.children.manifest import Manifest, labels_of, owner_of, without_none
 from finetune_operator.policy.plan import CreateAttempt
 
+KEPT_SECONDS = 2**31 - 1
+"""The longest time to live: an ended Job is deleted by the operator, or with its FineTuneJob."""
+
 
 def build_job(
     job: FineTuneJob, attempt: CreateAttempt, *, image: str, own_image: bool, pull: str
@@ -33,6 +36,8 @@ def build_job(
         },
         "spec": {
             "backoffLimit": 0,  # the operator retries with a Job for each attempt
+            # A policy that adds one where there is none would delete the result with the Job.
+            "ttlSecondsAfterFinished": KEPT_SECONDS,
             "podReplacementPolicy": "Failed",  # https://kep.k8s.io/3939
             **(_indexed(trainer.num_nodes) if gang else {}),
             "podFailurePolicy": {
@@ -68,7 +73,7 @@ def build_job(
                         "securityContext": _pod_security(trainer),
                         "nodeSelector": placement.node_selector(trainer, own_image=own_image),
                         "affinity": placement.affinity(
-                            trainer, gpus=gpus, own_image=own_image, avoid=attempt.avoid
+                            trainer, attempt, gpus=gpus, own_image=own_image
                         ),
                         "tolerations": placement.tolerations(trainer),
                         "priorityClassName": trainer.priority_class_name,

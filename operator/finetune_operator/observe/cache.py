@@ -17,6 +17,7 @@ from finetune_operator.api.types import Status
 from finetune_operator.policy.plan import Attempt
 
 C = TypeVar("C", Job, Pod)
+MAX_DELETED_PODS = 1000
 Key = tuple[str, str]
 """Namespace and name of a FineTuneJob."""
 
@@ -30,6 +31,11 @@ class Summary:
     accuracy: str
     progress_percentage: int | None
     attempts: int
+
+    @property
+    def finished(self) -> bool:
+        """True if the job is Complete or Failed."""
+        return self.phase in ("Complete", "Failed")
 
 
 class Cache:
@@ -47,6 +53,8 @@ class Cache:
         """Uids of the pods that do not answer."""
         self._attempts: dict[str, dict[str, Job]] = {}
         self._pods: dict[str, dict[str, Pod]] = {}
+        self._deleted_pods: dict[str, Pod] = {}
+        """The last deleted pods that may have left a result which no status has yet, by uid."""
 
     def observe_fine_tune_job(self, body: dict[str, Any], *, deleted: bool) -> Key:
         """Add, replace or remove a FineTuneJob; return its key."""
@@ -73,11 +81,21 @@ class Cache:
         if deleted:
             _drop(self._pods, owner, uid)
             self.progress.pop(uid, None)
+            self._keep_result(pod, owner)
         else:
             self._pods.setdefault(owner, {})[uid] = pod
-            if pod.ended:
+            if pod.trainer_ended:
                 self.progress.pop(uid, None)
         return _key(pod)
+
+    def _keep_result(self, pod: Pod, owner: str) -> None:
+        """Keep a deleted pod whose trainer had ended, if its FineTuneJob has not finished."""
+        key = _key(pod)
+        job = self.jobs.get(key) if key else None
+        if job and job.uid == owner and not job.finished and pod.trainer.terminated:
+            self._deleted_pods[pod.metadata.uid] = pod
+            if len(self._deleted_pods) > MAX_DELETED_PODS:
+                del self._deleted_pods[next(iter(self._deleted_pods))]
 
     def attempts_of(self, uid: str) -> tuple[Attempt, ...]:
         """Return the attempts of the FineTuneJob, those that prepare first."""
@@ -104,6 +122,27 @@ class Cache:
             and pod.metadata.controller_uid not in attempts
         )
 
+    def ended_pods_of(self, uid: str, namespace: str) -> tuple[Pod, ...]:
+        """Return the pods of the FineTuneJob that ended, and are deleted, or whose Job is."""
+        attempts = self._attempts.get(uid, {})
+        ended = [
+            pod
+            for pod in self.pods_of(uid, namespace)
+            if pod.ended and pod.metadata.controller_uid not in attempts
+        ]
+        deleted = [
+            pod
+            for pod in self._deleted_pods.values()
+            if (pod.metadata.labels.get(c.LABEL_JOB_UID), pod.metadata.namespace)
+            == (uid, namespace)
+        ]
+        return (*ended, *deleted)
+
+    def pods_of(self, uid: str, namespace: str) -> tuple[Pod, ...]:
+        """Return all pods of the FineTuneJob that exist."""
+        pods = self._pods.get(uid, {}).values()
+        return tuple(pod for pod in pods if pod.metadata.namespace == namespace)
+
     def attempts_in(self, namespace: str) -> list[Job]:
         """Return the Jobs of a namespace, or of all."""
         return _in(namespace, self._attempts)
@@ -118,7 +157,8 @@ class Cache:
             attempts = self._attempts.get(uid, {})
             for pod in pods.values():
                 owned = pod.metadata.controller_uid in attempts
-                if owned and pod.is_leader and pod.status.phase == "Running" and pod.status.pod_ip:
+                runs = pod.started and not pod.trainer_ended
+                if owned and pod.is_leader and runs and pod.status.pod_ip:
                     yield pod, uid
 
     def __len__(self) -> int:

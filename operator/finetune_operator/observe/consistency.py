@@ -13,6 +13,7 @@ from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client, NotFound
 from finetune_operator.observe.cache import Cache
 from finetune_operator.policy import deadlines
+from finetune_operator.policy.plan import Attempt
 
 
 async def is_cache_stale(
@@ -26,7 +27,8 @@ async def is_cache_stale(
     """Return True if the cache and the API server differ where the next decision is final.
 
     Such decisions are: the attempt's Job was deleted; the attempt ended; its node is lost; it did
-    not start in time; a suspended job has no attempt; a resumed job keeps its attempt.
+    not start in time; it is stopped, though it may just have left a result; a suspended job has no
+    attempt; a resumed job keeps its attempt.
     """
     status, namespace = job.status, job.metadata.namespace
     current = status.current_attempt
@@ -34,7 +36,7 @@ async def is_cache_stale(
     attempts = cache.attempts_of(job.metadata.uid)
     live = next((attempt for attempt in attempts if attempt.name == name), None)
     if live is None and current:
-        return bool(await _read(client, job, name))
+        return bool(await _read(client, job, name)) or await _has_unseen_pods(client, cache, job)
     if live is None:
         return job.spec.suspend and await _has_unseen(client, job, {a.name for a in attempts})
     resumed = status.suspending and not job.spec.suspend
@@ -42,16 +44,33 @@ async def is_cache_stale(
         found = await _read(client, job, name)
         return found is None or found.metadata.deletion_timestamp is not None
     lost = any(deadlines.node_lost(pod, node_lost_seconds).expired(now) for pod in live.pods)
-    if live.finished or lost or deadlines.startup(job.spec, live).expired(now):
+    if (
+        live.finished
+        or lost
+        or _stops(job, live, now)
+        or deadlines.startup(job.spec, live).expired(now)
+    ):
         selector = f"batch.kubernetes.io/controller-uid={live.job.metadata.uid}"
         return _versions(await _list(client, namespace, selector)) != _versions(live.pods)
     return False
 
 
+def _stops(job: FineTuneJob, live: Attempt, now: datetime.datetime) -> bool:
+    """Return True if the attempt's Job is about to be deleted."""
+    late = deadlines.active(job.spec, job.status).expired(now)
+    stops = late or job.spec.suspend or job.metadata.deletion_timestamp
+    return bool(stops and not live.job.metadata.deletion_timestamp)
+
+
 async def has_running_pods(client: Client, job: FineTuneJob) -> bool:
-    """Return True if a pod of any attempt may run."""
-    selector = f"{c.LABEL_JOB_UID}={job.metadata.uid}"
-    return any(not pod.ended for pod in await _list(client, job.metadata.namespace, selector))
+    """Return True if the trainer of any attempt may run."""
+    return any(not pod.trainer_ended for pod in await _list_pods(client, job))
+
+
+async def _has_unseen_pods(client: Client, cache: Cache, job: FineTuneJob) -> bool:
+    """Return True if the cache lacks the newest state of a pod: it may have left a result."""
+    seen = cache.pods_of(job.metadata.uid, job.metadata.namespace)
+    return _versions(await _list_pods(client, job)) != _versions(seen)
 
 
 async def _has_unseen(client: Client, job: FineTuneJob, seen: set[str]) -> bool:
@@ -75,6 +94,10 @@ async def _read(client: Client, job: FineTuneJob, name: str) -> Job | None:
     except NotFound:
         return None
     return found if found.metadata.controller_uid == job.metadata.uid else None
+
+
+async def _list_pods(client: Client, job: FineTuneJob) -> list[Pod]:
+    return await _list(client, job.metadata.namespace, f"{c.LABEL_JOB_UID}={job.metadata.uid}")
 
 
 async def _list(client: Client, namespace: str, selector: str) -> list[Pod]:

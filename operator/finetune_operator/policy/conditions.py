@@ -5,6 +5,7 @@ import datetime
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Condition, true_condition
 
+REASON_LENGTH = 128
 ORDER = (
     c.SUSPENDED,
     c.DATASET_READY,
@@ -34,7 +35,7 @@ class Conditions:
         self._by_type[type] = Condition(
             type=type,
             status=text,
-            reason=reason,
+            reason=reason[:REASON_LENGTH],
             message=message[:1024],
             last_transition_time=before.last_transition_time if same and before else self._now,
             observed_generation=self._generation,

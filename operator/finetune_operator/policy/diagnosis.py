@@ -1,36 +1,65 @@
-"""The diagnosis of an attempt that does not start: reason, message, and what to change."""
+"""The diagnosis of an attempt that does not start: reason, message, and what to change.
+
+Every waiting reason with a message and every Warning is reported in its own words. The lists here
+only choose a better hint; what they do not have is reported too.
+"""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import Event, Pod
+from finetune_operator.api.kubernetes import Condition, Event, Pod, Waiting
 from finetune_operator.api.types import Failure
+from finetune_operator.policy import hints
 from finetune_operator.policy.plan import Attempt
 
-IMAGE_ERRORS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
-CONFIG_ERRORS = {"CreateContainerConfigError"}
-CONTAINER_ERRORS = {"CreateContainerError", "RunContainerError", "CrashLoopBackOff"}
-MOUNT_EVENTS = {"FailedMount", "FailedAttachVolume", "FailedMapVolume"}
+ON_ITS_WAY = ("", "ContainerCreating", "PodInitializing")
+"""Waiting reasons of a container whose turn has not come, or that is being created."""
+PROGRESS = ("Scheduled", "Pulling", "Pulled", "Created", "Started")
+"""Reasons of Events that end what an earlier Warning is about."""
+HARMLESS = ("CheckLimitsForResolvConf", "DNSConfigForming", "MissingClusterDNS", "PolicyViolation")
+"""Reasons of Warnings that are repeated for pods that start."""
+# A kubelet may not read the claims of a pod that the node authorizer does not know yet:
+# https://github.com/kubernetes/kubernetes/blob/master/plugin/pkg/auth/authorizer/node/node_authorizer.go
+NOT_AUTHORIZED_YET = "no relationship found between node"
 # The rest of a scheduler message: what else it has tried.
 MESSAGE_TAIL = re.compile(
     r"\s*(no new claims to deallocate|preemption:|(?<=\.) not found).*$", re.S
 )
-# A kubelet may not read the claims of a pod that the node authorizer does not know yet:
-# https://github.com/kubernetes/kubernetes/blob/master/plugin/pkg/auth/authorizer/node/node_authorizer.go
-NOT_AUTHORIZED_YET = "no relationship found between node"
 
 
 def diagnose(attempt: Attempt, events: Iterable[Event] = ()) -> Failure | None:
-    """Return what the attempt is waiting for, None if nothing is wrong."""
-    pod = attempt.unstarted_pod
+    """Return what the attempt is waiting for, None if nothing is wrong.
+
+    The events are those of its unstarted pod, or of its Job if it has no pod; they are read only
+    after a while.
+    """
+    events, pod = tuple(events), attempt.unstarted_pod
     if pod is None:
-        return _from_events(events, {"FailedCreate"}, _refused)
+        failed = _newest_warning(event for event in events if event.reason.startswith("Failed"))
+        return _refused(failed) if failed else None
+    warning = _newest_warning(events)
     return (
-        _waiting(pod)
-        or _unscheduled(pod)
-        or _from_events(events, MOUNT_EVENTS, lambda event: _unmounted(event, pod))
+        _unscheduled(pod)
+        or _waiting(pod)
+        or (_warned(pod, warning) if warning else None)
+        or (_initializing(pod) if events else None)
     )
+
+
+def beside(attempt: Attempt) -> Failure | None:
+    """Return what keeps another container of a started attempt from starting, None if nothing."""
+    for pod in attempt.pods:
+        for each in (*pod.status.container_statuses, *pod.status.init_container_statuses):
+            waiting = each.state.waiting
+            if waiting and waiting.message and each.name != c.CONTAINER:
+                return Failure(
+                    reason=c.CONTAINER_ERROR,
+                    message=f"Container {each.name!r} does not start: {waiting.message}",
+                    hint="The trainer runs. See what injects that container.",
+                    pod=pod.metadata.name,
+                )
+    return None
 
 
 def queued(events: Iterable[Event]) -> str:
@@ -40,35 +69,15 @@ def queued(events: Iterable[Event]) -> str:
     return f"{newest.reason}: {newest.message}" if newest else ""
 
 
-def _waiting(pod: Pod) -> Failure | None:
-    waiting = pod.container(c.CONTAINER).waiting
-    if waiting is None:
-        return None
-    if waiting.reason in IMAGE_ERRORS:
-        return Failure(
-            reason=c.IMAGE_PULL_ERROR,
-            message=waiting.message or f"The image cannot be pulled ({waiting.reason}).",
-            hint="Check the name in trainer.image and trainer.imagePullSecrets.",
-            pod=pod.metadata.name,
-        )
-    if waiting.reason in CONFIG_ERRORS:
-        hint = "Create the Secret or ConfigMap that the message names, in the job's namespace."
-        return Failure(
-            reason=c.CONFIG_ERROR, message=waiting.message, hint=hint, pod=pod.metadata.name
-        )
-    if waiting.reason in CONTAINER_ERRORS:
-        hint = "Check trainer.image and trainer.runtimeClassName."
-        return Failure(
-            reason=c.CONTAINER_ERROR, message=waiting.message, hint=hint, pod=pod.metadata.name
-        )
-    return None
-
-
 def _unscheduled(pod: Pod) -> Failure | None:
-    condition = next((p for p in pod.status.conditions if p.type == "PodScheduled"), None)
-    if condition is None or condition.status != "False":
+    condition = _false_condition(pod, "PodScheduled")
+    if condition is None:
         return None
     message, name = condition.message, pod.metadata.name
+    if condition.reason == c.SCHEDULING_GATED:
+        gates = ", ".join(gate.name for gate in pod.spec.scheduling_gates)
+        text = f"{message} ({gates})." if gates else message
+        return Failure(reason=c.SCHEDULING_GATED, message=text, hint=hints.GATED, pod=name)
     if found := re.search(r'persistentvolumeclaim "([^"]+)" not found', message):
         claim = found.group(1)
         hint = f"Create the claim {claim!r}, or correct its name in the FineTuneJob."
@@ -78,55 +87,84 @@ def _unscheduled(pod: Pod) -> Failure | None:
     if "unbound" in message and "PersistentVolumeClaim" in message:
         hint = "Run `kubectl describe pvc`: its StorageClass or size may not be available."
         return Failure(reason=c.CLAIM_NOT_BOUND, message=message, hint=hint, pod=name)
+    hint = hints.of_scheduler(message)
+    return Failure(reason=c.UNSCHEDULABLE, message=message, hint=hint, pod=name)
+
+
+def _waiting(pod: Pod) -> Failure | None:
+    """Return why a container does not start: an init container, the trainer, or another one."""
+    others_last = sorted(pod.status.container_statuses, key=lambda each: each.name != c.CONTAINER)
+    for status in (*pod.status.init_container_statuses, *others_last):
+        waiting = status.state.waiting
+        if waiting and (waiting.message or waiting.reason not in ON_ITS_WAY):
+            return _container_waits(pod, status.name, waiting)
+    return None
+
+
+def _container_waits(pod: Pod, container: str, waiting: Waiting) -> Failure:
+    reason, hint = hints.of_waiting(waiting)
+    message = waiting.message
+    if "Pull" in waiting.reason:  # two reasons that take turns: the message stays the same
+        message = message or f"The image cannot be pulled ({waiting.reason})."
+    elif waiting.reason not in message:
+        message = f"{waiting.reason}: {message}".removesuffix(": ")
+    if container != c.CONTAINER:
+        message = f"Container {container!r} does not start: {message}"
+        hint = f"The FineTuneJob does not ask for {container!r}: see what injects it."
+    return Failure(reason=reason, message=message, hint=hint, pod=pod.metadata.name)
+
+
+def _warned(pod: Pod, warning: Event) -> Failure:
+    name = pod.metadata.name
+    if re.search("Mount|Volume", warning.reason):
+        hint = "Check the claim's volume and the storage driver on the node."
+        return Failure(reason=c.MOUNT_FAILED, message=warning.message, hint=hint, pod=name)
     return Failure(
-        reason=c.UNSCHEDULABLE, message=message, hint=_scheduling_hint(message), pod=name
+        reason=c.POD_NOT_STARTING,
+        message=f"{warning.reason}: {warning.message}",
+        hint=hints.of_warning(warning, pod),
+        pod=name,
     )
 
 
-def _scheduling_hint(message: str) -> str:
-    if short := sorted(set(re.findall(r"Insufficient (\S+?)[.,]?(?:\s|$)", message))):
-        # Only extended resources have a domain: nvidia.com/gpu.
-        fields = {"trainer.gpusPerNode" if "/" in name else "trainer.resources" for name in short}
-        what, where = " and ".join(short), " and ".join(sorted(fields))
-        return f"No node has enough free {what}: lower {where}, or wait."
-    if "affinity" in message or "selector" in message:
-        return (
-            "No node matches: check trainer.nodeSelector, and that GPU nodes have supported GPUs."
-        )
-    if "taint" in message:
-        return "The matching nodes are tainted: add trainer.tolerations."
-    return "The scheduler found no node; its message says why."
+def _initializing(pod: Pod) -> Failure | None:
+    """Return which init containers the trainer waits for: the kubelet lists them."""
+    condition = _false_condition(pod, "Initialized")
+    if condition is None:
+        return None
+    return Failure(
+        reason=c.POD_NOT_STARTING,
+        message=f"The trainer waits for init containers: {condition.message}.",
+        hint=f"See their logs: `kubectl logs {pod.metadata.name} --all-containers`.",
+        pod=pod.metadata.name,
+    )
 
 
-def _refused(event: Event) -> Failure:
-    message = event.message
-    if "exceeded quota" in message:
-        hint = "Raise the ResourceQuota, or lower trainer.resources or trainer.gpusPerNode."
-    elif "violates PodSecurity" in message:
-        hint = "The namespace rejects the pod: check its pod-security labels."
-    else:
-        hint = "An admission policy rejected the pod; its message says why."
+def _refused(warning: Event) -> Failure:
+    """Return why the Job has no pod."""
+    message, hint = warning.message, hints.of_refusal(warning.message)
     return Failure(reason=c.CREATE_REFUSED, message=message, hint=hint)
 
 
-def _unmounted(event: Event, pod: Pod) -> Failure:
-    hint = "Check the claim's volume and the storage driver on the node."
-    return Failure(reason=c.MOUNT_FAILED, message=event.message, hint=hint, pod=pod.metadata.name)
-
-
-def _from_events(
-    events: Iterable[Event], reasons: set[str], build: Callable[[Event], Failure]
-) -> Failure | None:
-    found = [
+def _newest_warning(events: Iterable[Event]) -> Event | None:
+    """Return the newest Warning, None if the pod has come further since."""
+    events = tuple(events)
+    warning = _newest(
         event
         for event in events
-        if event.reason in reasons
-        and event.type == "Warning"
+        if event.type == "Warning"
+        and event.reason not in HARMLESS
         and NOT_AUTHORIZED_YET not in event.message
-    ]
-    newest = _newest(found)
-    return build(newest) if newest else None
+    )
+    progress = _newest(event for event in events if event.reason in PROGRESS)
+    over = warning and progress and warning.last_seen < progress.last_seen
+    return None if over else warning
 
 
 def _newest(events: Iterable[Event]) -> Event | None:
-    return max(events, key=lambda e: str(e.last_timestamp or e.event_time), default=None)
+    return max(events, key=lambda event: event.last_seen, default=None)
+
+
+def _false_condition(pod: Pod, type: str) -> Condition | None:
+    conditions = (each for each in pod.status.conditions if each.type == type)
+    return next((each for each in conditions if each.status == "False"), None)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress
 from finetune_operator.api.kubernetes import Event, Job, Pod
-from finetune_operator.api.types import Failure, FineTuneJob, Status
+from finetune_operator.api.types import CurrentAttempt, Failure, FineTuneJob, Status
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,12 +36,12 @@ class Attempt:
 
     @property
     def unstarted_pod(self) -> Pod | None:
-        """The first pod that does not run yet, else the pod that reports."""
-        return next((pod for pod in self.pods if pod.status.phase == "Pending"), self.pod)
+        """The first pod whose trainer does not run yet, else the pod that reports."""
+        return next((pod for pod in self.pods if not pod.started), self.pod)
 
     @property
     def started(self) -> bool:
-        """True if all its pods have run since the Job was last unsuspended."""
+        """True if all its trainers have run since the Job was last unsuspended."""
         start = self.job.unsuspended_at
         if start is None:
             return False
@@ -53,23 +53,51 @@ class Attempt:
         return bool(self.job.condition("Complete") or self.job.condition("Failed"))
 
     @property
-    def holds_pods(self) -> bool:
-        """True if one of its pods may still run."""
-        return any(not pod.ended for pod in self.pods)
+    def finishes(self) -> bool:
+        """True if its Job finishes by itself: its controller is ending the pods that are left.
+
+        These conditions come before Complete and Failed: https://kep.k8s.io/3998
+        """
+        return bool(self.job.condition("SuccessCriteriaMet") or self.job.condition("FailureTarget"))
+
+    @property
+    def undisturbed(self) -> bool:
+        """True if its Job has all its pods, and nobody suspends or deletes it or them."""
+        job = self.job
+        disturbed = job.spec.suspend or job.metadata.deletion_timestamp
+        return (
+            not disturbed
+            and len(self.pods) >= job.spec.parallelism
+            and not any(pod.metadata.deletion_timestamp for pod in self.pods)
+        )
+
+    @property
+    def trains(self) -> bool:
+        """True if the trainer of one of its pods may still run."""
+        return any(not pod.trainer_ended for pod in self.pods)
+
+    @property
+    def kept_by(self) -> tuple[str, ...]:
+        """Names of the other containers that keep its pods, though all its trainers have ended."""
+        if self.trains:
+            return ()
+        return tuple(sorted({name for pod in self.pods for name in pod.kept_by}))
 
 
 def _ran_since(start: datetime.datetime, pod: Pod) -> bool:
-    """Return True if the pod has run since the Job was unsuspended at `start`.
+    """Return True if the trainer has run since the Job was unsuspended at `start`.
 
     The Job controller may create the pods a moment before it sets `startTime`, so an older pod
     counts too, unless it ended before or is being deleted: then it is of the time before.
     """
-    if pod.status.phase not in ("Running", "Succeeded", "Failed"):
+    if not pod.started:
         return False
     if (pod.metadata.creation_timestamp or start) >= start:
         return True
-    ended = pod.container(c.CONTAINER).terminated
-    lasted = not pod.ended or bool(ended and ended.finished_at and ended.finished_at >= start)
+    ended = pod.trainer.terminated
+    lasted = not pod.trainer_ended or bool(
+        ended and ended.finished_at and ended.finished_at >= start
+    )
     return lasted and not pod.metadata.deletion_timestamp
 
 
@@ -82,6 +110,8 @@ class Observed:
     """The attempts whose Jobs exist, by number."""
     orphaned_pods: tuple[Pod, ...] = ()
     """Pods that may still run though their Job was deleted (--cascade=background or orphan)."""
+    ended_pods: tuple[Pod, ...] = ()
+    """Pods whose trainer has ended, and that were deleted, or whose Job was."""
     progress: Progress | None = None
     """The last report of the newest attempt's pod."""
     unreachable: bool = False
@@ -96,6 +126,18 @@ class Observed:
         """All pods of the job."""
         return (*self.orphaned_pods, *(pod for attempt in self.attempts for pod in attempt.pods))
 
+    def remains_of(self, attempt: CurrentAttempt) -> tuple[Pod, ...]:
+        """Return the pods of the attempt that have outlived its Job, or are deleted themselves.
+
+        They are known by their labels: the reference to a deleted Job may have been removed.
+        """
+        wanted = str(attempt.number), c.ROLE_PREPARE if attempt.prepare else c.ROLE_TRAIN
+        return tuple(
+            pod
+            for pod in (*self.orphaned_pods, *self.ended_pods)
+            if tuple(map(pod.metadata.labels.get, (c.LABEL_ATTEMPT, c.LABEL_ROLE))) == wanted
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class CreateAttempt:
@@ -105,6 +147,8 @@ class CreateAttempt:
     prepare: bool = False
     avoid: tuple[str, ...] = ()
     """Nodes that its pods must avoid."""
+    unpreferred: tuple[str, ...] = ()
+    """Nodes that its pods avoid if others have room."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +196,7 @@ class Plan:
     requeue_after_seconds: float | None = None
     note: str = ""
     """Text of an Event about something that the status does not show."""
+    note_reason: str = c.TIME_TO_LIVE_ENDED
 
     @property
     def starts_another(self) -> bool:

@@ -3,6 +3,8 @@
 import copy
 import datetime
 
+import msgspec
+
 from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress, Result, Termination
 from finetune_operator.api.types import (
@@ -16,12 +18,16 @@ from finetune_operator.api.types import (
     Status,
     TrainerStatus,
 )
-from finetune_operator.policy.conditions import Conditions
+from finetune_operator.policy.conditions import REASON_LENGTH, Conditions
 from finetune_operator.policy.outcome import Outcome
 from finetune_operator.policy.plan import Attempt
 
 HISTORY = 10
 MESSAGE_LENGTH = 256
+FAILURE_LENGTH = 4096
+"""Longest message and hint of status.failure: they may be others', such as a registry's."""
+REPORTED = ("eta", "trainerStatus", "dataset", "model", "checkpoint", "output")
+"""The fields of the status that a trainer's report fills; the job can be judged without them."""
 PREPARING = ("fetch", "prepare")
 
 
@@ -41,6 +47,7 @@ class StatusUpdate:
     def finish(self) -> Status:
         """Return the new status."""
         self.status.conditions = self._conditions.all()
+        self.status.failure = _bounded(self.status.failure)
         return self.status
 
     def counts(self, *, prepare: bool) -> Status | Preparation:
@@ -49,6 +56,11 @@ class StatusUpdate:
             return self.status
         self.status.preparation = self.status.preparation or Preparation()
         return self.status.preparation
+
+    def record_of(self, attempt: Attempt) -> AttemptRecord | None:
+        """Return the recorded end of the attempt."""
+        records = (r for r in self.status.history if r.prepare == attempt.prepare)
+        return next((r for r in records if r.number == attempt.number), None)
 
     def observe(self, *, image: str, prepare_image: str) -> None:
         """Resolve the images when the job is first observed: all its attempts use these."""
@@ -79,7 +91,7 @@ class StatusUpdate:
         start, ready = live.job.unsuspended_at, self._conditions.true(c.PODS_READY)
         since = ready.last_transition_time if ready else None
         had_started = start is not None and since is not None and since >= start
-        return had_started and not any(pod.status.phase == "Pending" for pod in live.pods)
+        return had_started and all(pod.started for pod in live.pods)
 
     def begin(self, number: int, *, prepare: bool) -> None:
         """Enter an attempt that is about to be created."""
@@ -123,13 +135,13 @@ class StatusUpdate:
         ended = AttemptRecord(
             number=attempt.number,
             prepare=attempt.prepare,
-            reason=reason,
+            reason=reason[:REASON_LENGTH],
             start_time=attempt.start_time,
             end_time=self._now,
             checkpoint_epoch=status.checkpoint.epoch if status.checkpoint else None,
             checkpoint_step=status.checkpoint.step if status.checkpoint else None,
             node=outcome.node,
-            message=outcome.failure.message[:MESSAGE_LENGTH] if outcome.failure else "",
+            message=_shortened(outcome.failure.message) if outcome.failure else "",
         )
         status.history = (*status.history, ended)[-HISTORY:]
         status.current_attempt = None
@@ -219,6 +231,12 @@ class StatusUpdate:
         """Enter Pending: the next attempt is not created yet."""
         self.status.phase = "Pending"
 
+    def block(self, failure: Failure | None) -> None:
+        """Report what the job waits for before it can go on, if anything."""
+        if failure:
+            self.status.failure = failure
+            self._conditions.set(c.PODS_READY, False, failure.reason, failure.message)
+
     def describe(
         self,
         live: Attempt,
@@ -231,7 +249,7 @@ class StatusUpdate:
         """Describe the live attempt. `queued` is the queue's last message about its Job."""
         if live.job.spec.suspend:
             self._queue(queued)
-        elif live.pod and live.pod.ended:
+        elif live.pod and live.pod.trainer_ended:
             return  # the Job's own condition comes in a moment
         elif not self.has_started(live):
             self.status.phase = "Starting"
@@ -239,7 +257,7 @@ class StatusUpdate:
             reason, message = (failure.reason, failure.message) if failure else (c.STARTING, "")
             self._conditions.set(c.PODS_READY, False, reason, message)
         else:
-            self.status.failure = None
+            self.status.failure = failure
             self._conditions.set(c.PODS_READY, True, c.PODS_READY)
             self._describe_running(progress, unreachable=unreachable)
 
@@ -279,6 +297,24 @@ class StatusUpdate:
             self._conditions.clear(ended, reason, "The job ended.")
         self._conditions.set(condition, True, reason, message)
         self.status.phase = phase
+
+
+def _shortened(text: str) -> str:
+    """Leave out words in the middle of a long text: a runtime's message ends with the cause."""
+    if len(text) <= MESSAGE_LENGTH:
+        return text
+    half = (MESSAGE_LENGTH - len(" ... ")) // 2
+    head, tail = text[:half].rpartition(" ")[0], text[-half:].partition(" ")[2]
+    return f"{head} ... {tail}" if head and tail else text[:MESSAGE_LENGTH]
+
+
+def _bounded(failure: Failure | None) -> Failure | None:
+    return failure and msgspec.structs.replace(
+        failure,
+        reason=failure.reason[:REASON_LENGTH],
+        message=failure.message[:FAILURE_LENGTH],
+        hint=failure.hint[:FAILURE_LENGTH],
+    )
 
 
 def duration(seconds: int | None) -> str:

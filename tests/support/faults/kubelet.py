@@ -3,10 +3,10 @@
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.support.faults.watched_cluster import MERGE, Namespace, Object, is_ended
-from tests.support.kubelet_world import ended, error_of, ids_of, result_of, running
+from tests.support.kubelet_world import ended, error_of, ids_of, rejected, result_of, running
 
 SIGTERM = 143
 DATASET = {
@@ -31,6 +31,10 @@ class Trains:
     """It ends only after its Job is deleted and the pod belongs to nobody."""
     lost: bool = False
     """Its node does not answer any more, whoever deletes it."""
+    rejected: bool = False
+    """Its kubelet does not admit the pod: nothing of it runs."""
+    kept: bool = False
+    """An injected container keeps the pod, until it is deleted."""
     peers: int | None = 0
     """How the other pods of a gang exit."""
     then: "Trains | None" = None
@@ -71,17 +75,20 @@ class Kubelet:
             return
         does = self._choose(pod)
         if not _is_deleted(pod):
-            await self._report(pod, running(pod))
+            await self._report(pod, rejected() if does.rejected else running(pod))
         if does.lost:
             return
         if does.orphaned:
             await self._until(uid, lambda pod: not pod["metadata"].get("ownerReferences"))
-        if does.code is not None and not await self._is_deleted_within(uid, does.seconds):
+        exits = does.code is not None and not does.rejected
+        exits = exits and not await self._is_deleted_within(uid, does.seconds)
+        if exits:
             await self._report(pod, self._end(pod, does))
         await self._until(uid, _is_deleted)
         if pod := self._namespace.objects["pods"].get(uid):
             if not is_ended(pod):
-                await self._report(pod, ended(pod, SIGTERM))
+                last = self._end(pod, replace(does, kept=False)) if exits else ended(pod, SIGTERM)
+                await self._report(pod, last)
             now = {"gracePeriodSeconds": 0}
             await self._namespace.request("DELETE", "pods", pod["metadata"]["name"], body=now)
 
@@ -99,11 +106,13 @@ class Kubelet:
     def _end(self, pod: Object, does: Trains) -> Object:
         job = {"metadata": {"uid": pod["metadata"]["labels"]["finetune-operator.dev/job-uid"]}}
         if does.code == 0 and pod["metadata"]["labels"]["finetune-operator.dev/role"] == "prepare":
-            return ended(pod, 0, json.dumps({"job": ids_of(pod, job), "prepared": DATASET}))
+            message = json.dumps({"job": ids_of(pod, job), "prepared": DATASET})
+            return ended(pod, 0, message, kept=does.kept)
         if does.code == 0:
-            return ended(pod, 0, json.dumps(result_of(pod, job, does.accuracy)))
+            message = json.dumps(result_of(pod, job, does.accuracy))
+            return ended(pod, 0, message, kept=does.kept)
         message = json.dumps(error_of(pod, job, "Any", "What happened."))
-        status = ended(pod, does.code or 0, message)
+        status = ended(pod, does.code or 0, message, kept=does.kept)
         if does.evicted:
             condition = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByTest"}
             status["conditions"] = [condition]

@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.faults import queue, users
+from tests.support.faults import queue, sidecar, users
 from tests.support.faults.kubelet import Trains
 from tests.support.faults.watched_cluster import Namespace, is_ended
 from tests.support.world import condition, fine_tune_job
 
 FOR_EVER = Trains(code=None)
 SUCCEEDS = (Trains(),)
+MESH = {"gpusPerNode": 0, "podLabels": {sidecar.LABEL: "true"}}
 SOURCE = {"source": {"uri": "https://example.test/photos.zip"}}
 
 
@@ -198,6 +199,16 @@ SCENARIOS = {
             ),
         ),
         Scenario(
+            name="rejected pod",
+            attempts=(Trains(rejected=True), Trains()),
+            end=End(
+                attempts=2,
+                disruptions=1,
+                history=("PodRejected", "Complete"),
+                jobs=("photos-1", "photos-2"),
+            ),
+        ),
+        Scenario(
             name="prepare and train",
             preparations=(Trains(code=75), Trains()),
             spec={
@@ -223,6 +234,42 @@ SCENARIOS = {
                 history=("InternalError", "Complete"),
                 jobs=("photos-1", "photos-2"),
             ),
+        ),
+        Scenario(
+            name="sidecar",
+            attempts=(Trains(kept=True),),
+            spec={"trainer": MESH, "activeDeadlineSeconds": 3},
+            end=End(jobs=()),
+        ),
+        Scenario(
+            name="sidecar beside a failure",
+            attempts=(Trains(code=75, kept=True), Trains()),
+            spec={"trainer": MESH},
+            end=End(
+                attempts=2,
+                failures=1,
+                history=("TemporaryFailure", "Complete"),
+                jobs=("photos-2",),
+            ),
+        ),
+        Scenario(
+            name="sidecar beside a preparation",
+            preparations=(Trains(kept=True),),
+            spec={
+                "dataset": {**SOURCE, "prepare": "Separate"},
+                "workspace": {"claimName": "models"},
+                "trainer": MESH,
+            },
+            end=End(preparations=1, history=("Prepared", "Complete")),
+        ),
+        Scenario(
+            name="sidecar in a gang",
+            attempts=(Trains(kept=True),),
+            spec={
+                "trainer": {**MESH, "numNodes": 2},
+                "workspace": {"claimName": "models"},
+            },
+            end=End(jobs=()),
         ),
         Scenario(
             name="queue",

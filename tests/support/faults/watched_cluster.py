@@ -88,7 +88,7 @@ class Namespace:
         self._changed = asyncio.Event()
 
     def _check(self) -> None:
-        """Never two live Jobs of one FineTuneJob, and never pods of two that may run."""
+        """Never two live Jobs of one FineTuneJob, and never trainers of two that may run."""
         jobs = [j["metadata"]["name"] for j in self.objects["jobs"].values() if _is_live_job(j)]
         pods = {_job_of(pod) for pod in self.objects["pods"].values() if _is_live_pod(pod)}
         for what, live in (("Jobs", jobs), ("pods of", sorted(pods))):
@@ -196,7 +196,13 @@ def is_ended(pod: Object) -> bool:
 
 
 def _is_live_pod(pod: Object) -> bool:
-    return not is_ended(pod)
+    """Return True if the pod's trainer may run; other containers may take longer to end."""
+    trainers = [each for each in pod["status"].get("containerStatuses", []) if _is_trainer(each)]
+    return not is_ended(pod) and not any("terminated" in each["state"] for each in trainers)
+
+
+def _is_trainer(container: Object) -> bool:
+    return bool(container["name"] == "trainer")
 
 
 def _job_of(pod: Object) -> str:

@@ -32,6 +32,10 @@ class TestJob:
         assert spec["template"]["spec"]["restartPolicy"] == "Never"
         assert {rule["action"] for rule in spec["podFailurePolicy"]["rules"]} == {"FailJob"}
 
+    def test_policy_that_adds_a_time_to_live_where_there_is_none_finds_one(self) -> None:
+        ten_years = 10 * 365 * 86400
+        assert build(make_job())["spec"]["ttlSecondsAfterFinished"] > ten_years
+
     def test_users_labels_and_annotations_are_beside_the_operators(self) -> None:
         trainer = {
             "podLabels": {"team": "vision", c.LABEL_ATTEMPT: "7"},

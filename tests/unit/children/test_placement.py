@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from finetune_operator.policy.plan import CreateAttempt
 
 from tests.support.builders import make_job
 from tests.support.manifests import container_of, environment_of, pod_of
@@ -53,6 +54,28 @@ class TestGpus:
         pod = pod_of(make_job(trainer={"gpusPerNode": 1}), own_image=False)
         assert not {"affinity", "nodeSelector"} & pod.keys()
 
+    def test_nodes_to_avoid_are_excluded_by_name_in_each_of_the_users_terms(self) -> None:
+        zones = [
+            {"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]}
+            for zone in "ab"
+        ]
+        trainer = {"gpusPerNode": 0, "nodeAffinity": required(*zones)}
+        again = CreateAttempt(3, avoid=("ip-1.internal", "ip-2.internal"))
+        found = terms_of(pod_of(make_job(trainer=trainer), attempt=again))
+        assert [term["matchExpressions"] for term in found] == [
+            t["matchExpressions"] for t in zones
+        ]
+        names = [other_than("ip-1.internal"), other_than("ip-2.internal")]
+        assert [term["matchFields"] for term in found] == [names, names]
+
+    def test_nodes_with_a_fault_are_last_in_preference_and_not_excluded(self) -> None:
+        again = CreateAttempt(2, unpreferred=("ip-1.internal",))
+        pod = pod_of(make_job(trainer={"gpusPerNode": 0}), attempt=again)
+        term = {"weight": 100, "preference": {"matchFields": [other_than("ip-1.internal")]}}
+        assert pod["affinity"] == {
+            "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [term]}
+        }
+
     def test_other_gpu_resource_and_other_limits_are_kept(self) -> None:
         trainer = {
             "gpusPerNode": 1,
@@ -67,6 +90,10 @@ class TestGpus:
         }
         assert [each["key"] for each in pod_of(job)["tolerations"]] == ["dedicated", "amd.com/gpu"]
         assert job.spec.trainer.resources.limits == {"memory": "8Gi"}
+
+
+def other_than(node: str) -> dict[str, Any]:
+    return {"key": "metadata.name", "operator": "NotIn", "values": [node]}
 
 
 def required(*terms: dict[str, Any]) -> dict[str, Any]:

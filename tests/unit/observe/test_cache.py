@@ -3,8 +3,9 @@
 from typing import Any
 
 import msgspec
+import pytest
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import Job
+from finetune_operator.api.kubernetes import ContainerState, Job, Pod, Running
 from finetune_operator.observe.cache import Cache
 
 from tests.support.builders import (
@@ -12,11 +13,14 @@ from tests.support.builders import (
     UID,
     make_attempt,
     make_ended_pod,
+    make_kept_pod,
     make_pod,
     make_progress,
+    result_message,
 )
 
 KEY = (NAMESPACE, "photos")
+RUNS = ContainerState(running=Running())
 
 
 def versioned(job: Job, version: int, **metadata: Any) -> Job:
@@ -70,6 +74,65 @@ def test_pod_whose_job_is_deleted_is_orphaned_until_it_ends() -> None:
     assert list(cache.reporting_pods()) == []
     cache.observe_pod(make_ended_pod(143))
     assert cache.orphaned_pods_of(UID, NAMESPACE) == ()
+
+
+def test_result_of_a_deleted_pod_is_kept_until_its_fine_tune_job_has_finished() -> None:
+    cache = Cache()
+    ended = make_ended_pod(0, result_message())
+    cache.observe_fine_tune_job(body(phase="Training"), deleted=False)
+    cache.observe_pod(ended)
+    cache.observe_pod(ended, deleted=True)
+    assert cache.ended_pods_of(UID, NAMESPACE) == (ended,)
+    assert cache.pods_of(UID, NAMESPACE) == ()
+    assert cache.ended_pods_of(UID, "elsewhere") == ()
+    # The pods of a finished FineTuneJob are deleted with it.
+    another = make_ended_pod(0, uid="pod-2")
+    cache.observe_fine_tune_job(body(phase="Complete"), deleted=False)
+    cache.observe_pod(another, deleted=True)
+    assert another not in cache.ended_pods_of(UID, NAMESPACE)
+
+
+def test_pod_that_was_deleted_before_its_trainer_ended_leaves_no_result() -> None:
+    cache = Cache()
+    cache.observe_fine_tune_job(body(phase="Training"), deleted=False)
+    cache.observe_pod(make_pod(), deleted=True)
+    assert cache.ended_pods_of(UID, NAMESPACE) == ()
+
+
+def test_pod_that_ended_and_whose_job_was_deleted_may_have_left_a_result() -> None:
+    cache = Cache()
+    ended = make_ended_pod(0, result_message())
+    cache.observe_attempt(job())
+    cache.observe_pod(ended)
+    assert cache.ended_pods_of(UID, NAMESPACE) == ()
+    cache.observe_attempt(job(), deleted=True)
+    assert cache.ended_pods_of(UID, NAMESPACE) == (ended,)
+
+
+def test_deleted_pods_whose_results_nobody_took_are_bounded() -> None:
+    cache = Cache()
+    cache.observe_fine_tune_job(body(phase="Training"), deleted=False)
+    for number in range(1010):
+        cache.observe_pod(make_ended_pod(0, uid=f"pod-{number}"), deleted=True)
+    kept = cache.ended_pods_of(UID, NAMESPACE)
+    assert (len(kept), kept[-1].metadata.uid) == (1000, "pod-1009")
+
+
+@pytest.mark.parametrize(
+    ("pod", "polled"),
+    [
+        (make_pod(pod_ip="10.0.0.1"), True),
+        (make_pod("Pending", state=RUNS, pod_ip="10.0.0.1"), True),
+        (make_kept_pod(0, pod_ip="10.0.0.1"), False),
+        (make_pod("Running", state=ContainerState(), before=RUNS, pod_ip="10.0.0.1"), False),
+    ],
+    ids=["runs", "a container beside it waits", "only others run on", "not started"],
+)
+def test_pod_is_polled_while_its_trainer_runs(pod: Pod, polled: bool) -> None:
+    cache = Cache()
+    cache.observe_attempt(job())
+    cache.observe_pod(pod)
+    assert [each for each, _ in cache.reporting_pods()] == ([pod] if polled else [])
 
 
 def test_pod_without_an_owner_is_orphaned() -> None:

@@ -1,5 +1,7 @@
 """A stale cache leads to no decision that is final: reconcile reads from the API server first."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from finetune_operator.api import constants as c
@@ -8,10 +10,13 @@ from finetune_operator.reconcile import Reconciler
 
 from tests.support.builders import (
     UID,
+    later,
     make_attempt,
+    make_ended_pod,
     make_job,
     make_pod,
     make_status,
+    result_message,
 )
 from tests.support.scripted_cluster import KEY, ScriptedCluster
 from tests.support.world import condition
@@ -95,6 +100,45 @@ async def test_job_that_ended_is_not_judged_before_its_pod_is_seen(
     assert cluster.status["history"][0]["reason"] == c.RESULT_LOST
 
 
+async def test_job_that_was_deleted_is_not_judged_before_its_pods_are_seen(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    ended = make_ended_pod(0, result_message("0.9"))
+    cluster.cache.observe_pod(make_pod())  # without its end
+    ended = msgspec.structs.replace(
+        ended, metadata=msgspec.structs.replace(ended.metadata, resource_version="9")
+    )
+    cluster.pods = [msgspec.to_builtins(ended)]
+    assert await reconcile(KEY) == 1
+    assert "history" not in cluster.status
+    cluster.cache.observe_pod(ended)
+    await reconcile(KEY)
+    assert cluster.status["accuracy"] == "0.9"
+
+
+@pytest.mark.parametrize(
+    "spec", [{"suspend": True}, {"activeDeadlineSeconds": 60}], ids=["suspended", "out of time"]
+)
+async def test_attempt_is_not_stopped_before_the_result_that_it_just_left_is_seen(
+    cluster: ScriptedCluster, reconcile: Reconciler, spec: dict[str, Any]
+) -> None:
+    cluster.put(make_job(make_status(attempt=1, active_since=later(0)), **spec))
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.cache.observe_pod(make_pod())
+    ended = make_ended_pod(0, result_message("0.9"))
+    ended = msgspec.structs.replace(
+        ended, metadata=msgspec.structs.replace(ended.metadata, resource_version="9")
+    )
+    cluster.pods = [msgspec.to_builtins(ended)]
+    cluster.now = 60
+    assert await reconcile(KEY) == 1
+    assert "DELETE photos-1" not in cluster.calls()
+    cluster.cache.observe_pod(ended)
+    await reconcile(KEY)
+    assert cluster.status["accuracy"] == "0.9"
+
+
 @pytest.mark.parametrize("attempt", [1, 0], ids=["written down", "to be adopted"])
 async def test_attempt_that_seems_not_to_start_is_not_given_up_before_its_pod_is_seen(
     cluster: ScriptedCluster, reconcile: Reconciler, attempt: int
@@ -117,6 +161,10 @@ async def test_next_attempt_waits_for_a_pod_that_the_watch_has_not_shown(
     cluster.pods = [msgspec.to_builtins(make_pod())]
     assert await reconcile(KEY) == 1
     assert cluster.jobs == {}
-    cluster.pods = [msgspec.to_builtins(make_pod("Failed"))]
+    ended = make_ended_pod(143)
+    cluster.pods = [msgspec.to_builtins(ended)]
+    assert await reconcile(KEY) == 1
+    assert cluster.jobs == {}
+    cluster.cache.observe_pod(ended)
     await reconcile(KEY)
     assert list(cluster.jobs) == ["photos-2"]

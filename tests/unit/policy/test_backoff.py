@@ -38,6 +38,20 @@ class TestNextStart:
         status = make_status(attempts=1, failures=1, history=make_history(c.STALLED))
         assert next_start(status, status.failures, 10) == later(10)
 
+    @pytest.mark.parametrize(
+        ("disruptions", "seconds"), [(1, 0), (2, 10), (3, 20), (5, 80), (9, 360)]
+    )
+    def test_disruption_waits_for_nothing_and_those_that_follow_without_progress_do(
+        self, disruptions: int, seconds: float
+    ) -> None:
+        status = make_status(history=make_history(*[c.POD_REJECTED] * disruptions))
+        assert next_start(status, 0, 10) == later(seconds)
+
+    def test_disruption_after_progress_waits_for_nothing(self) -> None:
+        history = (*make_history(c.DISRUPTED, epoch=1), *make_history(c.DISRUPTED, epoch=2))
+        status = make_status(history=history, checkpoint=CheckpointStatus(epoch=2))
+        assert next_start(status, 0, 10) == later(0)
+
     def test_resumed_job_does_not_wait(self) -> None:
         status = make_status(attempts=2, failures=1, history=make_history(c.STALLED, c.SUSPENDED))
         assert next_start(status, status.failures, 10) is None

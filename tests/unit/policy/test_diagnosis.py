@@ -1,17 +1,26 @@
 """Messages as Kubernetes 1.34 writes them, and what the user reads instead."""
 
+import msgspec
 import pytest
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import Condition, Event, Pod
+from finetune_operator.api.kubernetes import (
+    Condition,
+    ContainerState,
+    ContainerStatus,
+    Event,
+    EventSeries,
+    Pod,
+    PodSpec,
+    SchedulingGate,
+    Waiting,
+)
 from finetune_operator.policy.diagnosis import diagnose
 
-from tests.support.builders import make_attempt, make_event, make_pod, make_waiting_pod
+from tests.support.builders import later, make_attempt, make_event, make_pod, make_waiting_pod
 
 
-def unscheduled(message: str) -> Pod:
-    condition = Condition(
-        type="PodScheduled", status="False", reason="Unschedulable", message=message
-    )
+def unscheduled(message: str, *, reason: str = "Unschedulable") -> Pod:
+    condition = Condition(type="PodScheduled", status="False", reason=reason, message=message)
     return make_pod("Pending", conditions=(condition,))
 
 
@@ -68,6 +77,46 @@ def unscheduled(message: str) -> Pod:
             id="all nodes are tainted",
         ),
         pytest.param(
+            unscheduled("0/2 nodes are available: 2 node(s) had volume node affinity conflict."),
+            c.UNSCHEDULABLE,
+            "volume node affinity conflict",
+            "The claim's volume can be mounted only in its own zone",
+            id="volume in another zone",
+        ),
+        pytest.param(
+            unscheduled(
+                "0/3 nodes are available: 1 Insufficient nvidia.com/gpu, 2 node(s) didn't match "
+                "PersistentVolume's node affinity."
+            ),
+            c.UNSCHEDULABLE,
+            "PersistentVolume's node affinity",
+            "lower trainer.gpusPerNode, or wait. The claim's volume can be mounted only in",
+            id="volume in another zone than the free GPUs",
+        ),
+        pytest.param(
+            unscheduled("0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules."),
+            c.UNSCHEDULABLE,
+            "anti-affinity rules",
+            "its message says why",
+            id="affinity that is not the FineTuneJob's",
+        ),
+        pytest.param(
+            unscheduled("0/1 nodes are available: 1 node(s) were unschedulable."),
+            c.UNSCHEDULABLE,
+            "were unschedulable",
+            "uncordon",
+            id="all nodes are cordoned",
+        ),
+        pytest.param(
+            unscheduled(
+                "Scheduling is blocked due to non-empty scheduling gates", reason="SchedulingGated"
+            ),
+            c.SCHEDULING_GATED,
+            "non-empty scheduling gates",
+            "must remove them",
+            id="scheduling gates",
+        ),
+        pytest.param(
             unscheduled("no nodes available to schedule pods"),
             c.UNSCHEDULABLE,
             "no nodes available",
@@ -119,6 +168,48 @@ def unscheduled(message: str) -> Pod:
             id="no image name",
         ),
         pytest.param(
+            make_waiting_pod("ImageInspectError", "Failed to inspect image: deadline exceeded"),
+            c.IMAGE_PULL_ERROR,
+            "Failed to inspect image",
+            "trainer.image",
+            id="image that cannot be inspected",
+        ),
+        pytest.param(
+            make_waiting_pod("SignatureValidationFailed", "image signature is not trusted"),
+            c.IMAGE_PULL_ERROR,
+            "SignatureValidationFailed: image signature is not trusted",
+            "trainer.image",
+            id="image without a signature",
+        ),
+        pytest.param(
+            make_waiting_pod("RegistryUnavailable", "503"),
+            c.IMAGE_PULL_ERROR,
+            "RegistryUnavailable: 503",
+            "trainer.image",
+            id="registry",
+        ),
+        pytest.param(
+            make_waiting_pod("CreateContainerConfigError", "image will run as root"),
+            c.CONFIG_ERROR,
+            "image will run as root",
+            "trainer.securityContext",
+            id="image of root",
+        ),
+        pytest.param(
+            make_waiting_pod("WordOfANewKubelet", "Why it waits."),
+            c.CONTAINER_ERROR,
+            "WordOfANewKubelet: Why it waits.",
+            "trainer.image",
+            id="reason of a new kubelet",
+        ),
+        pytest.param(
+            make_waiting_pod("WordOfANewKubelet"),
+            c.CONTAINER_ERROR,
+            "WordOfANewKubelet",
+            "trainer.image",
+            id="reason of a new kubelet without a message",
+        ),
+        pytest.param(
             make_waiting_pod("CreateContainerConfigError", 'secret "s3-keys" not found'),
             c.CONFIG_ERROR,
             'secret "s3-keys" not found',
@@ -161,9 +252,92 @@ def test_pod_that_is_on_its_way_is_well(pod: Pod) -> None:
     assert diagnose(make_attempt(1, pod)) is None
 
 
+def waiting(container: str, reason: str, message: str = "") -> ContainerStatus:
+    return ContainerStatus(
+        name=container, state=ContainerState(waiting=Waiting(reason=reason, message=message))
+    )
+
+
+@pytest.mark.parametrize("kind", ["init_container_statuses", "container_statuses"])
+def test_container_of_others_that_does_not_start_is_named(kind: str) -> None:
+    pod = make_waiting_pod("PodInitializing")
+    proxy = waiting("istio-proxy", "ImagePullBackOff", 'Back-off pulling image "proxy:1"')
+    statuses = (proxy, *(pod.status.container_statuses if kind == "container_statuses" else ()))
+    status = msgspec.structs.replace(pod.status, **{kind: statuses})
+    failure = diagnose(make_attempt(1, msgspec.structs.replace(pod, status=status)))
+    assert failure
+    assert failure.reason == c.IMAGE_PULL_ERROR
+    assert "'istio-proxy'" in failure.message
+    assert 'pulling image "proxy:1"' in failure.message
+    assert "what injects it" in failure.hint
+
+
+def test_init_container_that_does_not_end_is_named_after_a_while() -> None:
+    text = "containers with incomplete status: [vault-agent-init]"
+    condition = Condition(type="Initialized", status="False", message=text)
+    pod = make_pod("Pending", conditions=(condition,))
+    assert diagnose(make_attempt(1, pod)) is None
+    failure = diagnose(make_attempt(1, pod), (make_event("Started", "", type="Normal"),))
+    assert failure
+    assert failure.reason == c.POD_NOT_STARTING
+    assert text in failure.message
+    assert "kubectl logs pod-1 --all-containers" in failure.hint
+
+
+def test_gates_of_a_pod_are_named() -> None:
+    pod = unscheduled("Scheduling is blocked", reason="SchedulingGated")
+    spec = PodSpec(scheduling_gates=(SchedulingGate(name="example.com/quota"),))
+    failure = diagnose(make_attempt(1, msgspec.structs.replace(pod, spec=spec)))
+    assert failure
+    assert "example.com/quota" in failure.message
+
+
 @pytest.mark.parametrize(
     ("event", "hint"),
     [
+        pytest.param(
+            make_event(
+                "FailedCreate",
+                'Error creating: pods "x" is forbidden: no PriorityClass with name high was found',
+            ),
+            "trainer.priorityClassName",
+            id="priority class",
+        ),
+        pytest.param(
+            make_event(
+                "FailedCreate",
+                'Error creating: pods "x" is forbidden: error looking up service account '
+                'team/sa: serviceaccount "sa" not found',
+            ),
+            "trainer.serviceAccountName",
+            id="service account",
+        ),
+        pytest.param(
+            make_event(
+                "FailedCreate",
+                'Error creating: pods "x" is forbidden: pod rejected: RuntimeClass "gv" not found',
+            ),
+            "trainer.runtimeClassName",
+            id="runtime class",
+        ),
+        pytest.param(
+            make_event(
+                "FailedCreate",
+                'Error creating: pods "x" is forbidden: maximum memory usage per Container is 1Gi, '
+                "but limit is 2Gi",
+            ),
+            "LimitRange",
+            id="limit range",
+        ),
+        pytest.param(
+            make_event(
+                "FailedCreate",
+                'Error creating: Internal error occurred: failed calling webhook "inject.test": '
+                "no endpoints available",
+            ),
+            "does not answer",
+            id="webhook that is down",
+        ),
         pytest.param(
             make_event(
                 "FailedCreate",
@@ -208,6 +382,65 @@ def test_volume_that_cannot_be_mounted_is_told_from_the_pods_events(reason: str)
     failure = diagnose(make_attempt(1, pod), (make_event(reason, text),))
     assert failure
     assert (failure.reason, failure.message, failure.pod) == (c.MOUNT_FAILED, text, "pod-1")
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "hint"),
+    [
+        (
+            "FailedCreatePodSandBox",
+            'Failed to create pod sandbox: no runtime for "nvidia" is configured',
+            "trainer.runtimeClassName",
+        ),
+        ("NetworkNotReady", "network is not ready: cni plugin not initialized", "kubectl describe"),
+        ("WordOfANewKubelet", "Why it waits.", "kubectl describe pod pod-1"),
+    ],
+)
+def test_warning_about_a_stuck_pod_is_reported_in_its_words(
+    reason: str, message: str, hint: str
+) -> None:
+    pod = make_waiting_pod("ContainerCreating")
+    failure = diagnose(make_attempt(1, pod), (make_event(reason, message),))
+    assert failure
+    assert (failure.reason, failure.message) == (c.POD_NOT_STARTING, f"{reason}: {message}")
+    assert hint in failure.hint
+
+
+def test_warning_is_over_when_the_pod_has_come_further() -> None:
+    attempt = make_attempt(1, make_waiting_pod("ContainerCreating"))
+    warned = make_event("FailedMount", "timed out", at=5)
+    assert diagnose(attempt, (warned, make_event("Pulling", "", type="Normal", at=9))) is None
+    assert diagnose(attempt, (warned, make_event("Scheduled", "", type="Normal", at=4)))
+
+
+def test_warning_that_pods_get_which_start_hides_no_other() -> None:
+    attempt = make_attempt(1, make_waiting_pod("ContainerCreating"))
+    harmless = make_event("DNSConfigForming", "Search Line limits were exceeded", at=9)
+    failure = diagnose(attempt, (make_event("FailedMount", "timed out", at=5), harmless))
+    assert failure
+    assert failure.message == "timed out"
+    assert diagnose(attempt, (harmless,)) is None
+
+
+def test_newest_event_is_found_whichever_recorder_wrote_it() -> None:
+    event = make_event("FailedMount", "")
+    replace, attempt = msgspec.structs.replace, make_attempt(1, make_waiting_pod(""))
+    of_series = replace(
+        event,
+        message="series",
+        last_timestamp=None,
+        event_time=later(0),
+        series=EventSeries(last_observed_time=later(9)),
+    )
+    once = replace(event, message="once", last_timestamp=None, event_time=later(5))
+    counted = replace(event, message="counted", last_timestamp=later(7))
+    timeless = replace(event, message="timeless", last_timestamp=None)
+    found = [
+        failure.message
+        for events in ((once, of_series, counted), (once, counted), (timeless, once), (timeless,))
+        if (failure := diagnose(attempt, events))
+    ]
+    assert found == ["series", "counted", "once", "timeless"]
 
 
 def test_kubelet_that_was_too_early_is_no_failure() -> None:

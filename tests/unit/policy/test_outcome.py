@@ -62,7 +62,11 @@ def test_every_exit_code_of_the_trainer_has_a_reason_here_and_a_line_in_the_cont
         (134, "Crashed", True),
         (136, "Crashed", True),
         (139, "Crashed", True),
-        (137, "UnknownError", True),
+        (137, "Crashed", True),
+        (159, "Crashed", True),
+        (192, "Crashed", True),
+        (128, "UnknownError", True),
+        (193, "UnknownError", True),
         (1, "UnknownError", True),
         (255, "UnknownError", True),
     ],
@@ -75,7 +79,17 @@ def test_exit_code_gives_reason_and_retry_and_counts(code: int, reason: str, ret
     assert f"code {code}" in ended.failure.message
 
 
-@pytest.mark.parametrize(("code", "signal"), [(134, "SIGABRT"), (136, "SIGFPE"), (139, "SIGSEGV")])
+@pytest.mark.parametrize(
+    ("code", "signal"),
+    [
+        (134, "SIGABRT"),
+        (136, "SIGFPE"),
+        (137, "SIGKILL"),
+        (139, "SIGSEGV"),
+        (159, "SIGSYS"),
+        (164, "signal 36"),
+    ],
+)
 def test_crash_names_its_signal(code: int, signal: str) -> None:
     failure = outcome(make_ended_attempt(1, code)).failure
     assert failure
@@ -87,6 +101,13 @@ def test_kernel_that_killed_for_memory_is_out_of_memory() -> None:
     assert (ended.reason, ended.retried, ended.counted) == (c.OUT_OF_MEMORY, True, True)
     assert ended.failure
     assert "limits.memory" in ended.failure.hint
+
+
+def test_deleted_pod_that_could_not_save_within_its_grace_is_interrupted() -> None:
+    ended = outcome(make_ended_attempt(1, 137, deleting=30))
+    assert (ended.reason, ended.retried, ended.counted) == (c.INTERRUPTED, True, True)
+    assert ended.failure
+    assert "terminationGracePeriodSeconds" in ended.failure.hint
 
 
 def test_trainers_own_message_is_kept_with_the_log_it_chose() -> None:
@@ -189,14 +210,6 @@ def test_pod_that_ends_well_without_a_result_counts(message: str) -> None:
     """Its image does not keep the contract: retrying for free could go on for days."""
     ended = outcome(make_ended_attempt(1, 0, message))
     assert (ended.reason, ended.retried, ended.counted) == (c.RESULT_LOST, True, True)
-
-
-def test_pod_that_the_kubelet_refused_says_why() -> None:
-    pod = make_pod("Failed", reason="UnexpectedAdmissionError", message="no healthy devices")
-    ended = outcome(make_attempt(1, pod, ended="Failed"))
-    assert (ended.reason, ended.retried, ended.counted) == ("UnexpectedAdmissionError", True, True)
-    assert ended.failure
-    assert ended.failure.message == "no healthy devices"
 
 
 class TestDisruptions:

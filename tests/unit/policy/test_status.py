@@ -1,7 +1,11 @@
-"""Times as people say them."""
+"""Times as people say them, and the bounds of what others say."""
 
 import pytest
-from finetune_operator.policy.status import duration
+from finetune_operator.api.types import Failure
+from finetune_operator.policy.outcome import Outcome
+from finetune_operator.policy.status import StatusUpdate, duration
+
+from tests.support.builders import NOW, make_job, make_status
 
 
 @pytest.mark.parametrize(
@@ -21,3 +25,19 @@ from finetune_operator.policy.status import duration
 )
 def test_duration(seconds: int | None, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_text_of_others_is_bounded_wherever_it_is_shown() -> None:
+    long = "x" * 90_000
+    update = StatusUpdate(make_job(make_status(attempt=1)), NOW)
+    failure = Failure(reason=long, message=long, hint=long)
+    update.record(Outcome(reason=long, failure=failure))
+    update.fail(long, failure)
+    status = update.finish()
+    assert status.failure
+    assert len(status.failure.message) == len(status.failure.hint) == 4096
+    assert len(status.failure.reason) == len(status.history[0].reason) == 128
+    assert len(status.history[0].message) == 256
+    failed = status.condition("Failed")
+    assert failed
+    assert (len(failed.reason), len(failed.message)) == (128, 1024)
