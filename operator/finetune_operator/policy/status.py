@@ -19,6 +19,7 @@ from finetune_operator.api.types import (
 from finetune_operator.policy.conditions import Conditions
 from finetune_operator.policy.outcome import Outcome
 from finetune_operator.policy.plan import Attempt
+from finetune_operator.policy.progress import is_worth_a_write
 
 HISTORY = 10
 MESSAGE_LENGTH = 256
@@ -141,18 +142,15 @@ class StatusUpdate:
             counts.disruptions += not outcome.counted
 
     def take_progress(self, progress: Progress | None) -> None:
-        """Copy the trainer's report; a change of times alone is not worth a write."""
+        """Copy the trainer's report; its figures only if they are worth a write."""
         if progress is None:
             return
         status = self.status
         self._take_dataset(progress.dataset)
         status.model = progress.model or status.model
         status.checkpoint = progress.checkpoint or status.checkpoint
-        new, old = progress.trainer_status, status.trainer_status
-        if new and (
-            old is None
-            or (new.progress_percentage, new.metrics) != (old.progress_percentage, old.metrics)
-        ):
+        new = progress.trainer_status
+        if new and is_worth_a_write(new, status.trainer_status):
             status.trainer_status = new
             status.eta = duration(new.estimated_remaining_seconds)
 
