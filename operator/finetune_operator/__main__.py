@@ -76,7 +76,7 @@ async def _operate(
             client, cache, queue, namespace, relist_seconds=settings.sweep_interval_seconds
         )
     ]
-    reconciler = Reconciler(client, cache, metrics, settings, clock=now)
+    reconciler = Reconciler(client, cache, metrics, settings, clock=client.clock.now)
     workers = Workers(queue, reconciler, metrics)
     resync = Resync(
         client,
@@ -86,7 +86,12 @@ async def _operate(
         interval_seconds=settings.sweep_interval_seconds,
         patience_seconds=2 * kopf_watch.watch_idle_seconds(settings),
     )
-    poller = Poller(cache, queue, interval_seconds=settings.progress_interval_seconds)
+    poller = Poller(
+        cache,
+        queue,
+        interval_seconds=settings.progress_interval_seconds,
+        clock=client.clock.now,
+    )
     watching = asyncio.Event()
 
     def not_ready() -> str:
@@ -186,11 +191,6 @@ def _age(informers: list[Any]) -> Callable[[], float]:
         return time - min(float(informer.last_heard) for informer in informers)
 
     return age
-
-
-def now() -> datetime.datetime:
-    """Return the time as Kubernetes writes it: UTC, whole seconds."""
-    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 
 def main() -> None:
