@@ -101,7 +101,7 @@ async def _operate(
     def unhealthy() -> str:
         return workers.stuck() or resync.missed_by_watch()
 
-    metrics.watch_age.set_function(_age(informers))
+    metrics.watch_age.set_function(_age([*informers, resync]))
     server = Server(registry=metrics.registry, healthy=unhealthy, ready=not_ready)
     elections = (_when_synced(informers, election),) if election else ()
     try:
@@ -185,10 +185,10 @@ def _informers(
     )
 
 
-def _age(informers: list[Any]) -> Callable[[], float]:
+def _age(watches: list[Any]) -> Callable[[], float]:
     def age() -> float:
         time = asyncio.get_running_loop().time()
-        return time - min(float(informer.last_heard) for informer in informers)
+        return time - min(float(watch.last_heard) for watch in watches)
 
     return age
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from finetune_operator import __version__
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import Metadata
+from finetune_operator.api.kubernetes import Identity, Metadata
 from finetune_operator.api.types import Failure, FineTuneJob, Status
 
 WARNING, NORMAL = "Warning", "Normal"
@@ -48,6 +48,16 @@ def note_of(job: FineTuneJob, text: str, now: datetime.datetime) -> dict[str, An
     return _event(job.metadata, NORMAL, c.TIME_TO_LIVE_ENDED, "CleaningUp", text, now)
 
 
+def unreadable_event(metadata: Identity, problem: str, now: datetime.datetime) -> dict[str, Any]:
+    """Return the Event of a FineTuneJob that cannot be decoded."""
+    text = (
+        f"Operator {__version__} cannot read the FineTuneJob: {problem}. It does nothing for the "
+        "job until that changes. A newer operator may have written the field: install that one "
+        "again, or correct the field."
+    )
+    return _event(metadata, WARNING, c.UNREADABLE, "Reading", text, now)
+
+
 def _end(status: Status) -> str:
     """Return why the job failed: the reason and message of its condition, and the remedy."""
     failed, failure = status.condition(c.FAILED), status.failure or Failure(reason="")
@@ -77,7 +87,7 @@ def _phase_message(status: Status) -> str:
 
 
 def _event(
-    metadata: Metadata,
+    metadata: Metadata | Identity,
     type: str,
     reason: str,
     action: str,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from finetune_operator.api.kubernetes import Event, Job
+from finetune_operator.api.kubernetes import Event, Job, Unread
 from finetune_operator.api.types import FineTuneJob, Status
 from finetune_operator.children.ensure import check_owner, ensure
 from finetune_operator.children.gang import ensure_gang
@@ -18,7 +18,7 @@ from finetune_operator.children.job import build_job
 from finetune_operator.children.manifest import Manifest
 from finetune_operator.children.workspace import ensure_claim
 from finetune_operator.decide import decide, lost_pods
-from finetune_operator.events import events_of, note_of
+from finetune_operator.events import events_of, note_of, unreadable_event
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import ApiError, Client, NotFound
 from finetune_operator.kube.merge_patch import merge_patch
@@ -63,9 +63,13 @@ class Reconciler:
         try:
             job = await self.client.get(path, FineTuneJob)
         except NotFound:
-            self.cache.jobs.pop(key, None)
+            self.cache.forget(key)
             return None
-        self.cache.jobs[key] = summarize(job.metadata.uid, job.status)
+        except msgspec.ValidationError as error:
+            await self._report_unreadable(key, str(error))
+            return None
+        self.cache.unreadable.pop(key, None)
+        self._remember(key, job)
         if job.metadata.deletion_timestamp:
             return await self._handle_deletion(job)
         now = self.clock()
@@ -86,9 +90,24 @@ class Reconciler:
         await self._write(key, job, status, now)
         await self._delete_planned(job, plan.actions)
         if plan.note:
-            await self._emit(job, note_of(job, plan.note, now))
+            await self._emit(note_of(job, plan.note, now))
         retry = blocked.retry_after_seconds if blocked else None
         return deadlines.earliest(plan.requeue_after_seconds, requeue, retry)
+
+    async def _report_unreadable(self, key: Key, problem: str) -> None:
+        """Report each version of a FineTuneJob that cannot be decoded once, and leave it alone."""
+        path = f"{urls.fine_tune_jobs(key[0])}/{key[1]}"
+        metadata = (await self.client.get(path, Unread)).metadata
+        version = metadata.resource_version
+        if self.cache.unreadable.get(key) != version:
+            log.error("%s/%s cannot be read: %s", *key, problem)
+            await self._emit(unreadable_event(metadata, problem, self.clock()))
+        self.cache.unreadable[key] = self.cache.reconciled[key] = version
+
+    def _remember(self, key: Key, job: FineTuneJob) -> None:
+        """Remember what was read or written, so that the watch's event of it queues no pass."""
+        self.cache.jobs[key] = summarize(job.metadata.uid, job.status)
+        self.cache.reconciled[key] = job.metadata.resource_version
 
     async def _handle_deletion(self, job: FineTuneJob) -> float | None:
         """Delete pods on lost nodes, and leave the other children to the garbage collector.
@@ -193,16 +212,16 @@ class Reconciler:
             return
         version = {"resourceVersion": job.metadata.resource_version}
         path = f"{urls.fine_tune_jobs(key[0])}/{key[1]}/status"
-        await self.client.patch(path, {"metadata": version, "status": patch}, FineTuneJob)
-        self.cache.jobs[key] = summarize(job.metadata.uid, status)
+        change = {"metadata": version, "status": patch}
+        self._remember(key, await self.client.patch(path, change, FineTuneJob))
         self.metrics.count(key[0], job.status, status)
         if status.phase != job.status.phase:
             log.info("%s/%s: %s", *key, status.phase)
         for event in events_of(job, status, now):
-            await self._emit(job, event)
+            await self._emit(event)
 
-    async def _emit(self, job: FineTuneJob, event: Manifest) -> None:
-        namespace, name = job.metadata.namespace, job.metadata.name
+    async def _emit(self, event: Manifest) -> None:
+        namespace, name = event["metadata"]["namespace"], event["regarding"]["name"]
         try:
             await self.client.create(urls.events(namespace), event, Event)
         except ApiError as error:  # an event that fails is no reason to repeat the pass

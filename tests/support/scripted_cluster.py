@@ -27,6 +27,7 @@ class ScriptedCluster:
         self.pods: list[Body] = []
         self.fail: dict[str, int] = {}
         """HTTP status by method and last part of the path: {"POST jobs": 403}."""
+        self.version_after_write = ""
         self.put(make_job())
 
     def put(self, job: FineTuneJob) -> None:
@@ -71,6 +72,8 @@ class ScriptedCluster:
             assert body["metadata"]["resourceVersion"] == self.body["metadata"]["resourceVersion"]
             status = copy.deepcopy(self.status)
             self.body["status"] = _merged(status, body["status"])
+            if self.version_after_write:
+                self.body["metadata"]["resourceVersion"] = self.version_after_write
         return Answer(self.body)
 
 

@@ -60,6 +60,7 @@ TIME_TO_LIVE_ENDED = "TimeToLiveEnded"
 
 # Reasons of conditions while the job goes on. SUSPENDING: Status.suspending reads it back.
 REPORTED = "Reported"
+UNREADABLE = "Unreadable"
 UNREACHABLE = "Unreachable"
 QUEUED = "Queued"
 STARTING = "Starting"
