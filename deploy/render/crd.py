@@ -61,7 +61,9 @@ def build_crd() -> Schema:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": spec,
-            "status": struct_schema(types.Status, defaults=False),
+            # Until the operator has observed the job, kstatus must not find it current.
+            "status": struct_schema(types.Status, defaults=False)
+            | {"default": {"observedGeneration": -1}},
         },
     }
     columns = [

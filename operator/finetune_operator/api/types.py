@@ -327,9 +327,10 @@ class Status(Object, frozen=False):  # type: ignore[misc]  # StatusUpdate edits 
     phase: Annotated[str, Meta(extra={"schema": {"enum": [*get_args(Phase)]}})] | None = None
     """Human-readable summary of the state. The conditions say more."""
     conditions: tuple[Condition, ...] = ()
-    """Types: Suspended, DatasetReady, PodsReady, Running, MetricsAvailable, Complete, Failed."""
+    """Types: Suspended, DatasetReady, PodsReady, Running, MetricsAvailable, Complete, Failed; for
+    kstatus also Reconciling (True until the job is at rest) and Stalled (True if it failed)."""
     observed_generation: int = 0
-    """Generation of the spec that this status belongs to."""
+    """Generation of the spec that this status belongs to; -1 until the job was observed."""
     start_time: Time | None = None
     """Time at which the operator first observed the job."""
     active_since: Time | None = None

@@ -13,6 +13,8 @@ ORDER = (
     c.METRICS_AVAILABLE,
     c.COMPLETE,
     c.FAILED,
+    c.RECONCILING,
+    c.STALLED_CONDITION,
 )
 
 

@@ -41,8 +41,25 @@ class StatusUpdate:
 
     def finish(self) -> Status:
         """Return the new status."""
+        if not self._job.status.finished:
+            self._summarize()
         self.status.conditions = self._conditions.all()
         return self.status
+
+    def _summarize(self) -> None:
+        """Set the conditions that tools read which know no FineTuneJobs, such as Flux and Helm.
+
+        They wait while Reconciling is True, and give up when Stalled is. As for a batch/v1 Job, a
+        suspended job is waited for no more than a complete one.
+        """
+        status, failed = self.status, self._conditions.true(c.FAILED)
+        at_rest = status.finished or self._conditions.true(c.SUSPENDED) is not None
+        reason, message = status.phase or "Pending", ""
+        if failed:
+            self._conditions.set(c.STALLED_CONDITION, True, failed.reason, failed.message)
+        elif status.failure and not at_rest:
+            reason, message = status.failure.reason, status.failure.message
+        self._conditions.set(c.RECONCILING, not at_rest, reason, message)
 
     def counts(self, *, prepare: bool) -> Status | Preparation:
         """Return the counters of this kind: the status itself, or its `preparation`."""
