@@ -36,7 +36,7 @@ class Conditions:
         self._by_type[type] = Condition(
             type=type,
             status=text,
-            reason=reason,
+            reason=reason[:1024] or "Unknown",  # the API server takes none without
             message=message[:1024],
             last_transition_time=before.last_transition_time if same and before else self._now,
             observed_generation=self._generation,
