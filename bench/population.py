@@ -217,7 +217,7 @@ def _pod_status(number: int, uid: str, *, running: bool) -> Object:
                 "containerID": f"containerd://{number:064x}",
             }
         }
-    address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+    address = f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
     return {
         "phase": "Running" if running else "Succeeded",
         "qosClass": "Burstable",

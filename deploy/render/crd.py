@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import yaml
-from finetune_operator.api import constants, kubernetes, types
+from finetune_operator.api import constants, kubernetes, scheduling, trainer, types
 from finetune_trainer import contract
 from finetune_trainer.dataset.stored_size import stored_size
 from finetune_trainer.model import catalogue
@@ -40,6 +40,37 @@ COLUMNS = (
     ("GPUs", "integer", ".spec.trainer.gpusPerNode", 1),
     ("Reason", "string", ".status.failure.reason", 1),
 )
+CONDITIONS = {
+    "maxItems": 32,
+    "x-kubernetes-list-type": "map",
+    "x-kubernetes-list-map-keys": ["type"],
+}
+CONDITION_FIELDS: dict[str, Schema] = {
+    "type": {"description": "Type of the condition.", "minLength": 1, "maxLength": 316},
+    "status": {
+        "description": "True, False or Unknown.",
+        "enum": ["True", "False", "Unknown"],
+    },
+    "reason": {
+        "description": "Reason of the status, a CamelCase word for programs.",
+        "minLength": 1,
+        "maxLength": 1024,
+    },
+    "message": {"description": "Message for humans.", "maxLength": 32768},
+    "lastTransitionTime": {"description": "Time at which the status last changed."},
+    "observedGeneration": {
+        "description": "Generation of the spec that the condition belongs to.",
+        "minimum": 0,
+    },
+}
+# As in core/v1: two appliers must not mix their values in one reference or one selector.
+ATOMIC = (
+    trainer.KeyReference,
+    trainer.LocalReference,
+    contract.SecretRef,
+    scheduling.NodeTerm,
+    scheduling.NodeTerms,
+)
 NAME_RULE = (
     "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 50",
     "metadata.name must start with a letter, have only lower-case letters, digits and '-', and at "
@@ -57,11 +88,16 @@ def build_crd() -> Schema:
         "required": ["spec"],
         "x-kubernetes-validations": [rule(*NAME_RULE)],
         "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
+            "apiVersion": {
+                "type": "string",
+                "description": f"Version of this schema: {constants.API_VERSION}.",
+            },
+            "kind": {"type": "string", "description": f"Kind of the object: {constants.KIND}."},
             "metadata": {"type": "object"},
             "spec": spec,
-            "status": struct_schema(types.Status, defaults=False),
+            # Until the operator has observed the job, kstatus must not find it current.
+            "status": struct_schema(types.Status, defaults=False)
+            | {"default": {"observedGeneration": -1}},
         },
     }
     columns = [
@@ -81,7 +117,7 @@ def build_crd() -> Schema:
                 "plural": constants.PLURAL,
                 "singular": "finetunejob",
                 "shortNames": ["ftj"],
-                "categories": ["all"],
+                "categories": ["all"],  # as Jobs and pods: `kubectl get all` shows what owns them
             },
             "versions": [
                 {
@@ -90,6 +126,7 @@ def build_crd() -> Schema:
                     "storage": True,
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": columns,
+                    "selectableFields": [{"jsonPath": ".status.phase"}],
                     "schema": {"openAPIV3Schema": schema},
                 }
             ],
@@ -122,6 +159,8 @@ def struct_schema(kind: type[msgspec.Struct], *, defaults: bool = True) -> Schem
         result["required"] = needed
     if validations := rules(kind):
         result["x-kubernetes-validations"] = validations
+    if kind in ATOMIC:
+        result["x-kubernetes-map-type"] = "atomic"
     return result
 
 
@@ -169,10 +208,8 @@ def base_schema(base: Any, *, defaults: bool) -> Schema:
             "items": type_schema(arguments[0], defaults=defaults),
         }
         if arguments[0] is kubernetes.Condition:
-            schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
-        else:
-            schema["x-kubernetes-list-type"] = "atomic"
-        return schema
+            return {**schema, "items": condition_schema(schema["items"]), **CONDITIONS}
+        return {**schema, "x-kubernetes-list-type": "atomic"}
     if origin is dict:
         return {
             "type": "object",
@@ -186,6 +223,19 @@ def base_schema(base: Any, *, defaults: bool) -> Schema:
     if base in simple:
         return {"type": simple[base]}
     return {}  # int | str: its metadata says what it is
+
+
+def condition_schema(schema: Schema) -> Schema:
+    """Return the schema of a condition with the rules of metav1.Condition, which the operator's
+    type has not: it is the type of the conditions of Jobs and pods, too.
+    """
+    properties = {
+        name: {**field, **CONDITION_FIELDS.get(name, {})}
+        for name, field in schema["properties"].items()
+    }
+    required = ["type", "status", "reason", "lastTransitionTime"]
+    text = "One aspect of the state of the job."
+    return {**schema, "description": text, "properties": properties, "required": required}
 
 
 def apply_meta(schema: Schema, meta: msgspec.Meta) -> Schema:
@@ -262,8 +312,8 @@ def input_sizes() -> list[Schema]:
 
 
 def doc(kind: type) -> str:
-    """Return a class's docstring as one line."""
-    return " ".join((inspect.getdoc(kind) or "").split())
+    """Return a class's own docstring as one line; that of its base speaks of another class."""
+    return " ".join((kind.__doc__ or "").split())
 
 
 @functools.cache

@@ -76,7 +76,7 @@ async def _operate(
             client, cache, queue, namespace, relist_seconds=settings.sweep_interval_seconds
         )
     ]
-    reconciler = Reconciler(client, cache, metrics, settings, clock=now)
+    reconciler = Reconciler(client, cache, metrics, settings, clock=client.clock.now)
     workers = Workers(queue, reconciler, metrics)
     resync = Resync(
         client,
@@ -86,7 +86,12 @@ async def _operate(
         interval_seconds=settings.sweep_interval_seconds,
         patience_seconds=2 * kopf_watch.watch_idle_seconds(settings),
     )
-    poller = Poller(cache, queue, interval_seconds=settings.progress_interval_seconds)
+    poller = Poller(
+        cache,
+        queue,
+        interval_seconds=settings.progress_interval_seconds,
+        clock=client.clock.now,
+    )
     watching = asyncio.Event()
 
     def not_ready() -> str:
@@ -96,7 +101,7 @@ async def _operate(
     def unhealthy() -> str:
         return workers.stuck() or resync.missed_by_watch()
 
-    metrics.watch_age.set_function(_age(informers))
+    metrics.watch_age.set_function(_age([*informers, resync]))
     server = Server(registry=metrics.registry, healthy=unhealthy, ready=not_ready)
     elections = (_when_synced(informers, election),) if election else ()
     try:
@@ -180,17 +185,12 @@ def _informers(
     )
 
 
-def _age(informers: list[Any]) -> Callable[[], float]:
+def _age(watches: list[Any]) -> Callable[[], float]:
     def age() -> float:
         time = asyncio.get_running_loop().time()
-        return time - min(float(informer.last_heard) for informer in informers)
+        return time - min(float(watch.last_heard) for watch in watches)
 
     return age
-
-
-def now() -> datetime.datetime:
-    """Return the time as Kubernetes writes it: UTC, whole seconds."""
-    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 
 def main() -> None:

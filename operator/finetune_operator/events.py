@@ -7,30 +7,68 @@ from typing import Any
 
 from finetune_operator import __version__
 from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Identity, Metadata
 from finetune_operator.api.types import Failure, FineTuneJob, Status
 from finetune_operator.policy.plan import Plan
 
 WARNING, NORMAL = "Warning", "Normal"
+ACTIONS = {
+    "Pending": "Waiting",
+    "Queued": "Queueing",
+    "Suspended": "Suspending",
+    "Complete": "Completing",
+    "Failed": "Failing",
+}
+"""What the operator was doing, by the phase that came of it; the other phases say it themselves."""
 
 
 def events_of(job: FineTuneJob, new: Status, now: datetime.datetime) -> list[dict[str, Any]]:
-    """Return the Events of a change: a new phase, an ended attempt, a new diagnosis."""
-    old, found = job.status, []
-    if new.phase != old.phase and new.phase:
-        warns = new.phase == "Failed"
-        message = (new.failure.message if warns and new.failure else "") or _phase_message(new)
-        found.append((WARNING if warns else NORMAL, f"{c.KIND}{new.phase}", message))
-    if len(new.history) and new.history[-1:] != old.history[-1:] and new.failure:
-        message = f"Attempt {new.history[-1].number} ended: {_text(new.failure)}"
-        found.append((WARNING, new.failure.reason, message))
-    elif new.failure and new.phase != "Failed" and _differs(new, old):
-        found.append((WARNING, new.failure.reason, _text(new.failure)))
-    return [_event(job, *each, now) for each in found]
+    """Return the Events of a change: a new phase, an ended attempt, a new diagnosis.
+
+    The end of a job by a failure is one Event, though its last attempt ended with it.
+    """
+    old, phase = job.status, new.phase or ""
+    failed = phase == "Failed" != old.phase
+    action = ACTIONS.get(phase, phase)
+    found = []
+    if failed:
+        found.append((WARNING, f"{c.KIND}Failed", action, _end(new)))
+    elif phase not in ("", old.phase):
+        found.append((NORMAL, f"{c.KIND}{phase}", action, _phase_message(new)))
+    if new.failure and not failed:
+        if _has_ended(new, old):
+            message = f"Attempt {new.history[-1].number} ended: {_text(new.failure)}"
+            found.append((WARNING, new.failure.reason, "EndingAttempt", message))
+        elif phase != "Failed" and _differs(new, old):
+            found.append((WARNING, new.failure.reason, "StartingAttempt", _text(new.failure)))
+    return [_event(job.metadata, *each, now) for each in found]
 
 
 def note_of(job: FineTuneJob, plan: Plan, now: datetime.datetime) -> dict[str, Any]:
     """Return an Event about something that the status does not show."""
-    return _event(job, NORMAL, plan.note_reason, plan.note, now)
+    return _event(job.metadata, NORMAL, plan.note_reason, "CleaningUp", plan.note, now)
+
+
+def unreadable_event(metadata: Identity, problem: str, now: datetime.datetime) -> dict[str, Any]:
+    """Return the Event of a FineTuneJob that cannot be decoded."""
+    text = (
+        f"Operator {__version__} cannot read the FineTuneJob: {problem}. It does nothing for the "
+        "job until that changes. A newer operator may have written the field: install that one "
+        "again, or correct the field."
+    )
+    return _event(metadata, WARNING, c.UNREADABLE, "Reading", text, now)
+
+
+def _end(status: Status) -> str:
+    """Return why the job failed: the reason and message of its condition, and the remedy."""
+    failed, failure = status.condition(c.FAILED), status.failure or Failure(reason="")
+    reason = (failed and failed.reason) or failure.reason
+    message = (failed and failed.message) or failure.message
+    return f"{reason}: {message} {failure.hint}".strip()
+
+
+def _has_ended(new: Status, old: Status) -> bool:
+    return bool(new.history) and new.history[-1:] != old.history[-1:]
 
 
 def _text(failure: Failure) -> str:
@@ -50,9 +88,13 @@ def _phase_message(status: Status) -> str:
 
 
 def _event(
-    job: FineTuneJob, type: str, reason: str, message: str, now: datetime.datetime
+    metadata: Metadata | Identity,
+    type: str,
+    reason: str,
+    action: str,
+    message: str,
+    now: datetime.datetime,
 ) -> dict[str, Any]:
-    metadata = job.metadata
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
@@ -64,7 +106,7 @@ def _event(
         "type": type,
         "reason": reason,
         "note": message.encode()[:1024].decode(errors="ignore"),  # the API server's limit, in bytes
-        "action": "Reconcile",
+        "action": action,
         "regarding": {
             "apiVersion": c.API_VERSION,
             "kind": c.KIND,

@@ -56,11 +56,17 @@ class Metrics:
         )
         self.watch_age = Gauge(
             f"{prefix}_watch_age_seconds",
-            "Time since the last event of the most idle watch",
+            "Time since the most idle watch is known to have missed nothing",
             registry=registry,
         )
         depth = Gauge(f"{prefix}_queue_depth", "Keys that wait for a worker", registry=registry)
         depth.set_function(lambda: queue_depth() if leading() else 0)
+        unreadable = Gauge(
+            f"{prefix}_unreadable_jobs",
+            "FineTuneJobs that this version of the operator cannot read",
+            registry=registry,
+        )
+        unreadable.set_function(lambda: len(cache.unreadable) if leading() else 0)
         leader = Gauge(f"{prefix}_leader", "1 if this operator is the leader", registry=registry)
         leader.set_function(lambda: int(leading()))
         build = Gauge(f"{prefix}_build_info", "Version", ["version"], registry=registry)

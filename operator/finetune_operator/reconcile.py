@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from finetune_operator.api.kubernetes import Event, Job
+from finetune_operator.api.kubernetes import Event, Job, Unread
 from finetune_operator.api.types import FineTuneJob, Status
 from finetune_operator.children.ensure import check_owner, ensure
 from finetune_operator.children.gang import ensure_gang
@@ -18,7 +18,7 @@ from finetune_operator.children.job import build_job
 from finetune_operator.children.manifest import Manifest
 from finetune_operator.children.workspace import ensure_claim
 from finetune_operator.decide import decide
-from finetune_operator.events import events_of, note_of
+from finetune_operator.events import events_of, note_of, unreadable_event
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import ApiError, Client, Invalid, NotFound
 from finetune_operator.kube.merge_patch import merge_patch
@@ -63,9 +63,13 @@ class Reconciler:
         try:
             job = await self.client.get(path, FineTuneJob)
         except NotFound:
-            self.cache.jobs.pop(key, None)
+            self.cache.forget(key)
             return None
-        self.cache.jobs[key] = summarize(job.metadata.uid, job.status)
+        except msgspec.ValidationError as error:
+            await self._report_unreadable(key, str(error))
+            return None
+        self.cache.unreadable.pop(key, None)
+        self._remember(key, job)
         now = self.clock()
         lost = self.settings.node_lost_seconds
         if await consistency.is_cache_stale(
@@ -86,9 +90,24 @@ class Reconciler:
         await self._write(key, job, status, now)
         await self._delete_planned(job, plan.actions)
         if plan.note:
-            await self._emit(job, note_of(job, plan, now))
+            await self._emit(note_of(job, plan, now))
         retry = blocked.retry_after_seconds if blocked else None
         return deadlines.earliest(plan.requeue_after_seconds, requeue, retry)
+
+    async def _report_unreadable(self, key: Key, problem: str) -> None:
+        """Report each version of a FineTuneJob that cannot be decoded once, and leave it alone."""
+        path = f"{urls.fine_tune_jobs(key[0])}/{key[1]}"
+        metadata = (await self.client.get(path, Unread)).metadata
+        version = metadata.resource_version
+        if self.cache.unreadable.get(key) != version:
+            log.error("%s/%s cannot be read: %s", *key, problem)
+            await self._emit(unreadable_event(metadata, problem, self.clock()))
+        self.cache.unreadable[key] = self.cache.reconciled[key] = version
+
+    def _remember(self, key: Key, job: FineTuneJob) -> None:
+        """Remember what was read or written, so that the watch's event of it queues no pass."""
+        self.cache.jobs[key] = summarize(job.metadata.uid, job.status)
+        self.cache.reconciled[key] = job.metadata.resource_version
 
     async def _observe(
         self, job: FineTuneJob, now: datetime.datetime
@@ -181,15 +200,15 @@ class Reconciler:
         if not patch:
             return
         try:
-            await self._patch(job, patch)
+            written = await self._patch(job, patch)
         except Invalid as error:
-            await self._write_in_parts(job, patch, error)
-        self.cache.jobs[key] = summarize(job.metadata.uid, status)
+            written = await self._write_in_parts(job, patch, error)
+        self._remember(key, written)
         self.metrics.count(key[0], job.status, status)
         if status.phase != job.status.phase:
             log.info("%s/%s: %s", *key, status.phase)
         for event in events_of(job, status, now):
-            await self._emit(job, event)
+            await self._emit(event)
 
     async def _patch(self, job: FineTuneJob, patch: Manifest) -> FineTuneJob:
         """Patch the status on the version of the job."""
@@ -197,7 +216,9 @@ class Reconciler:
         version = {"resourceVersion": job.metadata.resource_version}
         return await self.client.patch(path, {"metadata": version, "status": patch}, FineTuneJob)
 
-    async def _write_in_parts(self, job: FineTuneJob, patch: Manifest, refusal: Invalid) -> None:
+    async def _write_in_parts(
+        self, job: FineTuneJob, patch: Manifest, refusal: Invalid
+    ) -> FineTuneJob:
         """Write a status that the API server refuses as a whole: what the job came to, and then
         each of the trainer's figures that it does not refuse.
         """
@@ -209,9 +230,10 @@ class Reconciler:
                 job = await self._patch(job, {key: patch[key]})
             except Invalid as error:
                 log.warning("status.%s is left out: %s", key, error)
+        return job
 
-    async def _emit(self, job: FineTuneJob, event: Manifest) -> None:
-        namespace, name = job.metadata.namespace, job.metadata.name
+    async def _emit(self, event: Manifest) -> None:
+        namespace, name = event["metadata"]["namespace"], event["regarding"]["name"]
         try:
             await self.client.create(urls.events(namespace), event, Event)
         except ApiError as error:  # an event that fails is no reason to repeat the pass

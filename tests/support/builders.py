@@ -32,6 +32,7 @@ from finetune_operator.api.types import (
     CheckpointStatus,
     CurrentAttempt,
     FineTuneJob,
+    Metric,
     Status,
     TrainerStatus,
 )
@@ -224,14 +225,32 @@ def make_progress(
     **fields: Any,
 ) -> contract.Progress:
     """An answer; `worked`: when work was last done, as the trainer writes it."""
+    figures = TrainerStatus(
+        progress_percentage=percent, estimated_remaining_seconds=600, last_updated_time=worked
+    )
+    checkpoint = None if epoch is None else CheckpointStatus(epoch=epoch)
     return contract.Progress(
         job=contract.JobRef(uid=UID, attempt=1, pod_uid="pod-1"),
         stage=stage,
-        trainer_status=TrainerStatus(
-            progress_percentage=percent, estimated_remaining_seconds=600, last_updated_time=worked
-        ),
-        checkpoint=None if epoch is None else CheckpointStatus(epoch=epoch),
-        **fields,
+        **{"trainer_status": figures, "checkpoint": checkpoint, **fields},
+    )
+
+
+def make_figures(
+    *,
+    at: float | str | None = 0,
+    percent: int = 50,
+    remaining: int = 600,
+    speed: str = "210.0",
+    metrics: dict[str, str] | None = None,
+) -> TrainerStatus:
+    """The figures of a report; `at`: the second of the last work, or the text of its time."""
+    named = {"accuracy": "0.8", "images-per-second": speed, **(metrics or {})}
+    return TrainerStatus(
+        progress_percentage=percent,
+        estimated_remaining_seconds=remaining,
+        metrics=tuple(Metric(name=name, value=value) for name, value in named.items()),
+        last_updated_time=later(at).isoformat() if isinstance(at, int | float) else at,
     )
 
 

@@ -32,6 +32,7 @@ class ScriptedCluster:
         """HTTP status by method and last part of the path: {"POST jobs": 403}."""
         self.invalid: set[str] = set()
         """Fields of the status that are refused with 422."""
+        self.version_after_write = ""
         self.put(make_job())
 
     def put(self, job: FineTuneJob) -> None:
@@ -84,6 +85,8 @@ class ScriptedCluster:
             assert body["metadata"]["resourceVersion"] == self.body["metadata"]["resourceVersion"]
             status = copy.deepcopy(self.status)
             self.body["status"] = _merged(status, body["status"])
+            if self.version_after_write:
+                self.body["metadata"]["resourceVersion"] = self.version_after_write
         return Answer(self.body)
 
 

@@ -56,7 +56,7 @@ class World:
     def status(self, name: str = "photos") -> Object:
         """Read a FineTuneJob's status, empty before the operator has seen it."""
         answer: Object = self.job(name).get("status", {})
-        return answer
+        return {} if answer.get("observedGeneration") == -1 else answer
 
     def change(self, name: str, spec: Object) -> None:
         """Merge into a FineTuneJob's spec."""

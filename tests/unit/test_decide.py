@@ -34,6 +34,7 @@ from tests.support.builders import (
     make_ended_attempt,
     make_ended_pod,
     make_event,
+    make_figures,
     make_job,
     make_pod,
     make_progress,
@@ -710,6 +711,17 @@ class TestReports:
             ),
         )
         assert plan_of(make_job(first), RUNNING, progress=newer).status == first
+
+    def test_figures_of_each_batch_change_the_status_every_30_s_at_most(self) -> None:
+        job, writes = make_job(LIVE), []
+        for second in range(0, 120, 5):
+            figures = make_figures(at=second, speed=f"{200 + second}", remaining=600 - second)
+            plan = plan_of(job, RUNNING, progress=make_progress(trainer_status=figures), at=second)
+            if plan.status != job.status:
+                writes.append(second)
+            job = again(job, plan)
+        assert writes == [0, 30, 60, 90]
+        assert job.status.eta == "8m"
 
     def test_dataset_is_shown_as_soon_as_it_is_prepared(self) -> None:
         dataset = DatasetStatus(classes=3, train_images=30, validation_images=8)

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import pytest
 from finetune_operator.api import constants as c
+from finetune_operator.api.kubernetes import Condition
 from finetune_operator.api.types import AttemptRecord, Failure, Status
 from finetune_operator.events import events_of
 
@@ -41,11 +43,41 @@ def test_end_tells_the_accuracy() -> None:
     ]
 
 
-def test_failure_is_a_warning_with_its_message() -> None:
+def test_failure_is_one_warning_with_its_reason_and_its_remedy() -> None:
     new = make_status(phase="Failed", failure=FAILURE)
+    message = "ImagePullError: It is not there. Check the name."
     assert emitted(make_status(phase="Training"), new) == [
-        ("Warning", "FineTuneJobFailed", "It is not there.")
+        ("Warning", "FineTuneJobFailed", message)
     ]
+
+
+def test_failure_that_ends_the_last_attempt_too_is_one_warning() -> None:
+    condition = Condition(
+        type=c.FAILED, status="True", reason=c.BACKOFF_LIMIT_EXCEEDED, message="3 failed."
+    )
+    history = (record(3, c.IMAGE_PULL_ERROR),)
+    new = make_status(phase="Failed", failure=FAILURE, history=history, conditions=(condition,))
+    message = "BackoffLimitExceeded: 3 failed. Check the name."
+    assert emitted(make_status(phase="Training"), new) == [
+        ("Warning", "FineTuneJobFailed", message)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("new", "action"),
+    [
+        (make_status(phase="Starting"), "Starting"),
+        (make_status(phase="Queued"), "Queueing"),
+        (make_status(phase="Training"), "Training"),
+        (make_status(phase="Complete"), "Completing"),
+        (make_status(phase="Failed", failure=FAILURE), "Failing"),
+        (make_status(failure=FAILURE), "StartingAttempt"),
+        (make_status(failure=FAILURE, history=(record(1, c.STALLED),)), "EndingAttempt"),
+    ],
+)
+def test_action_is_what_the_operator_was_doing(new: Status, action: str) -> None:
+    (event,) = events_of(make_job(make_status()), new, NOW)
+    assert event["action"] == action
 
 
 def test_attempt_that_ended_is_told_with_its_hint() -> None:

@@ -101,5 +101,11 @@ def test_attempts_are_counted_though_history_is_full(metrics: Metrics) -> None:
     assert value(metrics, "finetune_attempts_total", namespace="team", reason=c.STALLED) == 1
 
 
+def test_jobs_that_cannot_be_read_are_counted(cache: Cache, metrics: Metrics) -> None:
+    assert value(metrics, "finetune_operator_unreadable_jobs") == 0
+    cache.unreadable["team", "photos"] = "7"
+    assert value(metrics, "finetune_operator_unreadable_jobs") == 1
+
+
 def test_queue_depth_is_read_when_scraped(metrics: Metrics) -> None:
     assert value(metrics, "finetune_operator_queue_depth") == 3

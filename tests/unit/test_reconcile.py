@@ -1,5 +1,6 @@
 """One pass against an HTTP server in the API server's place: order of calls, refusals, races."""
 
+import copy
 from typing import Any
 
 import msgspec
@@ -42,6 +43,75 @@ async def test_pass_that_finds_nothing_new_writes_nothing(
     before = len(cluster.calls())
     await reconcile(KEY)
     assert cluster.calls()[before:] == ["GET photos"]
+
+
+async def test_version_that_a_pass_has_read_or_written_is_known(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.version_after_write = "8"
+    await reconcile(KEY)
+    assert cluster.cache.reconciled == {KEY: "8"}
+    await reconcile(KEY)
+    assert cluster.cache.reconciled == {KEY: "8"}
+    cluster.body = None
+    await reconcile(KEY)
+    assert cluster.cache.reconciled == {}
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value", "named"),
+    [
+        ("spec", "trainer", {"gpuClass": "new"}, "gpuClass"),
+        ("spec", "backoffLimit", "three", "backoffLimit"),
+        ("spec", "workspace", {"reclaimPolicy": "Archive", "size": "1Gi"}, "Archive"),
+        ("status", "attempts", "three", "attempts"),
+        ("status", "conditions", {}, "conditions"),
+    ],
+)
+async def test_job_that_cannot_be_decoded_is_reported_once_and_left_alone(
+    cluster: ScriptedCluster,
+    reconcile: Reconciler,
+    caplog: pytest.LogCaptureFixture,
+    section: str,
+    field: str,
+    value: object,
+    named: str,
+) -> None:
+    assert cluster.body
+    right = copy.deepcopy(cluster.body)
+    cluster.body.setdefault(section, {})[field] = value
+    for _ in range(3):
+        assert await reconcile(KEY) is None
+    assert set(cluster.calls()) == {"GET photos", "POST events"}
+    (event,) = (body for body in cluster.server.bodies if body)
+    assert (event["type"], event["reason"]) == ("Warning", "Unreadable")
+    assert named in event["note"]
+    assert [record.getMessage() for record in caplog.records if named in record.getMessage()]
+    assert list(cluster.cache.unreadable) == [KEY]
+    cluster.body = right  # corrected
+    await reconcile(KEY)
+    assert cluster.cache.unreadable == {}
+    assert cluster.status["attempts"] == 1
+
+
+async def test_job_with_a_phase_of_a_newer_operator_goes_on(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1, phase="Evaluating")))
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.cache.observe_pod(make_pod())
+    await reconcile(KEY)
+    assert cluster.status["phase"] == "Starting"
+    assert cluster.status["attempts"] == 1
+
+
+async def test_end_that_only_a_newer_operator_knows_is_an_end(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(phase="Cancelled", completion_time=later(0))))
+    await reconcile(KEY)
+    assert cluster.jobs == {}
+    assert cluster.status["phase"] == "Cancelled"
 
 
 async def test_job_that_is_deleted_or_terminating_keeps_its_children(

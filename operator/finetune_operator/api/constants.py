@@ -32,6 +32,9 @@ METRICS_AVAILABLE = "MetricsAvailable"
 COMPLETE = "Complete"
 PREPARED = "Prepared"
 FAILED = "Failed"
+# kstatus knows these two: https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus
+RECONCILING = "Reconciling"
+STALLED_CONDITION = "Stalled"
 
 # Reasons of an ended attempt; the trainer's exit codes give most of them.
 INVALID_SPEC = "InvalidSpec"
@@ -59,6 +62,7 @@ UNKNOWN_ERROR = "UnknownError"
 
 TIME_TO_LIVE_ENDED = "TimeToLiveEnded"
 CONTAINER_RUNS_ON = "ContainerRunsOn"
+UNREADABLE = "Unreadable"
 
 # Reasons of conditions while the job goes on. SUSPENDING: Status.suspending reads it back.
 REPORTED = "Reported"

@@ -55,6 +55,21 @@ class Metadata(Object):
         return owner.uid if owner else ""
 
 
+class Identity(Object):
+    """The part of the metadata that names an object; it can always be decoded."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+
+
+class Unread(Object):
+    """An object of which nothing else is decoded."""
+
+    metadata: Identity
+
+
 class Condition(Object):
     """metav1.Condition; also the shape of Job and pod conditions."""
 

@@ -170,7 +170,9 @@ class Trainer(Strict):
     """Size of /dev/shm; counts as memory of the pod."""
     termination_grace_period_seconds: Annotated[int, Meta(ge=0, le=86400)] = 120
     """Seconds that the trainer has to save a checkpoint after SIGTERM."""
-    node_selector: Labels = {}
+    node_selector: Annotated[
+        Labels, Meta(extra={"schema": {"x-kubernetes-map-type": "atomic"}})
+    ] = {}
     """Labels that a node must have."""
     node_affinity: NodeAffinity | None = None
     """Nodes that the pods may run on, if nodeSelector is not enough. The operator adds to each term

@@ -5,7 +5,7 @@ source of their part of the CRD. The other sections go to the trainer unread, ex
 Rules (`cel`) become CEL validations of the API server.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -318,17 +318,19 @@ class Preparation(Object, frozen=False):  # type: ignore[misc]  # StatusUpdate e
 Phase = Literal[
     "Pending", "Queued", "Preparing", "Starting", "Training", "Suspended", "Complete", "Failed"
 ]
+"""The phases that this operator writes. It reads others, of a newer one, as none of them."""
 
 
 class Status(Object, frozen=False):  # type: ignore[misc]  # StatusUpdate edits it
     """The observed state of the job. Only the operator writes it."""
 
-    phase: Phase | None = None
+    phase: Annotated[str, Meta(extra={"schema": {"enum": [*get_args(Phase)]}})] | None = None
     """Human-readable summary of the state. The conditions say more."""
     conditions: tuple[Condition, ...] = ()
-    """Types: Suspended, DatasetReady, PodsReady, Running, MetricsAvailable, Complete, Failed."""
+    """Types: Suspended, DatasetReady, PodsReady, Running, MetricsAvailable, Complete, Failed; for
+    kstatus also Reconciling (True until the job is at rest) and Stalled (True if it failed)."""
     observed_generation: int = 0
-    """Generation of the spec that this status belongs to."""
+    """Generation of the spec that this status belongs to; -1 until the job was observed."""
     start_time: Time | None = None
     """Time at which the operator first observed the job."""
     active_since: Time | None = None
@@ -372,8 +374,11 @@ class Status(Object, frozen=False):  # type: ignore[misc]  # StatusUpdate edits 
 
     @property
     def finished(self) -> bool:
-        """True if the job is Complete or Failed: nothing is created for it any more."""
-        return self.phase in ("Complete", "Failed")
+        """True if the job is Complete or Failed: nothing is created for it any more.
+
+        A phase that only a newer operator knows may be an end, too: that has a time.
+        """
+        return self.phase in ("Complete", "Failed") or self.completion_time is not None
 
     @property
     def prepares(self) -> bool:

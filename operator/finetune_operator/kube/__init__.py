@@ -1,6 +1,7 @@
 """The access to the API server, as client-go is for Go. Nothing here knows what a job needs.
 
 client            one request, and a small tree of errors
+server_clock      the time, as the API server has it
 urls              the paths of the API server
 informer          list and watch one kind of object
 workqueue         keys to reconcile, now or later

@@ -15,6 +15,7 @@ ApiError
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +23,8 @@ import aiohttp
 import msgspec
 from kubernetes.aio import client as official
 from kubernetes.aio import config
+
+from finetune_operator.kube.server_clock import ServerClock
 
 T = TypeVar("T")
 AUTH = ["BearerToken"]
@@ -109,6 +112,8 @@ class Client:
     ) -> None:
         self._api = official.ApiClient(configuration)
         self._time_to_write = time_to_write
+        self.clock = ServerClock()
+        """The API server's clock, by all responses to this client."""
 
     @classmethod
     async def connect(cls, *, time_to_write: Callable[[], float] = lambda: math.inf) -> "Client":
@@ -231,11 +236,13 @@ class Client:
             body=body,
             auth_settings=AUTH,
         )
+        sent = time.time()
         try:
             answer = await self._api.call_api(*prepared, _request_timeout=limit)
         except (TimeoutError, aiohttp.ClientError) as error:
             raise Unavailable(f"{method} {path}: {error!r}") from error
         response: aiohttp.ClientResponse = answer.response
+        self.clock.observe(response.headers.get("Date", ""), sent=sent, received=time.time())
         if response.status >= 400:
             raise error_of(response.status, await response.read(), response.headers)
         return response

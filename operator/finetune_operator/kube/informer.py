@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from finetune_operator.api.kubernetes import Job, Metadata, Pod
+from finetune_operator.api.kubernetes import Job, Pod, Unread
 from finetune_operator.kube.client import ApiError, Client, Gone
 from finetune_operator.kube.workqueue import Backoff
 
@@ -27,10 +27,6 @@ log = logging.getLogger(__name__)
 class _Line(msgspec.Struct):
     type: str
     object: msgspec.Raw
-
-
-class _Bookmark(msgspec.Struct):
-    metadata: Metadata
 
 
 class _Status(msgspec.Struct):
@@ -69,12 +65,13 @@ class Informer(Generic[T]):
         self.synced = asyncio.Event()
         """Set once the first list is complete."""
         self.last_heard = 0.0
-        """The loop time of the last list or watch event."""
+        """The loop time of the last list or watch event, at first of the start."""
 
     async def run(self) -> None:
         """List and watch for ever, with a backoff after errors and after short watches."""
         backoff: Backoff[str] = Backoff(first=0.5, most=30)
         loop = asyncio.get_running_loop()
+        self._heard()
         while True:
             start, least = loop.time(), 0.0
             try:
@@ -92,14 +89,17 @@ class Informer(Generic[T]):
             await asyncio.sleep(max(backoff.next(self._path), least))
 
     async def _list(self) -> str:
-        """Read all pages; report each object, and as deleted what is not listed any more."""
+        """Read all pages; report what changed, and as deleted what is not listed any more."""
         seen: set[str] = set()
+        known = {each.metadata.uid: each.metadata.resource_version for each in self._known()}
         version = ""
-        async for page in self._client.pages(self._path, self._kind, query=self._query):
+        async for page in self._client.pages(self._path, msgspec.Raw, query=self._query):
             self._heard()
-            for item in page.items:
+            for item in map(self._decode, page.items):
                 seen.add(item.metadata.uid)
-                self._observe(item, deleted=False)
+                is_new = known.get(item.metadata.uid) != item.metadata.resource_version
+                if is_new and isinstance(item, self._kind):
+                    self._observe(item, deleted=False)
             version = page.metadata.resource_version
         for item in [item for item in self._known() if item.metadata.uid not in seen]:
             self._observe(item, deleted=True)
@@ -123,12 +123,23 @@ class Informer(Generic[T]):
                 status = msgspec.json.decode(line.object, type=_Status)
                 raise (Gone if status.code == 410 else ApiError)(status.message, status=status.code)
             if line.type == "BOOKMARK":
-                bookmark = msgspec.json.decode(line.object, type=_Bookmark)
+                bookmark = msgspec.json.decode(line.object, type=Unread)
                 self._version = bookmark.metadata.resource_version
                 continue
-            item = self._decoder.decode(line.object)
+            item = self._decode(line.object)
             self._version = item.metadata.resource_version
-            self._observe(item, deleted=line.type == "DELETED")
+            if isinstance(item, self._kind):
+                self._observe(item, deleted=line.type == "DELETED")
+
+    def _decode(self, body: msgspec.Raw) -> T | Unread:
+        """Decode one object; one that cannot be decoded is left out, and harms no other."""
+        try:
+            return self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            unread = msgspec.json.decode(body, type=Unread)
+            name = f"{unread.metadata.namespace}/{unread.metadata.name}"
+            log.error("%s %s cannot be read: %s", self._kind.__name__, name, error)
+            return unread
 
     def _heard(self) -> None:
         self.last_heard = asyncio.get_running_loop().time()

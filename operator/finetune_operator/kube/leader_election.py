@@ -10,7 +10,6 @@ the wall clock, bounds no writes and does not release the Lease.
 """
 
 import asyncio
-import datetime
 import logging
 import math
 import os
@@ -139,7 +138,7 @@ class Elector:
 
     async def _write(self, lease: _Lease | None, *, holder: str) -> _Lease:
         """Create the Lease, or patch the version that was read."""
-        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = self._client.clock.precise().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         spec: dict[str, Any] = {
             "holderIdentity": holder,
             "leaseDurationSeconds": math.ceil(self._duration),

@@ -31,6 +31,7 @@ class Summary:
     accuracy: str
     progress_percentage: int | None
     attempts: int
+    finished: bool = False
 
     @property
     def finished(self) -> bool:
@@ -47,6 +48,10 @@ class Cache:
 
     def __init__(self) -> None:
         self.jobs: dict[Key, Summary] = {}
+        self.reconciled: dict[Key, str] = {}
+        """The version of each FineTuneJob that the last pass has read, or has written."""
+        self.unreadable: dict[Key, str] = {}
+        """The version of each FineTuneJob that cannot be decoded."""
         self.progress: dict[str, Progress] = {}
         """The last report of each pod, by its uid."""
         self.unreachable: set[str] = set()
@@ -58,13 +63,30 @@ class Cache:
 
     def observe_fine_tune_job(self, body: dict[str, Any], *, deleted: bool) -> Key:
         """Add, replace or remove a FineTuneJob; return its key."""
-        job = msgspec.convert(body, _Body)
-        key = job.metadata.namespace, job.metadata.name
+        key = body["metadata"]["namespace"], body["metadata"]["name"]
         if deleted:
+            self.forget(key)
+            return key
+        try:
+            job = msgspec.convert(body, _Body)
+        except msgspec.ValidationError:  # its reconcile reports it
             self.jobs.pop(key, None)
         else:
             self.jobs[key] = summarize(job.metadata.uid, job.status)
         return key
+
+    def forget(self, key: Key) -> None:
+        """Remove a FineTuneJob that was deleted."""
+        for known in (self.jobs, self.reconciled, self.unreadable):
+            known.pop(key, None)
+
+    def is_settled(self, key: Key, version: str) -> bool:
+        """Return True if the last pass had this version, and only another one can change the job:
+        it is finished, or cannot be read.
+        """
+        job = self.jobs.get(key)
+        settled = key in self.unreadable or (job is not None and job.finished)
+        return settled and self.reconciled.get(key) == version
 
     def observe_attempt(self, job: Job, *, deleted: bool = False) -> Key | None:
         """Add, replace or remove a Job; return the key of its FineTuneJob."""
@@ -182,6 +204,7 @@ def summarize(uid: str, status: Status) -> Summary:
         accuracy=status.accuracy,
         progress_percentage=progress.progress_percentage if progress else None,
         attempts=status.attempts,
+        finished=status.finished,
     )
 
 

@@ -49,6 +49,7 @@ async def watch_jobs(
     """Watch FineTuneJobs until SIGTERM; pass each event to the cache, `observe` and the queue."""
     await until_served(client)
     registry = kopf.OperatorRegistry()
+    handle = handler(cache, queue, observe)
 
     @kopf.on.login(registry=registry)
     def login(**options: Any) -> Any:
@@ -56,10 +57,7 @@ async def watch_jobs(
 
     @kopf.on.event(c.GROUP, c.VERSION, c.PLURAL, registry=registry)
     async def on_event(type: str | None, body: kopf.Body, **_: Any) -> None:
-        deleted = type == "DELETED"
-        key = cache.observe_fine_tune_job(dict(body), deleted=deleted)
-        observe(key, body["metadata"]["resourceVersion"], deleted=deleted)
-        queue.add(key)
+        handle(dict(body), deleted=type == "DELETED")
 
     await kopf.operator(
         registry=registry,
@@ -69,6 +67,25 @@ async def watch_jobs(
         standalone=True,
         ready_flag=ready,
     )
+
+
+def handler(
+    cache: Cache, queue: WorkQueue[Key], observe: Callable[..., None]
+) -> Callable[..., None]:
+    """Return the handler of an event of the watch.
+
+    It queues the job, unless a pass has had this version already. So the echo of the operator's own
+    write queues nothing.
+    """
+
+    def handle(body: dict[str, Any], *, deleted: bool) -> None:
+        version = body["metadata"]["resourceVersion"]
+        key = cache.observe_fine_tune_job(body, deleted=deleted)
+        observe(key, version, deleted=deleted)
+        if cache.reconciled.get(key) != version:
+            queue.add(key)
+
+    return handle
 
 
 async def until_served(client: Client) -> None:

@@ -10,6 +10,7 @@ import datetime
 import email.utils
 import logging
 import random
+from collections.abc import Callable
 
 import aiohttp
 import msgspec
@@ -19,6 +20,7 @@ from finetune_operator.api.contract import Progress, parse_progress
 from finetune_operator.api.kubernetes import Pod
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe.cache import Cache, Key
+from finetune_operator.policy.progress import has_news
 
 CONCURRENCY = 32
 TIMEOUT_SECONDS = 2
@@ -29,14 +31,23 @@ log = logging.getLogger(__name__)
 
 
 class Poller:
-    """Updates cache.progress, and queues the jobs whose progress changed."""
+    """Updates cache.progress, and queues the jobs whose status has to change."""
 
-    def __init__(self, cache: Cache, queue: WorkQueue[Key], *, interval_seconds: float) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        queue: WorkQueue[Key],
+        *,
+        interval_seconds: float,
+        clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+    ) -> None:
         self._cache = cache
         self._queue = queue
         self._interval = interval_seconds
+        self._clock = clock
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._misses: collections.Counter[str] = collections.Counter()  # in a row, by pod uid
+        self._queued: dict[str, Progress] = {}  # the report that last queued its job, by pod uid
 
     async def run(self) -> None:
         """Poll for ever."""
@@ -58,30 +69,36 @@ class Poller:
             del self._cache.progress[uid]
         for uid in self._misses.keys() - running:
             del self._misses[uid]
+        for uid in self._queued.keys() - running:
+            del self._queued[uid]
         self._cache.unreachable &= running
 
     async def _poll(self, session: aiohttp.ClientSession, pod: Pod, job_uid: str) -> None:
         async with self._slots:
-            progress = await _fetch(session, pod)
+            progress = await _fetch(session, pod, self._clock)
         uid = pod.metadata.uid
-        before = self._cache.progress.get(uid)
         if progress and (progress.job.pod_uid, progress.job.uid) == (uid, job_uid):
             self._cache.progress[uid] = progress
             self._misses.pop(uid, None)
             self._cache.unreachable.discard(uid)
-            moved = before is None or _shown(before) != _shown(progress)
+            news = has_news(progress, self._queued.get(uid))
+            if news:
+                self._queued[uid] = progress
         else:
             self._misses[uid] += 1
-            moved = self._misses[uid] == MISSES
-            if moved:  # the last report is too old
+            news = self._misses[uid] == MISSES
+            if news:  # the last report is too old
                 self._cache.progress.pop(uid, None)
+                self._queued.pop(uid, None)
                 self._cache.unreachable.add(uid)
-        if moved:
+        if news:
             name = pod.metadata.labels.get(c.LABEL_JOB, "")
             self._queue.add((pod.metadata.namespace, name))
 
 
-async def _fetch(session: aiohttp.ClientSession, pod: Pod) -> Progress | None:
+async def _fetch(
+    session: aiohttp.ClientSession, pod: Pod, clock: Callable[[], datetime.datetime]
+) -> Progress | None:
     address = pod.status.pod_ip
     host = f"[{address}]" if ":" in address else address
     try:
@@ -97,8 +114,7 @@ async def _fetch(session: aiohttp.ClientSession, pod: Pod) -> Progress | None:
     progress = parse_progress(body) if len(body) <= MAX_BYTES else None
     if progress is None:
         return None
-    now = datetime.datetime.now(datetime.UTC)
-    return msgspec.structs.replace(progress, read_at=now, sent_at=sent_at)
+    return msgspec.structs.replace(progress, read_at=clock(), sent_at=sent_at)
 
 
 def _time(date: str) -> datetime.datetime | None:
@@ -106,10 +122,3 @@ def _time(date: str) -> datetime.datetime | None:
         return email.utils.parsedate_to_datetime(date)
     except (ValueError, OverflowError):
         return None
-
-
-def _shown(progress: Progress) -> object:
-    status = progress.trainer_status
-    percentage = status.progress_percentage if status else None
-    metrics = status.metrics if status else ()
-    return progress.stage, percentage, metrics, progress.checkpoint, progress.dataset

@@ -7,9 +7,7 @@ reports those.
 import asyncio
 import logging
 
-import msgspec
-
-from finetune_operator.api.kubernetes import Metadata
+from finetune_operator.api.kubernetes import Unread
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import ApiError, Client
 from finetune_operator.kube.workqueue import WorkQueue
@@ -17,10 +15,6 @@ from finetune_operator.observe.cache import Cache, Key
 
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 log = logging.getLogger(__name__)
-
-
-class _Item(msgspec.Struct):
-    metadata: Metadata
 
 
 class Resync:
@@ -48,9 +42,12 @@ class Resync:
         self._patience = patience_seconds
         self._observed: dict[Key, str] = {}  # the last version from the watch
         self._missed: dict[Key, float] = {}  # loop time of the list that had it
+        self.last_heard = 0.0
+        """The loop time of the watch's last event, or of a list that it had missed nothing of."""
 
     def observe(self, key: Key, version: str, *, deleted: bool) -> None:
         """Record an event of the watch."""
+        self.last_heard = asyncio.get_running_loop().time()
         self._missed.pop(key, None)
         if deleted:
             self._observed.pop(key, None)
@@ -68,6 +65,7 @@ class Resync:
 
     async def run(self) -> None:
         """List at each interval, for ever."""
+        self.last_heard = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(self._interval)
             try:
@@ -76,12 +74,14 @@ class Resync:
                 log.warning("resync: %s", error)
 
     async def _resync(self) -> None:
-        before, observed = set(self._cache.jobs), dict(self._observed)
+        before = self._cache.jobs.keys() | self._cache.unreadable.keys()
+        observed = dict(self._observed)
         found: dict[Key, str] = {}
         for namespace in self._namespaces:
             found |= await self._list(namespace)
         for key in before | found.keys():  # reconcile drops a key that does not exist
-            self._queue.add(key)
+            if not self._cache.is_settled(key, found.get(key, "")):
+                self._queue.add(key)
         self._compare(found, observed)
 
     def _compare(self, found: dict[Key, str], observed: dict[Key, str]) -> None:
@@ -94,11 +94,13 @@ class Resync:
             if self._observed.get(key) == observed.get(key):  # deleted unseen
                 self._observed.pop(key, None)
                 self._missed.pop(key, None)
+        if not self._missed:
+            self.last_heard = now
 
     async def _list(self, namespace: str) -> dict[Key, str]:
         path = urls.fine_tune_jobs(namespace)
         return {
             (item.metadata.namespace, item.metadata.name): item.metadata.resource_version
-            async for page in self._client.pages(path, _Item, query={}, accept=METADATA_ONLY)
+            async for page in self._client.pages(path, Unread, query={}, accept=METADATA_ONLY)
             for item in page.items
         }

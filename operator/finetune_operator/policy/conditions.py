@@ -14,6 +14,8 @@ ORDER = (
     c.METRICS_AVAILABLE,
     c.COMPLETE,
     c.FAILED,
+    c.RECONCILING,
+    c.STALLED_CONDITION,
 )
 
 
@@ -35,7 +37,7 @@ class Conditions:
         self._by_type[type] = Condition(
             type=type,
             status=text,
-            reason=reason[:REASON_LENGTH],
+            reason=reason[:REASON_LENGTH] or "Unknown",  # the API server takes none without
             message=message[:1024],
             last_transition_time=before.last_transition_time if same and before else self._now,
             observed_generation=self._generation,

@@ -21,6 +21,7 @@ from finetune_operator.api.types import (
 from finetune_operator.policy.conditions import REASON_LENGTH, Conditions
 from finetune_operator.policy.outcome import Outcome
 from finetune_operator.policy.plan import Attempt
+from finetune_operator.policy.progress import is_worth_a_write
 
 HISTORY = 10
 MESSAGE_LENGTH = 256
@@ -46,9 +47,26 @@ class StatusUpdate:
 
     def finish(self) -> Status:
         """Return the new status."""
+        if not self._job.status.finished:
+            self._summarize()
         self.status.conditions = self._conditions.all()
         self.status.failure = _bounded(self.status.failure)
         return self.status
+
+    def _summarize(self) -> None:
+        """Set the conditions that tools read which know no FineTuneJobs, such as Flux and Helm.
+
+        They wait while Reconciling is True, and give up when Stalled is. As for a batch/v1 Job, a
+        suspended job is waited for no more than a complete one.
+        """
+        status, failed = self.status, self._conditions.true(c.FAILED)
+        at_rest = status.finished or self._conditions.true(c.SUSPENDED) is not None
+        reason, message = status.phase or "Pending", ""
+        if failed:
+            self._conditions.set(c.STALLED_CONDITION, True, failed.reason, failed.message)
+        elif status.failure and not at_rest:
+            reason, message = status.failure.reason, status.failure.message
+        self._conditions.set(c.RECONCILING, not at_rest, reason, message)
 
     def counts(self, *, prepare: bool) -> Status | Preparation:
         """Return the counters of this kind: the status itself, or its `preparation`."""
@@ -153,18 +171,15 @@ class StatusUpdate:
             counts.disruptions += not outcome.counted
 
     def take_progress(self, progress: Progress | None) -> None:
-        """Copy the trainer's report; a change of times alone is not worth a write."""
+        """Copy the trainer's report; its figures only if they are worth a write."""
         if progress is None:
             return
         status = self.status
         self._take_dataset(progress.dataset)
         status.model = progress.model or status.model
         status.checkpoint = progress.checkpoint or status.checkpoint
-        new, old = progress.trainer_status, status.trainer_status
-        if new and (
-            old is None
-            or (new.progress_percentage, new.metrics) != (old.progress_percentage, old.metrics)
-        ):
+        new = progress.trainer_status
+        if new and is_worth_a_write(new, status.trainer_status):
             status.trainer_status = new
             status.eta = duration(new.estimated_remaining_seconds)
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
 from aiohttp import web
 from finetune_operator.api.kubernetes import Pod
 from finetune_operator.kube.informer import Informer
@@ -147,6 +148,49 @@ async def test_what_someone_else_has_observed_and_is_not_in_a_list_is_reported_d
         seen.pods["created"] = msgspec.convert(pod("created"), Pod)
         await informer.synced.wait()
         await until(lambda: ("created", True) in seen.reported)
+
+
+async def test_relist_reports_only_what_has_changed() -> None:
+    script = Script([page(pod("a"), pod("b")), page(pod("a"), pod("b", 9))], [Answer(GONE)])
+    async with informing(script) as (seen, server, _):
+        await until(lambda: len(watched_from(server)) == 2)
+        assert seen.reported == [("a", False), ("b", False), ("b", False)]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"status": {"phase": 7}},
+        {"status": {"conditions": [{"status": "True"}]}},
+        {"status": {"containerStatuses": [{"state": {"terminated": {"exitCode": "x"}}}]}},
+        {"metadata": {"deletionTimestamp": "0000-01-01T00:00:00Z"}},
+    ],
+)
+async def test_object_that_cannot_be_decoded_is_left_out_and_stops_no_other(broken: Body) -> None:
+    bad = pod("bad", 4) | broken
+    bad["metadata"] = {**pod("bad", 4)["metadata"], **broken.get("metadata", {})}
+    script = Script(
+        [page(pod("a"), bad, pod("b"))],
+        [Answer(line("MODIFIED", {**bad}), line("ADDED", pod("c", 5)), HANG)],
+    )
+    async with informing(script) as (seen, server, _):
+        await until(lambda: "c" in seen.pods)
+        assert seen.pods.keys() == {"a", "b", "c"}
+        assert len(watched_from(server)) == 1
+
+
+async def test_object_that_cannot_be_decoded_any_more_is_not_taken_for_deleted() -> None:
+    bad = pod("bad", 4) | {"status": {"phase": 7}}
+    script = Script([page(pod("bad")), page(bad, pod("b"))], [Answer(GONE)])
+    async with informing(script) as (seen, _, _):
+        await until(lambda: "b" in seen.pods)
+        assert ("bad", True) not in seen.reported
+
+
+async def test_first_list_is_waited_for_from_the_start() -> None:
+    async with informing(lambda request, body: Answer(HANG)) as (_, _, informer):
+        await asyncio.sleep(0.05)
+        assert asyncio.get_running_loop().time() - informer.last_heard < 5
 
 
 async def test_idle_watch_is_resumed_and_all_is_listed_anew_now_and_then() -> None:

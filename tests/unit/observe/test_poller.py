@@ -234,6 +234,21 @@ async def test_pod_that_ended_is_forgotten_and_asked_no_more(polling: Polling) -
         assert polling.cache.progress == {}
 
 
+async def test_job_whose_trainer_only_counts_images_is_not_queued(polling: Polling) -> None:
+    def figures(second: int, percent: int = 50) -> dict[str, Any]:
+        speed = {"name": "images-per-second", "value": f"{200 + second}"}
+        status = {"progressPercentage": percent, "metrics": [speed]}
+        time = later(second).isoformat()
+        return body("pod-1", step=second, trainerStatus={**status, "lastUpdatedTime": time})
+
+    reports = [figures(0), *(figures(second) for second in range(1, 8)), figures(9, percent=51)]
+    async with polling.serving(answering(*reports)) as address:
+        polling.add_pod(address)
+        polling.queue.done(await asyncio.wait_for(polling.queue.get(), 5))
+        polling.queue.done(await asyncio.wait_for(polling.queue.get(), 5))
+        assert polling.cache.progress["pod-1"].step == 9
+
+
 async def test_pod_that_stops_answering_is_unreachable_after_a_while(polling: Polling) -> None:
     answers = answering(body("pod-1"), web.Response(status=500))
     async with polling.serving(answers) as address:

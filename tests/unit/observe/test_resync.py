@@ -65,6 +65,38 @@ async def test_both_what_is_there_and_what_was_known_are_queued() -> None:
     assert server.requests[1][2]["continue"] == "next"
 
 
+async def test_job_in_which_nothing_can_change_is_read_no_more() -> None:
+    cache = Cache()
+    for name, phase in (("done", "Complete"), ("changed", "Failed"), ("runs", "Training")):
+        summary = Summary("u", phase, "", None, 1, finished=phase != "Training")
+        cache.jobs["team", name] = summary
+        cache.reconciled["team", name] = "6" if name == "changed" else "7"
+    cache.reconciled["team", "unreadable"] = cache.unreadable["team", "unreadable"] = "7"
+    listed = [page("done", "changed", "runs", "unreadable", "new")] * 3
+    keys, _ = await swept(listed, cache, count=3)
+    assert keys == {("team", "changed"), ("team", "runs"), ("team", "new")}
+
+
+async def test_finished_job_that_was_deleted_unseen_is_queued() -> None:
+    cache = Cache()
+    cache.jobs["team", "ghost"] = Summary("u", "Complete", "", None, 1, finished=True)
+    cache.reconciled["team", "ghost"] = "7"
+    keys, _ = await swept([page("a")], cache, count=2)
+    assert ("team", "ghost") in keys
+
+
+async def test_watch_was_heard_when_it_had_an_event_or_a_list_shows_that_it_missed_none() -> None:
+    async with resyncing([page("a")], Cache(), WorkQueue[Key]()) as (resync, _):
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0.1)
+        assert loop.time() - resync.last_heard >= 0.1  # it has missed a
+        resync.observe(("team", "a"), "7", deleted=False)
+        assert loop.time() - resync.last_heard < 0.1
+        heard = resync.last_heard
+        await asyncio.sleep(0.2)
+        assert resync.last_heard > heard
+
+
 async def test_list_of_nothing_is_none_and_ends_nothing() -> None:
     """The API server writes `"items": null` for metadata of no objects."""
     nothing = Answer({"metadata": {}, "items": None})

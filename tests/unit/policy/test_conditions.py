@@ -1,5 +1,6 @@
 """Conditions do not flap: times move with the status only."""
 
+import pytest
 from finetune_operator.api.kubernetes import Condition
 from finetune_operator.policy.conditions import Conditions
 
@@ -43,6 +44,13 @@ def test_order_is_fixed_and_a_condition_of_someone_else_stays_at_the_end() -> No
         conditions.set(ours, True, "X")
     types = [each.type for each in conditions.all()]
     assert types == ["Suspended", "Running", "Failed", "example.test/Billed"]
+
+
+@pytest.mark.parametrize(("reason", "written"), [("", "Unknown"), ("R" * 5000, "R" * 1024)])
+def test_reason_is_one_that_the_api_server_takes(reason: str, written: str) -> None:
+    conditions = Conditions((), now=NOW, generation=1)
+    conditions.set("Failed", True, reason)
+    assert conditions.all()[0].reason == written
 
 
 def test_long_message_is_cut_to_what_the_api_server_takes() -> None:
