@@ -32,11 +32,7 @@ class Summary:
     progress_percentage: int | None
     attempts: int
     finished: bool = False
-
-    @property
-    def finished(self) -> bool:
-        """True if the job is Complete or Failed."""
-        return self.phase in ("Complete", "Failed")
+    """True if the job is Complete or Failed."""
 
 
 class Cache:
