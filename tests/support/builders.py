@@ -145,7 +145,7 @@ def make_attempt(
     nodes: int = 1,
 ) -> Attempt:
     """An attempt; `ended`: the type of its Job's last condition, `message`: what that says."""
-    name = f"prepare-{number}" if prepare else str(number)
+    name = f"{number}-prepare" if prepare else str(number)
     role = c.ROLE_PREPARE if prepare else c.ROLE_TRAIN
     conditions = (Condition(type=ended, status="True", message=message),) if ended else ()
     labels = {

@@ -58,7 +58,7 @@ class ScriptedCluster:
             name = body["metadata"]["name"]
             if name in self.jobs:
                 return Answer({"message": "already exists"}, status=409)
-            metadata = {**body["metadata"], "uid": f"attempt-{name[-1]}"}
+            metadata = {**body["metadata"], "uid": f"attempt-{name.removeprefix('photos-')}"}
             self.jobs[name] = {**body, "metadata": metadata}
             return Answer(self.jobs[name])
         found = self.jobs.get(parts[-1])

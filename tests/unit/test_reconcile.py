@@ -168,7 +168,7 @@ async def test_data_set_is_prepared_with_the_image_for_pods_without_gpus(
     cluster.put(make_job(workspace={"claimName": "work"}))
     await reconcile(KEY)
     (job,) = cluster.jobs.values()
-    assert job["metadata"]["name"] == "photos-prepare-1"
+    assert job["metadata"]["name"] == "photos-1-prepare"
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "trainer:cpu"
     assert cluster.status["image"] == "trainer:gpu"

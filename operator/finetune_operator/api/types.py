@@ -412,9 +412,9 @@ class FineTuneJob(Object):
     status: Status = msgspec.field(default_factory=Status)
 
     def job_name(self, number: int, *, prepare: bool = False) -> str:
-        """Return the name of an attempt's batch/v1 Job."""
+        """Return the name of an attempt's batch/v1 Job; no two FineTuneJobs share one."""
         return (
-            f"{self.metadata.name}-prepare-{number}"
+            f"{self.metadata.name}-{number}-prepare"
             if prepare
             else f"{self.metadata.name}-{number}"
         )

@@ -28,7 +28,7 @@ async def test_attempt_that_the_watch_has_not_shown_is_not_taken_for_deleted(
     assert cluster.calls() == ["GET photos", "GET photos-1"]
 
 
-@pytest.mark.parametrize("name", ["photos-1", "photos-prepare-1"])
+@pytest.mark.parametrize("name", ["photos-1", "photos-1-prepare"])
 async def test_suspended_job_is_not_said_to_be_while_a_creation_that_was_not_answered_runs(
     cluster: ScriptedCluster, reconcile: Reconciler, name: str
 ) -> None:
