@@ -25,6 +25,12 @@ class TestJob:
             assert labels[c.LABEL_JOB_UID] == "job-uid"
             assert labels[c.LABEL_MANAGED_BY] == c.MANAGER
 
+    def test_job_and_its_pods_are_found_by_a_label_that_only_the_operator_writes(self) -> None:
+        job = build_job(make_job(), CreateAttempt(3), image="x", own_image=True, pull="Always")
+        assert c.CHILD_SELECTOR.startswith(f"{c.GROUP}/")
+        for labels in (job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]):
+            assert c.CHILD_SELECTOR in labels
+
     def test_job_controller_never_retries_and_keeps_the_cause(self) -> None:
         spec = build(make_job())["spec"]
         assert spec["backoffLimit"] == 0
