@@ -54,6 +54,11 @@ class Metrics:
         self.reconcile_errors = Counter(
             f"{prefix}_reconcile_errors", "Reconciles that raised", registry=registry
         )
+        self.stale_cache = Counter(
+            f"{prefix}_stale_cache",
+            "Reconciles that listed children which the watches had missed for too long",
+            registry=registry,
+        )
         self.watch_age = Gauge(
             f"{prefix}_watch_age_seconds",
             "Time since the last event of the most idle watch",

@@ -24,7 +24,7 @@ from finetune_operator.kube.client import ApiError, Client, NotFound
 from finetune_operator.kube.merge_patch import merge_patch
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import consistency
-from finetune_operator.observe.cache import Cache, Key, summarize
+from finetune_operator.observe.cache import Cache, Children, Key, summarize
 from finetune_operator.policy import deadlines
 from finetune_operator.policy.plan import (
     Action,
@@ -55,6 +55,7 @@ class Reconciler:
     metrics: Metrics
     settings: Settings
     clock: Callable[[], datetime.datetime]
+    stale: consistency.StaleKeys = dataclasses.field(default_factory=consistency.StaleKeys)
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile the FineTuneJob; return the seconds until it must be reconciled again."""
@@ -64,20 +65,16 @@ class Reconciler:
             job = await self.client.get(path, FineTuneJob)
         except NotFound:
             self.cache.jobs.pop(key, None)
+            self.stale.forget(key)
             return None
         self.cache.jobs[key] = summarize(job.metadata.uid, job.status)
         if job.metadata.deletion_timestamp:
             return await self._handle_deletion(job)
         now = self.clock()
-        lost = self.settings.node_lost_seconds
-        if await consistency.is_cache_stale(
-            self.client, self.cache, job, now=now, node_lost_seconds=lost
-        ):
+        decided = await self._decide(key, job, now)
+        if decided is None:
             return WAIT_FOR_WATCH_SECONDS
-        seen, requeue = await self._observe(job, now)
-        plan = decide(seen, now, self.settings)
-        if plan.starts_another and await consistency.has_running_pods(self.client, job):
-            return WAIT_FOR_WATCH_SECONDS
+        plan, requeue = decided
         # Create, then write the status, then delete. After a crash in between, the next pass adopts
         # a Job that the status does not name, and repeats the deletions that the status implies. In
         # another order the end of an attempt could be lost.
@@ -95,21 +92,50 @@ class Reconciler:
 
         With foreground deletion the collector would wait for these pods for ever.
         """
-        uid, namespace = job.metadata.uid, job.metadata.namespace
-        pods = Observed(
-            job=job,
-            attempts=self.cache.attempts_of(uid),
-            orphaned_pods=self.cache.orphaned_pods_of(uid, namespace),
-        ).pods
+        children = self.cache.children_of(job.metadata)
+        pods = _seen(job, children).pods
         lost = lost_pods(pods, self.clock(), self.settings.node_lost_seconds)
         await self._delete_planned(job, lost.actions)
         return lost.requeue_after_seconds
 
+    async def _decide(
+        self, key: Key, job: FineTuneJob, now: datetime.datetime
+    ) -> tuple[Plan, float | None] | None:
+        """Return the plan and when to read again, None while a stale cache may catch up.
+
+        One that does not is passed over: the plan is then made from what the API server lists.
+        """
+        stale = await consistency.is_cache_stale(
+            self.client,
+            self.cache,
+            job,
+            now=now,
+            node_lost_seconds=self.settings.node_lost_seconds,
+        )
+        if not stale:
+            decided = await self._decide_on(job, self.cache.children_of(job.metadata), now)
+            starts = decided[0].starts_another
+            if not (starts and await consistency.has_running_pods(self.client, job)):
+                self.stale.forget(key)
+                return decided
+        if self.stale.may_catch_up(key, now):
+            return None
+        self.metrics.stale_cache.inc()
+        listed = await consistency.read_children(self.client, job)
+        plan, requeue = await self._decide_on(job, listed, now)
+        return plan, deadlines.earliest(requeue, STUCK_POLL_SECONDS)  # no watch would report it
+
+    async def _decide_on(
+        self, job: FineTuneJob, children: Children, now: datetime.datetime
+    ) -> tuple[Plan, float | None]:
+        seen, requeue = await self._observe(job, children, now)
+        return decide(seen, now, self.settings), requeue
+
     async def _observe(
-        self, job: FineTuneJob, now: datetime.datetime
+        self, job: FineTuneJob, children: Children, now: datetime.datetime
     ) -> tuple[Observed, float | None]:
-        """Return the children, the Events of one that does not start, and when to read again."""
-        attempts = self.cache.attempts_of(job.metadata.uid)
+        """Return what decide needs: the Events of a child that does not start, too."""
+        attempts = children.attempts
         newest = attempts[-1] if attempts else None
         pod_uid = newest.pod.metadata.uid if newest and newest.pod else ""
         events: tuple[Event, ...] = ()
@@ -119,10 +145,8 @@ class Reconciler:
             requeue = max(self.settings.stuck_after_seconds - age, poll)
             if age >= self.settings.stuck_after_seconds:
                 events = await self._events_of(newest)
-        seen = Observed(
-            job=job,
-            attempts=attempts,
-            orphaned_pods=self.cache.orphaned_pods_of(job.metadata.uid, job.metadata.namespace),
+        seen = dataclasses.replace(
+            _seen(job, children),
             progress=self.cache.progress.get(pod_uid),
             unreachable=pod_uid in self.cache.unreachable,
             events=events,
@@ -207,6 +231,10 @@ class Reconciler:
             await self.client.create(urls.events(namespace), event, Event)
         except ApiError as error:  # an event that fails is no reason to repeat the pass
             log.warning("event of %s/%s: %s", namespace, name, error)
+
+
+def _seen(job: FineTuneJob, children: Children) -> Observed:
+    return Observed(job=job, attempts=children.attempts, orphaned_pods=children.orphaned_pods)
 
 
 def _event_poll_seconds(attempt: Attempt) -> float | None:

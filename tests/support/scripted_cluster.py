@@ -54,6 +54,8 @@ class ScriptedCluster:
             return Answer({"metadata": {}, "items": self.pods})
         if parts[-1] == "events":
             return Answer({"metadata": {}, "items": []} if request.method == "GET" else body)
+        if request.method == "GET" and parts[-1] == "jobs":
+            return Answer({"metadata": {}, "items": list(self.jobs.values())})
         if request.method == "POST":
             name = body["metadata"]["name"]
             if name in self.jobs:

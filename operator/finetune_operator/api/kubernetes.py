@@ -71,6 +71,7 @@ class JobSpec(Object):
 
 class JobStatus(Object):
     start_time: Time | None = None
+    active: int = 0
     conditions: tuple[Condition, ...] = ()
 
 

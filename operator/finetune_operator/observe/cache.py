@@ -5,7 +5,7 @@ its next pass does not miss its own Job.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -30,6 +30,15 @@ class Summary:
     accuracy: str
     progress_percentage: int | None
     attempts: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Children:
+    """The Jobs and pods of one FineTuneJob, from the cache or from the API server."""
+
+    attempts: tuple[Attempt, ...] = ()
+    orphaned_pods: tuple[Pod, ...] = ()
+    """Pods that may still run though their Job was deleted."""
 
 
 class Cache:
@@ -79,19 +88,18 @@ class Cache:
                 self.progress.pop(uid, None)
         return _key(pod)
 
+    def children_of(self, owner: Metadata) -> Children:
+        """Return the Jobs and pods of the FineTuneJob."""
+        return Children(
+            attempts=self.attempts_of(owner.uid),
+            orphaned_pods=self.orphaned_pods_of(owner.uid, owner.namespace),
+        )
+
     def attempts_of(self, uid: str) -> tuple[Attempt, ...]:
         """Return the attempts of the FineTuneJob, those that prepare first."""
-        pods = self._pods.get(uid, {}).values()
-        attempts = [
-            Attempt(
-                number=number,
-                job=job,
-                pods=tuple(pod for pod in pods if pod.metadata.controller_uid == job_uid),
-            )
-            for job_uid, job in self._attempts.get(uid, {}).items()
-            if (number := number_of(job))
-        ]
-        return tuple(sorted(attempts, key=lambda each: (not each.prepare, each.number)))
+        return attempts_in_order(
+            self._attempts.get(uid, {}).values(), self._pods.get(uid, {}).values()
+        )
 
     def orphaned_pods_of(self, uid: str, namespace: str) -> tuple[Pod, ...]:
         """Return the pods of the FineTuneJob that may still run though their Job was deleted."""
@@ -143,6 +151,20 @@ def summarize(uid: str, status: Status) -> Summary:
         progress_percentage=progress.progress_percentage if progress else None,
         attempts=status.attempts,
     )
+
+
+def attempts_in_order(jobs: Iterable[Job], pods: Collection[Pod]) -> tuple[Attempt, ...]:
+    """Return the attempts that these Jobs are, each with its pods; those that prepare first."""
+    attempts = [
+        Attempt(
+            number=number,
+            job=job,
+            pods=tuple(pod for pod in pods if pod.metadata.controller_uid == job.metadata.uid),
+        )
+        for job in jobs
+        if (number := number_of(job))
+    ]
+    return tuple(sorted(attempts, key=lambda each: (not each.prepare, each.number)))
 
 
 def number_of(job: Job) -> int:
