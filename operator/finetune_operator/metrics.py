@@ -64,6 +64,11 @@ class Metrics:
             "Time since the last event of the most idle watch",
             registry=registry,
         )
+        self.broken_namespaces = Gauge(
+            f"{prefix}_broken_namespaces",
+            "Namespaces whose Jobs or pods cannot be listed or watched",
+            registry=registry,
+        )
         depth = Gauge(f"{prefix}_queue_depth", "Keys that wait for a worker", registry=registry)
         depth.set_function(lambda: queue_depth() if leading() else 0)
         leader = Gauge(f"{prefix}_leader", "1 if this operator is the leader", registry=registry)

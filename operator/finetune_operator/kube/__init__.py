@@ -1,5 +1,6 @@
 """The access to the API server, as client-go is for Go. Nothing here knows what a job needs.
 
+login             the address of the API server, the credentials and the proxy
 client            one request, and a small tree of errors
 urls              the paths of the API server
 informer          list and watch one kind of object

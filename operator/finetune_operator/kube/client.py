@@ -21,10 +21,12 @@ from typing import Any, Generic, TypeVar
 import aiohttp
 import msgspec
 from kubernetes.aio import client as official
-from kubernetes.aio import config
+
+from finetune_operator.kube.login import configure
 
 T = TypeVar("T")
 AUTH = ["BearerToken"]
+CONNECTIONS = 64
 
 
 class ApiError(Exception):
@@ -111,14 +113,18 @@ class Client:
         self._time_to_write = time_to_write
 
     @classmethod
-    async def connect(cls, *, time_to_write: Callable[[], float] = lambda: math.inf) -> "Client":
-        """Use the pod's ServiceAccount, or KUBECONFIG outside of a cluster."""
-        configuration = official.Configuration()
-        try:
-            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-        except config.ConfigException:
-            await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        configuration.connection_pool_maxsize = 64
+    async def connect(
+        cls,
+        *,
+        connections: int = CONNECTIONS,
+        time_to_write: Callable[[], float] = lambda: math.inf,
+    ) -> "Client":
+        """Log in: see kube/login.
+
+        `connections` is how many requests run at the same time; 0: any number. A watch keeps one.
+        """
+        configuration = await configure()
+        configuration.connection_pool_maxsize = connections
         return cls(configuration, time_to_write=time_to_write)
 
     async def close(self) -> None:
