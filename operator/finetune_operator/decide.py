@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import Pod, Time
+from finetune_operator.api.kubernetes import Job, Pod, Time
 from finetune_operator.api.types import Failure
 from finetune_operator.policy import backoff, deadlines, diagnosis, outcome
 from finetune_operator.policy.plan import (
@@ -19,10 +19,12 @@ from finetune_operator.policy.plan import (
     Attempt,
     CreateAttempt,
     DeleteAttempt,
+    DeletePod,
     DeleteSelf,
     ForceDeletePod,
     Observed,
     Plan,
+    is_count_exceeded,
 )
 from finetune_operator.policy.status import StatusUpdate
 from finetune_operator.settings import Settings
@@ -40,13 +42,34 @@ def decide(seen: Observed, now: Time, settings: Settings) -> Plan:
     lost = lost_pods(seen.pods, now, settings.node_lost_seconds)
     uids = frozenset(pod.uid for pod in lost.actions)
     plan = _decide(dataclasses.replace(seen, lost_pods=uids), now, settings)
+    left = () if plan.status.finished else _end_leftovers(seen)
     return dataclasses.replace(
         plan,
         # After the Jobs: a Job that is not being deleted would create a new pod.
-        actions=(*plan.actions, *lost.actions),
+        actions=(*plan.actions, *left, *_end_orphans(seen), *lost.actions),
         requeue_after_seconds=deadlines.earliest(
             plan.requeue_after_seconds, lost.requeue_after_seconds
         ),
+    )
+
+
+def _end_leftovers(seen: Observed) -> tuple[Action, ...]:
+    """End what an earlier FineTuneJob of this name left running: it has the GPUs and the volume."""
+    return tuple(
+        (DeleteAttempt if isinstance(child, Job) else DeletePod)(
+            child.metadata.name, child.metadata.uid
+        )
+        for child in seen.leftovers
+        if not child.metadata.deletion_timestamp and not child.ended
+    )
+
+
+def _end_orphans(seen: Observed) -> tuple[Action, ...]:
+    """End the pods that have lost their Job for good; the garbage collector ends the others."""
+    return tuple(
+        DeletePod(pod.metadata.name, pod.metadata.uid)
+        for pod in seen.orphaned_pods
+        if not pod.metadata.controller and not pod.metadata.deletion_timestamp
     )
 
 
@@ -223,7 +246,8 @@ def _follow(seen: Observed, live: Attempt, update: StatusUpdate, now: Time) -> P
     stall = _retry_soon(deadlines.stall(spec, seen.progress), now)  # due: wait for a fresh report
     wait = deadlines.first(now, clock, deadlines.active(spec, update.status), stall)
     before = seen.attempts[: seen.attempts.index(live)]
-    return Plan(update.finish(), tuple(_superseded(before)), wait)
+    full = failure is not None and is_count_exceeded(failure)  # a quota of pods counts ended ones
+    return Plan(update.finish(), tuple((_deletions if full else _superseded)(before)), wait)
 
 
 def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:
@@ -235,11 +259,12 @@ def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:
 
 def _start(seen: Observed, update: StatusUpdate, now: Time, settings: Settings) -> Plan:
     """Create the next attempt, once no pod of the last one runs and the backoff is over."""
-    update.wait()
     deadline = deadlines.active(seen.job.spec, update.status)
     abandoned = [a for a in _still_running(seen, update) if _is_recorded(a, update)]
     unrecorded = any(not _is_recorded(a, update) for a in seen.attempts)
-    if abandoned or unrecorded or _pods_left(seen):
+    holders = _holders(seen, abandoned)
+    update.wait(holders)
+    if holders or unrecorded:
         return Plan(update.finish(), tuple(_deletions(abandoned)), deadline.remaining(now))
     prepare = update.status.prepares
     counts = update.counts(prepare=prepare)
@@ -250,7 +275,31 @@ def _start(seen: Observed, update: StatusUpdate, now: Time, settings: Settings) 
     number = counts.attempts + 1
     update.begin(number, prepare=prepare)
     create = CreateAttempt(number, prepare, avoid=outcome.avoided_nodes(update.status))
-    return Plan(update.finish(), (*_superseded(seen.attempts), create))
+    name = seen.job.job_name(number, prepare=prepare)
+    named = [DeleteAttempt(name, job.metadata.uid) for job in _left_jobs(seen, name)]
+    return Plan(
+        update.finish(),
+        (*_superseded(seen.attempts), *named, create),
+        spare=tuple(_deletions(seen.attempts)),
+    )
+
+
+def _left_jobs(seen: Observed, name: str) -> list[Job]:
+    """Return the Job that has the next attempt's name, if an earlier FineTuneJob left it."""
+    return [
+        child for child in seen.leftovers if isinstance(child, Job) and child.metadata.name == name
+    ]
+
+
+def _holders(seen: Observed, abandoned: Iterable[Attempt]) -> list[str]:
+    """Return what the next attempt waits for: Jobs and pods that may still run."""
+    jobs = [attempt.job for attempt in abandoned]
+    pods = [pod for pod in seen.pods if not pod.ended]
+    earlier = [child for child in seen.leftovers if not child.ended]
+    return [
+        f"{'pod' if isinstance(child, Pod) else 'Job'} {child.metadata.name}"
+        for child in (*jobs, *pods, *earlier)
+    ]
 
 
 def _still_running(seen: Observed, update: StatusUpdate) -> list[Attempt]:

@@ -32,10 +32,12 @@ from finetune_operator.policy.plan import (
     Blocked,
     CreateAttempt,
     DeleteAttempt,
+    DeletePod,
     DeleteSelf,
     ForceDeletePod,
     Observed,
     Plan,
+    is_count_exceeded,
 )
 from finetune_operator.policy.status import StatusUpdate
 from finetune_operator.settings import Settings
@@ -68,6 +70,8 @@ class Reconciler:
             self.stale.forget(key)
             return None
         self.cache.jobs[key] = summarize(job.metadata.uid, job.status)
+        written = job.status
+        job = self._without_restored_status(job)
         if job.metadata.deletion_timestamp:
             return await self._handle_deletion(job)
         now = self.clock()
@@ -80,12 +84,25 @@ class Reconciler:
         # another order the end of an attempt could be lost.
         blocked = await self._create_planned(job, plan)
         status = _undo_begin(job, plan.status, blocked, now) if blocked else plan.status
-        await self._write(key, job, status, now)
-        await self._delete_planned(job, plan.actions)
+        await self._write(key, job, written, status, now)
+        full = blocked and is_count_exceeded(blocked.failure)
+        await self._delete_planned(job, (*plan.actions, *plan.spare) if full else plan.actions)
         if plan.note:
             await self._emit(job, note_of(job, plan.note, now))
         retry = blocked.retry_after_seconds if blocked else None
         return deadlines.earliest(plan.requeue_after_seconds, requeue, retry)
+
+    def _without_restored_status(self, job: FineTuneJob) -> FineTuneJob:
+        """Return the job without the status of an earlier one that a backup tool has written to it.
+
+        Its counts and its checkpoint are not this job's. That of a finished job is kept, so that a
+        restore trains nothing again, unless an attempt was already created.
+        """
+        kept = job.status.finished and not self.cache.attempts_of(job.metadata.uid)
+        if kept or not job.has_restored_status:
+            return job
+        log.info("%s/%s: its status is that of an earlier object", *_key(job))
+        return msgspec.structs.replace(job, status=Status())
 
     async def _handle_deletion(self, job: FineTuneJob) -> float | None:
         """Delete pods on lost nodes, and leave the other children to the garbage collector.
@@ -175,6 +192,8 @@ class Reconciler:
             match action:
                 case DeleteAttempt(name, uid):
                     await self.client.delete(f"{urls.jobs(namespace)}/{name}", uid=uid)
+                case DeletePod(name, uid):
+                    await self.client.delete(f"{urls.pods(namespace)}/{name}", uid=uid)
                 case ForceDeletePod(name, uid):
                     path = f"{urls.pods(namespace)}/{name}"
                     await self.client.delete(path, uid=uid, grace_seconds=0)
@@ -209,10 +228,15 @@ class Reconciler:
         return blocked
 
     async def _write(
-        self, key: Key, job: FineTuneJob, status: Status, now: datetime.datetime
+        self,
+        key: Key,
+        job: FineTuneJob,
+        written: Status,
+        status: Status,
+        now: datetime.datetime,
     ) -> None:
         """Patch the status if it changed, on the version that was read; then emit events, count."""
-        patch = merge_patch(msgspec.to_builtins(job.status), msgspec.to_builtins(status))
+        patch = merge_patch(msgspec.to_builtins(written), msgspec.to_builtins(status))
         if not patch:
             return
         version = {"resourceVersion": job.metadata.resource_version}
@@ -233,8 +257,17 @@ class Reconciler:
             log.warning("event of %s/%s: %s", namespace, name, error)
 
 
+def _key(job: FineTuneJob) -> Key:
+    return job.metadata.namespace, job.metadata.name
+
+
 def _seen(job: FineTuneJob, children: Children) -> Observed:
-    return Observed(job=job, attempts=children.attempts, orphaned_pods=children.orphaned_pods)
+    return Observed(
+        job=job,
+        attempts=children.attempts,
+        orphaned_pods=children.orphaned_pods,
+        leftovers=children.leftovers,
+    )
 
 
 def _event_poll_seconds(attempt: Attempt) -> float | None:

@@ -5,7 +5,7 @@ make_job takes spec fields by the names users write: make_job(backoffLimit=1).
 
 import datetime
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from finetune_operator.api import constants as c
@@ -37,6 +37,7 @@ from finetune_operator.api.types import (
 )
 from finetune_operator.policy.plan import Attempt
 
+C = TypeVar("C", Job, Pod)
 NAME, NAMESPACE, UID = "photos", "team", "job-uid"
 NOW = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 
@@ -72,7 +73,8 @@ def make_status(*, attempt: int = 0, **fields: Any) -> Status:
     if attempt:
         current = CurrentAttempt(number=attempt, job_name=f"{NAME}-{attempt}", start_time=NOW)
         fields = {"attempts": attempt, "current_attempt": current, **fields}
-    return Status(**{"start_time": NOW, "image": "trainer:1", "observed_generation": 1, **fields})
+    defaults = {"start_time": NOW, "image": "trainer:1", "observed_generation": 1}
+    return Status(**{**defaults, "observed_uid": UID, **fields})
 
 
 def make_history(*reasons: str, epoch: int | None = None) -> tuple[AttemptRecord, ...]:
@@ -168,6 +170,13 @@ def make_attempt(
         status=JobStatus(start_time=None if suspended else started, conditions=conditions),
     )
     return Attempt(number=number, job=job, pods=pods)
+
+
+def without_owner(child: C, *, uid: str = UID) -> C:
+    """The Job or pod after --cascade=orphan; `uid`: that of its FineTuneJob."""
+    labels = {**child.metadata.labels, c.LABEL_JOB_UID: uid}
+    metadata = msgspec.structs.replace(child.metadata, labels=labels, owner_references=())
+    return msgspec.structs.replace(child, metadata=metadata)
 
 
 def make_ended_attempt(number: int, code: int, message: str = "", **pod: Any) -> Attempt:

@@ -87,6 +87,11 @@ class Job(Object):
         return true_condition(self.status.conditions, type)
 
     @property
+    def ended(self) -> bool:
+        """True if the Job is complete or failed: then all its pods have ended."""
+        return bool(self.condition("Complete") or self.condition("Failed"))
+
+    @property
     def unsuspended_at(self) -> Time | None:
         """The time when the Job was last unsuspended, None while it is suspended.
 

@@ -17,6 +17,7 @@ from finetune_operator.api.types import Status
 from finetune_operator.policy.plan import Attempt
 
 C = TypeVar("C", Job, Pod)
+K = TypeVar("K")
 Key = tuple[str, str]
 """Namespace and name of a FineTuneJob."""
 
@@ -39,6 +40,8 @@ class Children:
     attempts: tuple[Attempt, ...] = ()
     orphaned_pods: tuple[Pod, ...] = ()
     """Pods that may still run though their Job was deleted."""
+    leftovers: tuple[Job | Pod, ...] = ()
+    """Jobs and pods of an earlier FineTuneJob of this name that have no owner any more."""
 
 
 class Cache:
@@ -56,6 +59,7 @@ class Cache:
         """Uids of the pods that do not answer."""
         self._attempts: dict[str, dict[str, Job]] = {}
         self._pods: dict[str, dict[str, Pod]] = {}
+        self._ownerless: dict[Key, dict[str, Job | Pod]] = {}
 
     def observe_fine_tune_job(self, body: dict[str, Any], *, deleted: bool) -> Key:
         """Add, replace or remove a FineTuneJob; return its key."""
@@ -70,6 +74,9 @@ class Cache:
     def observe_attempt(self, job: Job, *, deleted: bool = False) -> Key | None:
         """Add, replace or remove a Job; return the key of its FineTuneJob."""
         uid, owner = job.metadata.uid, job.metadata.controller_uid
+        self._index_owner(job, deleted=deleted)
+        if not owner:  # --cascade=orphan took it away
+            _drop(self._attempts, job.metadata.labels.get(c.LABEL_JOB_UID, ""), uid)
         if deleted:
             _drop(self._attempts, owner, uid)
         elif not _is_older(job, self._attempts.get(owner, {}).get(uid)):
@@ -79,6 +86,7 @@ class Cache:
     def observe_pod(self, pod: Pod, *, deleted: bool = False) -> Key | None:
         """Add, replace or remove a pod; return the key of its FineTuneJob."""
         uid, owner = pod.metadata.uid, pod.metadata.labels.get(c.LABEL_JOB_UID, "")
+        self._index_owner(pod, deleted=deleted)
         if deleted:
             _drop(self._pods, owner, uid)
             self.progress.pop(uid, None)
@@ -93,6 +101,11 @@ class Cache:
         return Children(
             attempts=self.attempts_of(owner.uid),
             orphaned_pods=self.orphaned_pods_of(owner.uid, owner.namespace),
+            leftovers=tuple(
+                child
+                for child in self._ownerless.get((owner.namespace, owner.name), {}).values()
+                if isinstance(child, Job) or child.metadata.labels[c.LABEL_JOB_UID] != owner.uid
+            ),
         )
 
     def attempts_of(self, uid: str) -> tuple[Attempt, ...]:
@@ -111,6 +124,13 @@ class Cache:
             and pod.metadata.namespace == namespace
             and pod.metadata.controller_uid not in attempts
         )
+
+    def _index_owner(self, child: Job | Pod, *, deleted: bool) -> None:
+        key, uid, labels = _key(child), child.metadata.uid, child.metadata.labels
+        if key and not deleted and not child.metadata.controller and c.LABEL_JOB_UID in labels:
+            self._ownerless.setdefault(key, {})[uid] = child
+        elif key:
+            _drop(self._ownerless, key, uid)
 
     def attempts_in(self, namespace: str) -> list[Job]:
         """Return the Jobs of a namespace, or of all."""
@@ -191,7 +211,7 @@ def _in(namespace: str, table: dict[str, dict[str, C]]) -> list[C]:
     return [child for child in found if namespace in ("", child.metadata.namespace)]
 
 
-def _drop(table: dict[str, dict[str, Any]], owner: str, uid: str) -> None:
+def _drop(table: dict[K, dict[str, Any]], owner: K, uid: str) -> None:
     if children := table.get(owner):
         children.pop(uid, None)
         if not children:

@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+from collections.abc import Sequence
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress, Result, Termination
@@ -22,6 +23,7 @@ from finetune_operator.policy.plan import Attempt
 
 HISTORY = 10
 MESSAGE_LENGTH = 256
+NAMED = 5
 PREPARING = ("fetch", "prepare")
 
 
@@ -52,6 +54,7 @@ class StatusUpdate:
 
     def observe(self, *, image: str, prepare_image: str) -> None:
         """Resolve the images when the job is first observed: all its attempts use these."""
+        self.status.observed_uid = self._job.metadata.uid
         if self.status.start_time is None:
             self.status.start_time = self._now
             self.status.image = image
@@ -215,9 +218,12 @@ class StatusUpdate:
         """Leave Suspended."""
         self._conditions.clear(c.SUSPENDED, c.RESUMED, "spec.suspend is false.")
 
-    def wait(self) -> None:
-        """Enter Pending: the next attempt is not created yet."""
+    def wait(self, holders: Sequence[str] = ()) -> None:
+        """Enter Pending: the next attempt is not created yet, perhaps as `holders` still run."""
         self.status.phase = "Pending"
+        if holders:
+            text = f"The next attempt waits until these have ended: {', '.join(holders[:NAMED])}."
+            self._conditions.set(c.PODS_READY, False, c.STARTING, text)
 
     def describe(
         self,
