@@ -12,6 +12,7 @@ from finetune_operator.api.constants import CHILD_SELECTOR
 from finetune_operator.api.kubernetes import Job, Pod
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client
+from finetune_operator.kube.heartbeat import NOT_READY_SECONDS, UNHEALTHY_SECONDS, Heartbeat
 from finetune_operator.kube.informer import Informer
 from finetune_operator.kube.leader_election import Elector, LostLease
 from finetune_operator.kube.workqueue import WorkQueue
@@ -96,13 +97,17 @@ async def _operate(
         patience_seconds=2 * kopf_watch.watch_idle_seconds(settings),
     )
     poller = Poller(cache, queue, interval_seconds=settings.progress_interval_seconds)
+    heartbeat = Heartbeat(client, urls.RESOURCES)
     watching = asyncio.Event()
 
     def not_ready() -> str:
-        return namespaces.not_ready() if watching.is_set() else "FineTuneJobs are not served yet"
+        if not watching.is_set():
+            return "FineTuneJobs are not served yet"
+        return namespaces.not_ready() or heartbeat.silent(NOT_READY_SECONDS)
 
     def unhealthy() -> str:
-        return workers.stuck() or resync.missed_by_watch()
+        stale = resync.missed_by_watch()
+        return workers.stuck() or stale or heartbeat.silent(UNHEALTHY_SECONDS)
 
     metrics.watch_age.set_function(lambda: asyncio.get_running_loop().time() - namespaces.oldest())
     metrics.broken_namespaces.set_function(namespaces.broken)
@@ -118,6 +123,7 @@ async def _operate(
             _when_ready(namespaces, lambda: _when(leading, lambda: workers.run(settings.workers))),
             _when(leading, poller.run),
             resync.run(),
+            heartbeat.run(),
             *elections,
         )
     finally:

@@ -2,6 +2,7 @@
 
 login             the address of the API server, the credentials and the proxy
 client            one request, and a small tree of errors
+heartbeat         how long no request was answered
 urls              the paths of the API server
 informer          list and watch one kind of object
 workqueue         keys to reconcile, now or later
