@@ -45,6 +45,7 @@ from finetune_operator.settings import Settings
 WAIT_FOR_WATCH_SECONDS = 1.0
 STUCK_POLL_SECONDS = 5
 QUEUED_POLL_SECONDS = 60
+LATELY_SECONDS = 120
 log = logging.getLogger(__name__)
 
 
@@ -90,6 +91,8 @@ class Reconciler:
         if plan.note:
             await self._emit(job, note_of(job, plan.note, now))
         retry = blocked.retry_after_seconds if blocked else None
+        if full and _ended_lately(status, now):  # its Job leaves its room in a moment
+            retry = Blocked.WAIT_FOR_NAME_SECONDS
         return deadlines.earliest(plan.requeue_after_seconds, requeue, retry)
 
     def _without_restored_status(self, job: FineTuneJob) -> FineTuneJob:
@@ -268,6 +271,11 @@ def _seen(job: FineTuneJob, children: Children) -> Observed:
         orphaned_pods=children.orphaned_pods,
         leftovers=children.leftovers,
     )
+
+
+def _ended_lately(status: Status, now: datetime.datetime) -> bool:
+    ended = status.history[-1].end_time if status.history else None
+    return ended is not None and (now - ended).total_seconds() < LATELY_SECONDS
 
 
 def _event_poll_seconds(attempt: Attempt) -> float | None:

@@ -52,10 +52,12 @@ async def test_ended_job_goes_when_a_quota_leaves_no_room_for_the_next(
     cluster.refusal = (
         "exceeded quota: jobs, requested: count/jobs.batch=1, used: count/jobs.batch=1"
     )
-    await reconcile(KEY)
+    assert await reconcile(KEY) == 2
     assert cluster.calls()[-1] == "DELETE photos-1"
     assert failure(cluster) == c.CREATE_REFUSED
     assert [ended["number"] for ended in cluster.status["history"]] == [1]
+    cluster.now = 600
+    assert await reconcile(KEY) == 15
 
 
 async def test_name_that_an_earlier_job_left_without_an_owner_is_made_free(
