@@ -26,7 +26,7 @@ from finetune_operator.policy.plan import (
     Plan,
     is_count_exceeded,
 )
-from finetune_operator.policy.status import StatusUpdate
+from finetune_operator.policy.status import HISTORY, StatusUpdate
 from finetune_operator.settings import Settings
 
 RETRY_SOON = datetime.timedelta(seconds=5)
@@ -132,13 +132,32 @@ def _live_attempt(seen: Observed, update: StatusUpdate) -> Attempt | None:
     """Return the attempt whose end the status does not have yet, though it may have ended.
 
     After a crash between a create and the status write the status does not name that attempt: the
-    oldest such attempt is adopted.
+    oldest such attempt is adopted. A status that was restored may name one that does not exist.
     """
     unrecorded = (a for a in seen.attempts if not _is_recorded(a, update))
     if not update.status.current_attempt and (oldest := next(unrecorded, None)):
         update.adopt(oldest)
     current = update.status.current_attempt
-    return next((a for a in seen.attempts if current and a.name == current.job_name), None)
+    live = next((a for a in seen.attempts if current and a.name == current.job_name), None)
+    if live is None and (live := _unknown_attempt(seen, update)):
+        update.adopt(live)
+    return live
+
+
+def _unknown_attempt(seen: Observed, update: StatusUpdate) -> Attempt | None:
+    """Return an attempt that runs, though nothing in the status is about it."""
+    known = {(record.prepare, record.number) for record in update.status.history}
+    return next(
+        (
+            attempt
+            for attempt in seen.attempts
+            if (attempt.prepare, attempt.number) not in known
+            and not attempt.finished
+            and not attempt.job.metadata.deletion_timestamp
+            and len(update.status.history) < HISTORY
+        ),
+        None,
+    )
 
 
 def _is_recorded(attempt: Attempt, update: StatusUpdate) -> bool:

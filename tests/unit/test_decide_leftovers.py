@@ -94,6 +94,23 @@ def test_pod_whose_job_the_cache_does_not_have_is_left_to_the_garbage_collector(
     assert "pod pod-1" in ready(plan)
 
 
+@pytest.mark.parametrize("current", [2, 0], ids=["names another", "names none"])
+def test_attempt_that_runs_wins_over_a_status_that_knows_nothing_of_it(current: int) -> None:
+    """As after a restore of a status: it is neither ended nor taken for deleted."""
+    status = make_status(attempt=current) if current else make_status(attempts=2)
+    plan = plan_of(status, attempts=(make_attempt(1, make_pod()),))
+    assert plan.actions == ()
+    assert plan.status.current_attempt
+    assert plan.status.current_attempt.job_name == "photos-1"
+    assert (plan.status.attempts, plan.status.history, plan.status.disruptions) == (2, (), 0)
+
+
+def test_attempt_that_the_status_has_ended_is_not_taken_up_again() -> None:
+    status = make_status(attempts=1, history=make_history(c.STALLED))
+    plan = plan_of(status, attempts=(make_attempt(1, make_pod()),))
+    assert plan.actions == (DeleteAttempt("photos-1", "attempt-1"),)
+
+
 def test_last_ended_job_goes_when_a_quota_leaves_no_room_for_the_next_pod() -> None:
     attempts = make_ended_attempt(1, 75), make_attempt(2, make_waiting_pod(""))
     status = make_status(attempt=2, history=make_history(c.TEMPORARY_FAILURE))

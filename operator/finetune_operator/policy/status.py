@@ -104,7 +104,8 @@ class StatusUpdate:
         )
 
     def _enter(self, attempt: CurrentAttempt) -> None:
-        self.counts(prepare=attempt.prepare).attempts = attempt.number
+        counts = self.counts(prepare=attempt.prepare)
+        counts.attempts = max(counts.attempts, attempt.number)
         self.status.current_attempt = attempt
 
     def undo_begin(self, failure: Failure) -> None:
