@@ -12,18 +12,22 @@ from finetune_operator.api.constants import CHILD_SELECTOR
 from finetune_operator.api.kubernetes import Job, Pod
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client
+from finetune_operator.kube.heartbeat import NOT_READY_SECONDS, UNHEALTHY_SECONDS, Heartbeat
 from finetune_operator.kube.informer import Informer
 from finetune_operator.kube.leader_election import Elector, LostLease
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import kopf_watch
 from finetune_operator.observe.cache import Cache, Key
+from finetune_operator.observe.namespaces import Namespaces
 from finetune_operator.observe.poller import Poller
 from finetune_operator.observe.resync import Resync
 from finetune_operator.reconcile import Reconciler
 from finetune_operator.server import Server
 from finetune_operator.settings import Settings
 from finetune_operator.workers import Workers
+
+WAIT_FOR_LISTS_SECONDS = 1.0
 
 
 class JsonFormatter(logging.Formatter):
@@ -48,7 +52,7 @@ async def run(settings: Settings) -> None:
         leading = asyncio.Event()
         leading.set()
         return await _operate(await Client.connect(), settings, leading, election=None)
-    lease_client = await Client.connect()  # its own: no other request may delay a renewal
+    lease_client = await Client.connect(connections=2)  # no other request may delay a renewal
     elector = Elector(lease_client, settings)
     client = await Client.connect(time_to_write=elector.time_to_write)
     try:
@@ -69,15 +73,21 @@ async def _operate(
     queue: WorkQueue[Key] = WorkQueue()
     cache = Cache()
     metrics = Metrics(cache, queue_depth=lambda: len(queue), leading=leading.is_set)
-    informers = [
-        informer
+    # Each watch keeps a connection: however many there are, requests have theirs.
+    watch_client = await Client.connect(connections=0)
+    relist = settings.sweep_interval_seconds
+    informers = {
+        namespace: _informers(watch_client, cache, queue, namespace, relist_seconds=relist)
         for namespace in settings.namespaces or ("",)
-        for informer in _informers(
-            client, cache, queue, namespace, relist_seconds=settings.sweep_interval_seconds
-        )
-    ]
+    }
+    namespaces = Namespaces(informers)
     reconciler = Reconciler(client, cache, metrics, settings, clock=client.clock.now)
-    workers = Workers(queue, reconciler, metrics)
+
+    async def reconcile(key: Key) -> float | None:
+        # Before the first lists a reconcile could miss its own Jobs.
+        return await reconciler(key) if namespaces.is_listed(key[0]) else WAIT_FOR_LISTS_SECONDS
+
+    workers = Workers(queue, reconcile, metrics)
     resync = Resync(
         client,
         cache,
@@ -92,40 +102,46 @@ async def _operate(
         interval_seconds=settings.progress_interval_seconds,
         clock=client.clock.now,
     )
+    heartbeat = Heartbeat(client, urls.RESOURCES)
     watching = asyncio.Event()
 
     def not_ready() -> str:
-        synced = watching.is_set() and all(informer.synced.is_set() for informer in informers)
-        return "" if synced else "the first lists are not complete"
+        if not watching.is_set():
+            return "FineTuneJobs are not served yet"
+        return namespaces.not_ready() or heartbeat.silent(NOT_READY_SECONDS)
 
     def unhealthy() -> str:
-        return workers.stuck() or resync.missed_by_watch()
+        stale = resync.missed_by_watch()
+        return workers.stuck() or stale or heartbeat.silent(UNHEALTHY_SECONDS)
 
-    metrics.watch_age.set_function(_age([*informers, resync]))
+    metrics.watch_age.set_function(
+        lambda: asyncio.get_running_loop().time() - min(namespaces.oldest(), resync.last_heard)
+    )
+    metrics.broken_namespaces.set_function(namespaces.broken)
     server = Server(registry=metrics.registry, healthy=unhealthy, ready=not_ready)
-    elections = (_when_synced(informers, election),) if election else ()
+    elections = (_when_ready(namespaces, election),) if election else ()
     try:
         await _until_first_ends(
             kopf_watch.watch_jobs(
                 client, cache, queue, settings, observe=resync.observe, ready=watching
             ),
             server.run(settings.port),
-            *(informer.run() for informer in informers),
-            # Before the first lists a reconcile could miss its own Jobs.
-            _when_synced(informers, lambda: _when(leading, lambda: workers.run(settings.workers))),
+            *(informer.run() for group in informers.values() for informer in group),
+            _when_ready(namespaces, lambda: _when(leading, lambda: workers.run(settings.workers))),
             _when(leading, poller.run),
             resync.run(),
+            heartbeat.run(),
             *elections,
         )
     finally:
+        await watch_client.close()
         await client.close()
 
 
-async def _when_synced(
-    informers: list[Any], begin: Callable[[], Coroutine[Any, Any, None]]
+async def _when_ready(
+    namespaces: Namespaces, begin: Callable[[], Coroutine[Any, Any, None]]
 ) -> None:
-    for informer in informers:
-        await informer.synced.wait()
+    await namespaces.until_ready()
     await begin()
 
 
@@ -183,14 +199,6 @@ def _informers(
             relist_seconds=relist_seconds,
         ),
     )
-
-
-def _age(watches: list[Any]) -> Callable[[], float]:
-    def age() -> float:
-        time = asyncio.get_running_loop().time()
-        return time - min(float(watch.last_heard) for watch in watches)
-
-    return age
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import Pod, Time
+from finetune_operator.api.kubernetes import Job, Pod, Time
 from finetune_operator.api.types import CurrentAttempt, Failure
 from finetune_operator.policy import backoff, deadlines, diagnosis, finalizers, outcome
 from finetune_operator.policy.plan import (
@@ -19,12 +19,14 @@ from finetune_operator.policy.plan import (
     Attempt,
     CreateAttempt,
     DeleteAttempt,
+    DeletePod,
     DeleteSelf,
     ForceDeletePod,
     Observed,
     Plan,
+    is_count_exceeded,
 )
-from finetune_operator.policy.status import StatusUpdate
+from finetune_operator.policy.status import HISTORY, StatusUpdate
 from finetune_operator.settings import Settings
 
 RETRY_SOON = datetime.timedelta(seconds=5)
@@ -43,13 +45,36 @@ def decide(seen: Observed, now: Time, settings: Settings) -> Plan:
     lost = lost_pods(seen.pods, now, settings.node_lost_seconds)
     uids = frozenset(pod.uid for pod in lost.actions)
     plan = _decide(dataclasses.replace(seen, lost_pods=uids), now, settings)
+    deleted = seen.job.metadata.deletion_timestamp  # with --cascade=orphan the user keeps them
+    left = () if deleted or plan.status.finished else _end_leftovers(seen)
+    orphans = () if deleted else _end_orphans(seen)
     return dataclasses.replace(
         plan,
         # After the Jobs: a Job that is not being deleted would create a new pod.
-        actions=(*plan.actions, *lost.actions),
+        actions=(*plan.actions, *left, *orphans, *lost.actions),
         requeue_after_seconds=deadlines.earliest(
             plan.requeue_after_seconds, lost.requeue_after_seconds
         ),
+    )
+
+
+def _end_leftovers(seen: Observed) -> tuple[Action, ...]:
+    """End what an earlier FineTuneJob of this name left running: it has the GPUs and the volume."""
+    return tuple(
+        (DeleteAttempt if isinstance(child, Job) else DeletePod)(
+            child.metadata.name, child.metadata.uid
+        )
+        for child in seen.leftovers
+        if not child.metadata.deletion_timestamp and not child.ended
+    )
+
+
+def _end_orphans(seen: Observed) -> tuple[Action, ...]:
+    """End the pods that have lost their Job for good; the garbage collector ends the others."""
+    return tuple(
+        DeletePod(pod.metadata.name, pod.metadata.uid)
+        for pod in seen.orphaned_pods
+        if not pod.metadata.controller and not pod.metadata.deletion_timestamp
     )
 
 
@@ -109,6 +134,7 @@ def _decide(seen: Observed, now: Time, settings: Settings) -> Plan:
     if live:
         return _follow(seen, live, update, now)
     if update.status.current_attempt:  # its Job was deleted, but its trainer may still run
+        update.wait(_holders(seen, ()))
         update.block(_kept(seen, ()))
         wait = deadlines.active(spec, update.status).remaining(now)
         return Plan(update.finish(), (), wait)
@@ -119,13 +145,32 @@ def _live_attempt(seen: Observed, update: StatusUpdate) -> Attempt | None:
     """Return the attempt whose end the status does not have yet, though it may have ended.
 
     After a crash between a create and the status write the status does not name that attempt: the
-    oldest such attempt is adopted.
+    oldest such attempt is adopted. A status that was restored may name one that does not exist.
     """
     unrecorded = (a for a in seen.attempts if not _is_recorded(a, update))
     if not update.status.current_attempt and (oldest := next(unrecorded, None)):
         update.adopt(oldest)
     current = update.status.current_attempt
-    return next((a for a in seen.attempts if current and a.name == current.job_name), None)
+    live = next((a for a in seen.attempts if current and a.name == current.job_name), None)
+    if live is None and (live := _unknown_attempt(seen, update)):
+        update.adopt(live)
+    return live
+
+
+def _unknown_attempt(seen: Observed, update: StatusUpdate) -> Attempt | None:
+    """Return an attempt that runs, though nothing in the status is about it."""
+    known = {(record.prepare, record.number) for record in update.status.history}
+    return next(
+        (
+            attempt
+            for attempt in seen.attempts
+            if (attempt.prepare, attempt.number) not in known
+            and not attempt.finished
+            and not attempt.job.metadata.deletion_timestamp
+            and len(update.status.history) < HISTORY
+        ),
+        None,
+    )
 
 
 def _is_recorded(attempt: Attempt, update: StatusUpdate) -> bool:
@@ -271,7 +316,8 @@ def _follow(seen: Observed, live: Attempt, update: StatusUpdate, now: Time) -> P
     active = _retry_soon(deadlines.active(spec, update.status), now)  # due: the attempt has ended
     wait = deadlines.first(now, clock, active, stall)
     before = seen.attempts[: seen.attempts.index(live)]
-    return Plan(update.finish(), tuple(_superseded(before)), wait)
+    full = failure is not None and is_count_exceeded(failure)  # a quota of pods counts ended ones
+    return Plan(update.finish(), tuple((_deletions if full else _superseded)(before)), wait)
 
 
 def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:
@@ -283,12 +329,13 @@ def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:
 
 def _start(seen: Observed, update: StatusUpdate, now: Time, settings: Settings) -> Plan:
     """Create the next attempt, once no pod of the last one runs and the backoff is over."""
-    update.wait()
     deadline = deadlines.active(seen.job.spec, update.status)
     ended = [a for a in seen.attempts if _is_recorded(a, update)]
     overdue = [a for a in _overdue(seen, update, now) if a in ended]
     unrecorded = len(ended) < len(seen.attempts)
-    if unrecorded or any(map(_blocks_next, ended)) or _trainers_left(seen):
+    holders = _holders(seen, filter(_blocks_next, ended))
+    update.wait(holders)
+    if holders or unrecorded:
         update.block(_kept(seen, ()))
         clocks = _finish_clocks(seen, update, now)
         wait = deadlines.first(now, deadline, *clocks)
@@ -308,7 +355,31 @@ def _start(seen: Observed, update: StatusUpdate, now: Time, settings: Settings) 
         avoid=outcome.avoided_nodes(update.status),
         unpreferred=outcome.unpreferred_nodes(update.status),
     )
-    return Plan(update.finish(), (*_superseded(seen.attempts), create))
+    name = seen.job.job_name(number, prepare=prepare)
+    named = [DeleteAttempt(name, job.metadata.uid) for job in _left_jobs(seen, name)]
+    return Plan(
+        update.finish(),
+        (*_superseded(seen.attempts), *named, create),
+        spare=tuple(_deletions(seen.attempts)),
+    )
+
+
+def _left_jobs(seen: Observed, name: str) -> list[Job]:
+    """Return the Job that has the next attempt's name, if an earlier FineTuneJob left it."""
+    return [
+        child for child in seen.leftovers if isinstance(child, Job) and child.metadata.name == name
+    ]
+
+
+def _holders(seen: Observed, blocking: Iterable[Attempt]) -> list[str]:
+    """Return what the next attempt waits for: Jobs and trainers that may still run."""
+    jobs = [attempt.job for attempt in blocking]
+    pods = [pod for pod in seen.pods if not pod.trainer_ended]
+    earlier = [child for child in seen.leftovers if not child.ended]
+    return [
+        f"{'pod' if isinstance(child, Pod) else 'Job'} {child.metadata.name}"
+        for child in (*jobs, *pods, *earlier)
+    ]
 
 
 def _finishes_soon(attempt: Attempt) -> bool:

@@ -54,9 +54,19 @@ class Metrics:
         self.reconcile_errors = Counter(
             f"{prefix}_reconcile_errors", "Reconciles that raised", registry=registry
         )
+        self.stale_cache = Counter(
+            f"{prefix}_stale_cache",
+            "Reconciles that listed children which the watches had missed for too long",
+            registry=registry,
+        )
         self.watch_age = Gauge(
             f"{prefix}_watch_age_seconds",
             "Time since the most idle watch is known to have missed nothing",
+            registry=registry,
+        )
+        self.broken_namespaces = Gauge(
+            f"{prefix}_broken_namespaces",
+            "Namespaces whose Jobs or pods cannot be listed or watched",
             registry=registry,
         )
         depth = Gauge(f"{prefix}_queue_depth", "Keys that wait for a worker", registry=registry)

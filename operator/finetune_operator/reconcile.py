@@ -24,7 +24,7 @@ from finetune_operator.kube.client import ApiError, Client, Invalid, NotFound
 from finetune_operator.kube.merge_patch import merge_patch
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import consistency
-from finetune_operator.observe.cache import Cache, Key, summarize
+from finetune_operator.observe.cache import Cache, Children, Key, summarize
 from finetune_operator.policy import deadlines
 from finetune_operator.policy.plan import (
     Action,
@@ -32,10 +32,12 @@ from finetune_operator.policy.plan import (
     Blocked,
     CreateAttempt,
     DeleteAttempt,
+    DeletePod,
     DeleteSelf,
     ForceDeletePod,
     Observed,
     Plan,
+    is_count_exceeded,
 )
 from finetune_operator.policy.status import REPORTED, StatusUpdate
 from finetune_operator.settings import Settings
@@ -43,6 +45,7 @@ from finetune_operator.settings import Settings
 WAIT_FOR_WATCH_SECONDS = 1.0
 STUCK_POLL_SECONDS = 5
 QUEUED_POLL_SECONDS = 60
+LATELY_SECONDS = 120
 log = logging.getLogger(__name__)
 
 
@@ -55,6 +58,7 @@ class Reconciler:
     metrics: Metrics
     settings: Settings
     clock: Callable[[], datetime.datetime]
+    stale: consistency.StaleKeys = dataclasses.field(default_factory=consistency.StaleKeys)
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile the FineTuneJob; return the seconds until it must be reconciled again."""
@@ -64,34 +68,33 @@ class Reconciler:
             job = await self.client.get(path, FineTuneJob)
         except NotFound:
             self.cache.forget(key)
+            self.stale.forget(key)
             return None
         except msgspec.ValidationError as error:
             await self._report_unreadable(key, str(error))
             return None
         self.cache.unreadable.pop(key, None)
         self._remember(key, job)
+        written = job.status
+        job = self._without_restored_status(job)
         now = self.clock()
-        lost = self.settings.node_lost_seconds
-        if await consistency.is_cache_stale(
-            self.client, self.cache, job, now=now, node_lost_seconds=lost
-        ):
+        decided = await self._decide(key, job, now)
+        if decided is None:
             return WAIT_FOR_WATCH_SECONDS
-        seen, requeue = await self._observe(job, now)
-        if job.metadata.deletion_timestamp and not (seen.attempts or seen.pods or seen.ended_pods):
-            return None
-        plan = decide(seen, now, self.settings)
-        if plan.starts_another and await consistency.has_running_pods(self.client, job):
-            return WAIT_FOR_WATCH_SECONDS
+        plan, requeue = decided
         # Create, then write the status, then delete. After a crash in between, the next pass adopts
         # a Job that the status does not name, and repeats the deletions that the status implies. In
         # another order the end of an attempt could be lost.
         blocked = await self._create_planned(job, plan)
         status = _undo_begin(job, plan.status, blocked, now) if blocked else plan.status
-        await self._write(key, job, status, now)
-        await self._delete_planned(job, plan.actions)
+        await self._write(key, job, written, status, now)
+        full = blocked and is_count_exceeded(blocked.failure)
+        await self._delete_planned(job, (*plan.actions, *plan.spare) if full else plan.actions)
         if plan.note:
             await self._emit(note_of(job, plan, now))
         retry = blocked.retry_after_seconds if blocked else None
+        if full and _ended_lately(status, now):  # its Job leaves its room in a moment
+            retry = Blocked.WAIT_FOR_NAME_SECONDS
         return deadlines.earliest(plan.requeue_after_seconds, requeue, retry)
 
     async def _report_unreadable(self, key: Key, problem: str) -> None:
@@ -104,16 +107,63 @@ class Reconciler:
             await self._emit(unreadable_event(metadata, problem, self.clock()))
         self.cache.unreadable[key] = self.cache.reconciled[key] = version
 
+    def _without_restored_status(self, job: FineTuneJob) -> FineTuneJob:
+        """Return the job without the status of an earlier one that a backup tool has written to it.
+
+        Its counts and its checkpoint are not this job's. That of a finished job is kept, so that a
+        restore trains nothing again, unless an attempt was already created.
+        """
+        kept = job.status.finished and not self.cache.attempts_of(job.metadata.uid)
+        if kept or not job.has_restored_status:
+            return job
+        log.info("%s/%s: its status is that of an earlier object", *_key(job))
+        return msgspec.structs.replace(job, status=Status())
+
     def _remember(self, key: Key, job: FineTuneJob) -> None:
         """Remember what was read or written, so that the watch's event of it queues no pass."""
         self.cache.jobs[key] = summarize(job.metadata.uid, job.status)
         self.cache.reconciled[key] = job.metadata.resource_version
 
+    async def _decide(
+        self, key: Key, job: FineTuneJob, now: datetime.datetime
+    ) -> tuple[Plan, float | None] | None:
+        """Return the plan and when to read again, None while a stale cache may catch up.
+
+        One that does not is passed over: the plan is then made from what the API server lists.
+        """
+        stale = await consistency.is_cache_stale(
+            self.client,
+            self.cache,
+            job,
+            now=now,
+            node_lost_seconds=self.settings.node_lost_seconds,
+        )
+        if not stale:
+            decided = await self._decide_on(job, self.cache.children_of(job.metadata), now)
+            starts = decided[0].starts_another
+            if not (starts and await consistency.has_running_pods(self.client, job)):
+                self.stale.forget(key)
+                return decided
+        if self.stale.may_catch_up(key, now):
+            return None
+        self.metrics.stale_cache.inc()
+        listed = await consistency.read_children(self.client, self.cache, job)
+        plan, requeue = await self._decide_on(job, listed, now)
+        return plan, deadlines.earliest(requeue, STUCK_POLL_SECONDS)  # no watch would report it
+
+    async def _decide_on(
+        self, job: FineTuneJob, children: Children, now: datetime.datetime
+    ) -> tuple[Plan, float | None]:
+        seen, requeue = await self._observe(job, children, now)
+        if job.metadata.deletion_timestamp and not (seen.attempts or seen.pods or seen.ended_pods):
+            return Plan(job.status), None
+        return decide(seen, now, self.settings), requeue
+
     async def _observe(
-        self, job: FineTuneJob, now: datetime.datetime
+        self, job: FineTuneJob, children: Children, now: datetime.datetime
     ) -> tuple[Observed, float | None]:
-        """Return the children, the Events of one that does not start, and when to read again."""
-        attempts = self.cache.attempts_of(job.metadata.uid)
+        """Return what decide needs: the Events of a child that does not start, too."""
+        attempts = children.attempts
         newest = attempts[-1] if attempts else None
         pod_uid = newest.pod.metadata.uid if newest and newest.pod else ""
         events: tuple[Event, ...] = ()
@@ -123,11 +173,8 @@ class Reconciler:
             requeue = max(self.settings.stuck_after_seconds - age, poll)
             if age >= self.settings.stuck_after_seconds:
                 events = await self._events_of(newest)
-        seen = Observed(
-            job=job,
-            attempts=attempts,
-            orphaned_pods=self.cache.orphaned_pods_of(job.metadata.uid, job.metadata.namespace),
-            ended_pods=self.cache.ended_pods_of(job.metadata.uid, job.metadata.namespace),
+        seen = dataclasses.replace(
+            _seen(job, children),
             progress=self.cache.progress.get(pod_uid),
             unreachable=pod_uid in self.cache.unreachable,
             events=events,
@@ -159,6 +206,8 @@ class Reconciler:
             match action:
                 case DeleteAttempt(name, uid):
                     await self.client.delete(f"{urls.jobs(namespace)}/{name}", uid=uid)
+                case DeletePod(name, uid):
+                    await self.client.delete(f"{urls.pods(namespace)}/{name}", uid=uid)
                 case ForceDeletePod(name, uid):
                     path = f"{urls.pods(namespace)}/{name}"
                     await self.client.delete(path, uid=uid, grace_seconds=0)
@@ -193,17 +242,22 @@ class Reconciler:
         return blocked
 
     async def _write(
-        self, key: Key, job: FineTuneJob, status: Status, now: datetime.datetime
+        self,
+        key: Key,
+        job: FineTuneJob,
+        written: Status,
+        status: Status,
+        now: datetime.datetime,
     ) -> None:
         """Patch the status if it changed, on the version that was read; then emit events, count."""
-        patch = merge_patch(msgspec.to_builtins(job.status), msgspec.to_builtins(status))
+        patch = merge_patch(msgspec.to_builtins(written), msgspec.to_builtins(status))
         if not patch:
             return
         try:
-            written = await self._patch(job, patch)
+            new = await self._patch(job, patch)
         except Invalid as error:
-            written = await self._write_in_parts(job, patch, error)
-        self._remember(key, written)
+            new = await self._write_in_parts(job, patch, error)
+        self._remember(key, new)
         self.metrics.count(key[0], job.status, status)
         if status.phase != job.status.phase:
             log.info("%s/%s: %s", *key, status.phase)
@@ -238,6 +292,25 @@ class Reconciler:
             await self.client.create(urls.events(namespace), event, Event)
         except ApiError as error:  # an event that fails is no reason to repeat the pass
             log.warning("event of %s/%s: %s", namespace, name, error)
+
+
+def _key(job: FineTuneJob) -> Key:
+    return job.metadata.namespace, job.metadata.name
+
+
+def _seen(job: FineTuneJob, children: Children) -> Observed:
+    return Observed(
+        job=job,
+        attempts=children.attempts,
+        orphaned_pods=children.orphaned_pods,
+        ended_pods=children.ended_pods,
+        leftovers=children.leftovers,
+    )
+
+
+def _ended_lately(status: Status, now: datetime.datetime) -> bool:
+    ended = status.history[-1].end_time if status.history else None
+    return ended is not None and (now - ended).total_seconds() < LATELY_SECONDS
 
 
 def _event_poll_seconds(attempt: Attempt) -> float | None:

@@ -53,3 +53,29 @@ def test_job_of_each_named_namespace_is_worked_on_and_nothing_else_is_asked_for(
     assert {request.namespace for request in asked} == set(NAMESPACES)
     assert not [request for request in asked if request.forbidden]
     assert "orbidden" not in operator.log()
+
+
+def test_namespace_whose_role_is_taken_away_harms_no_other_and_is_picked_up_again(
+    worlds: list[World], release: Release, bare_plane: ControlPlane, tmp_path: Path
+) -> None:
+    good, bad = worlds[:2]
+    bindings = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{bad.namespace}/rolebindings"
+    (binding,) = bare_plane.api.get(bindings)["items"]
+    bare_plane.api.request("DELETE", f"{bindings}/{binding['metadata']['name']}")
+    kubeconfig = release.write_kubeconfig(tmp_path / "kubeconfig")
+    settings = {"namespaces": release.setting("NAMESPACES"), "sweep_interval_seconds": "2"}
+    with OperatorProcess(kubeconfig, **settings) as process:
+        for world in (good, bad):
+            world.apply(fine_tune_job("second"))
+        good.wait("its status", lambda: good.status("second"))
+        assert "finetune_operator_broken_namespaces 1.0" in process.get("/metrics")
+        assert process.get("/healthz") == "ok"
+        metadata = {key: binding["metadata"][key] for key in ("name", "labels")}
+        body = {
+            "metadata": metadata,
+            "roleRef": binding["roleRef"],
+            "subjects": binding["subjects"],
+        }
+        bare_plane.api.request("POST", bindings, body)
+        bad.wait("its status", lambda: bad.status("second"), seconds=40)
+        assert process.get("/healthz") == "ok"

@@ -27,8 +27,8 @@ def test_photos_are_prepared_by_a_job_of_their_own_and_packed_once(world: World)
     assert status["preparation"]["attempts"] == status["attempts"] == 1
     assert condition(status, "DatasetReady")["status"] == "True"
     digest = status["dataset"]["digest"]
-    assert digest[:12] in _log(world, "photos-prepare-1")
-    assert "stage fit" not in _log(world, "photos-prepare-1")
+    assert digest[:12] in _log(world, "photos-1-prepare")
+    assert "stage fit" not in _log(world, "photos-1-prepare")
     assert "found packed in the workspace" in _log(world, "photos-1")
 
 

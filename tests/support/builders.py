@@ -5,7 +5,7 @@ make_job takes spec fields by the names users write: make_job(backoffLimit=1).
 
 import datetime
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from finetune_operator.api import constants as c
@@ -38,6 +38,7 @@ from finetune_operator.api.types import (
 )
 from finetune_operator.policy.plan import Attempt
 
+C = TypeVar("C", Job, Pod)
 NAME, NAMESPACE, UID = "photos", "team", "job-uid"
 NOW = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 
@@ -73,7 +74,8 @@ def make_status(*, attempt: int = 0, **fields: Any) -> Status:
     if attempt:
         current = CurrentAttempt(number=attempt, job_name=f"{NAME}-{attempt}", start_time=NOW)
         fields = {"attempts": attempt, "current_attempt": current, **fields}
-    return Status(**{"start_time": NOW, "image": "trainer:1", "observed_generation": 1, **fields})
+    defaults = {"start_time": NOW, "image": "trainer:1", "observed_generation": 1}
+    return Status(**{**defaults, "observed_uid": UID, **fields})
 
 
 def make_history(
@@ -104,7 +106,7 @@ def make_pod(
     """A pod; `deleting`: when its grace is over; `beside` and `before`: an injected container, of
     the ordinary ones and of the init containers.
     """
-    role, _, number = owner.removeprefix("attempt-").rpartition("-")
+    number, _, role = owner.removeprefix("attempt-").partition("-")
     labels = {
         c.LABEL_JOB: NAME,
         c.LABEL_JOB_UID: UID,
@@ -183,7 +185,7 @@ def make_attempt(
     The Job controller fails a Job whose pod no rule of its podFailurePolicy matches with the reason
     BackoffLimitExceeded.
     """
-    name = f"prepare-{number}" if prepare else str(number)
+    name = f"{number}-prepare" if prepare else str(number)
     role = c.ROLE_PREPARE if prepare else c.ROLE_TRAIN
     condition = Condition(type=ended, status="True", reason=reason, message=message)
     conditions = (condition,) if ended else ()
@@ -208,6 +210,13 @@ def make_attempt(
         status=JobStatus(start_time=None if suspended else started, conditions=conditions),
     )
     return Attempt(number=number, job=job, pods=pods)
+
+
+def without_owner(child: C, *, uid: str = UID) -> C:
+    """The Job or pod after --cascade=orphan; `uid`: that of its FineTuneJob."""
+    labels = {**child.metadata.labels, c.LABEL_JOB_UID: uid}
+    metadata = msgspec.structs.replace(child.metadata, labels=labels, owner_references=())
+    return msgspec.structs.replace(child, metadata=metadata)
 
 
 def make_ended_attempt(number: int, code: int, message: str = "", **pod: Any) -> Attempt:

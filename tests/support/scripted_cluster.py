@@ -33,6 +33,8 @@ class ScriptedCluster:
         self.invalid: set[str] = set()
         """Fields of the status that are refused with 422."""
         self.version_after_write = ""
+        self.refusal = ""
+        """The message of these failures."""
         self.put(make_job())
 
     def put(self, job: FineTuneJob) -> None:
@@ -51,7 +53,7 @@ class ScriptedCluster:
         parts = request.path.strip("/").split("/")
         call = f"{request.method} {parts[-1]}"
         if status := self.fail.get(call):
-            return Answer({"message": f"{call} is refused"}, status=status)
+            return Answer({"message": self.refusal or f"{call} is refused"}, status=status)
         if request.method == "DELETE":
             return Answer({})
         if "finetunejobs" in parts:
@@ -60,11 +62,13 @@ class ScriptedCluster:
             return Answer({"metadata": {}, "items": self.pods})
         if parts[-1] == "events":
             return self._page_of_events(request) if request.method == "GET" else Answer(body)
+        if request.method == "GET" and parts[-1] == "jobs":
+            return Answer({"metadata": {}, "items": list(self.jobs.values())})
         if request.method == "POST":
             name = body["metadata"]["name"]
             if name in self.jobs:
                 return Answer({"message": "already exists"}, status=409)
-            metadata = {**body["metadata"], "uid": f"attempt-{name[-1]}"}
+            metadata = {**body["metadata"], "uid": f"attempt-{name.removeprefix('photos-')}"}
             self.jobs[name] = {**body, "metadata": metadata}
             return Answer(self.jobs[name])
         found = self.jobs.get(parts[-1])

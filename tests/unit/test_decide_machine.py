@@ -60,7 +60,7 @@ class Child:
     @property
     def owner(self) -> str:
         trains, number = self.id
-        return f"attempt-{number}" if trains else f"attempt-prepare-{number}"
+        return f"attempt-{number}" if trains else f"attempt-{number}-prepare"
 
     @property
     def lost(self) -> bool:

@@ -1,11 +1,19 @@
 """Preparing the data set in Jobs of its own: before any GPU, with retries counted apart."""
 
+import dataclasses
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from finetune_operator.api import constants as c
-from finetune_operator.api.types import AttemptRecord, FineTuneJob, Preparation, Status
+from finetune_operator.api.types import (
+    AttemptRecord,
+    CurrentAttempt,
+    FineTuneJob,
+    Preparation,
+    Status,
+)
 from finetune_operator.decide import decide
 from finetune_operator.policy.plan import Attempt, CreateAttempt, DeleteAttempt, Observed, Plan
 from finetune_operator.settings import Settings
@@ -20,6 +28,7 @@ from tests.support.builders import (
     make_job,
     make_pod,
     make_progress,
+    make_status,
     result_message,
 )
 
@@ -50,8 +59,26 @@ def prepared(number: int = 1, *, message: str | None = None) -> Attempt:
 
 
 def ended(number: int, code: int, message: str = "") -> Attempt:
-    pod = make_ended_pod(code, message, owner=f"attempt-prepare-{number}")
+    pod = make_ended_pod(code, message, owner=f"attempt-{number}-prepare")
     return make_attempt(number, pod, prepare=True, ended="Failed" if code else "Complete")
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "to be adopted"])
+def test_job_that_an_earlier_version_named_otherwise_is_followed_to_its_end(recorded: bool) -> None:
+    attempt = prepared()
+    metadata = msgspec.structs.replace(attempt.job.metadata, name="photos-prepare-1")
+    job = msgspec.structs.replace(attempt.job, metadata=metadata)
+    running = dataclasses.replace(attempt, job=job)
+    current = CurrentAttempt(number=1, prepare=True, job_name="photos-prepare-1")
+    status = make_status(
+        preparation=Preparation(image="cpu", attempts=int(recorded)),
+        current_attempt=current if recorded else None,
+    )
+    plan = plan_of(make_job(status, **GPU), running)
+    assert plan.status.preparation
+    assert plan.status.preparation.attempts == 1
+    assert plan.status.preparation.completion_time
+    assert TRAIN in plan.actions
 
 
 @pytest.mark.parametrize(
@@ -141,11 +168,11 @@ def test_data_that_cannot_be_used_ends_the_job_before_it_asks_for_a_gpu() -> Non
 
 
 def test_prepare_job_that_was_created_but_not_written_is_adopted() -> None:
-    live = make_attempt(1, make_pod(owner="attempt-prepare-1"), prepare=True)
+    live = make_attempt(1, make_pod(owner="attempt-1-prepare"), prepare=True)
     status = plan_of(make_job(**GPU), live, progress=make_progress("prepare")).status
     assert status.current_attempt
     assert (status.current_attempt.job_name, status.current_attempt.prepare) == (
-        "photos-prepare-1",
+        "photos-1-prepare",
         True,
     )
     assert (status.phase, status.attempts) == ("Preparing", 0)
@@ -166,11 +193,11 @@ def test_job_that_a_killed_operator_had_no_time_to_delete_goes_when_all_has_ende
     job = written(plan_of(make_job(**GPU)))
     job = written(plan_of(job, failed))
     job = written(plan_of(job, failed, at=10))
-    job = written(plan_of(job, failed, ready, at=20))  # and photos-prepare-1 was to be deleted
+    job = written(plan_of(job, failed, ready, at=20))  # and photos-1-prepare was to be deleted
     trained = make_attempt(1, make_ended_pod(0, result_message()), ended="Complete")
     done = plan_of(job, failed, ready, trained, at=30)
     assert done.status.phase == "Complete"
-    old = DeleteAttempt("photos-prepare-1", failed.job.metadata.uid)
+    old = DeleteAttempt("photos-1-prepare", failed.job.metadata.uid)
     assert done.actions == (old,)
     assert plan_of(written(done), failed, ready, trained, at=40).actions == (old,)
     assert plan_of(written(done), ready, trained, at=50).actions == ()

@@ -110,7 +110,7 @@ MOMENTS = (
 
 
 def status_after(moment: Moment, status: Status, code: int, message: str, **attempt: Any) -> Status:
-    owner = "attempt-prepare-1" if attempt.get("prepare") else "attempt-1"
+    owner = "attempt-1-prepare" if attempt.get("prepare") else "attempt-1"
     ended = make_ended_pod(code, message, **{"owner": owner, **moment.pod})
     attempts: tuple[Attempt, ...] = ()
     if moment.attempt is not None:
@@ -144,7 +144,7 @@ def test_accuracy_below_the_minimum_is_taken_though(moment: Moment) -> None:
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.name)
 def test_prepared_data_set_is_taken_though(moment: Moment) -> None:
-    current = CurrentAttempt(number=1, prepare=True, job_name="photos-prepare-1")
+    current = CurrentAttempt(number=1, prepare=True, job_name="photos-1-prepare")
     preparation = Preparation(attempts=1)
     live = make_status(current_attempt=current, preparation=preparation, active_since=later(0))
     message = termination_message(prepared={"classes": 3})
@@ -234,10 +234,10 @@ def test_job_that_a_queue_would_run_again_is_deleted_after_its_result_was_taken(
 
 
 def test_training_starts_when_the_job_that_prepared_has_finished() -> None:
-    current = CurrentAttempt(number=1, prepare=True, job_name="photos-prepare-1")
+    current = CurrentAttempt(number=1, prepare=True, job_name="photos-1-prepare")
     live = make_status(current_attempt=current, preparation=Preparation(attempts=1))
     job = make_job(live, workspace={"claimName": "work"})
-    pod = make_ended_pod(0, termination_message(prepared={}), owner="attempt-prepare-1")
+    pod = make_ended_pod(0, termination_message(prepared={}), owner="attempt-1-prepare")
     first = plan_of(job, make_attempt(1, pod, prepare=True))
     assert (first.status.phase, first.actions) == ("Pending", ())
     written = make_job(first.status, workspace={"claimName": "work"})

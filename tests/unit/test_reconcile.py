@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 from finetune_operator.api import constants as c
+from finetune_operator.api.types import CheckpointStatus, CurrentAttempt
 from finetune_operator.kube.client import Conflict, Forbidden, Invalid
 from finetune_operator.reconcile import Reconciler
 
@@ -16,13 +17,16 @@ from tests.support.builders import (
     make_ended_attempt,
     make_ended_pod,
     make_event,
+    make_history,
     make_job,
     make_kept_pod,
     make_pod,
     make_status,
     result_message,
+    without_owner,
 )
 from tests.support.scripted_cluster import KEY, ScriptedCluster
+from tests.support.world import condition
 
 
 async def test_new_job_gets_its_attempt_and_then_one_status_and_events(
@@ -167,6 +171,77 @@ async def test_finished_job_deletes_itself_when_its_time_is_over(
     await reconcile(KEY)
     assert cluster.calls()[-1] == "DELETE photos"
     assert cluster.server.bodies[-1]["preconditions"] == {"uid": UID}
+
+
+RESTORED: dict[str, Any] = {
+    "observed_uid": "earlier",
+    "attempts": 2,
+    "failures": 1,
+    "checkpoint": CheckpointStatus(epoch=7),
+    "current_attempt": CurrentAttempt(number=2, job_name="photos-2"),
+    "history": make_history(c.TEMPORARY_FAILURE),
+}
+
+
+@pytest.mark.parametrize("ended", [{}, {"phase": "Complete", "accuracy": "0.9"}])
+async def test_status_restored_from_a_backup_of_an_earlier_job_never_wins_over_a_live_attempt(
+    cluster: ScriptedCluster, reconcile: Reconciler, ended: dict[str, Any]
+) -> None:
+    cluster.put(make_job(make_status(**RESTORED, **ended)))
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.cache.observe_pod(make_pod())
+    await reconcile(KEY)
+    status = cluster.status
+    assert (status["attempts"], status["currentAttempt"]["jobName"]) == (1, "photos-1")
+    assert (status["observedUid"], status["phase"]) == (UID, "Starting")
+    assert status.keys().isdisjoint({"checkpoint", "history", "failures", "accuracy"})
+    assert not [call for call in cluster.calls() if call.startswith("DELETE")]
+
+
+async def test_job_with_the_status_of_an_earlier_one_starts_over(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(**RESTORED)))
+    await reconcile(KEY)
+    assert list(cluster.jobs) == ["photos-1"]
+    assert "checkpoint" not in cluster.status
+
+
+async def test_finished_job_that_is_restored_with_its_status_is_not_trained_again(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    ended = {"phase": "Complete", "accuracy": "0.9", "current_attempt": None}
+    cluster.put(make_job(make_status(**{**RESTORED, **ended})))
+    await reconcile(KEY)
+    assert cluster.jobs == {}
+    assert cluster.status["accuracy"] == "0.9"
+
+
+async def test_older_status_of_the_job_itself_never_wins_over_a_live_attempt(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    pod = make_pod(owner="attempt-3")
+    cluster.cache.observe_attempt(make_attempt(3).job)
+    cluster.cache.observe_pod(pod)
+    cluster.pods = [msgspec.to_builtins(pod)]
+    for _ in range(2):
+        await reconcile(KEY)
+    assert cluster.status["currentAttempt"]["jobName"] == "photos-3"
+    assert not [call for call in cluster.calls() if call.startswith("DELETE")]
+
+
+async def test_pod_that_runs_without_any_owner_is_ended_with_its_grace_period(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    pod = without_owner(make_pod())
+    cluster.cache.observe_pod(pod)
+    cluster.pods = [msgspec.to_builtins(pod)]
+    await reconcile(KEY)
+    assert cluster.calls()[-1] == "DELETE pod-1"
+    assert "gracePeriodSeconds" not in cluster.server.bodies[-1]
+    assert "pod pod-1" in condition(cluster.status, c.PODS_READY)["message"]
 
 
 async def test_event_that_is_lost_is_no_reason_to_fail(
@@ -340,7 +415,7 @@ async def test_data_set_is_prepared_with_the_image_for_pods_without_gpus(
     cluster.put(make_job(workspace={"claimName": "work"}))
     await reconcile(KEY)
     (job,) = cluster.jobs.values()
-    assert job["metadata"]["name"] == "photos-prepare-1"
+    assert job["metadata"]["name"] == "photos-1-prepare"
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "trainer:cpu"
     assert cluster.status["image"] == "trainer:gpu"

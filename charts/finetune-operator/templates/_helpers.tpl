@@ -27,8 +27,6 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 
 {{/* The pods of all FineTuneJobs. */}}
 {{- define "finetune-operator.trainerSelector" -}}
-matchLabels:
-  app.kubernetes.io/managed-by: finetune-operator
 matchExpressions:
   - key: finetune-operator.dev/job-uid
     operator: Exists

@@ -22,7 +22,7 @@ LABEL_INDEX = "batch.kubernetes.io/job-completion-index"
 # Kueue reads these from a Job; priority-class names a WorkloadPriorityClass.
 KUEUE_LABELS = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class")
 MANAGER = "finetune-operator"
-CHILD_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGER}"
+CHILD_SELECTOR = LABEL_JOB_UID  # exists; policies rewrite the shared app.kubernetes.io labels
 
 SUSPENDED = "Suspended"
 DATASET_READY = "DatasetReady"

@@ -88,6 +88,7 @@ class JobSpec(Object):
 
 class JobStatus(Object):
     start_time: Time | None = None
+    active: int = 0
     conditions: tuple[Condition, ...] = ()
 
 
@@ -101,6 +102,11 @@ class Job(Object):
     def condition(self, type: str) -> Condition | None:
         """Return the condition of this type if it is true."""
         return true_condition(self.status.conditions, type)
+
+    @property
+    def ended(self) -> bool:
+        """True if the Job is complete or failed: then all its pods have ended."""
+        return bool(self.condition("Complete") or self.condition("Failed"))
 
     @property
     def unsuspended_at(self) -> Time | None:

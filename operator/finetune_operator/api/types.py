@@ -331,6 +331,8 @@ class Status(Object, frozen=False):  # type: ignore[misc]  # StatusUpdate edits 
     kstatus also Reconciling (True until the job is at rest) and Stalled (True if it failed)."""
     observed_generation: int = 0
     """Generation of the spec that this status belongs to; -1 until the job was observed."""
+    observed_uid: str = ""
+    """The uid of the FineTuneJob that this status is about; a restored status has another one."""
     start_time: Time | None = None
     """Time at which the operator first observed the job."""
     active_since: Time | None = None
@@ -417,10 +419,15 @@ class FineTuneJob(Object):
     spec: Spec
     status: Status = msgspec.field(default_factory=Status)
 
+    @property
+    def has_restored_status(self) -> bool:
+        """True if the status is about an earlier object: a backup of it was restored."""
+        return self.status.observed_uid not in ("", self.metadata.uid)
+
     def job_name(self, number: int, *, prepare: bool = False) -> str:
-        """Return the name of an attempt's batch/v1 Job."""
+        """Return the name of an attempt's batch/v1 Job; no two FineTuneJobs share one."""
         return (
-            f"{self.metadata.name}-prepare-{number}"
+            f"{self.metadata.name}-{number}-prepare"
             if prepare
             else f"{self.metadata.name}-{number}"
         )

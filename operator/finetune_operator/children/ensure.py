@@ -44,16 +44,30 @@ async def ensure(
 
 
 def check_owner(kind: str, metadata: Metadata, job: FineTuneJob) -> Blocked | None:
-    """Return None if the object is the job's own; wait for an earlier job's to be deleted."""
+    """Return None if the object is the job's own; wait for an earlier job's to be deleted.
+
+    The garbage collector deletes one whose owner was deleted, and decide one without an owner.
+    """
     owner, name = metadata.controller, metadata.name
     if owner and owner.uid == job.metadata.uid:
         return None
     if owner and (owner.kind, owner.name) == (c.KIND, job.metadata.name):
         return wait_for_name(kind, name)
+    if is_left_over(metadata, job):
+        return wait_for_name(kind, name)
     message = f"The namespace has a {kind} {name!r} that does not belong to this FineTuneJob."
     hint = f"Delete that {kind}, or apply the FineTuneJob under another name."
     failure = Failure(reason=c.NAME_TAKEN, message=message, hint=hint)
     return Blocked(failure=failure, retry_after_seconds=None)
+
+
+def is_left_over(metadata: Metadata, job: FineTuneJob) -> bool:
+    """Return True if an earlier FineTuneJob of this name left the object without an owner.
+
+    `kubectl delete --cascade=orphan` does so, and backup tools restore objects without owners.
+    """
+    own = metadata.labels.get(c.LABEL_JOB) == job.metadata.name
+    return own and c.LABEL_JOB_UID in metadata.labels and not metadata.controller
 
 
 def wait_for_name(kind: str, name: str) -> Blocked:

@@ -3,7 +3,7 @@
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Claim, Service
 from finetune_operator.api.types import Failure, FineTuneJob
-from finetune_operator.children.ensure import check_owner, ensure
+from finetune_operator.children.ensure import check_owner, ensure, is_left_over
 from finetune_operator.children.manifest import Manifest, labels_of, owner_of
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client, NotFound
@@ -22,8 +22,15 @@ async def ensure_gang(client: Client, job: FineTuneJob) -> Blocked | None:
         urls.services(job.metadata.namespace),
         manifest,
         Service,
-        check=lambda found: check_owner("Service", found.metadata, job),
+        check=lambda found: _check(found, job),
     )
+
+
+def _check(found: Service, job: FineTuneJob) -> Blocked | None:
+    """Use one that an earlier FineTuneJob of this name left, too: it selects by that name."""
+    if is_left_over(found.metadata, job):
+        return None
+    return check_owner("Service", found.metadata, job)
 
 
 def build_service(job: FineTuneJob) -> Manifest | None:
@@ -42,7 +49,7 @@ def build_service(job: FineTuneJob) -> Manifest | None:
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
-            "selector": {c.LABEL_JOB_UID: job.metadata.uid},
+            "selector": {c.LABEL_JOB: job.metadata.name},
             "ports": [{"name": "http", "port": c.TRAINER_PORT}],
         },
     }

@@ -62,8 +62,7 @@ def _check(claim: Claim, job: FineTuneJob) -> Blocked | None:
         return wait_for_name("PersistentVolumeClaim", metadata.name)
     if owner and (owner.kind, owner.name) == (c.KIND, job.metadata.name):
         return check_owner("PersistentVolumeClaim", metadata, job)
-    left = {c.LABEL_MANAGED_BY: c.MANAGER, c.LABEL_JOB: job.metadata.name}.items()
-    if owner is None and left <= metadata.labels.items():
+    if owner is None and metadata.labels.get(c.LABEL_JOB) == job.metadata.name:
         return None
     message = f"No FineTuneJob created the existing PersistentVolumeClaim {metadata.name!r}."
     hint = "Use it with workspace.claimName, or apply the FineTuneJob under another name."

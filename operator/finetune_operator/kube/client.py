@@ -22,12 +22,13 @@ from typing import Any, Generic, TypeVar
 import aiohttp
 import msgspec
 from kubernetes.aio import client as official
-from kubernetes.aio import config
 
+from finetune_operator.kube.login import configure
 from finetune_operator.kube.server_clock import ServerClock
 
 T = TypeVar("T")
 AUTH = ["BearerToken"]
+CONNECTIONS = 64
 
 
 class ApiError(Exception):
@@ -114,16 +115,22 @@ class Client:
         self._time_to_write = time_to_write
         self.clock = ServerClock()
         """The API server's clock, by all responses to this client."""
+        self._answered = -math.inf  # loop time of the last answer
+        self._unanswered: float | None = None  # loop time of the first request after it
 
     @classmethod
-    async def connect(cls, *, time_to_write: Callable[[], float] = lambda: math.inf) -> "Client":
-        """Use the pod's ServiceAccount, or KUBECONFIG outside of a cluster."""
-        configuration = official.Configuration()
-        try:
-            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-        except config.ConfigException:
-            await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        configuration.connection_pool_maxsize = 64
+    async def connect(
+        cls,
+        *,
+        connections: int = CONNECTIONS,
+        time_to_write: Callable[[], float] = lambda: math.inf,
+    ) -> "Client":
+        """Log in: see kube/login.
+
+        `connections` is how many requests run at the same time; 0: any number. A watch keeps one.
+        """
+        configuration = await configure()
+        configuration.connection_pool_maxsize = connections
         return cls(configuration, time_to_write=time_to_write)
 
     async def close(self) -> None:
@@ -210,12 +217,34 @@ class Client:
     async def _call(self, method: str, path: str, *, seconds: float = 15, **options: Any) -> bytes:
         if method != "GET" and (seconds := min(seconds, self._time_to_write())) <= 0:
             raise Fenced(f"{method} {path}: another operator may be the leader")
+        start = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(seconds):
                 response = await self._send(method, path, limit=seconds, **options)
-                return await response.read()
+                body = await response.read()
         except (TimeoutError, aiohttp.ClientError) as error:
+            self._record(start, answered=False)
             raise Unavailable(f"{method} {path}: {error!r}") from error
+        except ApiError as error:
+            self._record(start, answered=error.status > 0)
+            raise
+        self._record(start, answered=True)
+        return body
+
+    def _record(self, start: float, *, answered: bool) -> None:
+        if answered:
+            self._answered, self._unanswered = asyncio.get_running_loop().time(), None
+        elif self._unanswered is None:
+            self._unanswered = max(start, self._answered)
+
+    def seconds_since_answer(self) -> float:
+        """Return the time since the last answer, be it a refusal."""
+        return asyncio.get_running_loop().time() - self._answered
+
+    def unanswered_seconds(self) -> float:
+        """Return for how long all requests, if there were any, got no answer."""
+        since = self._unanswered
+        return 0.0 if since is None else asyncio.get_running_loop().time() - since
 
     async def _send(
         self,

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from finetune_operator.api.kubernetes import Job, Pod, Unread
-from finetune_operator.kube.client import ApiError, Client, Gone
+from finetune_operator.kube.client import ApiError, Client, Forbidden, Gone, NotFound
 from finetune_operator.kube.workqueue import Backoff
 
 T = TypeVar("T", bound=Job | Pod)
@@ -64,8 +64,10 @@ class Informer(Generic[T]):
         self._version = ""
         self.synced = asyncio.Event()
         """Set once the first list is complete."""
+        self.problem = ""
+        """The last error of a list, or refusal of a watch, until a list succeeds."""
         self.last_heard = 0.0
-        """The loop time of the last list or watch event, at first of the start."""
+        """The loop time of the last list, watch event or refusal, at first of the start."""
 
     async def run(self) -> None:
         """List and watch for ever, with a backoff after errors and after short watches."""
@@ -81,7 +83,7 @@ class Informer(Generic[T]):
                 self._version = ""
             except (ApiError, msgspec.DecodeError) as error:
                 least = getattr(error, "retry_after", None) or 0.0
-                log.warning("watch of %s: %s", self._path, error)
+                self._report(error)
             if loop.time() - start >= min(SHORT_SECONDS, self._relist_seconds):
                 backoff.forget(self._path)
             if loop.time() - self._listed >= self._relist_seconds:
@@ -104,6 +106,7 @@ class Informer(Generic[T]):
         for item in [item for item in self._known() if item.metadata.uid not in seen]:
             self._observe(item, deleted=True)
         self._listed = asyncio.get_running_loop().time()
+        self._recover()
         self.synced.set()
         return version
 
@@ -140,6 +143,21 @@ class Informer(Generic[T]):
             name = f"{unread.metadata.namespace}/{unread.metadata.name}"
             log.error("%s %s cannot be read: %s", self._kind.__name__, name, error)
             return unread
+
+    def _report(self, error: Exception) -> None:
+        """Log the error; if it hinders a list, keep it, and log it once, not at each try."""
+        if isinstance(error, Forbidden | NotFound):  # the server is there, the namespace is not
+            self._heard()
+            self._version = ""
+        if str(error) != self.problem:
+            log.warning("watch of %s: %s", self._path, error)
+        if not self._version:
+            self.problem = str(error)
+
+    def _recover(self) -> None:
+        if self.problem:
+            log.info("watch of %s: it works again", self._path)
+        self.problem = ""
 
     def _heard(self) -> None:
         self.last_heard = asyncio.get_running_loop().time()

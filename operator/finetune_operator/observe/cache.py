@@ -5,7 +5,7 @@ its next pass does not miss its own Job.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,6 +18,7 @@ from finetune_operator.policy.plan import Attempt
 
 C = TypeVar("C", Job, Pod)
 MAX_DELETED_PODS = 1000
+K = TypeVar("K")
 Key = tuple[str, str]
 """Namespace and name of a FineTuneJob."""
 
@@ -33,6 +34,19 @@ class Summary:
     attempts: int
     finished: bool = False
     """True if the job is Complete or Failed."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Children:
+    """The Jobs and pods of one FineTuneJob, from the cache or from the API server."""
+
+    attempts: tuple[Attempt, ...] = ()
+    orphaned_pods: tuple[Pod, ...] = ()
+    """Pods that may still run though their Job was deleted."""
+    ended_pods: tuple[Pod, ...] = ()
+    """Pods that ended, and are deleted, or whose Job is."""
+    leftovers: tuple[Job | Pod, ...] = ()
+    """Jobs and pods of an earlier FineTuneJob of this name that have no owner any more."""
 
 
 class Cache:
@@ -56,6 +70,7 @@ class Cache:
         self._pods: dict[str, dict[str, Pod]] = {}
         self._deleted_pods: dict[str, Pod] = {}
         """The last deleted pods that may have left a result which no status has yet, by uid."""
+        self._ownerless: dict[Key, dict[str, Job | Pod]] = {}
 
     def observe_fine_tune_job(self, body: dict[str, Any], *, deleted: bool) -> Key:
         """Add, replace or remove a FineTuneJob; return its key."""
@@ -87,6 +102,9 @@ class Cache:
     def observe_attempt(self, job: Job, *, deleted: bool = False) -> Key | None:
         """Add, replace or remove a Job; return the key of its FineTuneJob."""
         uid, owner = job.metadata.uid, job.metadata.controller_uid
+        self._index_owner(job, deleted=deleted)
+        if not owner:  # --cascade=orphan took it away
+            _drop(self._attempts, job.metadata.labels.get(c.LABEL_JOB_UID, ""), uid)
         if deleted:
             _drop(self._attempts, owner, uid)
         elif not _is_older(job, self._attempts.get(owner, {}).get(uid)):
@@ -96,6 +114,7 @@ class Cache:
     def observe_pod(self, pod: Pod, *, deleted: bool = False) -> Key | None:
         """Add, replace or remove a pod; return the key of its FineTuneJob."""
         uid, owner = pod.metadata.uid, pod.metadata.labels.get(c.LABEL_JOB_UID, "")
+        self._index_owner(pod, deleted=deleted)
         if deleted:
             _drop(self._pods, owner, uid)
             self.progress.pop(uid, None)
@@ -115,19 +134,24 @@ class Cache:
             if len(self._deleted_pods) > MAX_DELETED_PODS:
                 del self._deleted_pods[next(iter(self._deleted_pods))]
 
+    def children_of(self, owner: Metadata) -> Children:
+        """Return the Jobs and pods of the FineTuneJob."""
+        return Children(
+            attempts=self.attempts_of(owner.uid),
+            orphaned_pods=self.orphaned_pods_of(owner.uid, owner.namespace),
+            ended_pods=self.ended_pods_of(owner.uid, owner.namespace),
+            leftovers=tuple(
+                child
+                for child in self._ownerless.get((owner.namespace, owner.name), {}).values()
+                if isinstance(child, Job) or child.metadata.labels[c.LABEL_JOB_UID] != owner.uid
+            ),
+        )
+
     def attempts_of(self, uid: str) -> tuple[Attempt, ...]:
         """Return the attempts of the FineTuneJob, those that prepare first."""
-        pods = self._pods.get(uid, {}).values()
-        attempts = [
-            Attempt(
-                number=number,
-                job=job,
-                pods=tuple(pod for pod in pods if pod.metadata.controller_uid == job_uid),
-            )
-            for job_uid, job in self._attempts.get(uid, {}).items()
-            if (number := number_of(job))
-        ]
-        return tuple(sorted(attempts, key=lambda each: (not each.prepare, each.number)))
+        return attempts_in_order(
+            self._attempts.get(uid, {}).values(), self._pods.get(uid, {}).values()
+        )
 
     def orphaned_pods_of(self, uid: str, namespace: str) -> tuple[Pod, ...]:
         """Return the pods of the FineTuneJob that may still run though their Job was deleted."""
@@ -148,18 +172,28 @@ class Cache:
             for pod in self.pods_of(uid, namespace)
             if pod.ended and pod.metadata.controller_uid not in attempts
         ]
-        deleted = [
+        return (*ended, *self.deleted_pods_of(uid, namespace))
+
+    def deleted_pods_of(self, uid: str, namespace: str) -> tuple[Pod, ...]:
+        """Return the deleted pods of the FineTuneJob that may have left a result."""
+        return tuple(
             pod
             for pod in self._deleted_pods.values()
             if (pod.metadata.labels.get(c.LABEL_JOB_UID), pod.metadata.namespace)
             == (uid, namespace)
-        ]
-        return (*ended, *deleted)
+        )
 
     def pods_of(self, uid: str, namespace: str) -> tuple[Pod, ...]:
         """Return all pods of the FineTuneJob that exist."""
         pods = self._pods.get(uid, {}).values()
         return tuple(pod for pod in pods if pod.metadata.namespace == namespace)
+
+    def _index_owner(self, child: Job | Pod, *, deleted: bool) -> None:
+        key, uid, labels = _key(child), child.metadata.uid, child.metadata.labels
+        if key and not deleted and not child.metadata.controller and c.LABEL_JOB_UID in labels:
+            self._ownerless.setdefault(key, {})[uid] = child
+        elif key:
+            _drop(self._ownerless, key, uid)
 
     def attempts_in(self, namespace: str) -> list[Job]:
         """Return the Jobs of a namespace, or of all."""
@@ -204,6 +238,20 @@ def summarize(uid: str, status: Status) -> Summary:
     )
 
 
+def attempts_in_order(jobs: Iterable[Job], pods: Collection[Pod]) -> tuple[Attempt, ...]:
+    """Return the attempts that these Jobs are, each with its pods; those that prepare first."""
+    attempts = [
+        Attempt(
+            number=number,
+            job=job,
+            pods=tuple(pod for pod in pods if pod.metadata.controller_uid == job.metadata.uid),
+        )
+        for job in jobs
+        if (number := number_of(job))
+    ]
+    return tuple(sorted(attempts, key=lambda each: (not each.prepare, each.number)))
+
+
 def number_of(job: Job) -> int:
     """Return the number of the attempt, 0 for a Job that is none."""
     text = job.metadata.labels.get(c.LABEL_ATTEMPT, "")
@@ -228,7 +276,7 @@ def _in(namespace: str, table: dict[str, dict[str, C]]) -> list[C]:
     return [child for child in found if namespace in ("", child.metadata.namespace)]
 
 
-def _drop(table: dict[str, dict[str, Any]], owner: str, uid: str) -> None:
+def _drop(table: dict[K, dict[str, Any]], owner: K, uid: str) -> None:
     if children := table.get(owner):
         children.pop(uid, None)
         if not children:

@@ -1,19 +1,51 @@
 """Reads from the API server before a decision that a stale cache would make wrong.
 
-A watch may deliver nothing for 90 seconds before it is restarted.
+A watch may deliver nothing for 90 seconds before it is restarted, and never reports a child whose
+labels someone else has removed. The cache is given a moment to catch up; then the list decides.
 """
 
 import datetime
-from collections.abc import Iterable
+import logging
+from collections.abc import Collection, Iterable
+
+import msgspec
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Job, Pod
-from finetune_operator.api.types import FineTuneJob, Preparation
+from finetune_operator.api.types import CurrentAttempt, FineTuneJob, Preparation
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client, NotFound
-from finetune_operator.observe.cache import Cache
+from finetune_operator.observe.cache import Cache, Children, Key, attempts_in_order
 from finetune_operator.policy import deadlines
 from finetune_operator.policy.plan import Attempt
+
+CATCH_UP_SECONDS = 10
+"""Seconds that a stale cache has to catch up."""
+log = logging.getLogger(__name__)
+
+
+class StaleKeys:
+    """The FineTuneJobs whose children are stale in the cache, and since when."""
+
+    def __init__(self) -> None:
+        self._since: dict[Key, datetime.datetime] = {}
+        self._reported: set[Key] = set()
+
+    def forget(self, key: Key) -> None:
+        """Record that the cache is current, or that nobody needs it any more."""
+        self._since.pop(key, None)
+        self._reported.discard(key)
+
+    def may_catch_up(self, key: Key, now: datetime.datetime) -> bool:
+        """Record that the cache is stale; return False once it has been for too long."""
+        since = self._since.setdefault(key, now)
+        if (now - since).total_seconds() < CATCH_UP_SECONDS:
+            return True
+        if key not in self._reported:
+            text = "%s/%s: the watches have missed its Jobs or pods for %d s: listing them instead"
+            log.warning(text, *key, CATCH_UP_SECONDS)
+        self._reported.add(key)
+        return False
 
 
 async def is_cache_stale(
@@ -28,7 +60,8 @@ async def is_cache_stale(
 
     Such decisions are: the attempt's Job was deleted; the attempt ended; its node is lost; it did
     not start in time; it is stopped, though it may just have left a result; a suspended job has no
-    attempt; a resumed job keeps its attempt.
+    attempt; a resumed job keeps its attempt. A Job with an active pod that the cache does not have
+    is stale, too: the pod may have started.
     """
     status, namespace = job.status, job.metadata.namespace
     current = status.current_attempt
@@ -44,14 +77,16 @@ async def is_cache_stale(
         found = await _read(client, job, name)
         return found is None or found.metadata.deletion_timestamp is not None
     lost = any(deadlines.node_lost(pod, node_lost_seconds).expired(now) for pod in live.pods)
+    unseen = live.job.status.active and not live.pods
     if (
         live.finished
         or lost
+        or unseen
         or _stops(job, live, now)
         or deadlines.startup(job.spec, live).expired(now)
     ):
-        selector = f"batch.kubernetes.io/controller-uid={live.job.metadata.uid}"
-        return _versions(await _list(client, namespace, selector)) != _versions(live.pods)
+        pods = await _pods_of(client, namespace, [live.job])
+        return _versions(pods) != _versions(live.pods)
     return False
 
 
@@ -60,6 +95,39 @@ def _stops(job: FineTuneJob, live: Attempt, now: datetime.datetime) -> bool:
     late = deadlines.active(job.spec, job.status).expired(now)
     stops = late or job.spec.suspend or job.metadata.deletion_timestamp
     return bool(stops and not live.job.metadata.deletion_timestamp)
+
+
+async def read_children(client: Client, cache: Cache, job: FineTuneJob) -> Children:
+    """Read the Jobs and pods by their label, and those without it by their name and their Job."""
+    namespace, uid = job.metadata.namespace, job.metadata.uid
+    query = {"labelSelector": f"{c.LABEL_JOB_UID}={uid}"}
+    listed = (await client.list(urls.jobs(namespace), Job, query=query)).items
+    jobs = {each.metadata.uid: each for each in listed if each.metadata.controller_uid == uid}
+    current = job.status.current_attempt
+    if current and (found := await _read(client, job, current.job_name)):
+        jobs[found.metadata.uid] = _labelled(found, current)
+    labelled = await _list_pods(client, job)
+    pods = {
+        pod.metadata.uid: pod
+        for pod in (*labelled, *await _pods_of(client, namespace, jobs.values()))
+    }
+    jobless = [pod for pod in labelled if pod.metadata.controller_uid not in jobs]
+    return Children(
+        attempts=attempts_in_order(jobs.values(), pods.values()),
+        orphaned_pods=tuple(pod for pod in jobless if not pod.ended),
+        ended_pods=(
+            *(pod for pod in jobless if pod.ended),
+            *cache.deleted_pods_of(uid, namespace),  # no list has them
+        ),
+    )
+
+
+def _labelled(job: Job, current: CurrentAttempt) -> Job:
+    """Return the Job with the labels of the current attempt, should it have lost them."""
+    role = c.ROLE_PREPARE if current.prepare else c.ROLE_TRAIN
+    own = {c.LABEL_ATTEMPT: str(current.number), c.LABEL_ROLE: role}
+    metadata = msgspec.structs.replace(job.metadata, labels=job.metadata.labels | own)
+    return msgspec.structs.replace(job, metadata=metadata)
 
 
 async def has_running_pods(client: Client, job: FineTuneJob) -> bool:
@@ -98,6 +166,13 @@ async def _read(client: Client, job: FineTuneJob, name: str) -> Job | None:
 
 async def _list_pods(client: Client, job: FineTuneJob) -> list[Pod]:
     return await _list(client, job.metadata.namespace, f"{c.LABEL_JOB_UID}={job.metadata.uid}")
+
+
+async def _pods_of(client: Client, namespace: str, jobs: Collection[Job]) -> list[Pod]:
+    """Read the pods by the label that the Job controller gives them."""
+    uids = ",".join(sorted(job.metadata.uid for job in jobs))
+    selector = f"batch.kubernetes.io/controller-uid in ({uids})"
+    return await _list(client, namespace, selector) if uids else []
 
 
 async def _list(client: Client, namespace: str, selector: str) -> list[Pod]:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import kopf
+from kubernetes.aio.client import Configuration
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Discovery, Named
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import ApiError, Client
 from finetune_operator.kube.informer import WATCH_IDLE_SECONDS
+from finetune_operator.kube.login import configure
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe.cache import Cache, Key
 from finetune_operator.settings import Settings
@@ -28,13 +30,19 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class _Backoffs:
-    """The seconds between kopf's retries: doubled up to a minute, without end."""
+    """The seconds between kopf's retries: doubled up to a limit, without end.
+
+    kopf retries a refusal (403), too: a named namespace may be created later, or its Role.
+    """
+
+    def __init__(self, *, most: float) -> None:
+        self._most = most
 
     def __iter__(self) -> Iterator[float]:
         delay = 1.0
         while True:
             yield delay
-            delay = min(delay * 2, 60)
+            delay = min(delay * 2, self._most)
 
 
 async def watch_jobs(
@@ -52,8 +60,8 @@ async def watch_jobs(
     handle = handler(cache, queue, observe)
 
     @kopf.on.login(registry=registry)
-    def login(**options: Any) -> Any:
-        return kopf.login_with_service_account(**options) or kopf.login_with_kubeconfig(**options)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return await connection_of(await configure())
 
     @kopf.on.event(c.GROUP, c.VERSION, c.PLURAL, registry=registry)
     async def on_event(type: str | None, body: kopf.Body, **_: Any) -> None:
@@ -86,6 +94,23 @@ def handler(
             queue.add(key)
 
     return handle
+
+
+async def connection_of(configuration: Configuration) -> kopf.ConnectionInfo:
+    """Return the client's way to the API server for kopf: its own would need the cluster's DNS."""
+    key = await configuration.get_api_key_with_prefix("BearerToken")
+    scheme, _, token = (key or "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        ca_data=configuration.ca_cert_data,
+        insecure=not configuration.verify_ssl,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        scheme=scheme or None,
+        token=token or None,
+        proxy_url=configuration.proxy,
+    )
 
 
 async def until_served(client: Client) -> None:
@@ -132,7 +157,8 @@ def _kopf_settings(watch_idle_seconds: float) -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 30
-    settings.networking.error_backoffs = _Backoffs()
+    # Sooner than the resync takes what a watch has missed for a sign that it is stale.
+    settings.networking.error_backoffs = _Backoffs(most=min(60, watch_idle_seconds))
     settings.networking.enforce_retry_after = True
     settings.scanning.disabled = True  # needs no right to watch CRDs
     settings.posting.enabled = False

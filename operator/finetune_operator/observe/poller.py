@@ -1,11 +1,11 @@
 """Polls every running trainer for its progress.
 
 A pod that hangs, floods or sends false reports harms only itself: concurrency, time and size are
-bounded, and a report must carry the uids of its pod and its job.
+bounded, and a report must carry the uids of its pod and its job. Pods that did not answer promptly
+share a few connections of their own, so that however many they are, the others are asked in time.
 """
 
 import asyncio
-import collections
 import datetime
 import email.utils
 import logging
@@ -22,11 +22,14 @@ from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe.cache import Cache, Key
 from finetune_operator.policy.progress import has_news
 
-CONCURRENCY = 32
+PROMPT_CONCURRENCY = 128
+SLOW_CONCURRENCY = 32
+PROMPT_SECONDS = 0.5
+"""The time of an answer up to which a pod is prompt; one that was never asked is, too."""
 TIMEOUT_SECONDS = 2
 MAX_BYTES = 64 * 1024
 MISSES = 12
-"""Polls in a row without an answer after which a pod is unreachable: a minute by default."""
+"""Intervals without an answer after which a pod is unreachable: a minute by default."""
 log = logging.getLogger(__name__)
 
 
@@ -40,53 +43,75 @@ class Poller:
         *,
         interval_seconds: float,
         clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+        prompt: int = PROMPT_CONCURRENCY,
+        slow: int = SLOW_CONCURRENCY,
     ) -> None:
         self._cache = cache
         self._queue = queue
         self._interval = interval_seconds
         self._clock = clock
-        self._slots = asyncio.Semaphore(CONCURRENCY)
-        self._misses: collections.Counter[str] = collections.Counter()  # in a row, by pod uid
+        self._prompt = asyncio.Semaphore(prompt)
+        self._slow = asyncio.Semaphore(slow)
+        self._slow_pods: set[str] = set()  # uids
+        self._asked: set[str] = set()  # uids of the pods that are being asked
+        self._missed_since: dict[str, float] = {}  # loop time of the first miss, by pod uid
         self._queued: dict[str, Progress] = {}  # the report that last queued its job, by pod uid
 
     async def run(self) -> None:
         """Poll for ever."""
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        connector = aiohttp.TCPConnector(limit=CONCURRENCY, force_close=True)
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)  # the semaphores limit them
         # Without decompression the size limit is also the limit of memory.
-        async with aiohttp.ClientSession(
-            timeout=timeout, connector=connector, auto_decompress=False
-        ) as session:
+        async with (
+            aiohttp.ClientSession(
+                timeout=timeout, connector=connector, auto_decompress=False
+            ) as session,
+            asyncio.TaskGroup() as polls,
+        ):
             while True:
                 pods = list(self._cache.reporting_pods())
                 self._forget_all_but({pod.metadata.uid for pod, _ in pods})
-                pause = asyncio.sleep(self._interval * random.uniform(0.9, 1.1))
-                await asyncio.gather(pause, *(self._poll(session, *pod) for pod in pods))
+                for pod, job_uid in pods:
+                    if pod.metadata.uid not in self._asked:
+                        self._asked.add(pod.metadata.uid)
+                        polls.create_task(self._poll(session, pod, job_uid))
+                await asyncio.sleep(self._interval * random.uniform(0.9, 1.1))
 
     def _forget_all_but(self, running: set[str]) -> None:
         """Drop the reports of pods that run no more."""
         for uid in self._cache.progress.keys() - running:
             del self._cache.progress[uid]
-        for uid in self._misses.keys() - running:
-            del self._misses[uid]
+        for uid in self._missed_since.keys() - running:
+            del self._missed_since[uid]
         for uid in self._queued.keys() - running:
             del self._queued[uid]
+        self._slow_pods &= running
         self._cache.unreachable &= running
 
     async def _poll(self, session: aiohttp.ClientSession, pod: Pod, job_uid: str) -> None:
-        async with self._slots:
+        uid, loop = pod.metadata.uid, asyncio.get_running_loop()
+        async with self._slow if uid in self._slow_pods else self._prompt:
+            start = loop.time()
             progress = await _fetch(session, pod, self._clock)
+            prompt = progress is not None and loop.time() - start <= PROMPT_SECONDS
+        self._asked.discard(uid)
+        (self._slow_pods.discard if prompt else self._slow_pods.add)(uid)
+        self._take(pod, job_uid, progress, loop.time())
+
+    def _take(self, pod: Pod, job_uid: str, progress: Progress | None, now: float) -> None:
+        """Keep the report, or count the time without one; queue the job if that changes it."""
         uid = pod.metadata.uid
         if progress and (progress.job.pod_uid, progress.job.uid) == (uid, job_uid):
             self._cache.progress[uid] = progress
-            self._misses.pop(uid, None)
+            self._missed_since.pop(uid, None)
             self._cache.unreachable.discard(uid)
             news = has_news(progress, self._queued.get(uid))
             if news:
                 self._queued[uid] = progress
         else:
-            self._misses[uid] += 1
-            news = self._misses[uid] == MISSES
+            since = self._missed_since.setdefault(uid, now)
+            silent = now - since >= (MISSES - 1) * self._interval
+            news = silent and uid not in self._cache.unreachable
             if news:  # the last report is too old
                 self._cache.progress.pop(uid, None)
                 self._queued.pop(uid, None)

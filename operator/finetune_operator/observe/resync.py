@@ -9,7 +9,7 @@ import logging
 
 from finetune_operator.api.kubernetes import Unread
 from finetune_operator.kube import urls
-from finetune_operator.kube.client import ApiError, Client
+from finetune_operator.kube.client import ApiError, Client, Forbidden, NotFound
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe.cache import Cache, Key
 
@@ -44,6 +44,7 @@ class Resync:
         self._missed: dict[Key, float] = {}  # loop time of the list that had it
         self.last_heard = 0.0
         """The loop time of the watch's last event, or of a list that it had missed nothing of."""
+        self._refused: set[str] = set()  # namespaces that cannot be listed
 
     def observe(self, key: Key, version: str, *, deleted: bool) -> None:
         """Record an event of the watch."""
@@ -68,29 +69,41 @@ class Resync:
         self.last_heard = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(self._interval)
-            try:
-                await self._resync()
-            except ApiError as error:
-                log.warning("resync: %s", error)
+            for namespace in self._namespaces:
+                try:
+                    await self._resync(namespace)
+                except (Forbidden, NotFound) as error:
+                    self._give_up(namespace, error)
+                except ApiError as error:
+                    log.warning("resync of %s: %s", namespace or "all namespaces", error)
 
-    async def _resync(self) -> None:
-        before = self._cache.jobs.keys() | self._cache.unreadable.keys()
+    async def _resync(self, namespace: str) -> None:
+        known = self._cache.jobs.keys() | self._cache.unreadable.keys()
+        before = {key for key in known if namespace in ("", key[0])}
         observed = dict(self._observed)
-        found: dict[Key, str] = {}
-        for namespace in self._namespaces:
-            found |= await self._list(namespace)
+        found = await self._list(namespace)
+        self._refused.discard(namespace)
         for key in before | found.keys():  # reconcile drops a key that does not exist
             if not self._cache.is_settled(key, found.get(key, "")):
                 self._queue.add(key)
-        self._compare(found, observed)
+        self._compare(namespace, found, observed)
 
-    def _compare(self, found: dict[Key, str], observed: dict[Key, str]) -> None:
+    def _give_up(self, namespace: str, error: ApiError) -> None:
+        """Report a namespace that cannot be listed once; what its watch misses is no news."""
+        if namespace not in self._refused:
+            log.warning("resync of %s: %s", namespace or "all namespaces", error)
+        self._refused.add(namespace)
+        for key in [key for key in self._missed if namespace in ("", key[0])]:
+            del self._missed[key]
+
+    def _compare(self, namespace: str, found: dict[Key, str], observed: dict[Key, str]) -> None:
         """Record the objects that differ, except those with an event since the list began."""
         now = asyncio.get_running_loop().time()
         for key, version in found.items():
             if self._observed.get(key) == observed.get(key) != version:
                 self._missed.setdefault(key, now)
-        for key in (self._observed.keys() | self._missed.keys()) - found.keys():
+        known = self._observed.keys() | self._missed.keys()
+        for key in {key for key in known if namespace in ("", key[0])} - found.keys():
             if self._observed.get(key) == observed.get(key):  # deleted unseen
                 self._observed.pop(key, None)
                 self._missed.pop(key, None)

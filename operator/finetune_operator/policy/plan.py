@@ -50,7 +50,7 @@ class Attempt:
     @property
     def finished(self) -> bool:
         """True if the Job is complete or failed: then all its pods have ended."""
-        return bool(self.job.condition("Complete") or self.job.condition("Failed"))
+        return self.job.ended
 
     @property
     def finishes(self) -> bool:
@@ -112,6 +112,8 @@ class Observed:
     """Pods that may still run though their Job was deleted (--cascade=background or orphan)."""
     ended_pods: tuple[Pod, ...] = ()
     """Pods whose trainer has ended, and that were deleted, or whose Job was."""
+    leftovers: tuple[Job | Pod, ...] = ()
+    """Jobs and pods of an earlier FineTuneJob of this name that have no owner any more."""
     progress: Progress | None = None
     """The last report of the newest attempt's pod."""
     unreachable: bool = False
@@ -160,6 +162,14 @@ class DeleteAttempt:
 
 
 @dataclasses.dataclass(frozen=True)
+class DeletePod:
+    """Delete this pod, with its grace period."""
+
+    name: str
+    uid: str
+
+
+@dataclasses.dataclass(frozen=True)
 class ForceDeletePod:
     """Delete this pod from the API server without waiting for its kubelet."""
 
@@ -184,7 +194,16 @@ class Blocked:
     """None: retrying does not help."""
 
 
-Action = CreateAttempt | DeleteAttempt | ForceDeletePod | DeleteSelf
+def is_count_exceeded(failure: Failure) -> bool:
+    """Return True if a ResourceQuota counts too many Jobs or pods: it counts ended ones, too.
+
+    https://kubernetes.io/docs/concepts/policy/resource-quotas/#object-count-quota
+    """
+    counted = "count/jobs.batch" in failure.message or "count/pods" in failure.message
+    return counted and "exceeded quota" in failure.message
+
+
+Action = CreateAttempt | DeleteAttempt | DeletePod | ForceDeletePod | DeleteSelf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,6 +216,8 @@ class Plan:
     note: str = ""
     """Text of an Event about something that the status does not show."""
     note_reason: str = c.TIME_TO_LIVE_ENDED
+    spare: tuple[Action, ...] = ()
+    """Deletions of ended Jobs, if a quota leaves no room for the one to create."""
 
     @property
     def starts_another(self) -> bool:

@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+from collections.abc import Sequence
 
 import msgspec
 
@@ -29,6 +30,7 @@ FAILURE_LENGTH = 4096
 """Longest message and hint of status.failure: they may be others', such as a registry's."""
 REPORTED = ("eta", "trainerStatus", "dataset", "model", "checkpoint", "output")
 """The fields of the status that a trainer's report fills; the job can be judged without them."""
+NAMED = 5
 PREPARING = ("fetch", "prepare")
 
 
@@ -82,6 +84,7 @@ class StatusUpdate:
 
     def observe(self, *, image: str, prepare_image: str) -> None:
         """Resolve the images when the job is first observed: all its attempts use these."""
+        self.status.observed_uid = self._job.metadata.uid
         if self.status.start_time is None:
             self.status.start_time = self._now
             self.status.image = image
@@ -131,7 +134,8 @@ class StatusUpdate:
         )
 
     def _enter(self, attempt: CurrentAttempt) -> None:
-        self.counts(prepare=attempt.prepare).attempts = attempt.number
+        counts = self.counts(prepare=attempt.prepare)
+        counts.attempts = max(counts.attempts, attempt.number)
         self.status.current_attempt = attempt
 
     def undo_begin(self, failure: Failure) -> None:
@@ -242,9 +246,12 @@ class StatusUpdate:
         """Leave Suspended."""
         self._conditions.clear(c.SUSPENDED, c.RESUMED, "spec.suspend is false.")
 
-    def wait(self) -> None:
-        """Enter Pending: the next attempt is not created yet."""
+    def wait(self, holders: Sequence[str] = ()) -> None:
+        """Enter Pending: the next attempt is not created yet, perhaps as `holders` still run."""
         self.status.phase = "Pending"
+        if holders:
+            text = f"The next attempt waits until these have ended: {', '.join(holders[:NAMED])}."
+            self._conditions.set(c.PODS_READY, False, c.STARTING, text)
 
     def block(self, failure: Failure | None) -> None:
         """Report what the job waits for before it can go on, if anything."""

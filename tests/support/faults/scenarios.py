@@ -218,7 +218,7 @@ SCENARIOS = {
             end=End(
                 preparations=2,
                 history=("TemporaryFailure", "Prepared", "Complete"),
-                jobs=("photos-1", "photos-prepare-2"),
+                jobs=("photos-1", "photos-2-prepare"),
             ),
         ),
         Scenario(

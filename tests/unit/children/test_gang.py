@@ -12,7 +12,7 @@ from finetune_operator.kube.client import Client
 from finetune_operator.policy.plan import Blocked
 
 from tests.support.api_server import Answer, ApiServer, Body, serving
-from tests.support.builders import UID, make_job
+from tests.support.builders import NAME, UID, make_job
 
 
 class Namespace:
@@ -115,6 +115,6 @@ def test_service_names_pods_before_they_are_ready() -> None:
     assert service
     spec = service["spec"]
     assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
-    assert spec["selector"] == {c.LABEL_JOB_UID: UID}
+    assert spec["selector"] == {c.LABEL_JOB: NAME}
     assert service["metadata"]["ownerReferences"][0]["uid"] == UID
     assert build_service(make_job()) is None

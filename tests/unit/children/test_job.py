@@ -25,6 +25,12 @@ class TestJob:
             assert labels[c.LABEL_JOB_UID] == "job-uid"
             assert labels[c.LABEL_MANAGED_BY] == c.MANAGER
 
+    def test_job_and_its_pods_are_found_by_a_label_that_only_the_operator_writes(self) -> None:
+        job = build_job(make_job(), CreateAttempt(3), image="x", own_image=True, pull="Always")
+        assert c.CHILD_SELECTOR.startswith(f"{c.GROUP}/")
+        for labels in (job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]):
+            assert c.CHILD_SELECTOR in labels
+
     def test_job_controller_never_retries_and_keeps_the_cause(self) -> None:
         spec = build(make_job())["spec"]
         assert spec["backoffLimit"] == 0
@@ -112,6 +118,19 @@ def test_placement_and_pull_fields_are_passed_on() -> None:
     assert "imagePullSecrets" not in plain
 
 
+class TestName:
+    def test_no_two_jobs_of_any_fine_tune_jobs_share_a_name(self) -> None:
+        """FineTuneJobs may be named as if they were an attempt of another."""
+        names = ["a", "a-1", "a-prepare", "a-1-prepare", "a-prepare-1", "a-1-prepare-1"]
+        built = [
+            make_job(name=name).job_name(number, prepare=prepare)
+            for name in names
+            for number in (1, 11)
+            for prepare in (False, True)
+        ]
+        assert len(set(built)) == len(built)
+
+
 class TestPreparation:
     def test_pod_that_prepares_has_the_place_of_the_training_pod_but_no_gpu(self) -> None:
         trainer = {"gpusPerNode": 2, "nodeSelector": {"zone": "a"}, "numNodes": 2}
@@ -120,7 +139,7 @@ class TestPreparation:
             job, CreateAttempt(1, prepare=True), image="x", own_image=True, pull="Always"
         )
         pod = built["spec"]["template"]["spec"]
-        assert built["metadata"]["name"] == "photos-prepare-1"
+        assert built["metadata"]["name"] == "photos-1-prepare"
         assert built["metadata"]["labels"][c.LABEL_ROLE] == "prepare"
         assert "nvidia.com/gpu" not in pod["containers"][0]["resources"].get("limits", {})
         assert pod["nodeSelector"] == {"kubernetes.io/arch": "amd64", "zone": "a"}

@@ -79,6 +79,16 @@ async def test_claim_that_an_earlier_job_of_the_name_left_is_used_again(
     assert await ensure_claim(client, job(uid="later", size="40Gi")) is None
 
 
+async def test_claim_whose_shared_labels_a_policy_rewrote_is_used_again(
+    claims: Claims, client: Client
+) -> None:
+    await ensure_claim(client, job())
+    assert claims.claim
+    shared = [key for key in claims.claim["metadata"]["labels"] if key.startswith("app.")]
+    claims.claim["metadata"]["labels"] |= dict.fromkeys(shared, "platform-team")
+    assert await ensure_claim(client, job()) is None
+
+
 async def test_claim_that_goes_with_an_earlier_job_is_waited_for(
     claims: Claims, client: Client
 ) -> None:
@@ -99,7 +109,9 @@ async def test_claim_that_is_being_deleted_is_waited_for(claims: Claims, client:
     "metadata",
     [
         pytest.param({}, id="a user's"),
-        pytest.param({"labels": {c.LABEL_JOB: "photos"}}, id="labelled by hand"),
+        pytest.param(
+            {"labels": {c.LABEL_MANAGED_BY: c.MANAGER}}, id="without the operator's label"
+        ),
         pytest.param(
             {"ownerReferences": [{"kind": "StatefulSet", "uid": "x", "controller": True}]},
             id="a StatefulSet's",

@@ -13,10 +13,12 @@ from tests.support.builders import (
     UID,
     make_attempt,
     make_ended_pod,
+    make_job,
     make_kept_pod,
     make_pod,
     make_progress,
     result_message,
+    without_owner,
 )
 
 KEY = (NAMESPACE, "photos")
@@ -155,6 +157,31 @@ def test_label_alone_makes_no_attempt_and_no_orphaned_pod_in_another_namespace()
     elsewhere = msgspec.structs.replace(pod.metadata, namespace="other")
     cache.observe_pod(msgspec.structs.replace(pod, metadata=elsewhere))
     assert cache.orphaned_pods_of(UID, NAMESPACE) == ()
+
+
+def test_what_an_earlier_job_of_the_name_left_without_an_owner_is_found() -> None:
+    cache = Cache()
+    left = without_owner(job(2), uid="earlier")
+    pod = without_owner(make_pod(), uid="earlier")
+    cache.observe_attempt(left)
+    cache.observe_pod(pod)
+    cache.observe_pod(without_owner(make_pod(uid="own")))
+    children = cache.children_of(make_job().metadata)
+    assert children.leftovers == (left, pod)
+    assert [each.metadata.uid for each in children.orphaned_pods] == ["own"]
+    assert cache.children_of(make_job(name="other").metadata).leftovers == ()
+    cache.observe_attempt(left, deleted=True)
+    cache.observe_pod(pod, deleted=True)
+    assert cache.children_of(make_job().metadata).leftovers == ()
+
+
+def test_job_that_loses_its_owner_is_no_attempt_any_more() -> None:
+    cache = Cache()
+    cache.observe_attempt(versioned(job(), 1))
+    orphan = without_owner(versioned(job(), 2))
+    cache.observe_attempt(orphan)
+    children = cache.children_of(make_job().metadata)
+    assert (children.attempts, children.leftovers) == ((), (orphan,))
 
 
 def test_job_without_a_number_is_no_attempt() -> None:

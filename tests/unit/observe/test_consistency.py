@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import Condition
+from finetune_operator.api.kubernetes import Condition, Pod
 from finetune_operator.reconcile import Reconciler
 
 from tests.support.builders import (
@@ -33,7 +33,7 @@ async def test_attempt_that_the_watch_has_not_shown_is_not_taken_for_deleted(
     assert cluster.calls() == ["GET photos", "GET photos-1"]
 
 
-@pytest.mark.parametrize("name", ["photos-1", "photos-prepare-1"])
+@pytest.mark.parametrize("name", ["photos-1", "photos-1-prepare"])
 async def test_suspended_job_is_not_said_to_be_while_a_creation_that_was_not_answered_runs(
     cluster: ScriptedCluster, reconcile: Reconciler, name: str
 ) -> None:
@@ -152,6 +152,88 @@ async def test_attempt_that_seems_not_to_start_is_not_given_up_before_its_pod_is
     cluster.cache.observe_pod(make_pod())
     await reconcile(KEY)
     assert condition(cluster.status, c.PODS_READY)["status"] == "True"
+
+
+def unseen(pod: Pod) -> dict[str, Any]:
+    """A pod that the API server lists, and no watch reports."""
+    body: dict[str, Any] = msgspec.to_builtins(pod)
+    return body
+
+
+async def test_end_of_a_pod_that_the_watch_never_shows_is_taken_from_a_list(
+    cluster: ScriptedCluster, reconcile: Reconciler, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    ended = make_attempt(1, ended="Complete").job
+    cluster.cache.observe_attempt(ended)
+    cluster.jobs["photos-1"] = msgspec.to_builtins(ended)
+    cluster.pods = [unseen(make_ended_pod(0, result_message("0.9")))]
+    for cluster.now in (0, 5, 9):
+        assert await reconcile(KEY) == 1
+    assert not caplog.messages
+    cluster.now = 10
+    await reconcile(KEY)
+    assert cluster.status["accuracy"] == "0.9"
+    assert "team/photos: the watches have missed" in caplog.text
+    assert reconcile.metrics.registry.get_sample_value("finetune_operator_stale_cache_total") == 1
+
+
+async def test_result_that_the_watch_never_shows_of_a_deleted_job_is_taken_from_a_list(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    cluster.pods = [unseen(make_ended_pod(0, result_message("0.9")))]
+    for cluster.now in (0, 9):
+        assert await reconcile(KEY) == 1
+    cluster.now = 10
+    await reconcile(KEY)
+    assert cluster.status["accuracy"] == "0.9"
+
+
+async def test_start_of_a_pod_that_the_watch_never_shows_is_taken_from_a_list(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    job = make_attempt(1).job
+    active = msgspec.structs.replace(job, status=msgspec.structs.replace(job.status, active=1))
+    cluster.cache.observe_attempt(active)
+    cluster.jobs["photos-1"] = msgspec.to_builtins(active)
+    cluster.pods = [unseen(make_pod())]
+    await reconcile(KEY)
+    for cluster.now in (10, 30):
+        assert await reconcile(KEY) == 5
+        assert condition(cluster.status, c.PODS_READY)["status"] == "True"
+
+
+@pytest.mark.parametrize("labels", [make_attempt(1).job.metadata.labels, {}])
+async def test_job_that_the_watch_never_shows_is_followed_by_its_name(
+    cluster: ScriptedCluster, reconcile: Reconciler, labels: dict[str, str]
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    job = make_attempt(1).job
+    metadata = msgspec.structs.replace(job.metadata, labels=labels)
+    cluster.jobs["photos-1"] = msgspec.to_builtins(msgspec.structs.replace(job, metadata=metadata))
+    cluster.pods = [unseen(make_pod())]
+    await reconcile(KEY)
+    cluster.now = 10
+    await reconcile(KEY)
+    assert cluster.status["currentAttempt"]["jobName"] == "photos-1"
+    assert condition(cluster.status, c.PODS_READY)["status"] == "True"
+
+
+async def test_cache_that_catches_up_has_all_its_time_again(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    cluster.cache.observe_attempt(make_attempt(1, ended="Failed").job)
+    pod = make_pod()
+    cluster.pods = [unseen(pod)]
+    assert await reconcile(KEY) == 1
+    cluster.cache.observe_pod(pod)
+    cluster.now = 10
+    await reconcile(KEY)
+    cluster.cache.observe_pod(pod, deleted=True)
+    assert await reconcile(KEY) == 1
 
 
 async def test_next_attempt_waits_for_a_pod_that_the_watch_has_not_shown(

@@ -5,6 +5,7 @@ import datetime
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from aiohttp import web
 from finetune_operator.api.kubernetes import Pod
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe.cache import Cache, Key
-from finetune_operator.observe.poller import Poller
+from finetune_operator.observe.poller import TIMEOUT_SECONDS, Poller
 
 from tests.support.builders import NOW, UID, later, make_attempt, make_pod, make_progress
 
@@ -46,7 +47,11 @@ class Polling:
         self.cache = Cache()
         self.queue: WorkQueue[Key] = WorkQueue()
         self.cache.observe_attempt(make_attempt(1).job)
-        poller = Poller(self.cache, self.queue, interval_seconds=0.1)
+        self.start()
+
+    def start(self, *, prompt: int = 128, slow: int = 32) -> None:
+        """Poll; `prompt` and `slow`: how many pods of each kind are asked at the same time."""
+        poller = Poller(self.cache, self.queue, interval_seconds=0.1, prompt=prompt, slow=slow)
         self._task = asyncio.create_task(poller.run())
 
     @asynccontextmanager
@@ -195,6 +200,31 @@ async def test_pod_that_hangs_holds_up_no_other(polling: Polling) -> None:
         polling.add_pod("127.83.255.1", "refuses")
         polling.add_pod(good, "pod-2")
         await polling.until(lambda: "pod-2" in polling.cache.progress, seconds=1.5)
+
+
+async def test_many_pods_that_swallow_polls_delay_no_other(
+    polling: Polling,
+) -> None:
+    """As where a NetworkPolicy or a mesh drops the operator's requests in other namespaces."""
+    await polling.stop()
+    polling.start(prompt=8, slow=2)
+    asked: list[float] = []
+
+    async def swallow(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(30)
+        raise AssertionError
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(asyncio.get_running_loop().time())
+        return web.json_response(body("good", len(asked)))
+
+    async with polling.serving(swallow) as bad, polling.serving(answer) as good:
+        for number in range(16):  # twice as many as are asked at the same time
+            polling.add_pod(bad, f"bad-{number}")
+        polling.add_pod(good, "good")
+        await polling.until(lambda: len(asked) >= 4, seconds=9)
+        gaps = [later - sooner for sooner, later in pairwise(asked)]
+        assert max(gaps) < TIMEOUT_SECONDS
 
 
 async def test_answer_in_parts_is_put_together(polling: Polling) -> None:

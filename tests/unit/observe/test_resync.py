@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+from aiohttp import web
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe.cache import Cache, Key, Summary
 from finetune_operator.observe.resync import Resync
@@ -136,3 +138,60 @@ async def test_object_that_is_deleted_before_its_watch_reported_it_is_forgotten(
     async with resyncing([page("a"), page()], Cache(), WorkQueue[Key]()) as (resync, _):
         await asyncio.sleep(PATIENCE * 1.5)
         assert resync.missed_by_watch() == ""
+
+
+class Refusing:
+    """Namespaces with one object each; those in `status` refuse the list."""
+
+    def __init__(self) -> None:
+        self.status: dict[str, int] = {}
+
+    def __call__(self, request: web.Request, body: Body) -> Answer:
+        namespace = request.path.split("/")[5]
+        if status := self.status.get(namespace):
+            return Answer({"message": "no"}, status=status)
+        metadata = {"namespace": namespace, "name": "photos", "resourceVersion": "8"}
+        return Answer({"metadata": {}, "items": [{"metadata": metadata}]})
+
+
+@asynccontextmanager
+async def resyncing_two(refusing: Refusing) -> AsyncIterator[tuple[Resync, WorkQueue[Key]]]:
+    queue = WorkQueue[Key]()
+    async with serving(ApiServer(refusing)) as client:
+        resync = Resync(
+            client,
+            Cache(),
+            queue,
+            namespaces=("bad", "good"),
+            interval_seconds=0.02,
+            patience_seconds=PATIENCE,
+        )
+        task = asyncio.create_task(resync.run())
+        yield resync, queue
+        assert not task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+async def test_namespace_that_cannot_be_listed_holds_up_no_other(status: int) -> None:
+    refusing = Refusing()
+    refusing.status["bad"] = status
+    async with resyncing_two(refusing) as (_, queue):
+        assert await asyncio.wait_for(queue.get(), 5) == ("good", "photos")
+        refusing.status.clear()
+        assert await asyncio.wait_for(queue.get(), 5) == ("bad", "photos")
+
+
+async def test_watch_of_a_namespace_that_is_forbidden_later_is_not_called_stale(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusing = Refusing()
+    async with resyncing_two(refusing) as (resync, _):
+        for namespace in ("bad", "good"):
+            resync.observe((namespace, "photos"), "7", deleted=False)
+        await asyncio.sleep(PATIENCE / 2)
+        refusing.status["bad"] = 403
+        await asyncio.sleep(PATIENCE * 1.5)
+        assert resync.missed_by_watch().endswith("it has missed good/photos")
+    assert caplog.messages == ["resync of bad: no"]
