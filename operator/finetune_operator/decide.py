@@ -191,10 +191,9 @@ def _clean_up(seen: Observed, update: StatusUpdate, now: Time) -> Plan:
     clock = deadlines.time_to_live(seen.job.spec, update.status)
     if not clock.expired(now):
         return Plan(update.finish(), tuple(actions), clock.remaining(now))
-    if tool := seen.job.kept_by:  # which would create the job again, and it would train again
+    if mark := seen.job.kept_by:  # its tool would create the job again, and it would train again
         children = _deletions(seen.attempts)
-        note = f"The time to live has passed. {tool} manages the job, so only its Jobs are deleted."
-        return Plan(update.finish(), tuple(children), note=note if children else "")
+        return Plan(update.finish(), tuple(children), note=mark.note if children else "")
     return Plan(update.finish(), (*actions, DeleteSelf()))
 
 

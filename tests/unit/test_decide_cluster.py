@@ -109,9 +109,9 @@ class TestTimeToLive:
         ("kind", "key", "tool"),
         [
             ("annotations", "argocd.argoproj.io/tracking-id", "Argo CD"),
-            ("labels", "argocd.argoproj.io/instance", "Argo CD"),
+            ("labels", "app.kubernetes.io/instance", "Argo CD"),
             ("labels", "kustomize.toolkit.fluxcd.io/name", "Flux"),
-            ("labels", "helm.toolkit.fluxcd.io/name", "Flux"),
+            ("annotations", "meta.helm.sh/release-name", "Helm"),
         ],
     )
     def test_job_that_a_gitops_tool_would_apply_again_loses_only_its_children(
