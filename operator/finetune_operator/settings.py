@@ -38,8 +38,8 @@ class Settings:
     """Age in seconds from which the Events of a Job or pod that does not start are read."""
     backoff_seconds: float = 10
     """Seconds to wait after the first counted failure; doubled for each more, up to 36 times."""
-    lease: str = ""
-    """Namespace/name of the Lease of the leader election; empty: there is one operator."""
+    lease: str = "finetune-system/finetune-operator-leader"
+    """Namespace/name of the Lease of the leader election."""
     lease_duration_seconds: float = 15
     """Seconds that a standby waits after the last renewal it has seen."""
     renew_deadline_seconds: float = 10
@@ -51,7 +51,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check the rules between settings."""
-        if self.lease and len([part for part in self.lease.split("/") if part]) != 2:
+        if not all(self.lease.partition("/")) or self.lease.count("/") != 1:
             raise ValueError(f"{PREFIX}LEASE: {self.lease!r} is not namespace/name")
         if not 2 * self.retry_period_seconds < self.renew_deadline_seconds:
             raise ValueError(

@@ -82,7 +82,8 @@ def test_operator_yaml_begins_with_its_namespace_and_has_nothing_of_helm() -> No
     first, *others = yaml.safe_load_all(OUTPUT.read_text())
     assert (first["kind"], first["metadata"]["name"]) == ("Namespace", operator_yaml.NAMESPACE)
     kinds = {"ServiceAccount", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
-    assert {other["kind"] for other in others} == kinds | {"Service", "Deployment"}
+    kinds |= {"Role", "RoleBinding", "Service", "Deployment"}
+    assert {other["kind"] for other in others} == kinds
     labels = {label for other in others for label in other["metadata"]["labels"]}
     assert labels.isdisjoint({"helm.sh/chart", "app.kubernetes.io/managed-by"})
 

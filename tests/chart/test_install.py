@@ -65,7 +65,7 @@ def dry_run(plane: ControlPlane, manifests: str) -> list[str]:
 
 def test_the_api_server_accepts_each_object_of_operator_yaml(plane: ControlPlane) -> None:
     accepted = dry_run(plane, OUTPUT.read_text())
-    assert len(accepted) == OUTPUT.read_text().count("\nkind: ") == 9
+    assert len(accepted) == OUTPUT.read_text().count("\nkind: ") == 11
 
 
 def test_the_api_server_accepts_what_several_operators_and_named_namespaces_add(
@@ -102,7 +102,7 @@ def test_uninstall_leaves_the_crd_alone_and_a_new_install_takes_it_over(
     install = ("install", "finetune-operator", str(CHART))
     helm(plane, *install)
     installed = objects(plane)
-    assert len(installed) == 8
+    assert len(installed) == 10
     helm(plane, "uninstall", "finetune-operator")
     assert objects(plane) == {f"customresourcedefinition.apiextensions.k8s.io/{CRD.split('/')[1]}"}
     helm(plane, *install)

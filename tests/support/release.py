@@ -12,6 +12,7 @@ import yaml
 from tests.cluster import programs
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.credentials import kubeconfig
+from tests.support import leases
 
 CHART = Path("charts/finetune-operator")
 NAMESPACE = "finetune-system"
@@ -25,7 +26,7 @@ class Release:
         self.name = name
         self._plane = plane
         self._manifests = _render(name, *flags)
-        for manifest in self._manifests:
+        for manifest in (*self._manifests, *leases.access(NAMESPACE)):
             if manifest["kind"] != "Deployment":
                 self._kubectl("apply", "--server-side", "-f", "-", text=yaml.safe_dump(manifest))
         self._kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")

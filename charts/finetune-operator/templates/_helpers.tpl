@@ -20,7 +20,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
-{{/* The Lease by which several operators elect one, and the Role for it. */}}
+{{/* The Lease by which operators elect their leader, and the Role for it. */}}
 {{- define "finetune-operator.leaseName" -}}
 {{ include "finetune-operator.fullname" . | trunc 56 | trimSuffix "-" }}-leader
 {{- end -}}
