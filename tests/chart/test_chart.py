@@ -1,8 +1,12 @@
 """The chart as text: what Helm says of it, its values, and what is rendered from it."""
 
+import itertools
+import json
 import re
+import shutil
 import subprocess
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import yaml
@@ -43,6 +47,22 @@ def test_helm_unittest_passes_and_the_defaults_are_those_reviewed() -> None:
         ("--set=settings.logLevel=info", "'DEBUG', 'INFO', 'WARNING', 'ERROR'"),
         ("--set=image.digest=latest", "'latest' does not match pattern"),
         ("--set=grafana.dashboards.labels.x=1", "got number, want string"),
+        ("--set=enabled=maybe", "got string, want boolean"),
+        ("--set=settings.renewDeadlineSeconds=20", "must be less than settings.leaseDuration"),
+        ("--set=settings.renewDeadlineSeconds=15", "must be less than settings.leaseDuration"),
+        ("--set=settings.leaseDurationSeconds=9", "must be less than settings.leaseDuration"),
+        ("--set=settings.retryPeriodSeconds=5", "less than half of settings.renewDeadline"),
+        (r"--set=podLabels.app\.kubernetes\.io/name=x", "podLabels: the chart sets the label app"),
+        (r"--set=podLabels.app\.kubernetes\.io/component=x", "sets the label app"),
+        (r"--set=podLabels.helm\.sh/chart=x", "sets the label helm.sh/chart itself: remove it"),
+        (
+            r"--set=prometheus.serviceMonitor.labels.app\.kubernetes\.io/instance=x",
+            "prometheus.serviceMonitor.labels: the chart sets the label app",
+        ),
+        (
+            r"--set=podAnnotations.kubectl\.kubernetes\.io/default-container=x",
+            "podAnnotations: the chart sets the annotation kubectl",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(flag: str, complaint: str) -> None:
@@ -50,6 +70,43 @@ def test_a_wrong_value_is_refused_by_name(flag: str, complaint: str) -> None:
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode != 0
     assert complaint in run.stderr
+
+
+@pytest.mark.parametrize("times", [*itertools.product((4, 5), (3.5, 4), (1.5, 1.75))])
+def test_chart_refuses_the_times_that_the_operator_refuses(times: tuple[float, ...]) -> None:
+    names = ("leaseDurationSeconds", "renewDeadlineSeconds", "retryPeriodSeconds")
+    value = f"--set-json=settings={json.dumps(dict(zip(names, times, strict=True)))}"
+    duration, renew, retry = times
+    try:
+        Settings(
+            lease_duration_seconds=duration,
+            renew_deadline_seconds=renew,
+            retry_period_seconds=retry,
+        )
+    except ValueError:
+        with pytest.raises(subprocess.CalledProcessError):
+            template("--show-only=templates/deployment.yaml", value)
+    else:
+        assert template("--show-only=templates/deployment.yaml", value)
+
+
+@pytest.mark.parametrize("alias", ["", "tuner"])
+def test_chart_is_a_dependency_that_its_parent_may_turn_off(tmp_path: Path, alias: str) -> None:
+    name = alias or CHART.name
+    dependency = {"name": CHART.name, "version": "0.1.0", "condition": f"{name}.enabled"}
+    dependency |= {"alias": alias} if alias else {}
+    parent = {"apiVersion": "v2", "name": "parent", "version": "1.0.0"}
+    values = {"global": {"imageRegistry": "example.com"}, name: {"enabled": True, "replicas": 2}}
+    (tmp_path / "Chart.yaml").write_text(json.dumps(parent | {"dependencies": [dependency]}))
+    (tmp_path / "values.yaml").write_text(json.dumps(values))
+    shutil.copytree(CHART, tmp_path / "charts" / CHART.name)
+
+    def kinds(*flags: str) -> set[str]:
+        rendered = helm("template", "release", str(tmp_path), "--dependency-update=false", *flags)
+        return {manifest["kind"] for manifest in yaml.safe_load_all(rendered) if manifest}
+
+    assert {"Deployment", "CustomResourceDefinition", "PodDisruptionBudget"} <= kinds()
+    assert kinds(f"--set={name}.enabled=false") == set()
 
 
 def test_every_value_has_a_comment() -> None:
