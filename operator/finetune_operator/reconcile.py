@@ -172,6 +172,7 @@ class Reconciler:
             own_image=job.spec.trainer.image is None
             or image in (settings.trainer_image, settings.trainer_gpu_image),
             pull=settings.image_pull_policy,
+            user=settings.trainer_user,
         )
         path = urls.jobs(job.metadata.namespace)
         return await ensure(

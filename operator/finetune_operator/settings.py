@@ -22,6 +22,8 @@ class Settings:
     """Image of trainer pods with GPUs, for jobs that name none."""
     image_pull_policy: str = "IfNotPresent"
     """imagePullPolicy of trainer pods, for jobs that name none."""
+    trainer_user: int = 65532
+    """User id of trainer pods, for jobs that name none; 0: the pods have none."""
     namespaces: tuple[str, ...] = ()
     """Namespaces to watch; empty: all of the cluster."""
     workers: int = 8
@@ -87,12 +89,12 @@ def _parse(name: str, text: str, default: object) -> object:
     try:
         value = (
             int(text)
-            if isinstance(default, int) and name.endswith(("PORT", "WORKERS"))
+            if isinstance(default, int) and name.endswith(("PORT", "WORKERS", "USER"))
             else float(text)
         )
     except ValueError:
         raise ValueError(f"{name}: {text!r} is not a number") from None
-    if not value > 0:
+    if not value > 0 and not (name.endswith("USER") and value == 0):
         raise ValueError(f"{name}: {text} must be greater than 0")
     return value
 

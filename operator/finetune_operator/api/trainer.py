@@ -114,8 +114,8 @@ class LocalReference(Strict):
 class SecurityContext(Strict):
     """Identity of the trainer process. It never runs as root."""
 
-    run_as_user: Id = 65532
-    """User id."""
+    run_as_user: Id | None = None
+    """User id. Default: the one that the operator is set to, 65532."""
     run_as_group: Id | None = None
     """Group id; default: the user id."""
     fs_group: Id | None = None

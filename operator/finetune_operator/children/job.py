@@ -10,9 +10,17 @@ from finetune_operator.policy.plan import CreateAttempt
 
 
 def build_job(
-    job: FineTuneJob, attempt: CreateAttempt, *, image: str, own_image: bool, pull: str
+    job: FineTuneJob,
+    attempt: CreateAttempt,
+    *,
+    image: str,
+    own_image: bool,
+    pull: str,
+    user: int = 65532,
 ) -> Manifest:
-    """Build the Job of an attempt. `own_image`: the image is one of this project's."""
+    """Build the Job of an attempt. `own_image`: the image is one of this project's; `user`: the id
+    of the process if the job names none, 0 for none.
+    """
     trainer = job.spec.trainer
     gpus = 0 if attempt.prepare else trainer.gpus_per_node
     labels = {
@@ -65,7 +73,7 @@ def build_job(
                         "automountServiceAccountToken": False,
                         "enableServiceLinks": False,
                         "terminationGracePeriodSeconds": trainer.termination_grace_period_seconds,
-                        "securityContext": _pod_security(trainer),
+                        "securityContext": _pod_security(trainer, user),
                         "nodeSelector": placement.node_selector(trainer, own_image=own_image),
                         "affinity": placement.affinity(
                             trainer, gpus=gpus, own_image=own_image, avoid=attempt.avoid
@@ -101,14 +109,15 @@ def _indexed(pods: int) -> Manifest:
     }
 
 
-def _pod_security(trainer: Trainer) -> Manifest:
+def _pod_security(trainer: Trainer, default: int) -> Manifest:
     identity = trainer.security_context
+    user = identity.run_as_user or default or None
     return without_none(
         {
             "runAsNonRoot": True,
-            "runAsUser": identity.run_as_user,
-            "runAsGroup": identity.run_as_group or identity.run_as_user,
-            "fsGroup": identity.fs_group or identity.run_as_user,
+            "runAsUser": user,
+            "runAsGroup": identity.run_as_group or user,
+            "fsGroup": identity.fs_group or user,
             "fsGroupChangePolicy": "OnRootMismatch",
             "supplementalGroups": list(identity.supplemental_groups) or None,
             "seccompProfile": {"type": "RuntimeDefault"},

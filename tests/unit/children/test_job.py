@@ -75,6 +75,20 @@ class TestSecurity:
         security = pod_of(make_job(trainer={"securityContext": context}))["securityContext"]
         assert security.items() >= context.items()
 
+    def test_identity_is_left_to_the_cluster_but_for_what_the_job_names(self) -> None:
+        def security(**context: int) -> dict[str, object]:
+            job = make_job(trainer={"securityContext": context})
+            attempt = CreateAttempt(1)
+            built = build_job(job, attempt, image="x", own_image=True, pull="Always", user=0)
+            found: dict[str, object] = built["spec"]["template"]["spec"]["securityContext"]
+            return found
+
+        assert not {"runAsUser", "runAsGroup", "fsGroup"} & security().keys()
+        assert security()["runAsNonRoot"] is True
+        assert security(runAsUser=5).items() >= {"runAsUser": 5, "fsGroup": 5}.items()
+        assert "runAsUser" not in security(fsGroup=7)
+        assert security(fsGroup=7)["fsGroup"] == 7
+
     def test_termination_message_falls_back_to_the_log(self) -> None:
         assert container_of(make_job())["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
