@@ -30,6 +30,7 @@ class Summary:
     accuracy: str
     progress_percentage: int | None
     attempts: int
+    remaining_seconds: int | None = None
 
 
 class Cache:
@@ -142,6 +143,7 @@ def summarize(uid: str, status: Status) -> Summary:
         accuracy=status.accuracy,
         progress_percentage=progress.progress_percentage if progress else None,
         attempts=status.attempts,
+        remaining_seconds=progress.estimated_remaining_seconds if progress else None,
     )
 
 
