@@ -24,6 +24,8 @@ class Settings:
     """imagePullPolicy of trainer pods, for jobs that name none."""
     trainer_user: int = 65532
     """User id of trainer pods, for jobs that name none; 0: the pods have none."""
+    trainer_memory_request: str = "1Gi"
+    """Memory request of trainer pods, for jobs without one."""
     namespaces: tuple[str, ...] = ()
     """Namespaces to watch; empty: all of the cluster."""
     workers: int = 8

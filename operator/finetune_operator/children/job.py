@@ -4,8 +4,9 @@ from finetune_operator.api import constants as c
 from finetune_operator.api.trainer import Trainer
 from finetune_operator.api.types import FineTuneJob
 from finetune_operator.children import placement, volumes
-from finetune_operator.children.container import build_container
+from finetune_operator.children.container import build_container, build_resources
 from finetune_operator.children.manifest import Manifest, labels_of, owner_of, without_none
+from finetune_operator.children.preparation import preparing
 from finetune_operator.policy.plan import CreateAttempt
 
 
@@ -17,11 +18,12 @@ def build_job(
     own_image: bool,
     pull: str,
     user: int = 65532,
+    memory: str = "1Gi",
 ) -> Manifest:
-    """Build the Job of an attempt. `own_image`: the image is one of this project's; `user`: the id
-    of the process if the job names none, 0 for none.
+    """Build the Job of an attempt. `own_image`: the image is one of this project's. For a job that
+    names none: `user`, the id of the process, 0 for none; `memory`, the request.
     """
-    trainer = job.spec.trainer
+    trainer = preparing(job.spec.trainer) if attempt.prepare else job.spec.trainer
     gpus = 0 if attempt.prepare else trainer.gpus_per_node
     labels = {
         **labels_of(job),
@@ -89,7 +91,14 @@ def build_job(
                         or None,
                         "subdomain": gang,
                         "containers": [
-                            build_container(job, attempt, gpus=gpus, image=image, pull=pull)
+                            build_container(
+                                job,
+                                attempt,
+                                gpus=gpus,
+                                image=image,
+                                pull=pull,
+                                resources=build_resources(trainer, gpus=gpus, memory=memory),
+                            )
                         ],
                         "volumes": volumes.pod_volumes(job),
                     }

@@ -123,8 +123,8 @@ def test_placement_and_pull_fields_are_passed_on() -> None:
 
 
 class TestPreparation:
-    def test_pod_that_prepares_has_the_place_of_the_training_pod_but_no_gpu(self) -> None:
-        trainer = {"gpusPerNode": 2, "nodeSelector": {"zone": "a"}, "numNodes": 2}
+    def test_pod_that_prepares_is_alone_and_has_no_gpu(self) -> None:
+        trainer = {"gpusPerNode": 2, "numNodes": 2}
         job = make_job(trainer=trainer, workspace={"claimName": "work"})
         built = build_job(
             job, CreateAttempt(1, prepare=True), image="x", own_image=True, pull="Always"
@@ -133,9 +133,8 @@ class TestPreparation:
         assert built["metadata"]["name"] == "photos-prepare-1"
         assert built["metadata"]["labels"][c.LABEL_ROLE] == "prepare"
         assert "nvidia.com/gpu" not in pod["containers"][0]["resources"].get("limits", {})
-        assert pod["nodeSelector"] == {"kubernetes.io/arch": "amd64", "zone": "a"}
-        assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
-        assert not {"affinity", "subdomain"} & pod.keys()
+        assert pod["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
+        assert not {"affinity", "subdomain", "tolerations"} & pod.keys()
         assert "completionMode" not in built["spec"]
         variables = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
         assert (variables["FINETUNE_ROLE"], variables["FINETUNE_GPUS"]) == ("prepare", "0")
