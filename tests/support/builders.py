@@ -92,6 +92,7 @@ def make_pod(
     created: datetime.datetime = NOW,
     deleting: bool | float = False,
     state: ContainerState | None = None,
+    image_id: str = "",
     conditions: tuple[Condition, ...] = (),
     **status: Any,
 ) -> Pod:
@@ -115,7 +116,7 @@ def make_pod(
         status=PodStatus(
             phase=phase,
             conditions=conditions,
-            container_statuses=(ContainerStatus(name=c.CONTAINER, state=state),),
+            container_statuses=(ContainerStatus(name=c.CONTAINER, state=state, image_id=image_id),),
             **status,
         ),
     )

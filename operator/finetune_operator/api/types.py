@@ -341,6 +341,8 @@ class Status(Object, frozen=False):  # type: ignore[misc]  # StatusUpdate edits 
     """Time at which the job completed or failed."""
     image: str = ""
     """Trainer image, resolved once for all attempts."""
+    image_id: str = msgspec.field(default="", name="imageID")
+    """Image that the newest pod ran, with its digest, as its node reported it."""
     accuracy: Annotated[str, Meta(extra={"schema": {"pattern": r"^(0(\.[0-9]+)?|1(\.0+)?)?$"}})] = (
         ""
     )

@@ -22,6 +22,7 @@ from finetune_operator.policy.plan import Attempt
 
 HISTORY = 10
 MESSAGE_LENGTH = 256
+IMAGE_LENGTH = 1024
 PREPARING = ("fetch", "prepare")
 
 
@@ -155,6 +156,11 @@ class StatusUpdate:
         ):
             status.trainer_status = new
             status.eta = duration(new.estimated_remaining_seconds)
+
+    def take_image(self, live: Attempt) -> None:
+        """Copy the digest of the image: its tag may be another image tomorrow."""
+        if live.pod and not live.prepare and (image := live.pod.image_id(c.CONTAINER)):
+            self.status.image_id = image[:IMAGE_LENGTH]
 
     def take_checkpoint(self, termination: Termination | None) -> None:
         """Copy the checkpoint from a termination message: it may be newer than the last poll."""
