@@ -5,13 +5,14 @@ from pathlib import Path
 
 from finetune_trainer.contract.schema import contract_schema
 
-from deploy.render import crd, dashboard, operator_yaml
+from deploy.render import argocd, crd, dashboard, operator_yaml
 
 SCHEMA = Path("docs/trainer-contract.schema.json")
 OUTPUTS = (
     crd.TARGET,
     SCHEMA,
     *dashboard.PLACES,
+    argocd.OUTPUT,
     operator_yaml.ALERTS_IN_CHART,
     operator_yaml.OUTPUT,
 )
@@ -23,6 +24,7 @@ def main() -> None:
     crd.TARGET.write_text(crd.render())
     SCHEMA.write_text(contract_schema())
     dashboard.main()
+    argocd.main()
     operator_yaml.main()
     changed = [
         str(path) for path, old in zip(OUTPUTS, before, strict=True) if _content(path) != old

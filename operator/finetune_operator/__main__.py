@@ -48,31 +48,21 @@ class JsonFormatter(logging.Formatter):
 
 async def run(settings: Settings) -> None:
     """Run until SIGTERM; raise if a part fails."""
-    if not settings.lease:
-        leading = asyncio.Event()
-        leading.set()
-        return await _operate(await Client.connect(), settings, leading, election=None)
     lease_client = await Client.connect(connections=2)  # no other request may delay a renewal
     elector = Elector(lease_client, settings)
     client = await Client.connect(time_to_write=elector.time_to_write)
     try:
-        await _operate(client, settings, elector.leading, election=elector.run)
+        await _operate(client, settings, elector)
     finally:  # nothing writes any more
         await elector.release()
         await lease_client.close()
 
 
-async def _operate(
-    client: Client,
-    settings: Settings,
-    leading: asyncio.Event,
-    *,
-    election: Callable[[], Coroutine[Any, Any, None]] | None,
-) -> None:
+async def _operate(client: Client, settings: Settings, elector: Elector) -> None:
     """Watch at once; compete for the Lease once all is listed; reconcile as the leader."""
     queue: WorkQueue[Key] = WorkQueue()
     cache = Cache()
-    metrics = Metrics(cache, queue_depth=lambda: len(queue), leading=leading.is_set)
+    metrics = Metrics(cache, queue_depth=lambda: len(queue), leading=elector.leading.is_set)
     # Each watch keeps a connection: however many there are, requests have theirs.
     watch_client = await Client.connect(connections=0)
     relist = settings.sweep_interval_seconds
@@ -119,7 +109,6 @@ async def _operate(
     )
     metrics.broken_namespaces.set_function(namespaces.broken)
     server = Server(registry=metrics.registry, healthy=unhealthy, ready=not_ready)
-    elections = (_when_ready(namespaces, election),) if election else ()
     try:
         await _until_first_ends(
             kopf_watch.watch_jobs(
@@ -127,11 +116,13 @@ async def _operate(
             ),
             server.run(settings.port),
             *(informer.run() for group in informers.values() for informer in group),
-            _when_ready(namespaces, lambda: _when(leading, lambda: workers.run(settings.workers))),
-            _when(leading, poller.run),
+            _when_ready(
+                namespaces, lambda: _when(elector.leading, lambda: workers.run(settings.workers))
+            ),
+            _when(elector.leading, poller.run),
             resync.run(),
             heartbeat.run(),
-            *elections,
+            _when_ready(namespaces, elector.run),
         )
     finally:
         await watch_client.close()

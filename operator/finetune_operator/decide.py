@@ -115,6 +115,7 @@ def _decide(seen: Observed, now: Time, settings: Settings) -> Plan:
     live = _live_attempt(seen, update)
     if live:
         update.activate(live)
+        update.take_image(live)
         update.take_checkpoint(outcome.termination_of(live.pod))
     update.take_progress(seen.progress)
     if ended := _outcome(seen, live, update):
@@ -269,10 +270,9 @@ def _clean_up(seen: Observed, update: StatusUpdate, now: Time) -> Plan:
         wait = deadlines.first(now, clock, *_finish_clocks(seen, update, now))
         note = _runs_on(running)
         return Plan(update.finish(), tuple(actions), wait, note, c.CONTAINER_RUNS_ON)
-    if tool := seen.job.kept_by:  # which would create the job again, and it would train again
+    if mark := seen.job.kept_by:  # its tool would create the job again, and it would train again
         children = _deletions(seen.attempts)
-        note = f"The time to live has passed. {tool} manages the job, so only its Jobs are deleted."
-        return Plan(update.finish(), tuple(children), note=note if children else "")
+        return Plan(update.finish(), tuple(children), note=mark.note if children else "")
     return Plan(update.finish(), (*actions, DeleteSelf()))
 
 

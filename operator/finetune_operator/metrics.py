@@ -110,15 +110,25 @@ class JobCollector(Collector):
         )
         progress = GaugeMetricFamily("finetune_job_progress_ratio", "Work done", labels=names)
         attempts = GaugeMetricFamily("finetune_job_attempts", "Attempts started", labels=names)
+        remaining = GaugeMetricFamily(
+            "finetune_job_remaining_seconds", "Estimated time to the end", labels=names
+        )
+        info = GaugeMetricFamily(
+            "finetune_job_info", "Phase of each FineTuneJob", labels=[*names, "phase"]
+        )
         counts: collections.Counter[tuple[str, str]] = collections.Counter()
         for (namespace, name), job in self._cache.jobs.items() if self._leading() else ():
-            counts[namespace, job.phase or "Pending"] += 1
+            phase = job.phase or "Pending"
+            counts[namespace, phase] += 1
+            info.add_metric([namespace, name, phase], 1)
             if job.accuracy:
                 accuracy.add_metric([namespace, name], float(job.accuracy))
             if job.progress_percentage is not None:
                 progress.add_metric([namespace, name], job.progress_percentage / 100)
+            if job.remaining_seconds is not None:
+                remaining.add_metric([namespace, name], job.remaining_seconds)
             attempts.add_metric([namespace, name], job.attempts)
         for namespace in {namespace for namespace, _ in counts}:
             for phase in typing.get_args(Phase):  # zeros too, so that no line of a graph ends
                 phases.add_metric([namespace, phase], counts[namespace, phase])
-        return (phases, accuracy, progress, attempts)
+        return (phases, accuracy, progress, attempts, remaining, info)

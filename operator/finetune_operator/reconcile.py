@@ -229,6 +229,8 @@ class Reconciler:
             own_image=job.spec.trainer.image is None
             or image in (settings.trainer_image, settings.trainer_gpu_image),
             pull=settings.image_pull_policy,
+            user=settings.trainer_user,
+            memory=settings.trainer_memory_request,
         )
         path = urls.jobs(job.metadata.namespace)
         return await ensure(

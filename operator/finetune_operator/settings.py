@@ -22,6 +22,10 @@ class Settings:
     """Image of trainer pods with GPUs, for jobs that name none."""
     image_pull_policy: str = "IfNotPresent"
     """imagePullPolicy of trainer pods, for jobs that name none."""
+    trainer_user: int = 65532
+    """User id of trainer pods, for jobs that name none; 0: the pods have none."""
+    trainer_memory_request: str = "1Gi"
+    """Memory request of trainer pods, for jobs without one."""
     namespaces: tuple[str, ...] = ()
     """Namespaces to watch; empty: all of the cluster."""
     workers: int = 8
@@ -38,8 +42,8 @@ class Settings:
     """Age in seconds from which the Events of a Job or pod that does not start are read."""
     backoff_seconds: float = 10
     """Seconds to wait after the first counted failure; doubled for each more, up to 36 times."""
-    lease: str = ""
-    """Namespace/name of the Lease of the leader election; empty: there is one operator."""
+    lease: str = "finetune-system/finetune-operator-leader"
+    """Namespace/name of the Lease of the leader election."""
     lease_duration_seconds: float = 15
     """Seconds that a standby waits after the last renewal it has seen."""
     renew_deadline_seconds: float = 10
@@ -51,7 +55,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check the rules between settings."""
-        if self.lease and len([part for part in self.lease.split("/") if part]) != 2:
+        if not all(self.lease.partition("/")) or self.lease.count("/") != 1:
             raise ValueError(f"{PREFIX}LEASE: {self.lease!r} is not namespace/name")
         if not 2 * self.retry_period_seconds < self.renew_deadline_seconds:
             raise ValueError(
@@ -87,12 +91,12 @@ def _parse(name: str, text: str, default: object) -> object:
     try:
         value = (
             int(text)
-            if isinstance(default, int) and name.endswith(("PORT", "WORKERS"))
+            if isinstance(default, int) and name.endswith(("PORT", "WORKERS", "USER"))
             else float(text)
         )
     except ValueError:
         raise ValueError(f"{name}: {text!r} is not a number") from None
-    if not value > 0:
+    if not value > 0 and not (name.endswith("USER") and value == 0):
         raise ValueError(f"{name}: {text} must be greater than 0")
     return value
 

@@ -1,8 +1,12 @@
 """The chart as text: what Helm says of it, its values, and what is rendered from it."""
 
+import itertools
+import json
 import re
+import shutil
 import subprocess
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,6 +17,7 @@ from deploy.render.operator_yaml import ALERTS, ALERTS_IN_CHART, CHART, OUTPUT, 
 from tests.cluster.programs import HELM, HELM_UNITTEST, ensure
 
 SNAPSHOT = CHART / "tests/__snapshot__/defaults_test.yaml.snap"
+OPERATIONS = Path("docs/operations.md")
 EVERYTHING = CHART / "ci/everything-values.yaml"
 
 
@@ -43,6 +48,22 @@ def test_helm_unittest_passes_and_the_defaults_are_those_reviewed() -> None:
         ("--set=settings.logLevel=info", "'DEBUG', 'INFO', 'WARNING', 'ERROR'"),
         ("--set=image.digest=latest", "'latest' does not match pattern"),
         ("--set=grafana.dashboards.labels.x=1", "got number, want string"),
+        ("--set=enabled=maybe", "got string, want boolean"),
+        ("--set=settings.renewDeadlineSeconds=20", "must be less than settings.leaseDuration"),
+        ("--set=settings.renewDeadlineSeconds=15", "must be less than settings.leaseDuration"),
+        ("--set=settings.leaseDurationSeconds=9", "must be less than settings.leaseDuration"),
+        ("--set=settings.retryPeriodSeconds=5", "less than half of settings.renewDeadline"),
+        (r"--set=podLabels.app\.kubernetes\.io/name=x", "podLabels: the chart sets the label app"),
+        (r"--set=podLabels.app\.kubernetes\.io/component=x", "sets the label app"),
+        (r"--set=podLabels.helm\.sh/chart=x", "sets the label helm.sh/chart itself: remove it"),
+        (
+            r"--set=prometheus.serviceMonitor.labels.app\.kubernetes\.io/instance=x",
+            "prometheus.serviceMonitor.labels: the chart sets the label app",
+        ),
+        (
+            r"--set=podAnnotations.kubectl\.kubernetes\.io/default-container=x",
+            "podAnnotations: the chart sets the annotation kubectl",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(flag: str, complaint: str) -> None:
@@ -50,6 +71,60 @@ def test_a_wrong_value_is_refused_by_name(flag: str, complaint: str) -> None:
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode != 0
     assert complaint in run.stderr
+
+
+@pytest.mark.parametrize("times", [*itertools.product((4, 5), (3.5, 4), (1.5, 1.75))])
+def test_chart_refuses_the_times_that_the_operator_refuses(times: tuple[float, ...]) -> None:
+    names = ("leaseDurationSeconds", "renewDeadlineSeconds", "retryPeriodSeconds")
+    value = f"--set-json=settings={json.dumps(dict(zip(names, times, strict=True)))}"
+    duration, renew, retry = times
+    try:
+        Settings(
+            lease_duration_seconds=duration,
+            renew_deadline_seconds=renew,
+            retry_period_seconds=retry,
+        )
+    except ValueError:
+        with pytest.raises(subprocess.CalledProcessError):
+            template("--show-only=templates/deployment.yaml", value)
+    else:
+        assert template("--show-only=templates/deployment.yaml", value)
+
+
+@pytest.mark.parametrize("alias", ["", "tuner"])
+def test_chart_is_a_dependency_that_its_parent_may_turn_off(tmp_path: Path, alias: str) -> None:
+    name = alias or CHART.name
+    dependency = {"name": CHART.name, "version": "0.1.0", "condition": f"{name}.enabled"}
+    dependency |= {"alias": alias} if alias else {}
+    parent = {"apiVersion": "v2", "name": "parent", "version": "1.0.0"}
+    values = {"global": {"imageRegistry": "example.com"}, name: {"enabled": True, "replicas": 2}}
+    (tmp_path / "Chart.yaml").write_text(json.dumps(parent | {"dependencies": [dependency]}))
+    (tmp_path / "values.yaml").write_text(json.dumps(values))
+    shutil.copytree(CHART, tmp_path / "charts" / CHART.name)
+
+    def kinds(*flags: str) -> set[str]:
+        rendered = helm("template", "release", str(tmp_path), "--dependency-update=false", *flags)
+        return {manifest["kind"] for manifest in yaml.safe_load_all(rendered) if manifest}
+
+    assert {"Deployment", "CustomResourceDefinition", "PodDisruptionBudget"} <= kinds()
+    assert kinds(f"--set={name}.enabled=false") == set()
+
+
+def test_page_scrapes_each_pod_of_the_chart_and_no_address_that_several_share() -> None:
+    (block,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", OPERATIONS.read_text(), re.DOTALL)
+    ((scrape,),) = yaml.safe_load(block).values()
+    (discovery,) = scrape["kubernetes_sd_configs"]
+    (selector,) = discovery["selectors"]
+    (deployment,) = template("--show-only=templates/deployment.yaml")
+    pod = deployment["spec"]["template"]
+    (port,) = pod["spec"]["containers"][0]["ports"]
+    label, _, value = selector["label"].partition("=")
+    assert (discovery["role"], selector["role"]) == ("pod", "pod")
+    assert discovery["namespaces"]["names"] == [deployment["metadata"]["namespace"]]
+    assert pod["metadata"]["labels"][label] == value
+    kept = [each["regex"] for each in scrape["relabel_configs"] if each.get("action") == "keep"]
+    assert kept == [port["name"]]
+    assert scrape["honor_labels"]
 
 
 def test_every_value_has_a_comment() -> None:
@@ -82,7 +157,8 @@ def test_operator_yaml_begins_with_its_namespace_and_has_nothing_of_helm() -> No
     first, *others = yaml.safe_load_all(OUTPUT.read_text())
     assert (first["kind"], first["metadata"]["name"]) == ("Namespace", operator_yaml.NAMESPACE)
     kinds = {"ServiceAccount", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
-    assert {other["kind"] for other in others} == kinds | {"Service", "Deployment"}
+    kinds |= {"Role", "RoleBinding", "Service", "Deployment"}
+    assert {other["kind"] for other in others} == kinds
     labels = {label for other in others for label in other["metadata"]["labels"]}
     assert labels.isdisjoint({"helm.sh/chart", "app.kubernetes.io/managed-by"})
 

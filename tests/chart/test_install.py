@@ -13,6 +13,7 @@ from deploy.render.operator_yaml import CHART, NAMESPACE, OUTPUT, template
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.programs import HELM, KUBERNETES, ensure
 
+NAME = "finetune-operator"
 CRD = "customresourcedefinitions/finetunejobs.finetune-operator.dev"
 # All kinds the chart can install that a cluster without add-ons knows.
 KINDS = (
@@ -64,7 +65,7 @@ def dry_run(plane: ControlPlane, manifests: str) -> list[str]:
 
 def test_the_api_server_accepts_each_object_of_operator_yaml(plane: ControlPlane) -> None:
     accepted = dry_run(plane, OUTPUT.read_text())
-    assert len(accepted) == OUTPUT.read_text().count("\nkind: ") == 7
+    assert len(accepted) == OUTPUT.read_text().count("\nkind: ") == 11
 
 
 def test_the_api_server_accepts_what_several_operators_and_named_namespaces_add(
@@ -79,7 +80,9 @@ def test_the_api_server_accepts_what_several_operators_and_named_namespaces_add(
     ]
     accepted = dry_run(plane, json.dumps({"apiVersion": "v1", "kind": "List", "items": own}))
     assert len(accepted) == len(own)
-    assert not [name for name in accepted if "clusterrole" in name]
+    # What the CRD gives to the users of the cluster; the operator has Roles.
+    own_roles = {f"clusterrole.rbac.authorization.k8s.io/{NAME}-{who}" for who in ("edit", "view")}
+    assert {name for name in accepted if "clusterrole" in name} == own_roles
     assert sum(name.startswith("networkpolicy") for name in accepted) == 3
     assert sum(name.startswith("poddisruptionbudget") for name in accepted) == 1
 
@@ -99,7 +102,7 @@ def test_uninstall_leaves_the_crd_alone_and_a_new_install_takes_it_over(
     install = ("install", "finetune-operator", str(CHART))
     helm(plane, *install)
     installed = objects(plane)
-    assert len(installed) == 6
+    assert len(installed) == 10
     helm(plane, "uninstall", "finetune-operator")
     assert objects(plane) == {f"customresourcedefinition.apiextensions.k8s.io/{CRD.split('/')[1]}"}
     helm(plane, *install)

@@ -52,8 +52,8 @@ def _furnish(plane: ControlPlane) -> None:
 
 @pytest.fixture(scope="session")
 def release(plane: ControlPlane) -> Release:
-    """The chart with all rights an operator may have: several replicas, the whole cluster."""
-    return Release(plane, "finetune-operator", "--set=replicas=2")
+    """The chart with all rights an operator may have: the whole cluster."""
+    return Release(plane, "finetune-operator")
 
 
 @pytest.fixture(scope="session")
@@ -89,8 +89,7 @@ def shared_operator(release: Release, operator_kubeconfig: Path) -> Iterator[Ope
     """An operator that watches the whole cluster, and has been elected. It ends with its module:
     other operators are to be alone with their namespaces.
     """
-    times = {"lease_duration_seconds": "120", "renew_deadline_seconds": "90"}
-    with OperatorProcess(operator_kubeconfig, lease=release.setting("LEASE"), **times) as process:
+    with OperatorProcess(operator_kubeconfig, lease=release.setting("LEASE")) as process:
         yield process
 
 

@@ -138,7 +138,7 @@ def test_a_job_is_stored_with_what_was_written_and_the_defaults(stored: World) -
     spec = stored.job("bare")["spec"]
     assert _contains(spec, BARE["spec"])
     assert spec["stallDeadlineSeconds"] == 900
-    assert spec["trainer"]["securityContext"] == {"runAsUser": 65532}
+    assert spec["trainer"]["gpusPerNode"] == 1
     assert not {"workspace", "activeDeadlineSeconds", "ttlSecondsAfterFinished"} & spec.keys()
 
 

@@ -71,7 +71,7 @@ class Peer:
 
 @pytest.fixture(scope="module")
 def release(bare_plane: ControlPlane) -> Release:
-    return Release(bare_plane, "pair", "--set=replicas=2")
+    return Release(bare_plane, "pair")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from tests.cluster.controlplane import ControlPlane
 from tests.support import audit
 from tests.support.operator_process import OperatorProcess
-from tests.support.release import Release
+from tests.support.release import NAMESPACE, Release
 from tests.support.world import World, fine_tune_job
 
 pytestmark = pytest.mark.timeout(60)
@@ -33,15 +33,15 @@ def release(bare_plane: ControlPlane, worlds: list[World]) -> Release:
 @pytest.fixture
 def operator(release: Release, tmp_path: Path) -> Iterator[OperatorProcess]:
     kubeconfig = release.write_kubeconfig(tmp_path / "kubeconfig")
-    settings = {"namespaces": release.setting("NAMESPACES"), "sweep_interval_seconds": "1"}
-    with OperatorProcess(kubeconfig, **settings) as process:
+    settings = {name: release.setting(name.upper()) for name in ("namespaces", "lease")}
+    with OperatorProcess(kubeconfig, **settings, sweep_interval_seconds="1") as process:
         yield process
 
 
 def test_job_of_each_named_namespace_is_worked_on_and_nothing_else_is_asked_for(
     worlds: list[World], release: Release, operator: OperatorProcess, bare_log: Path
 ) -> None:
-    assert release.kinds().isdisjoint({"ClusterRole", "ClusterRoleBinding"})
+    assert {role["kind"] for role in release.roles()} == {"Role"}
     for world in worlds:
         world.apply(fine_tune_job())
     for world in worlds[:2]:
@@ -50,7 +50,9 @@ def test_job_of_each_named_namespace_is_worked_on_and_nothing_else_is_asked_for(
     with pytest.raises(AssertionError, match="waited"):
         worlds[2].wait("a status", worlds[2].status, seconds=3)
     asked = [r for r in audit.requests(bare_log) if r.user == release.user]
-    assert {request.namespace for request in asked} == set(NAMESPACES)
+    assert {request.namespace for request in asked} == {*NAMESPACES, NAMESPACE}
+    about_leases = {request.right[1] for request in asked if request.namespace == NAMESPACE}
+    assert about_leases == {"leases"}
     assert not [request for request in asked if request.forbidden]
     assert "orbidden" not in operator.log()
 

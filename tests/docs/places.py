@@ -49,6 +49,7 @@ NOT_RUN = {
     "python -m bench.recipes": HOURS,
     "python -m bench.recipes --data fashion": HOURS,
     "python -m bench.look_alikes": HOURS,
+    "kubectl -n argocd patch *": "needs Argo CD; tests/chart/test_argocd.py runs its scripts",
     "docker *": "needs Docker; tests/images builds the same targets with buildah",
     "sed 's/gpusPerNode: 0/gpusPerNode: 1/' *": "needs a GPU",
     "finetune-trainer stages NAME=FUNCTION...": "is internal: the supervisor runs it in each pod of"

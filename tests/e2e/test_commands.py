@@ -135,7 +135,8 @@ def test_the_commands_of_the_pages_work_in_their_order(demo: Cluster, user: Shel
 def remove_operator(user: Shell) -> None:
     """Make the cluster one that has never had the operator; deleting the CRD deletes the jobs."""
     run(f"helm uninstall {RELEASE} --namespace {SYSTEM} --ignore-not-found --wait", user)
-    kinds = "deployments,services,serviceaccounts,clusterroles,clusterrolebindings,crds"
+    kinds = "deployments,services,serviceaccounts,roles,rolebindings"
+    kinds += ",clusterroles,clusterrolebindings,crds"
     mine = f"--selector app.kubernetes.io/instance={RELEASE}"
     run(f"kubectl delete {kinds} --namespace {SYSTEM} {mine} --timeout=2m", user)
 

@@ -4,7 +4,7 @@ from tests.demo.clusters import Cluster
 from tests.support.world import World, fine_tune_job
 
 SELECTOR = "app.kubernetes.io/instance=second"
-KINDS = "all,serviceaccounts,configmaps,secrets,clusterroles,clusterrolebindings"
+KINDS = "all,serviceaccounts,configmaps,secrets,roles,rolebindings,clusterroles,clusterrolebindings"
 
 
 def test_uninstall_leaves_the_crd_and_its_resources(world: World, cluster: Cluster) -> None:

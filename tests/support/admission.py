@@ -179,6 +179,16 @@ EVERYTHING = fine_tune_job(
             "fsGroup": 1000,
             "supplementalGroups": [2000],
         },
+        "preparation": {
+            "resources": {"requests": {"cpu": 4, "memory": "8Gi"}, "limits": {"memory": "8Gi"}},
+            "nodeSelector": {"example.com/pool": "cpu"},
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [_GPU_NODES]
+                }
+            },
+            "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+        },
     },
     workspace={
         "size": "20Gi",

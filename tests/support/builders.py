@@ -98,6 +98,7 @@ def make_pod(
     deleting: bool | float = False,
     finalizers: tuple[str, ...] = (),
     state: ContainerState | None = None,
+    image_id: str = "",
     conditions: tuple[Condition, ...] = (),
     beside: ContainerState | None = None,
     before: ContainerState | None = None,
@@ -134,7 +135,7 @@ def make_pod(
             phase=phase,
             conditions=conditions,
             container_statuses=(
-                ContainerStatus(name=c.CONTAINER, state=state),
+                ContainerStatus(name=c.CONTAINER, state=state, image_id=image_id),
                 *_injected("proxy", beside),
             ),
             init_container_statuses=_injected("vault", before),

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support import leases
+
 IMAGE = "example.test/trainer:cpu"
 GPU_IMAGE = "example.test/trainer:gpu"
 
@@ -55,7 +57,11 @@ class OperatorProcess:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        environment = {**self._environment, "FINETUNE_OPERATOR_PORT": str(self.port)}
+        environment = {
+            **leases.settings_of_a_new_lease(),
+            **self._environment,
+            "FINETUNE_OPERATOR_PORT": str(self.port),
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "finetune_operator"],
             env=environment,

@@ -12,6 +12,7 @@ import yaml
 from tests.cluster import programs
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.credentials import kubeconfig
+from tests.support import leases
 
 CHART = Path("charts/finetune-operator")
 NAMESPACE = "finetune-system"
@@ -25,7 +26,7 @@ class Release:
         self.name = name
         self._plane = plane
         self._manifests = _render(name, *flags)
-        for manifest in self._manifests:
+        for manifest in (*self._manifests, *leases.access(NAMESPACE)):
             if manifest["kind"] != "Deployment":
                 self._kubectl("apply", "--server-side", "-f", "-", text=yaml.safe_dump(manifest))
         self._kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
@@ -33,14 +34,18 @@ class Release:
         self.token = self._kubectl(*account).strip()
         self.user = f"system:serviceaccount:{NAMESPACE}:{name}"
 
-    def kinds(self) -> set[str]:
-        """Return the kinds of its objects."""
-        return {manifest["kind"] for manifest in self._manifests}
+    def roles(self) -> list[Object]:
+        """Return the roles that are bound to the operator's account."""
+        bound = {
+            (binding["roleRef"]["kind"], binding["roleRef"]["name"])
+            for binding in self._manifests
+            if binding["kind"].endswith("RoleBinding")
+        }
+        return [m for m in self._manifests if (m["kind"], m["metadata"]["name"]) in bound]
 
     def rules(self) -> list[Object]:
-        """Return the rules of all its roles."""
-        roles = [m for m in self._manifests if m["kind"] in ("ClusterRole", "Role")]
-        return [rule for role in roles for rule in role["rules"]]
+        """Return the rules of these roles."""
+        return [rule for role in self.roles() for rule in role["rules"]]
 
     def setting(self, name: str) -> str:
         """Return a setting of the operator as the chart's Deployment has it."""

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import EventSource, OwnerReference, Pod
-from finetune_operator.api.types import FineTuneJob
+from finetune_operator.api.types import CurrentAttempt, FineTuneJob, Preparation
 from finetune_operator.decide import decide
 from finetune_operator.policy.plan import (
     Attempt,
@@ -86,6 +86,35 @@ class TestQueue:
         old = make_progress(worked="2026-01-01T10:00:00Z", read_at=later(0), sent_at=later(0))
         queued = make_attempt(1, make_pod(), suspended=True)
         assert plan_of(make_job(LIVE), queued, progress=old).status.history == ()
+
+
+class TestImage:
+    RAN = "registry.example.com/trainer@sha256:" + "0" * 64
+
+    def test_digest_of_the_image_that_ran_is_kept(self) -> None:
+        job = make_job(LIVE)
+        assert plan_of(job, make_attempt(1, make_pod("Pending"))).status.image_id == ""
+        pod = make_pod(image_id=self.RAN)
+        status = plan_of(job, make_attempt(1, pod)).status
+        assert (status.image, status.image_id) == ("trainer:1", self.RAN)
+        assert msgspec.to_builtins(status)["imageID"] == self.RAN
+        lost = plan_of(make_job(status), make_attempt(1, make_pod("Pending"))).status
+        assert lost.image_id == self.RAN
+
+    def test_digest_comes_from_a_pod_that_was_seen_after_its_end(self) -> None:
+        ended = make_attempt(1, make_ended_pod(1, image_id=self.RAN), ended="Failed")
+        assert plan_of(make_job(LIVE), ended).status.image_id == self.RAN
+
+    def test_text_of_a_node_is_bounded(self) -> None:
+        pod = make_pod(image_id="x" * 5000)
+        assert len(plan_of(make_job(LIVE), make_attempt(1, pod)).status.image_id) == 1024
+
+    def test_image_that_prepares_is_another(self) -> None:
+        pod = make_pod(image_id=self.RAN, owner="attempt-prepare-1")
+        current = CurrentAttempt(number=1, prepare=True, job_name="photos-prepare-1")
+        status = make_status(current_attempt=current, preparation=Preparation(attempts=1))
+        prepares = make_attempt(1, pod, prepare=True)
+        assert plan_of(make_job(status), prepares).status.image_id == ""
 
 
 class TestHardware:
@@ -213,9 +242,9 @@ class TestTimeToLive:
         ("kind", "key", "tool"),
         [
             ("annotations", "argocd.argoproj.io/tracking-id", "Argo CD"),
-            ("labels", "argocd.argoproj.io/instance", "Argo CD"),
+            ("labels", "app.kubernetes.io/instance", "Argo CD"),
             ("labels", "kustomize.toolkit.fluxcd.io/name", "Flux"),
-            ("labels", "helm.toolkit.fluxcd.io/name", "Flux"),
+            ("annotations", "meta.helm.sh/release-name", "Helm"),
         ],
     )
     def test_job_that_a_gitops_tool_would_apply_again_loses_only_its_children(

@@ -61,6 +61,19 @@ def test_job_without_an_accuracy_has_no_such_series(cache: Cache, metrics: Metri
     assert value(metrics, "finetune_jobs", namespace="team", phase="Pending") == 1
 
 
+def test_job_has_its_phase_in_a_series_and_the_time_that_is_left(
+    cache: Cache, metrics: Metrics
+) -> None:
+    labels = {"namespace": "team", "name": "photos"}
+    cache.jobs["team", "photos"] = summary(phase="Starting")
+    assert value(metrics, "finetune_job_info", **labels, phase="Starting") == 1
+    assert value(metrics, "finetune_job_remaining_seconds", **labels) is None
+    cache.jobs["team", "photos"] = summary(remaining_seconds=600)
+    assert value(metrics, "finetune_job_info", **labels, phase="Starting") is None
+    assert value(metrics, "finetune_job_info", **labels, phase="Training") == 1
+    assert value(metrics, "finetune_job_remaining_seconds", **labels) == 600
+
+
 def test_phases_are_counted_with_their_zeros(cache: Cache, metrics: Metrics) -> None:
     for number, phase in enumerate(["Training", "Training", "Failed"]):
         cache.jobs["team", f"job-{number}"] = summary(phase=phase)

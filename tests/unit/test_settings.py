@@ -26,6 +26,10 @@ def test_each_field_has_its_variable_and_type() -> None:
     assert (settings.log_level, settings.image_pull_policy) == ("DEBUG", "Never")
 
 
+def test_user_of_the_trainers_may_be_left_to_the_cluster() -> None:
+    assert Settings.from_environment({"FINETUNE_OPERATOR_TRAINER_USER": "0"}).trainer_user == 0
+
+
 def test_empty_variable_is_the_default() -> None:
     assert Settings.from_environment({"FINETUNE_OPERATOR_PORT": ""}).port == 8080
 
@@ -36,8 +40,13 @@ def test_empty_variable_is_the_default() -> None:
         ("WORKERS", "many", "not a number"),
         ("WORKERS", "1.5", "not a number"),
         ("PORT", "0", "greater than 0"),
+        ("TRAINER_USER", "-1", "greater than 0"),
+        ("TRAINER_USER", "nobody", "not a number"),
         ("SWEEP_INTERVAL_SECONDS", "-1", "greater than 0"),
         ("SWEEP_INTERVAL_SECONDS", "nan", "greater than 0"),
+        ("LEASE", "operator", "not namespace/name"),
+        ("LEASE", "/operator", "not namespace/name"),
+        ("LEASE", "a/b/c", "not namespace/name"),
         ("LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING or ERROR"),
         ("IMAGE_PULL_POLICY", "Sometimes", "Always, IfNotPresent or Never"),
     ],

@@ -20,7 +20,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
-{{/* The Lease by which several operators elect one, and the Role for it. */}}
+{{/* The Lease by which operators elect their leader, and the Role for it. */}}
 {{- define "finetune-operator.leaseName" -}}
 {{ include "finetune-operator.fullname" . | trunc 56 | trimSuffix "-" }}-leader
 {{- end -}}
@@ -40,5 +40,29 @@ matchExpressions:
 {{ $image.repository }}@{{ $image.digest }}
 {{- else -}}
 {{ $image.repository }}:{{ default $root.Chart.AppVersion $image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* What the schema cannot say: rules between two values, and keys that the chart sets itself. */}}
+{{- define "finetune-operator.validate" -}}
+{{- with .Values.settings -}}
+{{- if ge (float64 .renewDeadlineSeconds) (float64 .leaseDurationSeconds) -}}
+{{- fail (printf "settings.renewDeadlineSeconds: %v must be less than settings.leaseDurationSeconds, %v: lower the first or raise the second" .renewDeadlineSeconds .leaseDurationSeconds) -}}
+{{- end -}}
+{{- if ge (mulf 2 .retryPeriodSeconds) (float64 .renewDeadlineSeconds) -}}
+{{- fail (printf "settings.retryPeriodSeconds: %v must be less than half of settings.renewDeadlineSeconds, %v: lower the first or raise the second" .retryPeriodSeconds .renewDeadlineSeconds) -}}
+{{- end -}}
+{{- end -}}
+{{- $own := include "finetune-operator.labels" . | fromYaml -}}
+{{- $labels := dict "podLabels" .Values.podLabels "prometheus.serviceMonitor.labels" .Values.prometheus.serviceMonitor.labels "prometheus.rules.labels" .Values.prometheus.rules.labels "grafana.dashboards.labels" .Values.grafana.dashboards.labels -}}
+{{- range $value, $keys := $labels -}}
+{{- range $key := keys $keys | sortAlpha -}}
+{{- if hasKey $own $key -}}
+{{- fail (printf "%s: the chart sets the label %s itself: remove it" $value $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if hasKey .Values.podAnnotations "kubectl.kubernetes.io/default-container" -}}
+{{- fail "podAnnotations: the chart sets the annotation kubectl.kubernetes.io/default-container itself: remove it" -}}
 {{- end -}}
 {{- end -}}

@@ -143,6 +143,7 @@ class ContainerState(Object):
 
 class ContainerStatus(Object):
     name: str = ""
+    image_id: str = msgspec.field(default="", name="imageID")
     state: ContainerState = ContainerState()
 
 
@@ -175,6 +176,11 @@ class Pod(Object):
     def condition(self, type: str) -> Condition | None:
         """Return the condition of this type if it is true."""
         return true_condition(self.status.conditions, type)
+
+    def image_id(self, name: str) -> str:
+        """Return the image that a container runs, with its digest; nothing before it is pulled."""
+        found = (each.image_id for each in self.status.container_statuses if each.name == name)
+        return next(found, "")
 
     def container(self, name: str) -> ContainerState:
         """Return the state of the container, empty before the kubelet reports it."""

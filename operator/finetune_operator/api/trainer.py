@@ -114,14 +114,29 @@ class LocalReference(Strict):
 class SecurityContext(Strict):
     """Identity of the trainer process. It never runs as root."""
 
-    run_as_user: Id = 65532
-    """User id."""
+    run_as_user: Id | None = None
+    """User id. Default: the one that the operator is set to, 65532."""
     run_as_group: Id | None = None
     """Group id; default: the user id."""
     fs_group: Id | None = None
     """Group that owns the volumes; default: the user id."""
     supplemental_groups: Annotated[tuple[Id, ...], Meta(max_length=16)] = ()
     """Further group ids."""
+
+
+class PreparationPods(Strict):
+    """The pods that prepare the data set. The defaults are those of the pods that train, without
+    what is for GPUs: devices, the GPU nodes' taint, and labels of nodes that name no place.
+    """
+
+    resources: Resources | None = None
+    """Requests and limits."""
+    node_selector: Labels | None = None
+    """Labels that a node must have. Default: those of kubernetes.io/ and topology.*/."""
+    node_affinity: NodeAffinity | None = None
+    """Nodes that the pods may run on. Default: the expressions with such labels."""
+    tolerations: Annotated[tuple[Toleration, ...], Meta(max_length=32)] | None = None
+    """Taints that the pods tolerate. Default: all but that of GPU nodes."""
 
 
 class Trainer(Strict):
@@ -199,8 +214,18 @@ class Trainer(Strict):
     """Annotations of the pods, besides the operator's own."""
     security_context: SecurityContext = msgspec.field(default_factory=SecurityContext)
     """Identity of the trainer process."""
+    preparation: PreparationPods | None = None
+    """The pods that prepare the data set in Jobs of their own, where they are to differ."""
 
     cel: ClassVar[Rules] = (
+        (
+            "!has(self.preparation) || !has(self.preparation.resources) || "
+            "!(has(self.preparation.resources.limits) && "
+            "self.gpuResourceName in self.preparation.resources.limits || "
+            "has(self.preparation.resources.requests) && "
+            "self.gpuResourceName in self.preparation.resources.requests)",
+            "the data set is prepared without GPUs: remove them from trainer.preparation.resources",
+        ),
         (
             "!has(self.resources) || !(has(self.resources.limits) && "
             "self.gpuResourceName in self.resources.limits || has(self.resources.requests) && "

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from finetune_operator.api import constants as c
+from finetune_operator.api.gitops import Mark, find_mark
 from finetune_operator.api.kubernetes import Condition, Metadata, Object, Time
 from finetune_operator.api.trainer import Trainer
 from finetune_operator.api.validation import Name, Rules, Seconds, Size, Strict, rules
@@ -82,7 +83,8 @@ class Spec(Object, kw_only=True):
     """Seconds without progress after which a running attempt is ended as Stalled and retried. A
     change reaches the trainer's own watchdog with the next attempt."""
     ttl_seconds_after_finished: Annotated[int, Meta(ge=0, le=2147483647)] | None = None
-    """Seconds after its end until the FineTuneJob is deleted. Not set: it is kept."""
+    """Seconds after its end until the FineTuneJob is deleted. Not set: it is kept. One that a
+    GitOps tool or Helm manages stays, as it would be created again; its Jobs are deleted."""
     model: Section = {}
     dataset: Section
     training: Section = {}
@@ -343,6 +345,8 @@ class Status(Object, frozen=False):  # type: ignore[misc]  # StatusUpdate edits 
     """Time at which the job completed or failed."""
     image: str = ""
     """Trainer image, resolved once for all attempts."""
+    image_id: str = msgspec.field(default="", name="imageID")
+    """Image that the newest pod ran, with its digest, as its node reported it."""
     accuracy: Annotated[str, Meta(extra={"schema": {"pattern": r"^(0(\.[0-9]+)?|1(\.0+)?)?$"}})] = (
         ""
     )
@@ -403,15 +407,6 @@ class FineTuneJobMetadata(Metadata):
     finalizers: tuple[str, ...] = ()
 
 
-GITOPS = {
-    "argocd.argoproj.io/tracking-id": "Argo CD",
-    "argocd.argoproj.io/instance": "Argo CD",
-    "kustomize.toolkit.fluxcd.io/name": "Flux",
-    "helm.toolkit.fluxcd.io/name": "Flux",
-}
-"""Labels and annotations of GitOps tools, which apply a deleted object again."""
-
-
 class FineTuneJob(Object):
     """A FineTuneJob fine-tunes an image classifier on photos."""
 
@@ -433,10 +428,9 @@ class FineTuneJob(Object):
         )
 
     @property
-    def kept_by(self) -> str:
-        """The GitOps tool that would create a deleted job again, or nothing."""
-        keys = self.metadata.labels.keys() | self.metadata.annotations.keys()
-        return next((tool for key, tool in GITOPS.items() if key in keys), "")
+    def kept_by(self) -> Mark | None:
+        """The mark of a tool that would create a deleted job again, if it has one."""
+        return find_mark(self.metadata.labels, self.metadata.annotations)
 
     @property
     def prepares_separately(self) -> bool:

@@ -13,7 +13,13 @@ POD_UID = "$(POD_UID)"  # the kubelet expands it
 
 
 def build_container(
-    job: FineTuneJob, attempt: CreateAttempt, *, gpus: int, image: str, pull: str
+    job: FineTuneJob,
+    attempt: CreateAttempt,
+    *,
+    gpus: int,
+    image: str,
+    pull: str,
+    resources: Manifest,
 ) -> Manifest:
     """Build the one container of an attempt's pods."""
     trainer = job.spec.trainer
@@ -38,7 +44,7 @@ def build_container(
             ]
             or None,
             "ports": [{"name": "http", "containerPort": c.TRAINER_PORT}],
-            "resources": _resources(trainer, gpus=gpus),
+            "resources": resources,
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
@@ -88,8 +94,13 @@ def _secrets(job: FineTuneJob) -> list[tuple[str, str]]:
     ]
 
 
-def _resources(trainer: Trainer, *, gpus: int) -> Manifest:
+def build_resources(trainer: Trainer, *, gpus: int, memory: str) -> Manifest:
+    """Return requests and limits; without any for memory a pod would be the first to be evicted,
+    and no scheduler would know what it needs.
+    """
     limits, requests = dict(trainer.resources.limits), dict(trainer.resources.requests)
+    if "memory" not in limits:  # which else is the request
+        requests.setdefault("memory", memory)
     if gpus:
         limits[trainer.gpu_resource_name] = gpus
     return without_none({"limits": limits or None, "requests": requests or None})

@@ -4,8 +4,9 @@ from finetune_operator.api import constants as c
 from finetune_operator.api.trainer import Trainer
 from finetune_operator.api.types import FineTuneJob
 from finetune_operator.children import placement, volumes
-from finetune_operator.children.container import build_container
+from finetune_operator.children.container import build_container, build_resources
 from finetune_operator.children.manifest import Manifest, labels_of, owner_of, without_none
+from finetune_operator.children.preparation import preparing
 from finetune_operator.policy.plan import CreateAttempt
 
 KEPT_SECONDS = 2**31 - 1
@@ -13,10 +14,19 @@ KEPT_SECONDS = 2**31 - 1
 
 
 def build_job(
-    job: FineTuneJob, attempt: CreateAttempt, *, image: str, own_image: bool, pull: str
+    job: FineTuneJob,
+    attempt: CreateAttempt,
+    *,
+    image: str,
+    own_image: bool,
+    pull: str,
+    user: int = 65532,
+    memory: str = "1Gi",
 ) -> Manifest:
-    """Build the Job of an attempt. `own_image`: the image is one of this project's."""
-    trainer = job.spec.trainer
+    """Build the Job of an attempt. `own_image`: the image is one of this project's. For a job that
+    names none: `user`, the id of the process, 0 for none; `memory`, the request.
+    """
+    trainer = preparing(job.spec.trainer) if attempt.prepare else job.spec.trainer
     gpus = 0 if attempt.prepare else trainer.gpus_per_node
     labels = {
         **labels_of(job),
@@ -70,7 +80,7 @@ def build_job(
                         "automountServiceAccountToken": False,
                         "enableServiceLinks": False,
                         "terminationGracePeriodSeconds": trainer.termination_grace_period_seconds,
-                        "securityContext": _pod_security(trainer),
+                        "securityContext": _pod_security(trainer, user),
                         "nodeSelector": placement.node_selector(trainer, own_image=own_image),
                         "affinity": placement.affinity(
                             trainer, attempt, gpus=gpus, own_image=own_image
@@ -86,7 +96,14 @@ def build_job(
                         or None,
                         "subdomain": gang,
                         "containers": [
-                            build_container(job, attempt, gpus=gpus, image=image, pull=pull)
+                            build_container(
+                                job,
+                                attempt,
+                                gpus=gpus,
+                                image=image,
+                                pull=pull,
+                                resources=build_resources(trainer, gpus=gpus, memory=memory),
+                            )
                         ],
                         "volumes": volumes.pod_volumes(job),
                     }
@@ -106,14 +123,15 @@ def _indexed(pods: int) -> Manifest:
     }
 
 
-def _pod_security(trainer: Trainer) -> Manifest:
+def _pod_security(trainer: Trainer, default: int) -> Manifest:
     identity = trainer.security_context
+    user = identity.run_as_user or default or None
     return without_none(
         {
             "runAsNonRoot": True,
-            "runAsUser": identity.run_as_user,
-            "runAsGroup": identity.run_as_group or identity.run_as_user,
-            "fsGroup": identity.fs_group or identity.run_as_user,
+            "runAsUser": user,
+            "runAsGroup": identity.run_as_group or user,
+            "fsGroup": identity.fs_group or user,
             "fsGroupChangePolicy": "OnRootMismatch",
             "supplementalGroups": list(identity.supplemental_groups) or None,
             "seccompProfile": {"type": "RuntimeDefault"},

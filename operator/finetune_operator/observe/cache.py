@@ -32,6 +32,7 @@ class Summary:
     accuracy: str
     progress_percentage: int | None
     attempts: int
+    remaining_seconds: int | None = None
     finished: bool = False
     """True if the job is Complete or Failed."""
 
@@ -234,6 +235,7 @@ def summarize(uid: str, status: Status) -> Summary:
         accuracy=status.accuracy,
         progress_percentage=progress.progress_percentage if progress else None,
         attempts=status.attempts,
+        remaining_seconds=progress.estimated_remaining_seconds if progress else None,
         finished=status.finished,
     )
 

@@ -23,6 +23,8 @@ from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe.cache import Cache, Key
 from finetune_operator.settings import Settings
 
+IDENTITY: Any = "finetune-operator"
+"""Name for kopf, which else asks for the user's name: on OpenShift the user has none."""
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -73,6 +75,7 @@ async def watch_jobs(
         namespaces=list(settings.namespaces),
         clusterwide=not settings.namespaces,
         standalone=True,
+        identity=IDENTITY,
         ready_flag=ready,
     )
 

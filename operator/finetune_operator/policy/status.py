@@ -31,6 +31,7 @@ FAILURE_LENGTH = 4096
 REPORTED = ("eta", "trainerStatus", "dataset", "model", "checkpoint", "output")
 """The fields of the status that a trainer's report fills; the job can be judged without them."""
 NAMED = 5
+IMAGE_LENGTH = 1024
 PREPARING = ("fetch", "prepare")
 
 
@@ -186,6 +187,11 @@ class StatusUpdate:
         if new and is_worth_a_write(new, status.trainer_status):
             status.trainer_status = new
             status.eta = duration(new.estimated_remaining_seconds)
+
+    def take_image(self, live: Attempt) -> None:
+        """Copy the digest of the image: its tag may be another image tomorrow."""
+        if live.pod and not live.prepare and (image := live.pod.image_id(c.CONTAINER)):
+            self.status.image_id = image[:IMAGE_LENGTH]
 
     def take_checkpoint(self, termination: Termination | None) -> None:
         """Copy the checkpoint from a termination message: it may be newer than the last poll."""

@@ -13,6 +13,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from tests.cluster.credentials import kubeconfig
+from tests.support import leases
 
 # pytest: multiprocessing imports the parent's main module into each child.
 FORKS = multiprocessing.get_context("forkserver")
@@ -48,7 +49,8 @@ class Operator:
 
     def start(self) -> None:
         """Start it; it is ready some tenths of a second later."""
-        arguments = (self._environment, str(self._log))
+        environment = self._environment | leases.settings_of_a_new_lease()
+        arguments = (environment, str(self._log))
         self._process = FORKS.Process(target=_operate, args=arguments, daemon=True)
         self._process.start()
 

@@ -25,7 +25,7 @@ STALE_SECONDS = 1.0  # of a watch whose version will be too old
 
 @dataclass(frozen=True)
 class Strike:
-    """Do something once the API server has answered the n-th request (a watch is none)."""
+    """Do something once the API server has answered the n-th request; see Proxy.calls."""
 
     number: int
     do: Callable[[], None]
@@ -42,7 +42,7 @@ class Proxy:
         self._trouble = trouble
         self.strike: Strike | None = None
         self.calls: list[Call] = []
-        """All requests but watches."""
+        """All requests but watches and those of the election."""
         self.conflicts = 0
         """Writes of a status that the API server refused: the object had changed."""
         self._last_call: float | None = None
@@ -93,7 +93,7 @@ class Proxy:
     async def _answer(
         self, request: web.BaseRequest, call: Call, fault: Fault
     ) -> web.StreamResponse:
-        if not call.is_watch:
+        if not (call.is_watch or call.is_election):
             self.calls.append(call)
             self._last_call = time.monotonic()
         number = len(self.calls)
@@ -114,7 +114,7 @@ class Proxy:
 
     def _maybe_strike(self, call: Call, number: int, *, passed_on: bool) -> None:
         strike = self.strike
-        if call.is_watch or not strike:
+        if call.is_watch or call.is_election or not strike:
             return
         if (number, passed_on) == (strike.number, strike.passed_on):
             self.strike = None

@@ -20,6 +20,11 @@ class Call:
     is_page: bool = False
     """Of a list that is read in pages, as an informer's is."""
 
+    @property
+    def is_election(self) -> bool:
+        """Of a Lease: it is renewed as time goes by, whatever there is to do."""
+        return "/leases" in self.path
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
@@ -109,7 +114,7 @@ class Trouble:
 
     def of(self, call: Call) -> Fault | Fate | None:
         """Return what happens to this request."""
-        if not self._plan or self.faults == MOST_FAULTS:
+        if not self._plan or call.is_election or self.faults == MOST_FAULTS:
             return None
         # The first chance is always taken: a run without any trouble would show nothing.
         if self.faults and self._dice.random() > self._share:
@@ -137,6 +142,8 @@ class Stale(Trouble):
 
     def of(self, call: Call) -> Fault | Fate | None:
         """Return what happens to this request."""
+        if call.is_election:
+            return None
         if call.is_watch:
             self._watched.add(call.path.rpartition("/")[2])
             return Fate(0, "frozen")

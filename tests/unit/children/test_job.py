@@ -85,6 +85,20 @@ class TestSecurity:
         security = pod_of(make_job(trainer={"securityContext": context}))["securityContext"]
         assert security.items() >= context.items()
 
+    def test_identity_is_left_to_the_cluster_but_for_what_the_job_names(self) -> None:
+        def security(**context: int) -> dict[str, object]:
+            job = make_job(trainer={"securityContext": context})
+            attempt = CreateAttempt(1)
+            built = build_job(job, attempt, image="x", own_image=True, pull="Always", user=0)
+            found: dict[str, object] = built["spec"]["template"]["spec"]["securityContext"]
+            return found
+
+        assert not {"runAsUser", "runAsGroup", "fsGroup"} & security().keys()
+        assert security()["runAsNonRoot"] is True
+        assert security(runAsUser=5).items() >= {"runAsUser": 5, "fsGroup": 5}.items()
+        assert "runAsUser" not in security(fsGroup=7)
+        assert security(fsGroup=7)["fsGroup"] == 7
+
     def test_termination_message_falls_back_to_the_log(self) -> None:
         assert container_of(make_job())["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
@@ -132,8 +146,8 @@ class TestName:
 
 
 class TestPreparation:
-    def test_pod_that_prepares_has_the_place_of_the_training_pod_but_no_gpu(self) -> None:
-        trainer = {"gpusPerNode": 2, "nodeSelector": {"zone": "a"}, "numNodes": 2}
+    def test_pod_that_prepares_is_alone_and_has_no_gpu(self) -> None:
+        trainer = {"gpusPerNode": 2, "numNodes": 2}
         job = make_job(trainer=trainer, workspace={"claimName": "work"})
         built = build_job(
             job, CreateAttempt(1, prepare=True), image="x", own_image=True, pull="Always"
@@ -142,9 +156,8 @@ class TestPreparation:
         assert built["metadata"]["name"] == "photos-1-prepare"
         assert built["metadata"]["labels"][c.LABEL_ROLE] == "prepare"
         assert "nvidia.com/gpu" not in pod["containers"][0]["resources"].get("limits", {})
-        assert pod["nodeSelector"] == {"kubernetes.io/arch": "amd64", "zone": "a"}
-        assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
-        assert not {"affinity", "subdomain"} & pod.keys()
+        assert pod["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
+        assert not {"affinity", "subdomain", "tolerations"} & pod.keys()
         assert "completionMode" not in built["spec"]
         variables = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
         assert (variables["FINETUNE_ROLE"], variables["FINETUNE_GPUS"]) == ("prepare", "0")

@@ -76,6 +76,23 @@ class TestGpus:
             "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [term]}
         }
 
+    @pytest.mark.parametrize("gpus", [0, 1])
+    @pytest.mark.parametrize(
+        ("resources", "memory"),
+        [
+            ({}, "1Gi"),
+            ({"requests": {"cpu": 4}}, "1Gi"),
+            ({"requests": {"memory": "4Gi"}}, "4Gi"),
+            ({"limits": {"cpu": 4}}, "1Gi"),
+            ({"limits": {"memory": "8Gi"}}, None),  # Kubernetes takes the limit
+        ],
+    )
+    def test_memory_is_requested_by_the_job_or_by_default(
+        self, gpus: int, resources: dict[str, Any], memory: str | None
+    ) -> None:
+        job = make_job(trainer={"gpusPerNode": gpus, "resources": resources})
+        assert container_of(job)["resources"].get("requests", {}).get("memory") == memory
+
     def test_other_gpu_resource_and_other_limits_are_kept(self) -> None:
         trainer = {
             "gpusPerNode": 1,
