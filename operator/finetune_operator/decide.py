@@ -12,11 +12,12 @@ import msgspec
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Pod, Time
-from finetune_operator.api.types import Failure
+from finetune_operator.api.types import Failure, FineTuneJob
 from finetune_operator.policy import backoff, deadlines, diagnosis, outcome
 from finetune_operator.policy.plan import (
     Action,
     Attempt,
+    Blocked,
     CreateAttempt,
     DeleteAttempt,
     DeleteSelf,
@@ -48,6 +49,30 @@ def decide(seen: Observed, now: Time, settings: Settings) -> Plan:
             plan.requeue_after_seconds, lost.requeue_after_seconds
         ),
     )
+
+
+def block(job: FineTuneJob, planned: Plan, blocked: Blocked, now: Time) -> Plan:
+    """Return the plan after its attempt could not be created: the job waits, or fails."""
+    update, spec = StatusUpdate(msgspec.structs.replace(job, status=planned.status), now), job.spec
+    update.undo_begin(blocked.failure, since=job.status.refused_since)
+    startup = deadlines.creation(spec, update.status)
+    active = deadlines.active(spec, update.status)
+    if blocked.retry_after_seconds is None:
+        update.fail(blocked.failure.reason, blocked.failure)
+    elif active.expired(now):
+        _exceed_deadline(update, spec.active_deadline_seconds, blocked.failure)
+    elif startup.expired(now):
+        message = (
+            f"No Job was created within startupDeadlineSeconds ({spec.startup_deadline_seconds} s)."
+        )
+        update.fail(c.STARTUP_DEADLINE_EXCEEDED, _prefixed(message, blocked.failure))
+    else:
+        wait = deadlines.earliest(
+            blocked.retry_after_seconds, deadlines.first(now, active, startup)
+        )
+        return dataclasses.replace(planned, status=update.finish(), requeue_after_seconds=wait)
+    wait = deadlines.time_to_live(spec, update.status).remaining(now)
+    return dataclasses.replace(planned, status=update.finish(), requeue_after_seconds=wait)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +118,8 @@ def _decide(seen: Observed, now: Time, settings: Settings) -> Plan:
         _conclude(ended, update, spec.backoff_limit)
         live = None
     if not update.status.finished and deadlines.active(spec, update.status).expired(now):
-        _exceed_deadline(update, spec.active_deadline_seconds)
+        refused = seen.job.status.failure if update.status.refused_since else None
+        _exceed_deadline(update, spec.active_deadline_seconds, refused)
     if update.status.finished:
         return _clean_up(seen, update, now)
     if spec.suspend:
@@ -175,11 +201,13 @@ def _conclude(ended: outcome.Outcome, update: StatusUpdate, backoff_limit: int) 
         update.fail(c.BACKOFF_LIMIT_EXCEEDED, ended.failure, f"{text} The last one:")
 
 
-def _exceed_deadline(update: StatusUpdate, seconds: int | None) -> None:
+def _exceed_deadline(
+    update: StatusUpdate, seconds: int | None, refused: Failure | None = None
+) -> None:
     message = f"The job was active for longer than activeDeadlineSeconds ({seconds} s)."
     hint = "Raise activeDeadlineSeconds and apply the job under another name."
     failure = Failure(reason=c.DEADLINE_EXCEEDED, message=message, hint=hint)
-    update.fail(c.DEADLINE_EXCEEDED, failure)
+    update.fail(c.DEADLINE_EXCEEDED, _prefixed(message, refused) if refused else failure)
 
 
 def _clean_up(seen: Observed, update: StatusUpdate, now: Time) -> Plan:
@@ -230,7 +258,11 @@ def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:
     message = f"No pod ran within startupDeadlineSeconds ({seconds} s)."
     if diagnosed is None:
         return Failure(reason=c.STARTUP_DEADLINE_EXCEEDED, message=message)
-    return msgspec.structs.replace(diagnosed, message=f"{message} {diagnosed.message}")
+    return _prefixed(message, diagnosed)
+
+
+def _prefixed(text: str, cause: Failure) -> Failure:
+    return msgspec.structs.replace(cause, message=f"{text} {cause.message}")
 
 
 def _start(seen: Observed, update: StatusUpdate, now: Time, settings: Settings) -> Plan:

@@ -17,7 +17,7 @@ from finetune_operator.children.gang import ensure_gang
 from finetune_operator.children.job import build_job
 from finetune_operator.children.manifest import Manifest
 from finetune_operator.children.workspace import ensure_claim
-from finetune_operator.decide import decide, lost_pods
+from finetune_operator.decide import block, decide, lost_pods
 from finetune_operator.events import events_of, note_of
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import ApiError, Client, NotFound
@@ -37,7 +37,6 @@ from finetune_operator.policy.plan import (
     Observed,
     Plan,
 )
-from finetune_operator.policy.status import StatusUpdate
 from finetune_operator.settings import Settings
 
 WAIT_FOR_WATCH_SECONDS = 1.0
@@ -82,13 +81,14 @@ class Reconciler:
         # a Job that the status does not name, and repeats the deletions that the status implies. In
         # another order the end of an attempt could be lost.
         blocked = await self._create_planned(job, plan)
-        status = _undo_begin(job, plan.status, blocked, now) if blocked else plan.status
-        await self._write(key, job, status, now)
+        if blocked:
+            log.warning("%s/%s: %s", *key, blocked.failure.message)
+            plan = block(job, plan, blocked, now)
+        await self._write(key, job, plan.status, now)
         await self._delete_planned(job, plan.actions)
         if plan.note:
             await self._emit(job, note_of(job, plan.note, now))
-        retry = blocked.retry_after_seconds if blocked else None
-        return deadlines.earliest(plan.requeue_after_seconds, requeue, retry)
+        return deadlines.earliest(plan.requeue_after_seconds, requeue)
 
     async def _handle_deletion(self, job: FineTuneJob) -> float | None:
         """Delete pods on lost nodes, and leave the other children to the garbage collector.
@@ -214,14 +214,3 @@ def _event_poll_seconds(attempt: Attempt) -> float | None:
     if attempt.job.spec.suspend and not attempt.finished:
         return QUEUED_POLL_SECONDS
     return STUCK_POLL_SECONDS if deadlines.awaits_start(attempt) else None
-
-
-def _undo_begin(
-    job: FineTuneJob, planned: Status, blocked: Blocked, now: datetime.datetime
-) -> Status:
-    """Return the planned status without the attempt, which could not be created."""
-    update = StatusUpdate(msgspec.structs.replace(job, status=planned), now)
-    update.undo_begin(blocked.failure)
-    if blocked.retry_after_seconds is None:
-        update.fail(blocked.failure.reason, blocked.failure)
-    return update.finish()

@@ -27,6 +27,8 @@ class ScriptedCluster:
         self.pods: list[Body] = []
         self.fail: dict[str, int] = {}
         """HTTP status by method and last part of the path: {"POST jobs": 403}."""
+        self.words: Body = {}
+        """The body of these answers, if not the call."""
         self.put(make_job())
 
     def put(self, job: FineTuneJob) -> None:
@@ -45,7 +47,7 @@ class ScriptedCluster:
         parts = request.path.strip("/").split("/")
         call = f"{request.method} {parts[-1]}"
         if status := self.fail.get(call):
-            return Answer({"message": f"{call} is refused"}, status=status)
+            return Answer(self.words or {"message": f"{call} is refused"}, status=status)
         if request.method == "DELETE":
             return Answer({})
         if "finetunejobs" in parts:

@@ -45,6 +45,11 @@ def startup(spec: Spec, attempt: Attempt) -> Clock:
     return _clock(attempt.job.unsuspended_at, spec.startup_deadline_seconds)
 
 
+def creation(spec: Spec, status: Status) -> Clock:
+    """Return the clock of startupDeadlineSeconds of a refused attempt, until its Job exists."""
+    return _clock(status.refused_since, spec.startup_deadline_seconds)
+
+
 def stall(spec: Spec, progress: Progress | None) -> Clock:
     """Return the clock of stallDeadlineSeconds: from the last work that the trainer reports."""
     return _clock(progress.last_work if progress else None, spec.stall_deadline_seconds)

@@ -133,6 +133,7 @@ class Blocked:
     """The reason why an object that an attempt needs could not be created."""
 
     RETRY_SECONDS: ClassVar[float] = 15.0
+    RETRY_SOON_SECONDS: ClassVar[float] = 5.0
     WAIT_FOR_NAME_SECONDS: ClassVar[float] = 2.0
 
     failure: Failure

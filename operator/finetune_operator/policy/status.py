@@ -103,13 +103,21 @@ class StatusUpdate:
     def _enter(self, attempt: CurrentAttempt) -> None:
         self.counts(prepare=attempt.prepare).attempts = attempt.number
         self.status.current_attempt = attempt
+        self.status.refused_since = None
 
-    def undo_begin(self, failure: Failure) -> None:
-        """Undo begin(), because the attempt could not be created."""
+    def undo_begin(self, failure: Failure, *, since: datetime.datetime | None) -> None:
+        """Undo begin(), because the attempt could not be created, for the first time at `since`.
+
+        The clocks run from then on: nobody else would end a job that is always refused.
+        """
         assert self.status.current_attempt is not None
         self.counts(prepare=self.status.current_attempt.prepare).attempts -= 1
         self.status.current_attempt = None
+        self.status.refused_since = since or self._now
+        self.status.active_since = self.status.active_since or self.status.refused_since
+        self.status.phase = "Pending"
         self.status.failure = failure
+        self._conditions.set(c.PODS_READY, False, failure.reason, failure.message)
 
     def record(self, outcome: Outcome) -> None:
         """Move the current attempt to the history, with its end."""
@@ -203,6 +211,7 @@ class StatusUpdate:
     def suspend(self, *, done: bool) -> None:
         """Enter Suspended by spec.suspend; `done` when no pod of the job runs."""
         self.status.failure = None
+        self.status.refused_since = None
         self.status.phase = "Suspended"
         if done:
             # The clock starts over on resume, as a Job's does: https://kep.k8s.io/2232
@@ -274,6 +283,7 @@ class StatusUpdate:
     def _finish(self, phase: Phase, condition: str, reason: str, message: str) -> None:
         self.status.completion_time = self._now
         self.status.current_attempt = None
+        self.status.refused_since = None
         self.status.eta = ""
         for ended in (c.PODS_READY, c.RUNNING):
             self._conditions.clear(ended, reason, "The job ended.")
