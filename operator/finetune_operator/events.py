@@ -32,6 +32,15 @@ def note_of(job: FineTuneJob, text: str, now: datetime.datetime) -> dict[str, An
     return _event(job, NORMAL, c.TIME_TO_LIVE_ENDED, text, now)
 
 
+def refusal_of(job: FineTuneJob, error: Exception, now: datetime.datetime) -> dict[str, Any]:
+    """Return an Event about a write that the API server refuses."""
+    text = (
+        "A write of the operator is refused, and is tried again: a policy, a webhook or missing "
+        f"rights, as the message says. Until it succeeds the status may be old. {error}"
+    )
+    return _event(job, WARNING, c.WRITE_REFUSED, text, now)
+
+
 def _text(failure: Failure) -> str:
     return f"{failure.message} {failure.hint}".strip()
 

@@ -18,9 +18,16 @@ from finetune_operator.children.job import build_job
 from finetune_operator.children.manifest import Manifest
 from finetune_operator.children.workspace import ensure_claim
 from finetune_operator.decide import block, decide, lost_pods
-from finetune_operator.events import events_of, note_of
+from finetune_operator.events import events_of, note_of, refusal_of
 from finetune_operator.kube import urls
-from finetune_operator.kube.client import ApiError, Client, NotFound
+from finetune_operator.kube.client import (
+    ApiError,
+    Client,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unavailable,
+)
 from finetune_operator.kube.merge_patch import merge_patch
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import consistency
@@ -63,6 +70,7 @@ class Reconciler:
             job = await self.client.get(path, FineTuneJob)
         except NotFound:
             self.cache.jobs.pop(key, None)
+            self.cache.refusals.pop(key, None)
             return None
         self.cache.jobs[key] = summarize(job.metadata.uid, job.status)
         if job.metadata.deletion_timestamp:
@@ -84,8 +92,13 @@ class Reconciler:
         if blocked:
             log.warning("%s/%s: %s", *key, blocked.failure.message)
             plan = block(job, plan, blocked, now)
-        await self._write(key, job, plan.status, now)
-        await self._delete_planned(job, plan.actions)
+        try:
+            await self._write(key, job, plan.status, now)
+            await self._delete_planned(job, plan.actions)
+        except (Forbidden, Invalid, Unavailable) as error:
+            await self._report_refusal(key, job, error, now)
+            raise
+        self.cache.refusals.pop(key, None)
         if plan.note:
             await self._emit(job, note_of(job, plan.note, now))
         return deadlines.earliest(plan.requeue_after_seconds, requeue)
@@ -200,6 +213,19 @@ class Reconciler:
             log.info("%s/%s: %s", *key, status.phase)
         for event in events_of(job, status, now):
             await self._emit(job, event)
+
+    async def _report_refusal(
+        self, key: Key, job: FineTuneJob, error: ApiError, now: datetime.datetime
+    ) -> None:
+        """Emit one Event about a write that is refused: the status cannot say it.
+
+        Not while the API server has no time, or no connection: it would not take the Event either.
+        """
+        if error.status not in (400, 403, 422, 500):
+            return
+        if self.cache.refusals.get(key) != job.metadata.uid:
+            self.cache.refusals[key] = job.metadata.uid
+            await self._emit(job, refusal_of(job, error, now))
 
     async def _emit(self, job: FineTuneJob, event: Manifest) -> None:
         namespace, name = job.metadata.namespace, job.metadata.name

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 from finetune_operator.api import constants as c
-from finetune_operator.kube.client import Conflict, Forbidden
+from finetune_operator.kube.client import ApiError, Conflict, Forbidden
 from finetune_operator.reconcile import Reconciler
 
 from tests.support.builders import (
@@ -114,6 +114,33 @@ async def test_child_that_is_stuck_is_looked_up_in_the_events_and_one_in_a_queue
     assert "GET events" in cluster.calls()
     cluster.cache.observe_attempt(make_attempt(1, suspended=True).job)
     assert await reconcile(KEY) == 60
+
+
+@pytest.mark.parametrize("status", [403, 422, 500], ids=["policy", "rule", "webhook is down"])
+async def test_status_that_is_refused_is_told_by_one_event_and_creates_no_second_attempt(
+    cluster: ScriptedCluster, reconcile: Reconciler, status: int
+) -> None:
+    cluster.fail = {"PATCH status": status}
+    for _ in range(3):
+        with pytest.raises(ApiError):
+            await reconcile(KEY)
+    assert list(cluster.jobs) == ["photos-1"]
+    notes = [body for body in cluster.server.bodies if body.get("kind") == "Event"]
+    assert [note["reason"] for note in notes] == [c.WRITE_REFUSED]
+    assert "PATCH status is refused" in notes[0]["note"]
+    cluster.fail = {}
+    await reconcile(KEY)
+    assert cluster.status["attempts"] == 1
+    assert cluster.cache.refusals == {}
+
+
+async def test_status_that_a_busy_server_does_not_take_is_no_refusal(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.fail = {"PATCH status": 503}
+    with pytest.raises(ApiError):
+        await reconcile(KEY)
+    assert "POST events" not in cluster.calls()
 
 
 async def test_image_of_ours_keeps_its_placement_after_an_operator_upgrade(

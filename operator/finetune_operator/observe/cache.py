@@ -45,6 +45,8 @@ class Cache:
         """The last report of each pod, by its uid."""
         self.unreachable: set[str] = set()
         """Uids of the pods that do not answer."""
+        self.refusals: dict[Key, str] = {}
+        """Uids of the FineTuneJobs of which an Event says that a write is refused."""
         self._attempts: dict[str, dict[str, Job]] = {}
         self._pods: dict[str, dict[str, Pod]] = {}
 
