@@ -325,6 +325,12 @@ BAD: list[Case] = [
     ("pod annotation lets a sidecar in",
      {f"{TRAINER}.podAnnotations": {"sidecar.istio.io/inject": "true"}},
      f"{TRAINER}.podAnnotations", "sidecar.istio.io/inject"),
+    ("pod annotation is one of those that Kueue sets",
+     {f"{TRAINER}.podAnnotations": {"kueue.x-k8s.io/workload": "w"}},
+     f"{TRAINER}.podAnnotations", "podset-...-topology"),
+    ("pod label asks for a topology",
+     {f"{TRAINER}.podLabels": {"kueue.x-k8s.io/podset-required-topology": "rack"}},
+     f"{TRAINER}.podLabels", "labels of a queue belong to the FineTuneJob"),
 ]  # fmt: skip
 
 
@@ -392,6 +398,16 @@ GOOD: list[tuple[str, Object, Object]] = [
     ("part of a GPU", EVERYTHING, {f"{TRAINER}.gpuResourceName": "nvidia.com/mig-1g.10gb"}),
     ("huge pages", EVERYTHING, {f"{TRAINER}.resources.limits['hugepages-2Mi']": "2Mi"}),
     ("half a core", EVERYTHING, {f"{TRAINER}.resources.limits.cpu": "0.5"}),
+    *(
+        (f"pod annotation {key}", EVERYTHING,
+         {f"{TRAINER}.podAnnotations": {f"kueue.x-k8s.io/{key}": "cloud.provider.com/rack"}})
+        for key in (
+            "podset-required-topology", "podset-preferred-topology",
+            "podset-unconstrained-topology", "podset-slice-required-topology",
+            "podset-slice-required-topology-constraints", "podset-slice-size",
+            "podset-group-name",
+        )
+    ),
     ("toleration of everything", EVERYTHING, {TOLERATION: {"operator": "Exists"}}),
     ("toleration with the default operator", EVERYTHING, {f"{TOLERATION}.operator": REMOVED}),
     ("empty variable", EVERYTHING, {f"{ENV}.value": ""}),

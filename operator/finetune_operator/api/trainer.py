@@ -22,16 +22,31 @@ from finetune_operator.api.validation import (
 _BY_NAME = Meta(
     extra={"schema": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}}
 )
-_RESERVED_PREFIXES = "finetune-operator[.]dev|batch[.]kubernetes[.]io|kueue[.]x-k8s[.]io"
+_RESERVED_PREFIXES = "finetune-operator[.]dev|batch[.]kubernetes[.]io"
 _RESERVED_NAMES = (
     "sidecar[.]istio[.]io/inject|app[.]kubernetes[.]io/(name|component|managed-by)"
     "|job-name|controller-uid"
 )
-_NOT_RESERVED = (
-    f"!self.exists(key, key.matches('^(({_RESERVED_PREFIXES})/.*|{_RESERVED_NAMES})$'))",
+_OF_KUEUE = "kueue[.]x-k8s[.]io/.*"
+# https://kueue.sigs.k8s.io/docs/concepts/topology_aware_scheduling/
+_TOPOLOGY = (
+    "kueue[.]x-k8s[.]io/podset-((required|preferred|unconstrained|slice-required)-topology"
+    "|slice-required-topology-constraints|slice-size|group-name)"
+)
+_RESERVED = f"({_RESERVED_PREFIXES})/.*|{_RESERVED_NAMES}"
+_MESSAGE = (
     "the operator, the Job controller or Kueue sets this: remove the keys job-name, "
     "controller-uid, sidecar.istio.io/inject, app.kubernetes.io/name, component and managed-by, "
-    "and all of finetune-operator.dev/, batch.kubernetes.io/ and kueue.x-k8s.io/",
+    "and all of finetune-operator.dev/, batch.kubernetes.io/ and kueue.x-k8s.io/"
+)
+_NO_RESERVED_LABELS = (
+    f"!self.exists(key, key.matches('^({_RESERVED}|{_OF_KUEUE})$'))",
+    f"{_MESSAGE}; labels of a queue belong to the FineTuneJob itself",
+)
+_NO_RESERVED_ANNOTATIONS = (
+    f"!self.exists(key, key.matches('^({_RESERVED}|{_OF_KUEUE})$') && "
+    f"!key.matches('^({_TOPOLOGY})$'))",
+    f"{_MESSAGE} but the podset-...-topology that you ask Kueue for",
 )
 
 
@@ -186,13 +201,15 @@ class Trainer(Strict):
     service_account_name: Name | None = None
     """ServiceAccount of the pods; its token is never mounted."""
     pod_labels: Annotated[
-        dict[str, LabelValue], Meta(max_length=32), rules(validation.LABEL_KEYS, _NOT_RESERVED)
+        dict[str, LabelValue],
+        Meta(max_length=32),
+        rules(validation.LABEL_KEYS, _NO_RESERVED_LABELS),
     ] = {}
     """Labels of the pods, besides the operator's own."""
     pod_annotations: Annotated[
         dict[str, Annotated[str, Meta(max_length=4096)]],
         Meta(max_length=32),
-        rules(validation.LABEL_KEYS, _NOT_RESERVED),
+        rules(validation.LABEL_KEYS, _NO_RESERVED_ANNOTATIONS),
     ] = {}
     """Annotations of the pods, besides the operator's own."""
     security_context: SecurityContext = msgspec.field(default_factory=SecurityContext)
