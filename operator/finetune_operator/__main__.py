@@ -19,6 +19,7 @@ from finetune_operator.metrics import Metrics
 from finetune_operator.observe import kopf_watch
 from finetune_operator.observe.cache import Cache, Key
 from finetune_operator.observe.poller import Poller
+from finetune_operator.observe.queues import QueueReader
 from finetune_operator.observe.resync import Resync
 from finetune_operator.reconcile import Reconciler
 from finetune_operator.server import Server
@@ -86,6 +87,7 @@ async def _operate(
         interval_seconds=settings.sweep_interval_seconds,
         patience_seconds=2 * kopf_watch.watch_idle_seconds(settings),
     )
+    queues = QueueReader(client, cache, queue)
     poller = Poller(cache, queue, interval_seconds=settings.progress_interval_seconds)
     watching = asyncio.Event()
 
@@ -109,6 +111,7 @@ async def _operate(
             # Before the first lists a reconcile could miss its own Jobs.
             _when_synced(informers, lambda: _when(leading, lambda: workers.run(settings.workers))),
             _when(leading, poller.run),
+            _when(leading, queues.run),
             resync.run(),
             *elections,
         )

@@ -24,6 +24,7 @@ from finetune_operator.policy.plan import (
     ForceDeletePod,
     Observed,
     Plan,
+    RelabelAttempt,
 )
 from finetune_operator.policy.status import StatusUpdate
 from finetune_operator.settings import Settings
@@ -237,21 +238,52 @@ def _follow(seen: Observed, live: Attempt, update: StatusUpdate, now: Time) -> P
     """Describe the live attempt; fail the job if it does not start in time."""
     spec = seen.job.spec
     started = update.has_started(live)
-    clock = deadlines.Clock(None) if started else deadlines.startup(spec, live)
-    failure = None if started else diagnosis.diagnose(live, seen.events)
+    clock = deadlines.Clock(None) if started else deadlines.startup(spec, live, update.status)
+    failure = _diagnosis(seen, live, started=started)
     if clock.expired(now):
         update.fail(
             c.STARTUP_DEADLINE_EXCEEDED, _not_started(failure, spec.startup_deadline_seconds)
         )
         return _clean_up(seen, update, now)
-    queued = diagnosis.queued(seen.events)
     update.describe(
-        live, failure=failure, progress=seen.progress, unreachable=seen.unreachable, queued=queued
+        live,
+        failure=failure,
+        progress=seen.progress,
+        unreachable=seen.unreachable,
+        queued=_hold(seen, live),
     )
     stall = _retry_soon(deadlines.stall(spec, seen.progress), now)  # due: wait for a fresh report
     wait = deadlines.first(now, clock, deadlines.active(spec, update.status), stall)
     before = seen.attempts[: seen.attempts.index(live)]
-    return Plan(update.finish(), tuple(_superseded(before)), wait)
+    actions = (*_superseded(before), *_relabel(seen.job, live))
+    return Plan(update.finish(), actions, wait)
+
+
+def _diagnosis(seen: Observed, live: Attempt, *, started: bool) -> Failure | None:
+    if live.job.spec.suspend:
+        return diagnosis.blocked(seen.workload)
+    if live.job.runs_elsewhere:
+        return diagnosis.elsewhere(live.job)
+    return None if started or live.gated_pod else diagnosis.diagnose(live, seen.events)
+
+
+def _hold(seen: Observed, live: Attempt) -> str:
+    if live.job.spec.suspend:
+        return diagnosis.queued(seen.workload, seen.events)
+    return diagnosis.gates(live.gated_pod) if live.gated_pod else ""
+
+
+def _relabel(job: FineTuneJob, live: Attempt) -> list[Action]:
+    """Pass labels for the queue on to a Job that waits; those of one that runs stay.
+
+    A removed label stays, too: without its queue nobody would unsuspend the Job.
+    """
+    metadata = live.job.metadata
+    wanted = {key: job.metadata.labels[key] for key in c.KUEUE_LABELS if key in job.metadata.labels}
+    changed = {key: value for key, value in wanted.items() if metadata.labels.get(key) != value}
+    if not (changed and live.job.spec.suspend) or metadata.deletion_timestamp:
+        return []
+    return [RelabelAttempt(metadata.name, metadata.uid, changed)]
 
 
 def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:

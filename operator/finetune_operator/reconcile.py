@@ -43,6 +43,7 @@ from finetune_operator.policy.plan import (
     ForceDeletePod,
     Observed,
     Plan,
+    RelabelAttempt,
 )
 from finetune_operator.settings import Settings
 
@@ -94,7 +95,7 @@ class Reconciler:
             plan = block(job, plan, blocked, now)
         try:
             await self._write(key, job, plan.status, now)
-            await self._delete_planned(job, plan.actions)
+            await self._change_planned(job, plan.actions)
         except (Forbidden, Invalid, Unavailable) as error:
             await self._report_refusal(key, job, error, now)
             raise
@@ -115,7 +116,7 @@ class Reconciler:
             orphaned_pods=self.cache.orphaned_pods_of(uid, namespace),
         ).pods
         lost = lost_pods(pods, self.clock(), self.settings.node_lost_seconds)
-        await self._delete_planned(job, lost.actions)
+        await self._change_planned(job, lost.actions)
         return lost.requeue_after_seconds
 
     async def _observe(
@@ -127,7 +128,9 @@ class Reconciler:
         pod_uid = newest.pod.metadata.uid if newest and newest.pod else ""
         events: tuple[Event, ...] = ()
         requeue = None
-        if newest and not job.status.finished and (poll := _event_poll_seconds(newest)):
+        workload = self.cache.workloads.get(newest.job.metadata.uid) if newest else None
+        wants_events = newest and not job.status.finished and workload is None
+        if newest and wants_events and (poll := _event_poll_seconds(newest)):
             age = (now - (newest.job.metadata.creation_timestamp or now)).total_seconds()
             requeue = max(self.settings.stuck_after_seconds - age, poll)
             if age >= self.settings.stuck_after_seconds:
@@ -138,6 +141,7 @@ class Reconciler:
             orphaned_pods=self.cache.orphaned_pods_of(job.metadata.uid, job.metadata.namespace),
             progress=self.cache.progress.get(pod_uid),
             unreachable=pod_uid in self.cache.unreachable,
+            workload=workload,
             events=events,
         )
         return seen, requeue
@@ -158,10 +162,13 @@ class Reconciler:
                 )
         return None
 
-    async def _delete_planned(self, job: FineTuneJob, actions: Iterable[Action]) -> None:
+    async def _change_planned(self, job: FineTuneJob, actions: Iterable[Action]) -> None:
         namespace = job.metadata.namespace
         for action in actions:
             match action:
+                case RelabelAttempt(name, uid, labels):
+                    body = {"metadata": {"uid": uid, "labels": labels}}
+                    await self.client.patch(f"{urls.jobs(namespace)}/{name}", body, Job)
                 case DeleteAttempt(name, uid):
                     await self.client.delete(f"{urls.jobs(namespace)}/{name}", uid=uid)
                 case ForceDeletePod(name, uid):

@@ -15,6 +15,7 @@ from tests.support.builders import (
     make_job,
     make_pod,
     make_status,
+    make_workload,
 )
 from tests.support.scripted_cluster import KEY, ScriptedCluster
 
@@ -114,6 +115,34 @@ async def test_child_that_is_stuck_is_looked_up_in_the_events_and_one_in_a_queue
     assert "GET events" in cluster.calls()
     cluster.cache.observe_attempt(make_attempt(1, suspended=True).job)
     assert await reconcile(KEY) == 60
+
+
+async def test_cause_that_the_queue_gives_is_written_and_no_events_are_read(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    cluster.cache.observe_attempt(make_attempt(1, suspended=True).job)
+    cluster.cache.workloads["attempt-1"] = make_workload("Pending", "1 more needed")
+    cluster.now = 60
+    assert await reconcile(KEY) is None
+    assert "GET events" not in cluster.calls()
+    (ready,) = cluster.status["conditions"]
+    assert ready["message"] == "Pending: 1 more needed"
+
+
+async def test_changed_queue_is_set_on_the_job_with_this_uid(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    assert cluster.body
+    labels = {"kueue.x-k8s.io/queue-name": "team"}
+    cluster.body["metadata"]["labels"] = labels
+    cluster.jobs["photos-1"] = {"metadata": {"name": "photos-1", "uid": "attempt-1"}}
+    cluster.cache.observe_attempt(make_attempt(1, suspended=True, queue="tema").job)
+    await reconcile(KEY)
+    patch = [body for body in cluster.server.bodies if "metadata" in body][-1]
+    assert "PATCH photos-1" in cluster.calls()
+    assert patch == {"metadata": {"uid": "attempt-1", "labels": labels}}
 
 
 @pytest.mark.parametrize("status", [403, 422, 500], ids=["policy", "rule", "webhook is down"])

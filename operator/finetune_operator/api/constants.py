@@ -19,8 +19,14 @@ LABEL_ROLE = f"{GROUP}/role"
 ROLE_PREPARE = "prepare"
 ROLE_TRAIN = "train"
 LABEL_INDEX = "batch.kubernetes.io/job-completion-index"
+KUEUE_GROUP = "kueue.x-k8s.io"
 # Kueue reads these from a Job; priority-class names a WorkloadPriorityClass.
-KUEUE_LABELS = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class")
+KUEUE_LABELS = (
+    f"{KUEUE_GROUP}/queue-name",
+    f"{KUEUE_GROUP}/priority-class",
+    f"{KUEUE_GROUP}/max-exec-time-seconds",
+)
+LABEL_WORKLOAD_JOB = f"{KUEUE_GROUP}/job-uid"
 MANAGER = "finetune-operator"
 CHILD_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGER}"
 
@@ -62,6 +68,8 @@ TIME_TO_LIVE_ENDED = "TimeToLiveEnded"
 REPORTED = "Reported"
 UNREACHABLE = "Unreachable"
 QUEUED = "Queued"
+SCHEDULING_GATED = "SchedulingGated"
+RUNS_ELSEWHERE = "RunsElsewhere"
 STARTING = "Starting"
 PREPARING = "Preparing"
 TRAINING = "Training"
@@ -82,4 +90,6 @@ CONFIG_ERROR = "ConfigError"
 CONTAINER_ERROR = "ContainerError"
 MOUNT_FAILED = "MountFailed"
 CREATE_REFUSED = "CreateRefused"
+QUEUE_BLOCKED = "QueueBlocked"
+WORKLOAD_DEACTIVATED = "WorkloadDeactivated"
 WRITE_REFUSED = "WriteRefused"

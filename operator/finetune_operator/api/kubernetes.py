@@ -67,10 +67,12 @@ class Condition(Object):
 class JobSpec(Object):
     suspend: bool = False
     parallelism: int = 1
+    managed_by: str = ""
 
 
 class JobStatus(Object):
     start_time: Time | None = None
+    ready: int = 0
     conditions: tuple[Condition, ...] = ()
 
 
@@ -84,6 +86,19 @@ class Job(Object):
     def condition(self, type: str) -> Condition | None:
         """Return the condition of this type if it is true."""
         return true_condition(self.status.conditions, type)
+
+    @property
+    def finished(self) -> bool:
+        """True if it is complete or failed: then all its pods have ended."""
+        return bool(self.condition("Complete") or self.condition("Failed"))
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """True if another controller runs it, with pods in another cluster (MultiKueue).
+
+        https://kep.k8s.io/4368
+        """
+        return self.spec.managed_by not in ("", "kubernetes.io/job-controller")
 
     @property
     def unsuspended_at(self) -> Time | None:
@@ -123,8 +138,13 @@ class ContainerStatus(Object):
     state: ContainerState = ContainerState()
 
 
+class SchedulingGate(Object):
+    name: str = ""
+
+
 class PodSpec(Object):
     node_name: str = ""
+    scheduling_gates: tuple[SchedulingGate, ...] = ()
 
 
 class PodStatus(Object):
@@ -156,6 +176,11 @@ class Pod(Object):
     def is_leader(self) -> bool:
         """True if the pod reports for its Job: in a gang only the pod with index 0 does."""
         return self.metadata.labels.get(c.LABEL_INDEX, "0") == "0"
+
+    @property
+    def gated(self) -> bool:
+        """True while the scheduler does not look at it: https://kep.k8s.io/3521."""
+        return bool(self.spec.scheduling_gates) and not self.spec.node_name
 
     @property
     def ended(self) -> bool:
@@ -201,6 +226,40 @@ class Event(Object):
     last_timestamp: Time | None = None
     event_time: Time | None = None
     source: EventSource = EventSource()
+    reporting_component: str = ""
+
+    @property
+    def reporter(self) -> str:
+        """The controller that wrote it: the events.k8s.io recorder leaves `source` empty."""
+        return self.source.component or self.reporting_component
+
+
+class WorkloadSpec(Object):
+    active: bool = True
+    queue_name: str = ""
+
+
+class AdmissionCheck(Object):
+    name: str = ""
+    state: str = ""
+    message: str = ""
+
+
+class WorkloadStatus(Object):
+    conditions: tuple[Condition, ...] = ()
+    admission_checks: tuple[AdmissionCheck, ...] = ()
+
+
+class Workload(Object):
+    """A Job in Kueue's queue: its conditions say why it waits."""
+
+    metadata: Metadata
+    spec: WorkloadSpec = WorkloadSpec()
+    status: WorkloadStatus = WorkloadStatus()
+
+    def condition(self, type: str) -> Condition | None:
+        """Return the condition of this type, true or not."""
+        return next((each for each in self.status.conditions if each.type == type), None)
 
 
 def true_condition(conditions: tuple[Condition, ...], type: str) -> Condition | None:
@@ -219,3 +278,13 @@ class Discovery(Object):
 
     groups: tuple[Named, ...] = ()
     resources: tuple[Named, ...] = ()
+
+
+class GroupVersion(Object):
+    version: str = ""
+
+
+class ApiGroup(Object):
+    """The versions of one API group."""
+
+    preferred_version: GroupVersion = GroupVersion()

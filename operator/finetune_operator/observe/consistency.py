@@ -42,7 +42,7 @@ async def is_cache_stale(
         found = await _read(client, job, name)
         return found is None or found.metadata.deletion_timestamp is not None
     lost = any(deadlines.node_lost(pod, node_lost_seconds).expired(now) for pod in live.pods)
-    if live.finished or lost or deadlines.startup(job.spec, live).expired(now):
+    if live.finished or lost or deadlines.startup(job.spec, live, status).expired(now):
         selector = f"batch.kubernetes.io/controller-uid={live.job.metadata.uid}"
         return _versions(await _list(client, namespace, selector)) != _versions(live.pods)
     return False

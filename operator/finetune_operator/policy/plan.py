@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress
-from finetune_operator.api.kubernetes import Event, Job, Pod
+from finetune_operator.api.kubernetes import Event, Job, Pod, Workload
 from finetune_operator.api.types import Failure, FineTuneJob, Status
 
 
@@ -45,12 +45,19 @@ class Attempt:
         start = self.job.unsuspended_at
         if start is None:
             return False
+        if self.job.runs_elsewhere:
+            return self.job.status.ready >= self.job.spec.parallelism
         return sum(_ran_since(start, pod) for pod in self.pods) >= self.job.spec.parallelism
 
     @property
     def finished(self) -> bool:
         """True if the Job is complete or failed: then all its pods have ended."""
-        return bool(self.job.condition("Complete") or self.job.condition("Failed"))
+        return self.job.finished
+
+    @property
+    def gated_pod(self) -> Pod | None:
+        """The first pod that a scheduling gate holds back."""
+        return next((pod for pod in self.pods if pod.gated and not pod.ended), None)
 
     @property
     def holds_pods(self) -> bool:
@@ -86,6 +93,8 @@ class Observed:
     """The last report of the newest attempt's pod."""
     unreachable: bool = False
     """True if that pod did not answer many requests in a row."""
+    workload: Workload | None = None
+    """Kueue's Workload of the newest attempt, while it is suspended."""
     events: tuple[Event, ...] = ()
     """Events of a child that does not start."""
     lost_pods: frozenset[str] = frozenset()
@@ -116,6 +125,15 @@ class DeleteAttempt:
 
 
 @dataclasses.dataclass(frozen=True)
+class RelabelAttempt:
+    """Set these labels of this Job, which its queue reads."""
+
+    name: str
+    uid: str
+    labels: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
 class ForceDeletePod:
     """Delete this pod from the API server without waiting for its kubelet."""
 
@@ -141,7 +159,7 @@ class Blocked:
     """None: retrying does not help."""
 
 
-Action = CreateAttempt | DeleteAttempt | ForceDeletePod | DeleteSelf
+Action = CreateAttempt | DeleteAttempt | RelabelAttempt | ForceDeletePod | DeleteSelf
 
 
 @dataclasses.dataclass(frozen=True)
