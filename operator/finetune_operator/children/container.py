@@ -90,6 +90,9 @@ def _secrets(job: FineTuneJob) -> list[tuple[str, str]]:
 
 def _resources(trainer: Trainer, *, gpus: int) -> Manifest:
     limits, requests = dict(trainer.resources.limits), dict(trainer.resources.requests)
+    # What cannot be overcommitted needs a limit; a limit alone is its own request, not the reverse.
+    alone = {key: requests[key] for key in requests if "/" in key or key.startswith("hugepages-")}
+    limits = {**alone, **limits}
     if gpus:
         limits[trainer.gpu_resource_name] = gpus
     return without_none({"limits": limits or None, "requests": requests or None})
