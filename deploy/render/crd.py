@@ -35,6 +35,7 @@ COLUMNS = (
     ("ETA", "string", ".status.eta", 0),
     ("Attempts", "integer", ".status.attempts", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Message", "string", '.status.conditions[?(@.type=="PodsReady")].message', 1),
     ("Model", "string", ".status.model.name", 1),
     ("Classes", "integer", ".status.dataset.classes", 1),
     ("GPUs", "integer", ".spec.trainer.gpusPerNode", 1),

@@ -21,6 +21,7 @@ from finetune_operator.observe import kopf_watch
 from finetune_operator.observe.cache import Cache, Key
 from finetune_operator.observe.namespaces import Namespaces
 from finetune_operator.observe.poller import Poller
+from finetune_operator.observe.queues import QueueReader
 from finetune_operator.observe.resync import Resync
 from finetune_operator.reconcile import Reconciler
 from finetune_operator.server import Server
@@ -92,6 +93,7 @@ async def _operate(client: Client, settings: Settings, elector: Elector) -> None
         interval_seconds=settings.progress_interval_seconds,
         clock=client.clock.now,
     )
+    queues = QueueReader(client, cache, queue)
     heartbeat = Heartbeat(client, urls.RESOURCES)
     watching = asyncio.Event()
 
@@ -120,6 +122,7 @@ async def _operate(client: Client, settings: Settings, elector: Elector) -> None
                 namespaces, lambda: _when(elector.leading, lambda: workers.run(settings.workers))
             ),
             _when(elector.leading, poller.run),
+            _when(elector.leading, queues.run),
             resync.run(),
             heartbeat.run(),
             _when_ready(namespaces, elector.run),

@@ -12,11 +12,12 @@ import msgspec
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Job, Pod, Time
-from finetune_operator.api.types import CurrentAttempt, Failure
+from finetune_operator.api.types import CurrentAttempt, Failure, FineTuneJob
 from finetune_operator.policy import backoff, deadlines, diagnosis, finalizers, outcome
 from finetune_operator.policy.plan import (
     Action,
     Attempt,
+    Blocked,
     CreateAttempt,
     DeleteAttempt,
     DeletePod,
@@ -24,6 +25,7 @@ from finetune_operator.policy.plan import (
     ForceDeletePod,
     Observed,
     Plan,
+    RelabelAttempt,
     is_count_exceeded,
 )
 from finetune_operator.policy.status import HISTORY, StatusUpdate
@@ -56,6 +58,30 @@ def decide(seen: Observed, now: Time, settings: Settings) -> Plan:
             plan.requeue_after_seconds, lost.requeue_after_seconds
         ),
     )
+
+
+def block(job: FineTuneJob, planned: Plan, blocked: Blocked, now: Time) -> Plan:
+    """Return the plan after its attempt could not be created: the job waits, or fails."""
+    update, spec = StatusUpdate(msgspec.structs.replace(job, status=planned.status), now), job.spec
+    update.undo_begin(blocked.failure, since=job.status.refused_since)
+    startup = deadlines.creation(spec, update.status)
+    active = deadlines.active(spec, update.status)
+    if blocked.retry_after_seconds is None:
+        update.fail(blocked.failure.reason, blocked.failure)
+    elif active.expired(now):
+        _exceed_deadline(update, spec.active_deadline_seconds, blocked.failure)
+    elif startup.expired(now):
+        message = (
+            f"No Job was created within startupDeadlineSeconds ({spec.startup_deadline_seconds} s)."
+        )
+        update.fail(c.STARTUP_DEADLINE_EXCEEDED, _prefixed(message, blocked.failure))
+    else:
+        wait = deadlines.earliest(
+            blocked.retry_after_seconds, deadlines.first(now, active, startup)
+        )
+        return dataclasses.replace(planned, status=update.finish(), requeue_after_seconds=wait)
+    wait = deadlines.time_to_live(spec, update.status).remaining(now)
+    return dataclasses.replace(planned, status=update.finish(), requeue_after_seconds=wait)
 
 
 def _end_leftovers(seen: Observed) -> tuple[Action, ...]:
@@ -123,7 +149,8 @@ def _decide(seen: Observed, now: Time, settings: Settings) -> Plan:
         live = None
     late = deadlines.active(spec, update.status).expired(now)
     if late and not update.status.finished and not (live and _finishes_soon(live)):
-        _exceed_deadline(update, spec.active_deadline_seconds)
+        refused = seen.job.status.failure if update.status.refused_since else None
+        _exceed_deadline(update, spec.active_deadline_seconds, refused)
     if update.status.finished:
         return _clean_up(seen, update, now)
     if seen.job.metadata.deletion_timestamp:
@@ -252,11 +279,13 @@ def _conclude(ended: outcome.Outcome, update: StatusUpdate, backoff_limit: int) 
         update.fail(c.BACKOFF_LIMIT_EXCEEDED, ended.failure, f"{text} The last one:")
 
 
-def _exceed_deadline(update: StatusUpdate, seconds: int | None) -> None:
+def _exceed_deadline(
+    update: StatusUpdate, seconds: int | None, refused: Failure | None = None
+) -> None:
     message = f"The job was active for longer than activeDeadlineSeconds ({seconds} s)."
     hint = "Raise activeDeadlineSeconds and apply the job under another name."
     failure = Failure(reason=c.DEADLINE_EXCEEDED, message=message, hint=hint)
-    update.fail(c.DEADLINE_EXCEEDED, failure)
+    update.fail(c.DEADLINE_EXCEEDED, _prefixed(message, refused) if refused else failure)
 
 
 def _clean_up(seen: Observed, update: StatusUpdate, now: Time) -> Plan:
@@ -300,16 +329,19 @@ def _follow(seen: Observed, live: Attempt, update: StatusUpdate, now: Time) -> P
     """Describe the live attempt; fail the job if it does not start in time."""
     spec = seen.job.spec
     started = update.has_started(live)
-    clock = deadlines.Clock(None) if started else deadlines.startup(spec, live)
-    failure = diagnosis.beside(live) if started else diagnosis.diagnose(live, seen.events)
+    clock = deadlines.Clock(None) if started else deadlines.startup(spec, live, update.status)
+    failure = _diagnosis(seen, live, started=started)
     if clock.expired(now):
         update.fail(
             c.STARTUP_DEADLINE_EXCEEDED, _not_started(failure, spec.startup_deadline_seconds)
         )
         return _clean_up(seen, update, now)
-    queued = diagnosis.queued(seen.events)
     update.describe(
-        live, failure=failure, progress=seen.progress, unreachable=seen.unreachable, queued=queued
+        live,
+        failure=failure,
+        progress=seen.progress,
+        unreachable=seen.unreachable,
+        queued=_hold(seen, live),
     )
     update.block(_kept(seen, [live]))
     stall = _retry_soon(deadlines.stall(spec, seen.progress), now)  # due: wait for a fresh report
@@ -317,14 +349,48 @@ def _follow(seen: Observed, live: Attempt, update: StatusUpdate, now: Time) -> P
     wait = deadlines.first(now, clock, active, stall)
     before = seen.attempts[: seen.attempts.index(live)]
     full = failure is not None and is_count_exceeded(failure)  # a quota of pods counts ended ones
-    return Plan(update.finish(), tuple((_deletions if full else _superseded)(before)), wait)
+    ended = (_deletions if full else _superseded)(before)
+    return Plan(update.finish(), (*ended, *_relabel(seen.job, live)), wait)
+
+
+def _diagnosis(seen: Observed, live: Attempt, *, started: bool) -> Failure | None:
+    if live.job.spec.suspend:
+        return diagnosis.blocked(seen.workload)
+    if live.job.runs_elsewhere:
+        return diagnosis.elsewhere(live.job)
+    if started:
+        return diagnosis.beside(live)
+    return None if live.gated_pod else diagnosis.diagnose(live, seen.events)
+
+
+def _hold(seen: Observed, live: Attempt) -> str:
+    if live.job.spec.suspend:
+        return diagnosis.queued(seen.workload, seen.events)
+    return diagnosis.gates(live.gated_pod) if live.gated_pod else ""
+
+
+def _relabel(job: FineTuneJob, live: Attempt) -> list[Action]:
+    """Pass labels for the queue on to a Job that waits; those of one that runs stay.
+
+    A removed label stays, too: without its queue nobody would unsuspend the Job.
+    """
+    metadata = live.job.metadata
+    wanted = {key: job.metadata.labels[key] for key in c.KUEUE_LABELS if key in job.metadata.labels}
+    changed = {key: value for key, value in wanted.items() if metadata.labels.get(key) != value}
+    if not (changed and live.job.spec.suspend) or metadata.deletion_timestamp:
+        return []
+    return [RelabelAttempt(metadata.name, metadata.uid, changed)]
 
 
 def _not_started(diagnosed: Failure | None, seconds: int) -> Failure:
     message = f"No pod ran within startupDeadlineSeconds ({seconds} s)."
     if diagnosed is None:
         return Failure(reason=c.STARTUP_DEADLINE_EXCEEDED, message=message)
-    return msgspec.structs.replace(diagnosed, message=f"{message} {diagnosed.message}")
+    return _prefixed(message, diagnosed)
+
+
+def _prefixed(text: str, cause: Failure) -> Failure:
+    return msgspec.structs.replace(cause, message=f"{text} {cause.message}")
 
 
 def _start(seen: Observed, update: StatusUpdate, now: Time, settings: Settings) -> Plan:

@@ -71,6 +71,15 @@ def _has_ended(new: Status, old: Status) -> bool:
     return bool(new.history) and new.history[-1:] != old.history[-1:]
 
 
+def refusal_of(job: FineTuneJob, error: Exception, now: datetime.datetime) -> dict[str, Any]:
+    """Return an Event about a write that the API server refuses."""
+    text = (
+        "A write of the operator is refused, and is tried again: a policy, a webhook or missing "
+        f"rights, as the message says. Until it succeeds the status may be old. {error}"
+    )
+    return _event(job.metadata, WARNING, c.WRITE_REFUSED, "Writing", text, now)
+
+
 def _text(failure: Failure) -> str:
     return f"{failure.message} {failure.hint}".strip()
 

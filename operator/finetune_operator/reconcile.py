@@ -17,10 +17,17 @@ from finetune_operator.children.gang import ensure_gang
 from finetune_operator.children.job import build_job
 from finetune_operator.children.manifest import Manifest
 from finetune_operator.children.workspace import ensure_claim
-from finetune_operator.decide import decide
-from finetune_operator.events import events_of, note_of, unreadable_event
+from finetune_operator.decide import block, decide
+from finetune_operator.events import events_of, note_of, refusal_of, unreadable_event
 from finetune_operator.kube import urls
-from finetune_operator.kube.client import ApiError, Client, Invalid, NotFound
+from finetune_operator.kube.client import (
+    ApiError,
+    Client,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unavailable,
+)
 from finetune_operator.kube.merge_patch import merge_patch
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import consistency
@@ -37,9 +44,10 @@ from finetune_operator.policy.plan import (
     ForceDeletePod,
     Observed,
     Plan,
+    RelabelAttempt,
     is_count_exceeded,
 )
-from finetune_operator.policy.status import REPORTED, StatusUpdate
+from finetune_operator.policy.status import REPORTED
 from finetune_operator.settings import Settings
 
 WAIT_FOR_WATCH_SECONDS = 1.0
@@ -86,14 +94,22 @@ class Reconciler:
         # a Job that the status does not name, and repeats the deletions that the status implies. In
         # another order the end of an attempt could be lost.
         blocked = await self._create_planned(job, plan)
-        status = _undo_begin(job, plan.status, blocked, now) if blocked else plan.status
-        await self._write(key, job, written, status, now)
-        full = blocked and is_count_exceeded(blocked.failure)
-        await self._delete_planned(job, (*plan.actions, *plan.spare) if full else plan.actions)
+        if blocked:
+            log.warning("%s/%s: %s", *key, blocked.failure.message)
+            plan = block(job, plan, blocked, now)
+        full = blocked is not None and is_count_exceeded(blocked.failure)
+        spare = plan.spare if full and not plan.status.finished else ()
+        try:
+            await self._write(key, job, written, plan.status, now)
+            await self._change_planned(job, (*plan.actions, *spare))
+        except (Forbidden, Invalid, Unavailable) as error:
+            await self._report_refusal(key, job, error, now)
+            raise
+        self.cache.refusals.pop(key, None)
         if plan.note:
             await self._emit(note_of(job, plan, now))
-        retry = blocked.retry_after_seconds if blocked else None
-        if full and _ended_lately(status, now):  # its Job leaves its room in a moment
+        retry = None
+        if full and _ended_lately(plan.status, now):  # its Job leaves its room in a moment
             retry = Blocked.WAIT_FOR_NAME_SECONDS
         return deadlines.earliest(plan.requeue_after_seconds, requeue, retry)
 
@@ -168,7 +184,9 @@ class Reconciler:
         pod_uid = newest.pod.metadata.uid if newest and newest.pod else ""
         events: tuple[Event, ...] = ()
         requeue = None
-        if newest and not job.status.finished and (poll := _event_poll_seconds(newest)):
+        workload = self.cache.workloads.get(newest.job.metadata.uid) if newest else None
+        wants_events = newest and not job.status.finished and workload is None
+        if newest and wants_events and (poll := _event_poll_seconds(newest)):
             age = (now - (newest.job.metadata.creation_timestamp or now)).total_seconds()
             requeue = max(self.settings.stuck_after_seconds - age, poll)
             if age >= self.settings.stuck_after_seconds:
@@ -177,6 +195,7 @@ class Reconciler:
             _seen(job, children),
             progress=self.cache.progress.get(pod_uid),
             unreachable=pod_uid in self.cache.unreachable,
+            workload=workload,
             events=events,
         )
         return seen, requeue
@@ -200,10 +219,13 @@ class Reconciler:
                 )
         return None
 
-    async def _delete_planned(self, job: FineTuneJob, actions: Iterable[Action]) -> None:
+    async def _change_planned(self, job: FineTuneJob, actions: Iterable[Action]) -> None:
         namespace = job.metadata.namespace
         for action in actions:
             match action:
+                case RelabelAttempt(name, uid, labels):
+                    body = {"metadata": {"uid": uid, "labels": labels}}
+                    await self.client.patch(f"{urls.jobs(namespace)}/{name}", body, Job)
                 case DeleteAttempt(name, uid):
                     await self.client.delete(f"{urls.jobs(namespace)}/{name}", uid=uid)
                 case DeletePod(name, uid):
@@ -288,6 +310,19 @@ class Reconciler:
                 log.warning("status.%s is left out: %s", key, error)
         return job
 
+    async def _report_refusal(
+        self, key: Key, job: FineTuneJob, error: ApiError, now: datetime.datetime
+    ) -> None:
+        """Emit one Event about a write that is refused: the status cannot say it.
+
+        Not while the API server has no time, or no connection: it would not take the Event either.
+        """
+        if error.status not in (400, 403, 422, 500):
+            return
+        if self.cache.refusals.get(key) != job.metadata.uid:
+            self.cache.refusals[key] = job.metadata.uid
+            await self._emit(refusal_of(job, error, now))
+
     async def _emit(self, event: Manifest) -> None:
         namespace, name = event["metadata"]["namespace"], event["regarding"]["name"]
         try:
@@ -320,14 +355,3 @@ def _event_poll_seconds(attempt: Attempt) -> float | None:
     if attempt.job.spec.suspend and not attempt.finished:
         return QUEUED_POLL_SECONDS
     return STUCK_POLL_SECONDS if deadlines.awaits_start(attempt) else None
-
-
-def _undo_begin(
-    job: FineTuneJob, planned: Status, blocked: Blocked, now: datetime.datetime
-) -> Status:
-    """Return the planned status without the attempt, which could not be created."""
-    update = StatusUpdate(msgspec.structs.replace(job, status=planned), now)
-    update.undo_begin(blocked.failure)
-    if blocked.retry_after_seconds is None:
-        update.fail(blocked.failure.reason, blocked.failure)
-    return update.finish()

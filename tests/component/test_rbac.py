@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import audit
 from tests.support.audit import Right
+from tests.support.faults import queue
 from tests.support.kubelet_world import KubeletWorld, result_of
 from tests.support.operator_process import OperatorProcess
 from tests.support.release import Release
@@ -63,6 +64,11 @@ def take_through_all(world: KubeletWorld) -> None:
     jobs = {name: world.apply(fine_tune_job(name, **changes.get(name, {}))) for name in names}
     pod = world.wait_for_pod(name="ended")
     world.exit(pod, 0, result_of(pod, jobs["ended"]))
+    queued = fine_tune_job("queued")
+    queued["metadata"]["labels"] = {queue.LABEL: "tema"}
+    world.apply(queued)
+    world.wait_for_phase("Queued", "queued")
+    world.kubectl("label", "finetunejob", "queued", "--overwrite", f"{queue.LABEL}=team")
     world.wait_for_pod(name="deleted")
     world.wait("it in the status", lambda: world.status("deleted").get("currentAttempt"))
     world.kubectl("delete", "job", "deleted-1", "--cascade=orphan")

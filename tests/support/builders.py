@@ -24,8 +24,12 @@ from finetune_operator.api.kubernetes import (
     PodSpec,
     PodStatus,
     Running,
+    SchedulingGate,
     Terminated,
     Waiting,
+    Workload,
+    WorkloadSpec,
+    WorkloadStatus,
 )
 from finetune_operator.api.types import (
     AttemptRecord,
@@ -144,6 +148,48 @@ def make_pod(
     )
 
 
+def make_gated_pod(*gates: str) -> Pod:
+    """A pod that the scheduler does not look at yet, as the API server makes it."""
+    condition = Condition(
+        type="PodScheduled",
+        status="False",
+        reason="SchedulingGated",
+        message="Scheduling is blocked due to non-empty scheduling gates",
+    )
+    pod = make_pod("Pending", conditions=(condition,))
+    spec = PodSpec(scheduling_gates=tuple(SchedulingGate(name=gate) for gate in gates))
+    return msgspec.structs.replace(pod, spec=spec)
+
+
+def make_workload(
+    reason: str = "Pending",
+    message: str = "",
+    *,
+    active: bool = True,
+    job_uid: str = "attempt-1",
+    evicted: str = "",
+) -> Workload:
+    """Kueue's Workload of an attempt; `reason`, `message`: why it has no quota."""
+    conditions = [
+        Condition(type="QuotaReserved", status="False", reason=reason, message=message),
+    ]
+    if evicted:
+        conditions.append(
+            Condition(type="Evicted", status="True", reason="Deactivated", message=evicted)
+        )
+    return Workload(
+        metadata=Metadata(
+            name="job-photos-1-0a1b2",
+            namespace=NAMESPACE,
+            uid="workload-1",
+            labels={c.LABEL_WORKLOAD_JOB: job_uid},
+            owner_references=(OwnerReference(kind="Job", uid=job_uid, controller=True),),
+        ),
+        spec=WorkloadSpec(active=active),
+        status=WorkloadStatus(conditions=tuple(conditions)),
+    )
+
+
 def _injected(name: str, state: ContainerState | None) -> tuple[ContainerStatus, ...]:
     return (ContainerStatus(name=name, state=state),) if state else ()
 
@@ -180,6 +226,9 @@ def make_attempt(
     started: datetime.datetime | None = NOW,
     prepare: bool = False,
     nodes: int = 1,
+    managed_by: str = "",
+    ready: int = 0,
+    queue: str = "",
 ) -> Attempt:
     """An attempt; `ended`: the type of its Job's last condition, `message` and `reason`: its own.
 
@@ -196,6 +245,8 @@ def make_attempt(
         c.LABEL_ATTEMPT: str(number),
         c.LABEL_ROLE: role,
     }
+    if queue:
+        labels[c.KUEUE_LABELS[0]] = queue
     job = Job(
         metadata=Metadata(
             name=f"{NAME}-{name}",
@@ -207,8 +258,10 @@ def make_attempt(
             finalizers=finalizers,
             owner_references=(OwnerReference(kind=c.KIND, name=NAME, uid=UID, controller=True),),
         ),
-        spec=JobSpec(suspend=suspended, parallelism=nodes),
-        status=JobStatus(start_time=None if suspended else started, conditions=conditions),
+        spec=JobSpec(suspend=suspended, parallelism=nodes, managed_by=managed_by),
+        status=JobStatus(
+            start_time=None if suspended else started, ready=ready, conditions=conditions
+        ),
     )
     return Attempt(number=number, job=job, pods=pods)
 

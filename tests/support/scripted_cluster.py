@@ -30,11 +30,11 @@ class ScriptedCluster:
         """Events of the children, page by page."""
         self.fail: dict[str, int] = {}
         """HTTP status by method and last part of the path: {"POST jobs": 403}."""
+        self.words: Body = {}
+        """The body of these answers, if not the call."""
         self.invalid: set[str] = set()
         """Fields of the status that are refused with 422."""
         self.version_after_write = ""
-        self.refusal = ""
-        """The message of these failures."""
         self.put(make_job())
 
     def put(self, job: FineTuneJob) -> None:
@@ -53,7 +53,7 @@ class ScriptedCluster:
         parts = request.path.strip("/").split("/")
         call = f"{request.method} {parts[-1]}"
         if status := self.fail.get(call):
-            return Answer({"message": self.refusal or f"{call} is refused"}, status=status)
+            return Answer(self.words or {"message": f"{call} is refused"}, status=status)
         if request.method == "DELETE":
             return Answer({})
         if "finetunejobs" in parts:

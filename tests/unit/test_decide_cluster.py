@@ -5,8 +5,15 @@ from typing import Any
 import msgspec
 import pytest
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import EventSource, OwnerReference, Pod
-from finetune_operator.api.types import CurrentAttempt, FineTuneJob, Preparation
+from finetune_operator.api.kubernetes import (
+    AdmissionCheck,
+    Condition,
+    EventSource,
+    OwnerReference,
+    Pod,
+    WorkloadStatus,
+)
+from finetune_operator.api.types import CurrentAttempt, FineTuneJob, Preparation, Status
 from finetune_operator.decide import decide
 from finetune_operator.policy.plan import (
     Attempt,
@@ -16,6 +23,7 @@ from finetune_operator.policy.plan import (
     ForceDeletePod,
     Observed,
     Plan,
+    RelabelAttempt,
 )
 from finetune_operator.settings import Settings
 
@@ -24,13 +32,29 @@ from tests.support.builders import (
     make_attempt,
     make_ended_pod,
     make_event,
+    make_gated_pod,
     make_job,
     make_pod,
     make_progress,
     make_status,
+    make_workload,
 )
 
 LIVE = make_status(attempt=1)
+
+
+def labelled(labels: dict[str, str]) -> FineTuneJob:
+    job = make_job(LIVE)
+    metadata = msgspec.structs.replace(job.metadata, labels=labels)
+    return msgspec.structs.replace(job, metadata=metadata)
+
+
+def message_of(status: Status) -> str:
+    ready = status.condition(c.PODS_READY)
+    assert ready
+    return ready.message
+
+
 LOST_POD = make_pod(deleting=30)
 GIVEN_UP = (DeleteAttempt("photos-1", "attempt-1"), ForceDeletePod("pod-1", "pod-1"))
 
@@ -43,10 +67,20 @@ def plan_of(job: FineTuneJob, *attempts: Attempt, at: float = 0, **seen: Any) ->
 
 
 class TestQueue:
-    def test_held_job_is_queued_and_says_what_the_queue_says(self) -> None:
+    @pytest.mark.parametrize(
+        "recorder",
+        [
+            {"source": EventSource(component="batch/job-kueue-controller")},
+            {"reporting_component": "batch/job-kueue-controller"},
+        ],
+        ids=["of Kueue before 0.18", "of Kueue since 0.18"],
+    )
+    def test_held_job_is_queued_and_says_what_the_queue_says(
+        self, recorder: dict[str, Any]
+    ) -> None:
         event = msgspec.structs.replace(
             make_event("Pending", "couldn't assign flavors: insufficient quota", type="Normal"),
-            source=EventSource(component="batch/job-kueue-controller"),
+            **recorder,
         )
         other = make_event("Suspended", "Job suspended", at=5)
         queued = make_attempt(1, suspended=True)
@@ -58,6 +92,96 @@ class TestQueue:
             "Queued",
             "Pending: couldn't assign flavors: insufficient quota",
         )
+
+    def test_workload_says_why_the_job_is_held_whatever_events_say(self) -> None:
+        text = (
+            "couldn't assign flavors to pod set main: insufficient unused quota for nvidia.com/gpu "
+            "in flavor default, 1 more needed"
+        )
+        event = msgspec.structs.replace(
+            make_event("CreatedWorkload", "Created Workload: team/job-photos-1", type="Normal"),
+            reporting_component="batch/job-kueue-controller",
+        )
+        status = plan_of(
+            make_job(LIVE),
+            make_attempt(1, suspended=True),
+            events=(event,),
+            workload=make_workload("Pending", text),
+        ).status
+        assert message_of(status) == f"Pending: {text}"
+        assert status.failure is None
+
+    @pytest.mark.parametrize(
+        ("reason", "message"),
+        [
+            ("Inadmissible", "LocalQueue tema doesn't exist"),
+            ("Inadmissible", "ClusterQueue team is inactive"),
+            ("Misconfigured", "LocalQueue tema doesn't exist"),
+        ],
+    )
+    def test_queue_that_never_admits_is_a_failure_that_the_job_waits_for(
+        self, reason: str, message: str
+    ) -> None:
+        status = plan_of(
+            make_job(LIVE),
+            make_attempt(1, suspended=True),
+            workload=make_workload(reason, message),
+        ).status
+        assert (status.phase, message_of(status)) == ("Queued", f"{reason}: {message}")
+        assert status.failure
+        assert (status.failure.reason, status.failure.message) == (
+            c.QUEUE_BLOCKED,
+            f"{reason}: {message}",
+        )
+        assert "kueue.x-k8s.io/queue-name" in status.failure.hint
+
+    def test_deactivated_workload_is_a_failure_with_the_remedy(self) -> None:
+        text = (
+            "The workload is deactivated due to exceeding the maximum number of re-queuing retries"
+        )
+        status = plan_of(
+            make_job(LIVE),
+            make_attempt(1, suspended=True),
+            workload=make_workload("Pending", "x", active=False, evicted=text),
+        ).status
+        assert (status.phase, message_of(status)) == ("Queued", f"Deactivated: {text}")
+        assert status.failure
+        assert status.failure.reason == c.WORKLOAD_DEACTIVATED
+        assert text in status.failure.message
+        assert "spec.suspend" in status.failure.hint
+
+    def test_admission_check_is_named(self) -> None:
+        workload = make_workload()
+        reserved = Condition(type="QuotaReserved", status="True", reason="QuotaReserved")
+        check = AdmissionCheck(name="nodes", state="Pending", message="no capacity yet")
+        held = WorkloadStatus(conditions=(reserved,), admission_checks=(check,))
+        status = plan_of(
+            make_job(LIVE),
+            make_attempt(1, suspended=True),
+            workload=msgspec.structs.replace(workload, status=held),
+        ).status
+        assert message_of(status) == "admission check nodes is Pending: no capacity yet"
+
+    def test_changed_labels_reach_a_job_that_waits(self) -> None:
+        job = labelled({"kueue.x-k8s.io/queue-name": "team", "kueue.x-k8s.io/priority-class": "hi"})
+        waiting = make_attempt(1, suspended=True, queue="tema")
+        wanted = RelabelAttempt("photos-1", "attempt-1", dict(job.metadata.labels))
+        assert plan_of(job, waiting).actions == (wanted,)
+
+    @pytest.mark.parametrize(
+        ("labels", "attempt"),
+        [
+            pytest.param("team", make_attempt(1, suspended=True, queue="team"), id="same"),
+            pytest.param("team", make_attempt(1, make_pod(), queue="tema"), id="it runs"),
+            pytest.param("", make_attempt(1, suspended=True, queue="team"), id="removed"),
+            pytest.param(
+                "team", make_attempt(1, suspended=True, queue="tema", deleting=True), id="deleted"
+            ),
+        ],
+    )
+    def test_other_labels_stay(self, labels: str, attempt: Attempt) -> None:
+        job = labelled({"kueue.x-k8s.io/queue-name": labels} if labels else {})
+        assert plan_of(job, attempt).actions == ()
 
     def test_job_that_was_taken_back_is_queued_and_nothing_of_it_runs(self) -> None:
         running = plan_of(make_job(LIVE), make_attempt(1, make_pod()), progress=make_progress())
@@ -110,11 +234,88 @@ class TestImage:
         assert len(plan_of(make_job(LIVE), make_attempt(1, pod)).status.image_id) == 1024
 
     def test_image_that_prepares_is_another(self) -> None:
-        pod = make_pod(image_id=self.RAN, owner="attempt-prepare-1")
-        current = CurrentAttempt(number=1, prepare=True, job_name="photos-prepare-1")
+        pod = make_pod(image_id=self.RAN, owner="attempt-1-prepare")
+        current = CurrentAttempt(number=1, prepare=True, job_name="photos-1-prepare")
         status = make_status(current_attempt=current, preparation=Preparation(attempts=1))
         prepares = make_attempt(1, pod, prepare=True)
         assert plan_of(make_job(status), prepares).status.image_id == ""
+
+
+class TestSchedulingGate:
+    GATED = make_attempt(1, make_gated_pod("example.com/budget", "example.com/data"))
+
+    def test_gated_pod_is_queued_and_its_gates_are_named(self) -> None:
+        plan = plan_of(make_job(LIVE), self.GATED)
+        ready = plan.status.condition(c.PODS_READY)
+        assert ready
+        assert (plan.status.phase, ready.reason) == ("Queued", c.SCHEDULING_GATED)
+        assert "example.com/budget, example.com/data" in ready.message
+        assert plan.status.failure is None
+
+    def test_no_clock_runs_while_a_gate_holds_the_pod(self) -> None:
+        job = make_job(LIVE, startupDeadlineSeconds=60, activeDeadlineSeconds=90)
+        plan = plan_of(job, self.GATED, at=86400)
+        assert (plan.status.phase, plan.requeue_after_seconds) == ("Queued", None)
+        assert plan.status.active_since is None
+
+    def test_clocks_start_when_the_gate_is_removed(self) -> None:
+        spec: dict[str, Any] = {"startupDeadlineSeconds": 60}
+        queued = plan_of(make_job(LIVE, **spec), self.GATED, at=3000).status
+        free = make_attempt(1, make_pod("Pending"))
+        plan = plan_of(make_job(queued, **spec), free, at=3600)
+        assert (plan.status.phase, plan.requeue_after_seconds) == ("Starting", 60)
+        assert plan.status.active_since == later(3600)
+        late = plan_of(make_job(plan.status, **spec), free, at=3660).status
+        assert late.phase == "Failed"
+
+    def test_pod_that_runs_beside_a_gated_one_of_its_gang_is_queued(self) -> None:
+        gated = make_gated_pod("example.com/budget")
+        gang = make_attempt(1, make_pod(index=0, uid="pod-0"), gated, nodes=2)
+        assert plan_of(make_job(LIVE), gang).status.phase == "Queued"
+
+
+class TestOtherCluster:
+    """MultiKueue: the Job's status is copied here, its pods are elsewhere."""
+
+    MULTIKUEUE = "kueue.x-k8s.io/multikueue"
+
+    def test_ready_pods_count_and_it_is_told_that_nothing_can_be_read(self) -> None:
+        running = make_attempt(1, managed_by=self.MULTIKUEUE, ready=1)
+        status = plan_of(make_job(LIVE, startupDeadlineSeconds=60), running, at=3600).status
+        metrics = status.condition(c.METRICS_AVAILABLE)
+        assert metrics
+        assert (status.phase, metrics.reason) == ("Training", c.RUNS_ELSEWHERE)
+        assert status.failure
+        assert status.failure.reason == c.RUNS_ELSEWHERE
+        assert self.MULTIKUEUE in status.failure.message
+        assert "result" in status.failure.message
+
+    def test_startup_deadline_runs_until_they_are_ready(self) -> None:
+        waiting = make_attempt(1, managed_by=self.MULTIKUEUE)
+        job = make_job(LIVE, startupDeadlineSeconds=60)
+        assert plan_of(job, waiting, at=59).status.phase == "Starting"
+        failed = plan_of(job, waiting, at=60).status
+        assert failed.phase == "Failed"
+        assert failed.failure
+        assert "another cluster" in failed.failure.message
+
+    def test_end_elsewhere_is_the_end_and_nothing_trains_again(self) -> None:
+        done = make_attempt(1, managed_by=self.MULTIKUEUE, ended="Complete")
+        status = plan_of(make_job(LIVE), done).status
+        assert (status.phase, [r.reason for r in status.history]) == ("Failed", [c.RESULT_LOST])
+        assert status.failure
+        assert "completed in another cluster" in status.failure.message
+        assert "output.uri" in status.failure.hint
+
+    def test_failure_elsewhere_is_retried_by_its_exit_code(self) -> None:
+        text = "Container trainer for pod a/b failed with exit code 65 matching FailJob rule"
+        done = make_attempt(1, managed_by=self.MULTIKUEUE, ended="Failed", message=text)
+        status = plan_of(make_job(LIVE), done).status
+        assert [r.reason for r in status.history] == [c.INVALID_DATA]
+
+    def test_own_controller_of_jobs_is_no_other_cluster(self) -> None:
+        own = make_attempt(1, make_pod(), managed_by="kubernetes.io/job-controller")
+        assert plan_of(make_job(LIVE), own).status.failure is None
 
 
 class TestHardware:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from finetune_operator.api import constants as c
 from finetune_operator.api.types import CheckpointStatus, CurrentAttempt
-from finetune_operator.kube.client import Conflict, Forbidden, Invalid
+from finetune_operator.kube.client import ApiError, Conflict, Forbidden, Invalid
 from finetune_operator.reconcile import Reconciler
 
 from tests.support.builders import (
@@ -22,6 +22,7 @@ from tests.support.builders import (
     make_kept_pod,
     make_pod,
     make_status,
+    make_workload,
     result_message,
     without_owner,
 )
@@ -330,6 +331,61 @@ async def test_newest_event_is_found_on_whatever_page_it_is(
     ]
     await reconcile(KEY)
     assert cluster.status["failure"]["message"] == "new"
+
+
+async def test_cause_that_the_queue_gives_is_written_and_no_events_are_read(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    cluster.cache.observe_attempt(make_attempt(1, suspended=True).job)
+    cluster.cache.workloads["attempt-1"] = make_workload("Pending", "1 more needed")
+    cluster.now = 60
+    assert await reconcile(KEY) is None
+    assert "GET events" not in cluster.calls()
+    ready = condition(cluster.status, c.PODS_READY)
+    assert ready["message"] == "Pending: 1 more needed"
+
+
+async def test_changed_queue_is_set_on_the_job_with_this_uid(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    assert cluster.body
+    labels = {"kueue.x-k8s.io/queue-name": "team"}
+    cluster.body["metadata"]["labels"] = labels
+    cluster.jobs["photos-1"] = {"metadata": {"name": "photos-1", "uid": "attempt-1"}}
+    cluster.cache.observe_attempt(make_attempt(1, suspended=True, queue="tema").job)
+    await reconcile(KEY)
+    patch = [body for body in cluster.server.bodies if "metadata" in body][-1]
+    assert "PATCH photos-1" in cluster.calls()
+    assert patch == {"metadata": {"uid": "attempt-1", "labels": labels}}
+
+
+@pytest.mark.parametrize("status", [403, 422, 500], ids=["policy", "rule", "webhook is down"])
+async def test_status_that_is_refused_is_told_by_one_event_and_creates_no_second_attempt(
+    cluster: ScriptedCluster, reconcile: Reconciler, status: int
+) -> None:
+    cluster.fail = {"PATCH status": status}
+    for _ in range(3):
+        with pytest.raises(ApiError):
+            await reconcile(KEY)
+    assert list(cluster.jobs) == ["photos-1"]
+    notes = [body for body in cluster.server.bodies if body.get("kind") == "Event"]
+    assert [note["reason"] for note in notes] == [c.WRITE_REFUSED]
+    assert "PATCH status is refused" in notes[0]["note"]
+    cluster.fail = {}
+    await reconcile(KEY)
+    assert cluster.status["attempts"] == 1
+    assert cluster.cache.refusals == {}
+
+
+async def test_status_that_a_busy_server_does_not_take_is_no_refusal(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.fail = {"PATCH status": 503}
+    with pytest.raises(ApiError):
+        await reconcile(KEY)
+    assert "POST events" not in cluster.calls()
 
 
 async def test_image_of_ours_keeps_its_placement_after_an_operator_upgrade(

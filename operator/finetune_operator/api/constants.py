@@ -19,8 +19,14 @@ LABEL_ROLE = f"{GROUP}/role"
 ROLE_PREPARE = "prepare"
 ROLE_TRAIN = "train"
 LABEL_INDEX = "batch.kubernetes.io/job-completion-index"
+KUEUE_GROUP = "kueue.x-k8s.io"
 # Kueue reads these from a Job; priority-class names a WorkloadPriorityClass.
-KUEUE_LABELS = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class")
+KUEUE_LABELS = (
+    f"{KUEUE_GROUP}/queue-name",
+    f"{KUEUE_GROUP}/priority-class",
+    f"{KUEUE_GROUP}/max-exec-time-seconds",
+)
+LABEL_WORKLOAD_JOB = f"{KUEUE_GROUP}/job-uid"
 MANAGER = "finetune-operator"
 CHILD_SELECTOR = LABEL_JOB_UID  # exists; policies rewrite the shared app.kubernetes.io labels
 
@@ -68,6 +74,8 @@ UNREADABLE = "Unreadable"
 REPORTED = "Reported"
 UNREACHABLE = "Unreachable"
 QUEUED = "Queued"
+SCHEDULING_GATED = "SchedulingGated"
+RUNS_ELSEWHERE = "RunsElsewhere"
 STARTING = "Starting"
 PREPARING = "Preparing"
 TRAINING = "Training"
@@ -91,3 +99,6 @@ MOUNT_FAILED = "MountFailed"
 POD_NOT_STARTING = "PodNotStarting"
 SCHEDULING_GATED = "SchedulingGated"
 CREATE_REFUSED = "CreateRefused"
+QUEUE_BLOCKED = "QueueBlocked"
+WORKLOAD_DEACTIVATED = "WorkloadDeactivated"
+WRITE_REFUSED = "WriteRefused"

@@ -84,11 +84,13 @@ class Condition(Object):
 class JobSpec(Object):
     suspend: bool = False
     parallelism: int = 1
+    managed_by: str = ""
 
 
 class JobStatus(Object):
     start_time: Time | None = None
     active: int = 0
+    ready: int = 0
     conditions: tuple[Condition, ...] = ()
 
 
@@ -107,6 +109,14 @@ class Job(Object):
     def ended(self) -> bool:
         """True if the Job is complete or failed: then all its pods have ended."""
         return bool(self.condition("Complete") or self.condition("Failed"))
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """True if another controller runs it, with pods in another cluster (MultiKueue).
+
+        https://kep.k8s.io/4368
+        """
+        return self.spec.managed_by not in ("", "kubernetes.io/job-controller")
 
     @property
     def unsuspended_at(self) -> Time | None:
@@ -220,6 +230,11 @@ class Pod(Object):
         return self.metadata.labels.get(c.LABEL_INDEX, "0") == "0"
 
     @property
+    def gated(self) -> bool:
+        """True while the scheduler does not look at it: https://kep.k8s.io/3521."""
+        return bool(self.spec.scheduling_gates) and not self.spec.node_name
+
+    @property
     def ended(self) -> bool:
         """True if all its containers have ended for good."""
         return self.status.phase in ("Succeeded", "Failed")
@@ -268,6 +283,12 @@ class Event(Object):
     event_time: Time | None = None
     series: EventSeries | None = None
     source: EventSource = EventSource()
+    reporting_component: str = ""
+
+    @property
+    def reporter(self) -> str:
+        """The controller that wrote it: the events.k8s.io recorder leaves `source` empty."""
+        return self.source.component or self.reporting_component
 
     @property
     def last_seen(self) -> Time:
@@ -275,6 +296,34 @@ class Event(Object):
         repeated = self.series.last_observed_time if self.series else None
         first = self.event_time or self.metadata.creation_timestamp
         return repeated or self.last_timestamp or first or NEVER
+
+
+class WorkloadSpec(Object):
+    active: bool = True
+    queue_name: str = ""
+
+
+class AdmissionCheck(Object):
+    name: str = ""
+    state: str = ""
+    message: str = ""
+
+
+class WorkloadStatus(Object):
+    conditions: tuple[Condition, ...] = ()
+    admission_checks: tuple[AdmissionCheck, ...] = ()
+
+
+class Workload(Object):
+    """A Job in Kueue's queue: its conditions say why it waits."""
+
+    metadata: Metadata
+    spec: WorkloadSpec = WorkloadSpec()
+    status: WorkloadStatus = WorkloadStatus()
+
+    def condition(self, type: str) -> Condition | None:
+        """Return the condition of this type, true or not."""
+        return next((each for each in self.status.conditions if each.type == type), None)
 
 
 def true_condition(conditions: tuple[Condition, ...], type: str) -> Condition | None:
@@ -293,3 +342,13 @@ class Discovery(Object):
 
     groups: tuple[Named, ...] = ()
     resources: tuple[Named, ...] = ()
+
+
+class GroupVersion(Object):
+    version: str = ""
+
+
+class ApiGroup(Object):
+    """The versions of one API group."""
+
+    preferred_version: GroupVersion = GroupVersion()

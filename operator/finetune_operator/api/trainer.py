@@ -8,6 +8,7 @@ from msgspec import Meta
 from finetune_operator.api import validation
 from finetune_operator.api.scheduling import NodeAffinity, Toleration
 from finetune_operator.api.validation import (
+    ExtendedResource,
     Id,
     Labels,
     LabelValue,
@@ -22,17 +23,44 @@ from finetune_operator.api.validation import (
 _BY_NAME = Meta(
     extra={"schema": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}}
 )
-_RESERVED_PREFIXES = "finetune-operator[.]dev|batch[.]kubernetes[.]io|kueue[.]x-k8s[.]io"
+_RESERVED_PREFIXES = "finetune-operator[.]dev|batch[.]kubernetes[.]io"
 _RESERVED_NAMES = (
     "sidecar[.]istio[.]io/inject|app[.]kubernetes[.]io/(name|component|managed-by)"
     "|job-name|controller-uid"
 )
-_NOT_RESERVED = (
-    f"!self.exists(key, key.matches('^(({_RESERVED_PREFIXES})/.*|{_RESERVED_NAMES})$'))",
+_OF_KUEUE = "kueue[.]x-k8s[.]io/.*"
+# https://kueue.sigs.k8s.io/docs/concepts/topology_aware_scheduling/
+_TOPOLOGY = (
+    "kueue[.]x-k8s[.]io/podset-((required|preferred|unconstrained|slice-required)-topology"
+    "|slice-required-topology-constraints|slice-size|group-name)"
+)
+_RESERVED = f"({_RESERVED_PREFIXES})/.*|{_RESERVED_NAMES}"
+_MESSAGE = (
     "the operator, the Job controller or Kueue sets this: remove the keys job-name, "
     "controller-uid, sidecar.istio.io/inject, app.kubernetes.io/name, component and managed-by, "
-    "and all of finetune-operator.dev/, batch.kubernetes.io/ and kueue.x-k8s.io/",
+    "and all of finetune-operator.dev/, batch.kubernetes.io/ and kueue.x-k8s.io/"
 )
+_NO_RESERVED_LABELS = (
+    f"!self.exists(key, key.matches('^({_RESERVED}|{_OF_KUEUE})$'))",
+    f"{_MESSAGE}; labels of a queue belong to the FineTuneJob itself",
+)
+_NO_RESERVED_ANNOTATIONS = (
+    f"!self.exists(key, key.matches('^({_RESERVED}|{_OF_KUEUE})$') && "
+    f"!key.matches('^({_TOPOLOGY})$'))",
+    f"{_MESSAGE} but the podset-...-topology that you ask Kueue for",
+)
+
+
+_COMPARED = "quantity(string(self.requests[key])).compareTo(quantity(string(self.limits[key])))"
+
+
+def _in_either(how: str, name: str) -> str:
+    """Return the rule that requests or limits have this resource, or one that begins so."""
+    found = {
+        "has": "has(self.{0}) && '{1}' in self.{0}",
+        "exists": "has(self.{0}) && self.{0}.exists(key, key.startsWith('{1}'))",
+    }[how]
+    return " || ".join(found.format(part, name) for part in ("requests", "limits"))
 
 
 class Resources(Strict):
@@ -43,6 +71,24 @@ class Resources(Strict):
     limits: validation.Resources = {}
     """Most of each resource, by name."""
 
+    cel: ClassVar[Rules] = (
+        (
+            "!has(self.requests) || !has(self.limits) || self.requests.all(key, "
+            f"!(key in self.limits) || {_COMPARED} <= 0)",
+            "a request must not be above its limit: lower it, or raise the limit",
+        ),
+        (
+            "!has(self.requests) || !has(self.limits) || self.requests.all(key, "
+            f"key in {validation.OVERCOMMITTED} || !(key in self.limits) || {_COMPARED} == 0)",
+            "the request of an extended resource or of huge pages must be its limit: remove one",
+        ),
+        (
+            f"!({_in_either('exists', 'hugepages-')}) || {_in_either('has', 'cpu')} || "
+            f"{_in_either('has', 'memory')}",
+            "huge pages need cpu or memory beside them: set one in requests or limits",
+        ),
+    )
+
 
 class KeyReference(Strict):
     """One key of a Secret or a ConfigMap in the job's namespace."""
@@ -52,7 +98,10 @@ class KeyReference(Strict):
     key: Annotated[
         str,
         Meta(min_length=1, max_length=253),
-        rules(matches("[-._a-zA-Z0-9]+", "must be letters, digits, '-', '_' and '.'")),
+        rules(
+            matches("[-._a-zA-Z0-9]+", "must be letters, digits, '-', '_' and '.'"),
+            ("self != '.' && !self.startsWith('..')", "must not be '.' or begin with '..'"),
+        ),
     ]
     """Key in its data."""
 
@@ -166,16 +215,7 @@ class Trainer(Strict):
     """Number of pods that train together. More than 1 needs a workspace with ReadWriteMany."""
     gpus_per_node: Annotated[int, Meta(ge=0, le=16)] = 1
     """Number of GPUs of each pod; 0 trains on the CPU."""
-    gpu_resource_name: Annotated[
-        str,
-        Meta(min_length=1, max_length=317),
-        rules(
-            matches(
-                validation.EXTENDED_RESOURCE,
-                "must be the extended resource of a device plugin, such as nvidia.com/gpu",
-            )
-        ),
-    ] = "nvidia.com/gpu"
+    gpu_resource_name: ExtendedResource = "nvidia.com/gpu"
     """Name of the extended resource for a GPU."""
     resources: Resources = msgspec.field(default_factory=Resources)
     """Requests and limits besides the GPUs."""
@@ -203,13 +243,15 @@ class Trainer(Strict):
     service_account_name: Name | None = None
     """ServiceAccount of the pods; its token is never mounted."""
     pod_labels: Annotated[
-        dict[str, LabelValue], Meta(max_length=32), rules(validation.LABEL_KEYS, _NOT_RESERVED)
+        dict[str, LabelValue],
+        Meta(max_length=32),
+        rules(validation.LABEL_KEYS, validation.LABEL_PREFIXES, _NO_RESERVED_LABELS),
     ] = {}
     """Labels of the pods, besides the operator's own."""
     pod_annotations: Annotated[
         dict[str, Annotated[str, Meta(max_length=4096)]],
         Meta(max_length=32),
-        rules(validation.LABEL_KEYS, _NOT_RESERVED),
+        rules(validation.LABEL_KEYS, validation.LABEL_PREFIXES, _NO_RESERVED_ANNOTATIONS),
     ] = {}
     """Annotations of the pods, besides the operator's own."""
     security_context: SecurityContext = msgspec.field(default_factory=SecurityContext)

@@ -78,7 +78,8 @@ class Spec(Object, kw_only=True):
     """Seconds that the job may be active, from the start of its first attempt. Time in a queue does
     not count."""
     startup_deadline_seconds: Seconds = 1800
-    """Seconds until the pods of an attempt must run: a free node, the volumes, the image."""
+    """Seconds until the Job of an attempt must be created if it is refused, and then until its pods
+    must run: a free node, the volumes, the image. Time in a queue does not count."""
     stall_deadline_seconds: Annotated[int, Meta(ge=60, le=2147483647)] = 900
     """Seconds without progress after which a running attempt is ended as Stalled and retried. A
     change reaches the trainer's own watchdog with the next attempt."""
@@ -341,6 +342,8 @@ class Status(Object, frozen=False):  # type: ignore[misc]  # StatusUpdate edits 
     """Start of the clock of activeDeadlineSeconds; not set while a queue suspends the job."""
     active_seconds: int = 0
     """Seconds on that clock before it was last started."""
+    refused_since: Time | None = None
+    """Time since which the next attempt cannot be created; not set once its Job exists."""
     completion_time: Time | None = None
     """Time at which the job completed or failed."""
     image: str = ""

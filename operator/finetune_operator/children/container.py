@@ -101,6 +101,9 @@ def build_resources(trainer: Trainer, *, gpus: int, memory: str) -> Manifest:
     limits, requests = dict(trainer.resources.limits), dict(trainer.resources.requests)
     if "memory" not in limits:  # which else is the request
         requests.setdefault("memory", memory)
+    # What cannot be overcommitted needs a limit; a limit alone is its own request, not the reverse.
+    alone = {key: requests[key] for key in requests if "/" in key or key.startswith("hugepages-")}
+    limits = {**alone, **limits}
     if gpus:
         limits[trainer.gpu_resource_name] = gpus
     return without_none({"limits": limits or None, "requests": requests or None})

@@ -7,8 +7,26 @@ from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Metadata
 from finetune_operator.api.types import Failure, FineTuneJob
 from finetune_operator.children.manifest import Manifest
-from finetune_operator.kube.client import AlreadyExists, Client, Forbidden, Invalid
+from finetune_operator.kube.client import (
+    AlreadyExists,
+    ApiError,
+    Client,
+    Conflict,
+    Fenced,
+    Forbidden,
+    Invalid,
+    NotFound,
+)
 from finetune_operator.policy.plan import Blocked
+
+REFUSED = (
+    "A quota, a policy, a webhook or missing rights refuse it, as the message says. The operator "
+    "tries again until startupDeadlineSeconds."
+)
+UNANSWERED = (
+    "The API server, or an admission webhook that it asks, does not answer. The operator tries "
+    "again until startupDeadlineSeconds."
+)
 
 
 class _Owned(Protocol):
@@ -35,12 +53,44 @@ async def ensure(
     try:
         found = await client.create(path, manifest, type)
     except AlreadyExists:
-        found = await client.get(f"{path}/{name}", type)
-    except (Forbidden, Invalid) as error:
-        hint = f"The message says what rejects the {kind}: a quota, a policy, or one of its fields."
-        failure = Failure(reason=c.CREATE_REFUSED, message=str(error), hint=hint)
-        return Blocked(failure=failure)
+        return await check_existing(client, f"{path}/{name}", type, kind=kind, check=check)
+    except Fenced:
+        raise
+    except ApiError as error:
+        return not_created(kind, name, error)
     return check(found)
+
+
+async def check_existing(
+    client: Client, path: str, type: type[T], *, kind: str, check: Callable[[T], Blocked | None]
+) -> Blocked | None:
+    """Return what `check` says of the object at this path, or why it cannot be read."""
+    try:
+        return check(await client.get(path, type))
+    except (NotFound, Conflict):
+        raise
+    except ApiError as error:
+        name = path.rpartition("/")[2]
+        return _blocked(f"{kind} {name!r} cannot be read: {error}", error)
+
+
+def not_created(kind: str, name: str, error: ApiError) -> Blocked:
+    """Return why the object could not be created; a rejected field never becomes valid."""
+    message = f"{kind} {name!r} was not created: {error}"
+    if isinstance(error, Invalid):
+        hint = "Correct the field that the message names, and apply the job under another name."
+        failure = Failure(reason=c.INVALID_SPEC, message=message, hint=hint)
+        return Blocked(failure=failure, retry_after_seconds=None)
+    return _blocked(message, error)
+
+
+def _blocked(message: str, error: ApiError) -> Blocked:
+    if isinstance(error, Forbidden):
+        hint, wait = REFUSED, Blocked.RETRY_SECONDS
+    else:
+        hint, wait = UNANSWERED, Blocked.RETRY_SOON_SECONDS
+    failure = Failure(reason=c.CREATE_REFUSED, message=message, hint=hint)
+    return Blocked(failure=failure, retry_after_seconds=error.retry_after or wait)
 
 
 def check_owner(kind: str, metadata: Metadata, job: FineTuneJob) -> Blocked | None:

@@ -3,7 +3,7 @@
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Claim, Service
 from finetune_operator.api.types import Failure, FineTuneJob
-from finetune_operator.children.ensure import check_owner, ensure, is_left_over
+from finetune_operator.children.ensure import check_existing, check_owner, ensure, is_left_over
 from finetune_operator.children.manifest import Manifest, labels_of, owner_of
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client, NotFound
@@ -57,14 +57,19 @@ def build_service(job: FineTuneJob) -> Manifest | None:
 
 async def _check_workspace(client: Client, job: FineTuneJob) -> Blocked | None:
     """Return what is wrong with the claim; a missing one is diagnosed with its pods."""
-    claim = job.workspace_claim
+    path = f"{urls.claims(job.metadata.namespace)}/{job.workspace_claim}"
     try:
-        found = await client.get(f"{urls.claims(job.metadata.namespace)}/{claim}", Claim)
+        return await check_existing(
+            client, path, Claim, kind="PersistentVolumeClaim", check=_check_modes
+        )
     except NotFound:
         return None
-    modes = found.spec.access_modes
+
+
+def _check_modes(claim: Claim) -> Blocked | None:
+    modes, name = claim.spec.access_modes, claim.metadata.name
     if "ReadWriteMany" in modes:
         return None
-    message = f"PersistentVolumeClaim {claim!r} is {', '.join(modes)}: only one node can mount it."
+    message = f"PersistentVolumeClaim {name!r} is {', '.join(modes)}: only one node can mount it."
     hint = "numNodes > 1 needs a ReadWriteMany workspace: create one and apply the job with it."
     return Blocked(failure=Failure(reason=c.WORKSPACE_NOT_SHARED, message=message, hint=hint))

@@ -7,7 +7,7 @@ ApiError
  +- AlreadyExists  409 on create
  +- Conflict       409: the object changed since it was read
  +- Invalid        400, 422: the API server rejects a field of the object
- +- Forbidden      403: RBAC, quota or an admission policy
+ +- Forbidden      403: RBAC or quota; an admission policy or webhook denied it, by any status
  +- Gone           410: the resource version is too old
  +- Fenced         not sent: another operator may be the leader
  +- Unavailable    429, 5xx, no connection: try again, after `retry_after` seconds if given
@@ -15,6 +15,7 @@ ApiError
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Generic, TypeVar
@@ -29,6 +30,12 @@ from finetune_operator.kube.server_clock import ServerClock
 T = TypeVar("T")
 AUTH = ["BearerToken"]
 CONNECTIONS = 64
+DENIED = re.compile(r"denied (the )?request")
+"""The words of admission for a denial. A webhook chooses its status; that of a policy is 422.
+https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/errors/statuserror.go
+"""
+INVALID = ("", "BadRequest", "Invalid")
+"""The reasons with which the API server itself rejects a field."""
 
 
 class ApiError(Exception):
@@ -57,7 +64,7 @@ class Invalid(ApiError):
 
 
 class Forbidden(ApiError):
-    """403: RBAC, quota or an admission policy."""
+    """403: RBAC or quota; an admission policy or webhook denied it, by any status."""
 
 
 class Gone(ApiError):
@@ -282,9 +289,19 @@ def error_of(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
     try:
         answer = msgspec.json.decode(body, type=_Status)
     except msgspec.DecodeError:
-        answer = _Status(message=body[:200].decode(errors="replace"))
-    kinds = {400: Invalid, 403: Forbidden, 404: NotFound, 409: Conflict, 410: Gone, 422: Invalid}
-    kind = kinds.get(status, Unavailable if status == 429 or status >= 500 else ApiError)
+        answer = _Status(message=body[:200].decode(errors="replace"), reason="Unknown")
     retry_after = headers.get("Retry-After", "")
     seconds = float(retry_after) if retry_after.isdigit() else None
-    return kind(answer.message or f"HTTP {status}", status=status, retry_after=seconds)
+    return _kind(status, answer)(
+        answer.message or f"HTTP {status}", status=status, retry_after=seconds
+    )
+
+
+def _kind(status: int, answer: _Status) -> type[ApiError]:
+    if status == 429 or status >= 500:
+        return Unavailable
+    if status == 403 or DENIED.search(answer.message):
+        return Forbidden
+    if status in (400, 422):
+        return Invalid if answer.reason in INVALID else Forbidden
+    return {404: NotFound, 409: Conflict, 410: Gone}.get(status, ApiError)

@@ -4,6 +4,8 @@ from finetune_operator.api import constants as c
 
 GROUPS = "/apis"
 """The path of the list of API groups."""
+KUEUE = f"/apis/{c.KUEUE_GROUP}"
+"""The path of the versions of Kueue's API group: not found if there is no Kueue."""
 RESOURCES = f"/apis/{c.API_VERSION}"
 """The path of the list of resources of the operator's API."""
 
@@ -36,6 +38,11 @@ def core_events(namespace: str) -> str:
 def events(namespace: str) -> str:
     """Return the path of events.k8s.io/v1 Events: the operator writes these."""
     return f"/apis/events.k8s.io/v1{_scope(namespace)}/events"
+
+
+def workloads(namespace: str, version: str) -> str:
+    """Return the path of Kueue's Workloads."""
+    return f"{KUEUE}/{version}{_scope(namespace)}/workloads"
 
 
 def leases(namespace: str) -> str:

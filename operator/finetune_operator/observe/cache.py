@@ -12,7 +12,7 @@ import msgspec
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress
-from finetune_operator.api.kubernetes import Job, Metadata, Pod
+from finetune_operator.api.kubernetes import Job, Metadata, Pod, Workload
 from finetune_operator.api.types import Status
 from finetune_operator.policy.plan import Attempt
 
@@ -67,6 +67,10 @@ class Cache:
         """The last report of each pod, by its uid."""
         self.unreachable: set[str] = set()
         """Uids of the pods that do not answer."""
+        self.workloads: dict[str, Workload] = {}
+        """The Workload of each Job that a queue suspends, by the Job's uid."""
+        self.refusals: dict[Key, str] = {}
+        """Uids of the FineTuneJobs of which an Event says that a write is refused."""
         self._attempts: dict[str, dict[str, Job]] = {}
         self._pods: dict[str, dict[str, Pod]] = {}
         self._deleted_pods: dict[str, Pod] = {}
@@ -89,7 +93,7 @@ class Cache:
 
     def forget(self, key: Key) -> None:
         """Remove a FineTuneJob that was deleted."""
-        for known in (self.jobs, self.reconciled, self.unreadable):
+        for known in (self.jobs, self.reconciled, self.unreadable, self.refusals):
             known.pop(key, None)
 
     def is_settled(self, key: Key, version: str) -> bool:
@@ -203,6 +207,14 @@ class Cache:
     def pods_in(self, namespace: str) -> list[Pod]:
         """Return the pods of a namespace, or of all."""
         return _in(namespace, self._pods)
+
+    def queued_attempts(self) -> list[Job]:
+        """Return the Jobs that a queue suspends."""
+        return [
+            job
+            for job in self.attempts_in("")
+            if job.spec.suspend and not (job.metadata.deletion_timestamp or job.ended)
+        ]
 
     def reporting_pods(self) -> Iterator[tuple[Pod, str]]:
         """Yield each running pod that reports, with the uid of its FineTuneJob."""

@@ -83,7 +83,7 @@ async def is_cache_stale(
         or lost
         or unseen
         or _stops(job, live, now)
-        or deadlines.startup(job.spec, live).expired(now)
+        or deadlines.startup(job.spec, live, status).expired(now)
     ):
         pods = await _pods_of(client, namespace, [live.job])
         return _versions(pods) != _versions(live.pods)

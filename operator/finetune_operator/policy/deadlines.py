@@ -35,14 +35,21 @@ def active(spec: Spec, status: Status) -> Clock:
     return _clock(status.active_since, left)
 
 
-def startup(spec: Spec, attempt: Attempt) -> Clock:
+def startup(spec: Spec, attempt: Attempt, status: Status) -> Clock:
     """Return the clock of startupDeadlineSeconds: from the Job's start until its pods run.
 
-    The clock does not run while a queue suspends the Job.
+    It does not run while a queue suspends the Job, or gates hold back its pods: it starts over when
+    the job becomes active again.
     """
-    if not awaits_start(attempt):
+    start = attempt.job.unsuspended_at
+    if start is None or not awaits_start(attempt):
         return Clock(None)
-    return _clock(attempt.job.unsuspended_at, spec.startup_deadline_seconds)
+    return _clock(max(start, status.active_since or start), spec.startup_deadline_seconds)
+
+
+def creation(spec: Spec, status: Status) -> Clock:
+    """Return the clock of startupDeadlineSeconds of a refused attempt, until its Job exists."""
+    return _clock(status.refused_since, spec.startup_deadline_seconds)
 
 
 def stall(spec: Spec, progress: Progress | None) -> Clock:
@@ -74,10 +81,10 @@ def earliest(*waits: float | None) -> float | None:
 
 
 def awaits_start(attempt: Attempt) -> bool:
-    """Return True if the Job is unsuspended, but its pods do not run yet."""
+    """Return True if the Job is unsuspended and its pods may start, but do not run yet."""
     job = attempt.job
-    suspended_or_deleted = job.spec.suspend or job.metadata.deletion_timestamp
-    return not (suspended_or_deleted or attempt.started or attempt.finished)
+    held_or_deleted = job.spec.suspend or attempt.gated_pod or job.metadata.deletion_timestamp
+    return not (held_or_deleted or attempt.started or attempt.finished)
 
 
 def node_lost(pod: Pod, seconds: float) -> Clock:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import Condition, Event, Pod, Waiting
+from finetune_operator.api.kubernetes import Condition, Event, Job, Pod, Waiting, Workload
 from finetune_operator.api.types import Failure
 from finetune_operator.policy import hints
 from finetune_operator.policy.plan import Attempt
@@ -22,6 +22,8 @@ HARMLESS = ("CheckLimitsForResolvConf", "DNSConfigForming", "MissingClusterDNS",
 # A kubelet may not read the claims of a pod that the node authorizer does not know yet:
 # https://github.com/kubernetes/kubernetes/blob/master/plugin/pkg/auth/authorizer/node/node_authorizer.go
 NOT_AUTHORIZED_YET = "no relationship found between node"
+# Reasons of a Workload's condition QuotaReserved, of Kueue 0.19 and before, that no wait ends.
+BLOCKED = {"Inadmissible", "Misconfigured", "NoMatchingFlavor", "ExceedsMaxQuota", "Suspended"}
 # The rest of a scheduler message: what else it has tried.
 MESSAGE_TAIL = re.compile(
     r"\s*(no new claims to deallocate|preemption:|(?<=\.) not found).*$", re.S
@@ -62,11 +64,64 @@ def beside(attempt: Attempt) -> Failure | None:
     return None
 
 
-def queued(events: Iterable[Event]) -> str:
-    """Return Kueue's last message about a Job that it suspends, or nothing."""
-    found = [event for event in events if "kueue" in event.source.component]
-    newest = _newest(found)
+def queued(workload: Workload | None, events: Iterable[Event]) -> str:
+    """Return why Kueue suspends a Job, or its last message about it, or nothing."""
+    if workload and (cause := _unadmitted(workload)):
+        return cause
+    newest = _newest(event for event in events if "kueue" in event.reporter)
     return f"{newest.reason}: {newest.message}" if newest else ""
+
+
+def _unadmitted(workload: Workload) -> str:
+    evicted, quota = workload.condition("Evicted"), workload.condition("QuotaReserved")
+    if not workload.spec.active:
+        cause = evicted.message if evicted and evicted.message else "The workload is deactivated"
+        return f"Deactivated: {cause}"
+    if quota and quota.status != "True":
+        return f"{quota.reason}: {quota.message}"
+    checks = [check for check in workload.status.admission_checks if check.state != "Ready"]
+    return "; ".join(
+        f"admission check {check.name} is {check.state}: {check.message}" for check in checks
+    )
+
+
+def blocked(workload: Workload | None) -> Failure | None:
+    """Return why a queue holds a Job until someone acts, None if the Job only waits its turn."""
+    if workload is None:
+        return None
+    name, cause = workload.metadata.name, _unadmitted(workload)
+    if not workload.spec.active:
+        return Failure(
+            reason=c.WORKLOAD_DEACTIVATED,
+            message=f"Kueue will not admit Workload {name!r} any more. {cause}.",
+            hint="Set spec.suspend of the FineTuneJob to true and back to false: it gets a new "
+            "Workload. If its pods did not start in time, see waitForPodsReady of Kueue.",
+        )
+    quota = workload.condition("QuotaReserved")
+    if quota and quota.status == "False" and quota.reason in BLOCKED:
+        return Failure(
+            reason=c.QUEUE_BLOCKED,
+            message=cause,
+            hint=f"Correct the label {c.KUEUE_LABELS[0]} of the FineTuneJob (`kubectl get "
+            "localqueues` lists the queues), or ask the queue's administrator.",
+        )
+    return None
+
+
+def elsewhere(job: Job) -> Failure:
+    """Return what to know of a Job whose pods run in another cluster."""
+    return Failure(
+        reason=c.RUNS_ELSEWHERE,
+        message=f"The pods run in another cluster (managedBy {job.spec.managed_by}): their "
+        "progress and their result cannot be read here.",
+        hint="Use a ClusterQueue without MultiKueue, or read the result from output.uri.",
+    )
+
+
+def gates(pod: Pod) -> str:
+    """Return what a pod that is not to be scheduled yet waits for."""
+    names = ", ".join(gate.name for gate in pod.spec.scheduling_gates)
+    return f"Pod {pod.metadata.name} waits until its scheduling gates are removed: {names}."
 
 
 def _unscheduled(pod: Pod) -> Failure | None:

@@ -193,6 +193,8 @@ def _classify(attempt: Attempt, status: Status) -> Outcome:
     if not result and (job.condition("Complete") or code == 0):
         message = "The pod succeeded, but its result could not be read."
         failure = Failure(reason=c.RESULT_LOST, message=message, pod=name)
+        if job.runs_elsewhere:  # so would every other attempt
+            return Outcome(reason=c.RESULT_LOST, retried=False, failure=_elsewhere(job))
         if terminated:  # the image breaks the contract, and will do so again
             return Outcome(reason=c.RESULT_LOST, failure=failure)
         return _disrupted_outcome(c.RESULT_LOST, failure, status)
@@ -328,6 +330,16 @@ def _disruption(pod: Pod | None, job: Job) -> Failure:
         message=f"The pod was disrupted: {message}",
         hint=hint,
         pod=pod.metadata.name if pod else "",
+    )
+
+
+def _elsewhere(job: Job) -> Failure:
+    return Failure(
+        reason=c.RESULT_LOST,
+        message=f"The Job completed in another cluster (managedBy {job.spec.managed_by}), where "
+        "its result cannot be read.",
+        hint="The accuracy is in result.json of output.uri or of the workspace there. For a result "
+        "in the status use a ClusterQueue without MultiKueue.",
     )
 
 

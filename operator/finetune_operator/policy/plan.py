@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress
-from finetune_operator.api.kubernetes import Event, Job, Pod
+from finetune_operator.api.kubernetes import Event, Job, Pod, Workload
 from finetune_operator.api.types import CurrentAttempt, Failure, FineTuneJob, Status
 
 
@@ -45,12 +45,19 @@ class Attempt:
         start = self.job.unsuspended_at
         if start is None:
             return False
+        if self.job.runs_elsewhere:
+            return self.job.status.ready >= self.job.spec.parallelism
         return sum(_ran_since(start, pod) for pod in self.pods) >= self.job.spec.parallelism
 
     @property
     def finished(self) -> bool:
         """True if the Job is complete or failed: then all its pods have ended."""
         return self.job.ended
+
+    @property
+    def gated_pod(self) -> Pod | None:
+        """The first pod that a scheduling gate holds back."""
+        return next((pod for pod in self.pods if pod.gated and not pod.ended), None)
 
     @property
     def finishes(self) -> bool:
@@ -118,6 +125,8 @@ class Observed:
     """The last report of the newest attempt's pod."""
     unreachable: bool = False
     """True if that pod did not answer many requests in a row."""
+    workload: Workload | None = None
+    """Kueue's Workload of the newest attempt, while it is suspended."""
     events: tuple[Event, ...] = ()
     """Events of a child that does not start."""
     lost_pods: frozenset[str] = frozenset()
@@ -162,6 +171,15 @@ class DeleteAttempt:
 
 
 @dataclasses.dataclass(frozen=True)
+class RelabelAttempt:
+    """Set these labels of this Job, which its queue reads."""
+
+    name: str
+    uid: str
+    labels: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
 class DeletePod:
     """Delete this pod, with its grace period."""
 
@@ -187,6 +205,7 @@ class Blocked:
     """The reason why an object that an attempt needs could not be created."""
 
     RETRY_SECONDS: ClassVar[float] = 15.0
+    RETRY_SOON_SECONDS: ClassVar[float] = 5.0
     WAIT_FOR_NAME_SECONDS: ClassVar[float] = 2.0
 
     failure: Failure
@@ -203,7 +222,7 @@ def is_count_exceeded(failure: Failure) -> bool:
     return counted and "exceeded quota" in failure.message
 
 
-Action = CreateAttempt | DeleteAttempt | DeletePod | ForceDeletePod | DeleteSelf
+Action = CreateAttempt | DeleteAttempt | RelabelAttempt | DeletePod | ForceDeletePod | DeleteSelf
 
 
 @dataclasses.dataclass(frozen=True)

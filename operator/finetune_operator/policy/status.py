@@ -94,14 +94,22 @@ class StatusUpdate:
 
     def activate(self, live: Attempt) -> None:
         """Start the clock of activeDeadlineSeconds with the first unsuspended Job; stop it while a
-        queue suspends one.
+        queue suspends one, or gates hold back its pods.
         """
         since = self.status.active_since
-        if not live.job.spec.suspend:
-            self.status.active_since = since or live.job.unsuspended_at
+        gated = live.gated_pod and not self.has_started(live)
+        if not (live.job.spec.suspend or gated):
+            # No object has the time at which a gate was removed.
+            again = self._now if self._was_gated else live.job.unsuspended_at
+            self.status.active_since = since or again
         elif since:
             self.status.active_seconds += int((self._now - since).total_seconds())
             self.status.active_since = None
+
+    @property
+    def _was_gated(self) -> bool:
+        ready = self.status.condition(c.PODS_READY)
+        return ready is not None and ready.reason == c.SCHEDULING_GATED
 
     def has_started(self, live: Attempt) -> bool:
         """Return True if the pods have run since the Job was last unsuspended.
@@ -138,13 +146,21 @@ class StatusUpdate:
         counts = self.counts(prepare=attempt.prepare)
         counts.attempts = max(counts.attempts, attempt.number)
         self.status.current_attempt = attempt
+        self.status.refused_since = None
 
-    def undo_begin(self, failure: Failure) -> None:
-        """Undo begin(), because the attempt could not be created."""
+    def undo_begin(self, failure: Failure, *, since: datetime.datetime | None) -> None:
+        """Undo begin(), because the attempt could not be created, for the first time at `since`.
+
+        The clocks run from then on: nobody else would end a job that is always refused.
+        """
         assert self.status.current_attempt is not None
         self.counts(prepare=self.status.current_attempt.prepare).attempts -= 1
         self.status.current_attempt = None
+        self.status.refused_since = since or self._now
+        self.status.active_since = self.status.active_since or self.status.refused_since
+        self.status.phase = "Pending"
         self.status.failure = failure
+        self._conditions.set(c.PODS_READY, False, failure.reason, failure.message)
 
     def record(self, outcome: Outcome) -> None:
         """Move the current attempt to the history, with its end."""
@@ -240,6 +256,7 @@ class StatusUpdate:
     def suspend(self, *, done: bool) -> None:
         """Enter Suspended by spec.suspend; `done` when no pod of the job runs."""
         self.status.failure = None
+        self.status.refused_since = None
         self.status.phase = "Suspended"
         if done:
             # The clock starts over on resume, as a Job's does: https://kep.k8s.io/2232
@@ -274,9 +291,11 @@ class StatusUpdate:
         unreachable: bool,
         queued: str,
     ) -> None:
-        """Describe the live attempt. `queued` is the queue's last message about its Job."""
+        """Describe the live attempt. `queued` says why its Job or its pods are held."""
         if live.job.spec.suspend:
-            self._queue(queued)
+            self._queue(c.QUEUED, queued or "The Job is suspended by a queue.", failure)
+        elif live.gated_pod and not self.has_started(live):
+            self._queue(c.SCHEDULING_GATED, queued, failure)
         elif live.pod and live.pod.trainer_ended:
             return  # the Job's own condition comes in a moment
         elif not self.has_started(live):
@@ -287,16 +306,25 @@ class StatusUpdate:
         else:
             self.status.failure = failure
             self._conditions.set(c.PODS_READY, True, c.PODS_READY)
-            self._describe_running(progress, unreachable=unreachable)
+            if live.job.runs_elsewhere:
+                self._describe_elsewhere(failure, preparing=live.prepare)
+            else:
+                self._describe_running(progress, unreachable=unreachable)
 
-    def _queue(self, message: str) -> None:
+    def _queue(self, reason: str, message: str, failure: Failure | None) -> None:
         self.status.phase = "Queued"
-        self.status.failure = None
+        self.status.failure = failure
         self.status.eta = ""
-        text = message or "The Job is suspended by a queue."
-        self._conditions.set(c.PODS_READY, False, c.QUEUED, text)
+        self._conditions.set(c.PODS_READY, False, reason, message)
         for condition in (c.RUNNING, c.METRICS_AVAILABLE):
-            self._conditions.clear(condition, c.QUEUED, "No pod runs.")
+            self._conditions.clear(condition, reason, "No pod runs.")
+
+    def _describe_elsewhere(self, failure: Failure | None, *, preparing: bool) -> None:
+        self.status.phase = "Preparing" if preparing else "Training"
+        reason = c.PREPARING if preparing else c.TRAINING
+        self._conditions.set(c.RUNNING, not preparing, reason)
+        message = failure.message if failure else ""
+        self._conditions.set(c.METRICS_AVAILABLE, False, c.RUNS_ELSEWHERE, message)
 
     def _describe_running(self, progress: Progress | None, *, unreachable: bool) -> None:
         if progress is None:
@@ -320,6 +348,7 @@ class StatusUpdate:
     def _finish(self, phase: Phase, condition: str, reason: str, message: str) -> None:
         self.status.completion_time = self._now
         self.status.current_attempt = None
+        self.status.refused_since = None
         self.status.eta = ""
         for ended in (c.PODS_READY, c.RUNNING):
             self._conditions.clear(ended, reason, "The job ended.")

@@ -20,6 +20,7 @@ PATHS = {
     "jobs": "/apis/batch/v1",
     "pods": "/api/v1",
 }
+UNWATCHED = {"workloads": "/apis/kueue.x-k8s.io/v1beta2"}
 MERGE = "application/merge-patch+json"
 
 
@@ -80,7 +81,8 @@ class Namespace:
 
     async def request(self, method: str, plural: str, *names: str, **options: Any) -> Object:
         """Send a request about the objects of a kind, or about one; {} if it is not there."""
-        path = "/".join((PATHS.get(plural, "/api/v1"), "namespaces", self.name, plural, *names))
+        root = (PATHS | UNWATCHED).get(plural, "/api/v1")
+        path = "/".join((root, "namespaces", self.name, plural, *names))
         return await self._cluster.request(method, path, **options)
 
     def _wake(self) -> None:

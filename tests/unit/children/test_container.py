@@ -82,3 +82,13 @@ def test_secrets_become_variables_with_the_prefix_of_their_use() -> None:
         {"prefix": "OUTPUT_", "secretRef": {"name": "keys"}},
     ]
     assert "envFrom" not in container_of(make_job())
+
+
+def test_request_that_cannot_be_overcommitted_is_its_limit_too() -> None:
+    asked = {"cpu": "1", "example.com/device": 2, "hugepages-2Mi": "4Mi"}
+    resources = {"requests": asked, "limits": {"memory": "1Gi"}}
+    built = container_of(make_job(trainer={"gpusPerNode": 0, "resources": resources}))
+    assert built["resources"] == {
+        "requests": asked,
+        "limits": {"example.com/device": 2, "hugepages-2Mi": "4Mi", "memory": "1Gi"},
+    }

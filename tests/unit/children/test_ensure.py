@@ -3,8 +3,11 @@
 import msgspec
 import pytest
 from finetune_operator.api import constants as c
+from finetune_operator.children.ensure import not_created
+from finetune_operator.kube.client import Unavailable
 from finetune_operator.reconcile import Reconciler
 
+from tests.support.api_server import Body
 from tests.support.builders import (
     make_ended_attempt,
     make_history,
@@ -13,22 +16,127 @@ from tests.support.builders import (
     without_owner,
 )
 from tests.support.scripted_cluster import KEY, ScriptedCluster, failure
+from tests.support.world import condition
+
+DENIED = 'admission webhook "policy.test" denied the request: no team'
 
 
-@pytest.mark.parametrize("status", [403, 422])
+@pytest.mark.parametrize(
+    ("status", "answer", "retry"),
+    [
+        pytest.param(403, {"message": "exceeded quota: gpus"}, 15, id="quota"),
+        pytest.param(422, {"message": DENIED, "reason": "Invalid"}, 15, id="policy by 422"),
+        pytest.param(404, {"message": DENIED}, 15, id="policy by 404"),
+        pytest.param(409, {"message": DENIED}, 15, id="policy by 409"),
+        pytest.param(422, {"message": "x", "reason": "Injected"}, 15, id="not the API server"),
+        pytest.param(500, {"message": "failed calling webhook"}, 5, id="webhook is down"),
+        pytest.param(504, {"message": "timed out"}, 5, id="time-out"),
+        pytest.param(401, {"message": "Unauthorized"}, 5, id="token"),
+    ],
+)
 async def test_attempt_that_is_refused_was_not_started_and_is_tried_again(
-    cluster: ScriptedCluster, reconcile: Reconciler, status: int
+    cluster: ScriptedCluster, reconcile: Reconciler, status: int, answer: Body, retry: float
 ) -> None:
-    cluster.fail = {"POST jobs": status}
+    cluster.fail, cluster.words = {"POST jobs": status}, answer
     for _ in range(2):
-        assert await reconcile(KEY) == 15
+        assert await reconcile(KEY) == retry
         assert "attempts" not in cluster.status
         assert "currentAttempt" not in cluster.status
-        assert failure(cluster) == c.CREATE_REFUSED
+        assert (cluster.status["phase"], failure(cluster)) == ("Pending", c.CREATE_REFUSED)
+        assert answer["message"] in cluster.status["failure"]["message"]
+        ready = condition(cluster.status, c.PODS_READY)
+        assert ready["status"] == "False"
+        assert (ready["reason"], ready["message"]) == (
+            c.CREATE_REFUSED,
+            cluster.status["failure"]["message"],
+        )
     assert cluster.calls().count("PATCH status") == 1
+    warnings = [body for body in cluster.server.bodies if body.get("type") == "Warning"]
+    assert [warning["reason"] for warning in warnings] == [c.CREATE_REFUSED]
     cluster.fail = {}
     await reconcile(KEY)
     assert cluster.status["attempts"] == 1
+    assert "refusedSince" not in cluster.status
+
+
+def test_busy_server_says_when_to_try_again() -> None:
+    error = Unavailable("too many requests", status=429, retry_after=1)
+    assert not_created("Job", "photos-1", error).retry_after_seconds == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(422, "Invalid"), (400, "BadRequest")],
+    ids=["a field is refused", "it does not parse"],
+)
+async def test_job_that_can_never_be_created_fails_at_once_in_the_servers_words(
+    cluster: ScriptedCluster, reconcile: Reconciler, status: int, reason: str
+) -> None:
+    text = "spec.template.spec.containers[0].resources.limits: Invalid value: must be an integer"
+    cluster.fail, cluster.words = {"POST jobs": status}, {"message": text, "reason": reason}
+    assert await reconcile(KEY) is None
+    assert (cluster.status["phase"], failure(cluster)) == ("Failed", c.INVALID_SPEC)
+    assert "Job 'photos-1' was not created: " + text == cluster.status["failure"]["message"]
+    assert "under another name" in cluster.status["failure"]["hint"]
+
+
+async def test_refused_job_ends_with_its_startup_deadline(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(startupDeadlineSeconds=20))
+    cluster.fail, cluster.words = {"POST jobs": 403}, {"message": "exceeded quota"}
+    assert await reconcile(KEY) == 15
+    cluster.now = 15
+    assert await reconcile(KEY) == 5
+    assert cluster.status["phase"] == "Pending"
+    cluster.now = 20
+    assert await reconcile(KEY) is None
+    assert (cluster.status["phase"], failure(cluster)) == ("Failed", c.CREATE_REFUSED)
+    *_, failed = cluster.status["conditions"]
+    assert failed["reason"] == c.STARTUP_DEADLINE_EXCEEDED
+    assert "within startupDeadlineSeconds (20 s)" in failed["message"]
+    assert "exceeded quota" in failed["message"]
+
+
+async def test_refused_job_ends_with_its_active_deadline(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(activeDeadlineSeconds=10, ttlSecondsAfterFinished=3))
+    cluster.fail = {"POST jobs": 500}
+    assert await reconcile(KEY) == 5
+    cluster.now = 10
+    assert await reconcile(KEY) == 3
+    *_, failed = cluster.status["conditions"]
+    assert (cluster.status["phase"], failed["reason"]) == ("Failed", c.DEADLINE_EXCEEDED)
+    assert "POST jobs is refused" in failed["message"]
+
+
+async def test_second_attempt_that_is_refused_is_pending_and_has_a_deadline_of_its_own(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    ended = make_status(attempts=1, failures=1, history=make_history(c.TEMPORARY_FAILURE))
+    cluster.put(make_job(ended, startupDeadlineSeconds=60))
+    cluster.fail, cluster.now = {"POST jobs": 403}, 3600
+    assert await reconcile(KEY) == 15
+    assert (cluster.status["phase"], cluster.status["attempts"]) == ("Pending", 1)
+    cluster.now = 3660
+    await reconcile(KEY)
+    assert cluster.status["phase"] == "Failed"
+
+
+async def test_suspension_stops_the_clock_of_a_refused_job(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(startupDeadlineSeconds=60))
+    cluster.fail = {"POST jobs": 403}
+    await reconcile(KEY)
+    assert cluster.body
+    cluster.body["spec"]["suspend"] = True
+    await reconcile(KEY)
+    assert cluster.status["phase"] == "Suspended"
+    cluster.body["spec"]["suspend"], cluster.now = False, 3600
+    assert await reconcile(KEY) == 15
+    assert cluster.status["phase"] == "Pending"
 
 
 async def test_name_that_someone_else_has_fails_the_job(
@@ -49,9 +157,8 @@ async def test_ended_job_goes_when_a_quota_leaves_no_room_for_the_next(
     cluster.fail = {"POST jobs": 403}
     await reconcile(KEY)
     assert "DELETE photos-1" not in cluster.calls()  # another refusal: the log is kept
-    cluster.refusal = (
-        "exceeded quota: jobs, requested: count/jobs.batch=1, used: count/jobs.batch=1"
-    )
+    quota = "exceeded quota: jobs, requested: count/jobs.batch=1, used: count/jobs.batch=1"
+    cluster.words = {"message": quota}
     assert await reconcile(KEY) == 2
     assert cluster.calls()[-1] == "DELETE photos-1"
     assert failure(cluster) == c.CREATE_REFUSED

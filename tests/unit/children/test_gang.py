@@ -23,9 +23,12 @@ class Namespace:
         self.modes: list[str] | None = ["ReadWriteMany"]
         self.service: Body | None = None
         self.fail = 0
+        self.fail_claims = 0
 
     def _answer(self, request: web.Request, body: Body) -> Answer:
         if "persistentvolumeclaims" in request.path:
+            if self.fail_claims:
+                return Answer({"message": "no rights"}, status=self.fail_claims)
             claim = {"metadata": {"name": "work"}, "spec": {"accessModes": self.modes}}
             return Answer(claim) if self.modes else Answer({}, status=404)
         if request.method == "GET":
@@ -108,6 +111,14 @@ async def test_refused_service_is_reason_and_retry(namespace: Namespace, client:
     assert reason_and_retry(blocked) == (c.CREATE_REFUSED, 15)
     assert blocked
     assert "no Services here" in blocked.failure.message
+
+
+async def test_claim_that_cannot_be_read_is_told(namespace: Namespace, client: Client) -> None:
+    namespace.fail_claims = 403
+    blocked = await ensure_gang(client, gang())
+    assert reason_and_retry(blocked) == (c.CREATE_REFUSED, 15)
+    assert blocked
+    assert "PersistentVolumeClaim 'work' cannot be read" in blocked.failure.message
 
 
 def test_service_names_pods_before_they_are_ready() -> None:

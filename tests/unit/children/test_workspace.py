@@ -8,7 +8,7 @@ from aiohttp import web
 from finetune_operator.api import constants as c
 from finetune_operator.api.types import FineTuneJob
 from finetune_operator.children.workspace import build_claim, ensure_claim
-from finetune_operator.kube.client import Client, Unavailable
+from finetune_operator.kube.client import Client
 from finetune_operator.policy.plan import Blocked
 
 from tests.support.api_server import Answer, ApiServer, Body, serving
@@ -133,8 +133,8 @@ async def test_refused_claim_is_told_and_tried_again(claims: Claims, client: Cli
     assert blocked
     assert "exceeded quota" in blocked.failure.message
     claims.fail = 503
-    with pytest.raises(Unavailable):
-        await ensure_claim(client, job())
+    blocked = await ensure_claim(client, job())
+    assert reason_and_retry(blocked) == (c.CREATE_REFUSED, Blocked.RETRY_SOON_SECONDS)
 
 
 class TestManifest:

@@ -1,6 +1,7 @@
 """The six verbs against a real HTTP server: what is sent, and which error an answer is."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,26 @@ def test_status_gives_the_kind_of_error(status: int, kind: type[ApiError]) -> No
     error = error_of(status, b'{"message": "why"}', {"Retry-After": "3"})
     assert type(error) is kind
     assert (str(error), error.status, error.retry_after) == ("why", status, 3)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422])
+@pytest.mark.parametrize(
+    "message",
+    [
+        'admission webhook "policy.test" denied the request: no team',
+        "jobs.batch \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied "
+        "request: no team",
+    ],
+    ids=["webhook", "policy"],
+)
+def test_denial_by_admission_is_forbidden_by_whatever_status(status: int, message: str) -> None:
+    body = json.dumps({"message": message, "reason": "Invalid"}).encode()
+    assert type(error_of(status, body, {})) is Forbidden
+
+
+@pytest.mark.parametrize("body", [b"<html>Bad Request</html>", b'{"reason": "Injected"}'])
+def test_field_is_invalid_only_in_the_api_servers_own_words(body: bytes) -> None:
+    assert type(error_of(422, body, {})) is Forbidden
 
 
 def test_answer_that_is_no_json_is_quoted() -> None:
