@@ -66,6 +66,7 @@ def block(job: FineTuneJob, planned: Plan, blocked: Blocked, now: Time) -> Plan:
     update.undo_begin(blocked.failure, since=job.status.refused_since)
     startup = deadlines.creation(spec, update.status)
     active = deadlines.active(spec, update.status)
+    wait = None
     if blocked.retry_after_seconds is None:
         update.fail(blocked.failure.reason, blocked.failure)
     elif active.expired(now):
@@ -79,8 +80,9 @@ def block(job: FineTuneJob, planned: Plan, blocked: Blocked, now: Time) -> Plan:
         wait = deadlines.earliest(
             blocked.retry_after_seconds, deadlines.first(now, active, startup)
         )
-        return dataclasses.replace(planned, status=update.finish(), requeue_after_seconds=wait)
-    wait = deadlines.time_to_live(spec, update.status).remaining(now)
+    if update.status.finished:
+        wait = deadlines.time_to_live(spec, update.status).remaining(now)
+    wait = deadlines.earliest(planned.requeue_after_seconds, wait)
     return dataclasses.replace(planned, status=update.finish(), requeue_after_seconds=wait)
 
 

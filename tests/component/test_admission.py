@@ -450,7 +450,7 @@ GOOD: list[tuple[str, Object, Object]] = [
      {f"{TRAINER}.podAnnotations": {"example.com/a..b.-c": "x"}}),
     ("secret's key with a dot in front", EVERYTHING,
      {f"{TRAINER}.env[1].valueFrom.secretKeyRef.key": ".dockerconfigjson"}),
-    ("half a core", EVERYTHING, {f"{TRAINER}.resources.limits.cpu": "0.5"}),
+    ("half a core", EVERYTHING, {f"{TRAINER}.resources.requests.cpu": "0.5"}),
     *(
         (f"pod annotation {key}", EVERYTHING,
          {f"{TRAINER}.podAnnotations": {f"kueue.x-k8s.io/{key}": "cloud.provider.com/rack"}})

@@ -150,7 +150,7 @@ EVERYTHING = fine_tune_job(
         "gpuResourceName": "nvidia.com/gpu",
         "resources": {
             "requests": {"cpu": 2, "memory": "4Gi", "example.com/device": "1"},
-            "limits": {"memory": "8Gi", "ephemeral-storage": "20G"},
+            "limits": {"ephemeral-storage": "20G", "memory": "8Gi"},
         },
         "env": [
             {"name": "HTTPS_PROXY", "value": "http://proxy:3128"},
@@ -180,14 +180,20 @@ EVERYTHING = fine_tune_job(
             "supplementalGroups": [2000],
         },
         "preparation": {
-            "resources": {"requests": {"cpu": 4, "memory": "8Gi"}, "limits": {"memory": "8Gi"}},
+            "resources": {
+                "requests": {"cpu": 4, "memory": "8Gi"},
+                "limits": {"ephemeral-storage": "20G", "memory": "8Gi"},
+            },
             "nodeSelector": {"example.com/pool": "cpu"},
             "nodeAffinity": {
                 "requiredDuringSchedulingIgnoredDuringExecution": {
                     "nodeSelectorTerms": [_GPU_NODES]
                 }
             },
-            "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+            "tolerations": [
+                {"key": "dedicated", "operator": "Equal", "value": "ml", "effect": "NoSchedule"},
+                {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300},
+            ],
         },
     },
     workspace={

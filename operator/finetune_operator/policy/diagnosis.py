@@ -121,18 +121,15 @@ def elsewhere(job: Job) -> Failure:
 def gates(pod: Pod) -> str:
     """Return what a pod that is not to be scheduled yet waits for."""
     names = ", ".join(gate.name for gate in pod.spec.scheduling_gates)
-    return f"Pod {pod.metadata.name} waits until its scheduling gates are removed: {names}."
+    text = f"Pod {pod.metadata.name} waits until its scheduling gates are removed: {names}."
+    return f"{text} {hints.GATED}"
 
 
 def _unscheduled(pod: Pod) -> Failure | None:
     condition = _false_condition(pod, "PodScheduled")
-    if condition is None:
+    if condition is None or condition.reason == c.SCHEDULING_GATED:  # see gates()
         return None
     message, name = condition.message, pod.metadata.name
-    if condition.reason == c.SCHEDULING_GATED:
-        gates = ", ".join(gate.name for gate in pod.spec.scheduling_gates)
-        text = f"{message} ({gates})." if gates else message
-        return Failure(reason=c.SCHEDULING_GATED, message=text, hint=hints.GATED, pod=name)
     if found := re.search(r'persistentvolumeclaim "([^"]+)" not found', message):
         claim = found.group(1)
         hint = f"Create the claim {claim!r}, or correct its name in the FineTuneJob."

@@ -5,7 +5,7 @@ import re
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Event, Pod, Waiting
 
-GATED = "The controller that set the pod's spec.schedulingGates, such as a queue, must remove them."
+GATED = "The controller that set them in spec.schedulingGates, such as a queue, must do so."
 
 SCHEDULER = (
     (

@@ -10,13 +10,18 @@ from finetune_operator.api.kubernetes import (
     Event,
     EventSeries,
     Pod,
-    PodSpec,
-    SchedulingGate,
     Waiting,
 )
-from finetune_operator.policy.diagnosis import diagnose
+from finetune_operator.policy.diagnosis import diagnose, gates
 
-from tests.support.builders import later, make_attempt, make_event, make_pod, make_waiting_pod
+from tests.support.builders import (
+    later,
+    make_attempt,
+    make_event,
+    make_gated_pod,
+    make_pod,
+    make_waiting_pod,
+)
 
 
 def unscheduled(message: str, *, reason: str = "Unschedulable") -> Pod:
@@ -106,15 +111,6 @@ def unscheduled(message: str, *, reason: str = "Unschedulable") -> Pod:
             "were unschedulable",
             "uncordon",
             id="all nodes are cordoned",
-        ),
-        pytest.param(
-            unscheduled(
-                "Scheduling is blocked due to non-empty scheduling gates", reason="SchedulingGated"
-            ),
-            c.SCHEDULING_GATED,
-            "non-empty scheduling gates",
-            "must remove them",
-            id="scheduling gates",
         ),
         pytest.param(
             unscheduled("no nodes available to schedule pods"),
@@ -284,12 +280,16 @@ def test_init_container_that_does_not_end_is_named_after_a_while() -> None:
     assert "kubectl logs pod-1 --all-containers" in failure.hint
 
 
-def test_gates_of_a_pod_are_named() -> None:
+def test_gates_of_a_pod_are_named_and_are_no_failure() -> None:
+    pod = make_gated_pod("example.com/quota")
+    assert diagnose(make_attempt(1, pod)) is None
+    assert "example.com/quota" in gates(pod)
+    assert "The controller that set them" in gates(pod)
+
+
+def test_pod_whose_gates_were_just_removed_has_no_failure_before_the_scheduler_speaks() -> None:
     pod = unscheduled("Scheduling is blocked", reason="SchedulingGated")
-    spec = PodSpec(scheduling_gates=(SchedulingGate(name="example.com/quota"),))
-    failure = diagnose(make_attempt(1, msgspec.structs.replace(pod, spec=spec)))
-    assert failure
-    assert "example.com/quota" in failure.message
+    assert diagnose(make_attempt(1, pod)) is None
 
 
 @pytest.mark.parametrize(
