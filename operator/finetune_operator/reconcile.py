@@ -87,12 +87,13 @@ class Reconciler:
         # another order the end of an attempt could be lost.
         blocked = await self._create_planned(job, plan)
         status = _undo_begin(job, plan.status, blocked, now) if blocked else plan.status
-        await self._write(key, job, status, now)
+        changed = await self._write(key, job, status, now)
         await self._delete_planned(job, plan.actions)
         if plan.note:
             await self._emit(note_of(job, plan, now))
         retry = blocked.retry_after_seconds if blocked else None
-        return deadlines.earliest(plan.requeue_after_seconds, requeue, retry)
+        at_once = 0.0 if changed else None
+        return deadlines.earliest(plan.requeue_after_seconds, requeue, retry, at_once)
 
     async def _report_unreadable(self, key: Key, problem: str) -> None:
         """Report each version of a FineTuneJob that cannot be decoded once, and leave it alone."""
@@ -194,21 +195,32 @@ class Reconciler:
 
     async def _write(
         self, key: Key, job: FineTuneJob, status: Status, now: datetime.datetime
-    ) -> None:
-        """Patch the status if it changed, on the version that was read; then emit events, count."""
+    ) -> bool:
+        """Patch the status if it changed, on the version that was read; then emit events, count.
+
+        Return True if someone else has changed the job since.
+        """
         patch = merge_patch(msgspec.to_builtins(job.status), msgspec.to_builtins(status))
         if not patch:
-            return
+            return False
+        self.cache.writing[key] = ""
         try:
-            written = await self._patch(job, patch)
-        except Invalid as error:
-            written = await self._write_in_parts(job, patch, error)
-        self._remember(key, written)
+            self._remember(key, await self._patch_or_reduce(job, patch))
+        finally:  # after an error the pass is repeated anyway
+            reported = self.cache.writing.pop(key)
         self.metrics.count(key[0], job.status, status)
         if status.phase != job.status.phase:
             log.info("%s/%s: %s", *key, status.phase)
         for event in events_of(job, status, now):
             await self._emit(event)
+        return reported not in ("", self.cache.reconciled.get(key))
+
+    async def _patch_or_reduce(self, job: FineTuneJob, patch: Manifest) -> FineTuneJob:
+        """Patch the status; one that is refused as a whole is written in parts."""
+        try:
+            return await self._patch(job, patch)
+        except Invalid as error:
+            return await self._write_in_parts(job, patch, error)
 
     async def _patch(self, job: FineTuneJob, patch: Manifest) -> FineTuneJob:
         """Patch the status on the version of the job."""

@@ -46,7 +46,7 @@ def test_order_is_fixed_and_a_condition_of_someone_else_stays_at_the_end() -> No
     assert types == ["Suspended", "Running", "Failed", "example.test/Billed"]
 
 
-@pytest.mark.parametrize(("reason", "written"), [("", "Unknown"), ("R" * 5000, "R" * 1024)])
+@pytest.mark.parametrize(("reason", "written"), [("", "Unknown"), ("R" * 5000, "R" * 128)])
 def test_reason_is_one_that_the_api_server_takes(reason: str, written: str) -> None:
     conditions = Conditions((), now=NOW, generation=1)
     conditions.set("Failed", True, reason)
