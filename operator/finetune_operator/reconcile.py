@@ -100,7 +100,7 @@ class Reconciler:
         full = blocked is not None and is_count_exceeded(blocked.failure)
         spare = plan.spare if full and not plan.status.finished else ()
         try:
-            await self._write(key, job, written, plan.status, now)
+            changed = await self._write(key, job, written, plan.status, now)
             await self._change_planned(job, (*plan.actions, *spare))
         except (Forbidden, Invalid, Unavailable) as error:
             await self._report_refusal(key, job, error, now)
@@ -108,7 +108,7 @@ class Reconciler:
         self.cache.refusals.pop(key, None)
         if plan.note:
             await self._emit(note_of(job, plan, now))
-        retry = None
+        retry = 0.0 if changed else None
         if full and _ended_lately(plan.status, now):  # its Job leaves its room in a moment
             retry = Blocked.WAIT_FOR_NAME_SECONDS
         return deadlines.earliest(plan.requeue_after_seconds, requeue, retry)
@@ -272,21 +272,32 @@ class Reconciler:
         written: Status,
         status: Status,
         now: datetime.datetime,
-    ) -> None:
-        """Patch the status if it changed, on the version that was read; then emit events, count."""
+    ) -> bool:
+        """Patch the status if it changed, on the version that was read; then emit events, count.
+
+        Return True if someone else has changed the job since.
+        """
         patch = merge_patch(msgspec.to_builtins(written), msgspec.to_builtins(status))
         if not patch:
-            return
+            return False
+        self.cache.writing[key] = ""
         try:
-            new = await self._patch(job, patch)
-        except Invalid as error:
-            new = await self._write_in_parts(job, patch, error)
-        self._remember(key, new)
+            self._remember(key, await self._patch_or_reduce(job, patch))
+        finally:  # after an error the pass is repeated anyway
+            reported = self.cache.writing.pop(key)
         self.metrics.count(key[0], job.status, status)
         if status.phase != job.status.phase:
             log.info("%s/%s: %s", *key, status.phase)
         for event in events_of(job, status, now):
             await self._emit(event)
+        return reported not in ("", self.cache.reconciled.get(key))
+
+    async def _patch_or_reduce(self, job: FineTuneJob, patch: Manifest) -> FineTuneJob:
+        """Patch the status; one that is refused as a whole is written in parts."""
+        try:
+            return await self._patch(job, patch)
+        except Invalid as error:
+            return await self._write_in_parts(job, patch, error)
 
     async def _patch(self, job: FineTuneJob, patch: Manifest) -> FineTuneJob:
         """Patch the status on the version of the job."""

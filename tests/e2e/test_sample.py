@@ -40,11 +40,11 @@ def test_sample_gives_the_accuracy_in_status_volume_and_prometheus(
     assert status["accuracy"] in world.kubectl("get", "finetunejob", "photos").stdout
 
 
-@pytest.mark.timeout(900)  # eight epochs on two CPUs, while the other half of the tests runs
+@pytest.mark.timeout(1400)  # eight epochs on two CPUs, while the other half of the tests runs
 def test_tutorial_survives_its_pod_and_counts_exactly(world: World) -> None:
     job = world.apply(sample("tutorial"))
     first = world.wait_for_pod(1, "tutorial")
-    world.wait_for_epoch(2, "tutorial")
+    world.wait_for_epoch(2, "tutorial", seconds=500)
     world.kubectl("delete", "pod", first["metadata"]["name"], "--wait=false")
     second = world.wait_for_pod(2, "tutorial", seconds=180)
     assert len([pod for pod in world.pods() if pod["status"]["phase"] == "Running"]) <= 1

@@ -1,6 +1,7 @@
 """A scripted API server with one FineTuneJob, for the tests of reconcile."""
 
 import copy
+from collections.abc import Callable
 
 import msgspec
 from aiohttp import web
@@ -21,7 +22,7 @@ class ScriptedCluster:
     """A FineTuneJob and the Jobs around it, behind HTTP; `fail` makes calls fail."""
 
     def __init__(self) -> None:
-        self.server = ApiServer(self._answer)
+        self.server = ApiServer(self.answer)
         self.cache = Cache()
         self.now = 0.0
         self.jobs: dict[str, Body] = {}
@@ -35,6 +36,7 @@ class ScriptedCluster:
         self.invalid: set[str] = set()
         """Fields of the status that are refused with 422."""
         self.version_after_write = ""
+        self.before_write: Callable[[], None] = lambda: None
         self.put(make_job())
 
     def put(self, job: FineTuneJob) -> None:
@@ -49,7 +51,8 @@ class ScriptedCluster:
     def calls(self) -> list[str]:
         return [f"{method} {path.split('/')[-1]}" for method, path, _ in self.server.requests]
 
-    def _answer(self, request: web.Request, body: Body) -> Answer:
+    def answer(self, request: web.Request, body: Body) -> Answer:
+        """Answer one request."""
         parts = request.path.strip("/").split("/")
         call = f"{request.method} {parts[-1]}"
         if status := self.fail.get(call):
@@ -86,6 +89,7 @@ class ScriptedCluster:
         if method == "PATCH":
             if self.invalid & body["status"].keys():
                 return Answer({"message": f"invalid: {self.invalid}"}, status=422)
+            self.before_write()
             assert body["metadata"]["resourceVersion"] == self.body["metadata"]["resourceVersion"]
             status = copy.deepcopy(self.status)
             self.body["status"] = _merged(status, body["status"])

@@ -1,15 +1,25 @@
 """One pass against an HTTP server in the API server's place: order of calls, refusals, races."""
 
 import copy
+import datetime
+import time
+from email.utils import formatdate
 from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 from finetune_operator.api import constants as c
 from finetune_operator.api.types import CheckpointStatus, CurrentAttempt
 from finetune_operator.kube.client import ApiError, Conflict, Forbidden, Invalid
+from finetune_operator.kube.workqueue import WorkQueue
+from finetune_operator.metrics import Metrics
+from finetune_operator.observe.cache import Key
+from finetune_operator.observe.kopf_watch import handler
 from finetune_operator.reconcile import Reconciler
+from finetune_operator.settings import Settings
 
+from tests.support.api_server import Answer, ApiServer, Body, serving
 from tests.support.builders import (
     UID,
     later,
@@ -61,6 +71,21 @@ async def test_version_that_a_pass_has_read_or_written_is_known(
     cluster.body = None
     await reconcile(KEY)
     assert cluster.cache.reconciled == {}
+
+
+@pytest.mark.parametrize(("reported", "again"), [("8", None), ("9", 0), ("", None)])
+async def test_event_that_overtakes_the_answer_to_a_write_is_known_as_its_echo(
+    cluster: ScriptedCluster, reconcile: Reconciler, reported: str, again: float | None
+) -> None:
+    cluster.version_after_write = "8"
+    queue: WorkQueue[Key] = WorkQueue()
+    handle = handler(cluster.cache, queue, lambda *event, **_: None)
+    metadata = {"namespace": KEY[0], "name": KEY[1], "uid": UID, "resourceVersion": reported}
+    if reported:
+        cluster.before_write = lambda: handle({"metadata": metadata}, deleted=False)
+    assert await reconcile(KEY) == again
+    assert len(queue) == 0
+    assert cluster.cache.writing == {}
 
 
 @pytest.mark.parametrize(
@@ -386,6 +411,36 @@ async def test_status_that_a_busy_server_does_not_take_is_no_refusal(
     with pytest.raises(ApiError):
         await reconcile(KEY)
     assert "POST events" not in cluster.calls()
+
+
+@pytest.mark.parametrize(
+    ("ahead", "deadline", "phase"),
+    [
+        pytest.param(-180, 200, "Starting", id="this machine is ahead: not too early"),
+        pytest.param(180, 60, "Failed", id="this machine is behind: not too late"),
+    ],
+)
+async def test_deadline_is_kept_by_the_clock_of_the_api_server(
+    cluster: ScriptedCluster, ahead: float, deadline: int, phase: str
+) -> None:
+    server_time = time.time() + ahead
+
+    def answer(request: web.Request, body: Body) -> Answer:
+        found = cluster.answer(request, body)
+        found.headers["Date"] = formatdate(server_time, usegmt=True)
+        return found
+
+    started = datetime.datetime.fromtimestamp(server_time - 100, datetime.UTC)
+    cluster.put(make_job(make_status(attempt=1), startupDeadlineSeconds=deadline))
+    cluster.cache.observe_attempt(make_attempt(1, started=started).job)
+    async with serving(ApiServer(answer)) as client:
+        metrics = Metrics(cluster.cache, queue_depth=lambda: 0)
+        reconcile = Reconciler(client, cluster.cache, metrics, Settings(), clock=client.clock.now)
+        await reconcile(KEY)
+    assert cluster.status["phase"] == phase
+    if phase == "Failed":
+        ended = datetime.datetime.fromisoformat(cluster.status["completionTime"])
+        assert abs(ended.timestamp() - server_time) < 30
 
 
 async def test_image_of_ours_keeps_its_placement_after_an_operator_upgrade(

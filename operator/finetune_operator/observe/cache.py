@@ -61,6 +61,9 @@ class Cache:
         self.jobs: dict[Key, Summary] = {}
         self.reconciled: dict[Key, str] = {}
         """The version of each FineTuneJob that the last pass has read, or has written."""
+        self.writing: dict[Key, str] = {}
+        """The FineTuneJobs whose status is being written, each with the version that the watch has
+        reported meanwhile, or nothing: it may be the echo."""
         self.unreadable: dict[Key, str] = {}
         """The version of each FineTuneJob that cannot be decoded."""
         self.progress: dict[str, Progress] = {}

@@ -93,7 +93,9 @@ def handler(
         version = body["metadata"]["resourceVersion"]
         key = cache.observe_fine_tune_job(body, deleted=deleted)
         observe(key, version, deleted=deleted)
-        if cache.reconciled.get(key) != version:
+        if key in cache.writing and not deleted:
+            cache.writing[key] = version
+        elif cache.reconciled.get(key) != version:
             queue.add(key)
 
     return handle
