@@ -269,6 +269,26 @@ def test_the_next_attempt_finds_the_packed_set_without_reading_a_photo(
     assert second.directory == first.directory
 
 
+def test_a_list_that_is_read_in_another_way_is_not_found_packed(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"batch1": 5, "batch2": 5})
+    paths = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg"))
+
+    def warned(name: str, header: str, end: str) -> bool:
+        for old in photos.glob("*.csv"):
+            old.unlink()
+        rows = [f"{path},{'ab'[n % 2]}{end}" for n, path in enumerate(paths)]
+        (photos / name).write_text("\n".join([header, *rows, ""]))
+        lock = prepare_photos(tmp_path, photos).lock
+        assert name in lock.described
+        return any("is not used as the split" in warning for warning in lock.warnings)
+
+    assert not warned("labels.csv", "path,label", "")
+    assert warned("labels.csv", "path,label,split", ",holdout")
+    assert not warned("labels.csv", "path,label", "")
+    assert not warned("labels.csv", "path,class", "")
+    assert not warned("list.csv", "path,class", "")
+
+
 def test_a_version_of_the_source_stands_for_the_times_of_its_files(
     tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
