@@ -136,7 +136,7 @@ def test_a_hostile_folder_is_packed_and_every_other_file_reported(tmp_path: Path
     prepared = prepare_photos(tmp_path, photos, image={"resizeShort": 40}, **LENIENT)
     fates = {file.path: (file.fate, file.reason) for file in prepared.lock.files}
     rejected = {
-        "cat/truncated.jpg": "image file is truncated",
+        "cat/truncated.jpg": "damaged or cut off (premature end of data segment)",
         "cat/text.jpg": "not a picture: it begins with b'This is not a ph'",
         "cat/empty.jpg": "empty file",
         "cat/older/2019/0.jpg": "in a folder below its class folder",
