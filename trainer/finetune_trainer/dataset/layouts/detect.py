@@ -13,6 +13,7 @@ from finetune_trainer.dataset.layouts.lists import has_lst, scan_csv, scan_lst, 
 from finetune_trainer.dataset.layouts.records import has_records, scan_records
 from finetune_trainer.dataset.layouts.source import Source
 from finetune_trainer.dataset.layouts.tree import Tree
+from finetune_trainer.dataset.layouts.unused import unused_warnings
 from finetune_trainer.dataset.lock import LayoutName
 
 VALIDATION = "dataset.validationSource"
@@ -97,7 +98,9 @@ def find_in(root: Path, spec: Dataset) -> Found:
         auto.check(found, source)
     unused = (*_unused_lists(found, source), *auto.closed_archives(source))
     found = dataclasses.replace(found, passed_over=found.passed_over + unused)
-    return accounted(found, source.tree, LAYOUTS[layout].others)
+    found = accounted(found, source.tree, LAYOUTS[layout].others)
+    warnings = (*found.warnings, *unused_warnings(found, source.tree))
+    return dataclasses.replace(found, warnings=warnings)
 
 
 def _unused_lists(found: Found, source: Source) -> Iterator[str]:
