@@ -52,6 +52,7 @@ def test_first_bytes_of_a_picture_make_a_photo_of_any_name(
         ),
         ("a.jpg.lnk", "a link to a photo: copy the photo itself"),
         ("my cat.jpg - Shortcut.lnk", "a link to a photo: copy the photo itself"),
+        ("a.jpg.dvc", "a photo that DVC keeps: run `dvc pull` where you copied it from"),
         ("a.png.gpg", "an encrypted photo: decrypt it"),
     ],
 )
@@ -84,6 +85,9 @@ def test_a_name_of_an_unreadable_picture_gives_its_type_and_the_remedy(
         (b"\xd7\xcd\xc6\x9a\0\0", "a drawing (WMF)"),
         (b"\x5c\1\0\0" + bytes(340) + b"n+1\0", "a NIfTI volume"),
         (b"ObjectType = Image\n", "a MetaImage volume"),
+        (b"book\0\0\0\0mark\0\0\0\0", "a link to a photo"),
+        (b"L\0\0\0\1\x14\2\0" + bytes(60) + b"C:\\cat.JPG\0", "a link to a photo"),
+        (b"L\0\0\0\1\x14\2\0" + "C:\\cat.jpeg".encode("utf-16-le"), "a link to a photo"),
     ],
 )
 def test_first_bytes_of_an_unreadable_picture_give_its_type(
@@ -112,6 +116,7 @@ def test_an_avif_by_a_general_brand_is_a_photo(tmp_path: Path) -> None:
         ("zeros", bytes(2000)),
         ("labels.csv.gz", b"\x1f\x8b"),
         ("our site.url", b"[InternetShortcut]"),
+        ("our program.lnk", b"L\0\0\0\1\x14\2\0" + bytes(60) + b"C:\\program.exe\0"),
         ("a.jpg.json", b"{}"),
     ],
 )

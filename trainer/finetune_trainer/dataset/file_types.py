@@ -55,6 +55,7 @@ _AS_JPEG, _AS_PNG = "export it as JPEG", "export it as PNG"
 _VIDEO = "a video"
 _STILLS = "extract still pictures, or remove it"
 _HEIC = Unreadable("a HEIC photo", "export it as JPEG (docs/data.md has a command)")
+_LINK = Unreadable("a link to a photo", "copy the photo itself")
 _RAWS = {
     "CR2": rb"II\*\0.{4}CR",
     "CR3": rb"....ftypcrx ",
@@ -108,15 +109,19 @@ _TYPES = (
     _Type(Unreadable("a NIfTI volume", _AS_PNG), "nii", rb".{344}(n\+1|ni1)\0"),
     _Type(Unreadable("a MetaImage volume", _AS_PNG), "mha", rb"(ObjectType|NDims) = "),
     _Type(Unreadable("an NRRD volume", _AS_PNG), "nrrd", rb"NRRD000"),
+    _Type(_LINK, "", rb"book\0\0\0\0mark"),  # an alias of macOS
+    # A shortcut of Windows to a picture, whose name need not have the picture's ending.
+    _Type(_LINK, "", rb"L\0\0\0\x01\x14\x02\0.*\.\0?(?i:j\0?p\0?e?\0?g|p\0?n\0?g|w\0?e\0?b\0?p)"),
 )
 _BY_ENDING = {f".{ending}": kind.unreadable for kind in _TYPES for ending in kind.endings.split()}
 _BY_MAGIC = [(re.compile(kind.magic, re.DOTALL), kind.unreadable) for kind in _TYPES if kind.magic]
 _STAND_INS = {
     "icloud": Unreadable("a photo that is only in iCloud", "download it, and copy it again"),
-    "nextcloud owncloud": Unreadable(
+    "nextcloud owncloud cloud": Unreadable(
         "a photo that is only in the cloud", "make it available offline, and copy it again"
     ),
-    "lnk url webloc": Unreadable("a link to a photo", "copy the photo itself"),
+    "lnk url webloc": _LINK,
+    "dvc": Unreadable("a photo that DVC keeps", "run `dvc pull` where you copied it from"),
     "gz bz2 xz zst": Unreadable("a compressed photo", "unpack it"),
     "gpg pgp aes enc": Unreadable("an encrypted photo", "decrypt it"),
 }
