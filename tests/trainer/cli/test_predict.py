@@ -367,6 +367,24 @@ def test_evaluate_says_that_training_photos_are_not_used(
     assert "the 32 training photos are not used" in capsys.readouterr().out
 
 
+def test_evaluate_prints_the_warnings_about_lists_and_counts_hidden_files(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(photos, tmp_path / "data")
+    rows = [f"{name}/{n}.jpg,{name},{s}" for name in CLASSES for n, s in enumerate(("train", "?"))]
+    (tmp_path / "data/labels.csv").write_text("\n".join(["path,label,split", *rows, ""]))
+    (tmp_path / "data/cat/._0.jpg").touch()
+    report = tmp_path / "report.html"
+    arguments = ["evaluate", str(model), "--data", str(tmp_path / "data"), "--report", str(report)]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    warning = "the column split of labels.csv is not used as the split"
+    assert f"warning: {warning}" in err
+    assert warning in report.read_text()
+    assert "6 photos used" in out
+    assert "1 hidden ones are not counted" in out
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [

@@ -461,6 +461,39 @@ def test_a_class_of_files_that_cannot_be_read_is_no_silent_loss(tmp_path: Path) 
     assert "a camera raw file (CR2): export it as JPEG" in error.message
 
 
+def test_placeholders_of_photos_count_as_photos_that_cannot_be_read(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6})
+    for path in sorted(photos.rglob("*.jpg"))[::2]:
+        path.rename(path.with_name(f".{path.name}.icloud"))
+    error = refusal(tmp_path, photos)
+    assert "6 of 12 photos cannot be read" in error.message
+    assert "only in iCloud: download it" in error.message
+
+
+def warnings_of(workspace: Path, photos: Path) -> list[str]:
+    return list(prepare_photos(workspace, photos).lock.warnings)
+
+
+def test_a_hidden_folder_with_pictures_is_named(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"Java": 6, "Python": 6, ".NET": 6})
+    make_photos(photos / ".thumbnails", {"1": 1}, seed=700)
+    (photos / ".git").mkdir()
+    assert warnings_of(tmp_path, photos) == [
+        "hidden folders with pictures are not used: .NET; rename those that are classes"
+    ]
+
+
+def test_a_folder_with_as_many_other_files_as_photos_is_named(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6})
+    for number in range(6):
+        (photos / f"cat/other{number}.npy").touch()
+        (photos / f"dog/{number}.jpg.supplemental-metadata.json").touch()
+        (photos / f"dog/{number}.xmp").touch()
+    assert warnings_of(tmp_path, photos) == [
+        "as many other files as photos, or more, lie in cat (6 photos, 6 like other0.npy)"
+    ]
+
+
 def test_dark_photos_of_cameras_with_few_bits_are_named(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6})
     grey = np.asarray(draw(77).convert("L")).astype(np.uint16)

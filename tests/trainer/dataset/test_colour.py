@@ -107,6 +107,84 @@ def test_a_picture_that_is_much_too_dark_is_noted(
     assert encode(tmp_path / "dark.png").note == note
 
 
+def deep_png(values: Any) -> bytes:
+    """Return a 16-bit PNG, grey with opacity or RGB."""
+    height, width, colours = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    kind = {2: 4, 3: 2}[colours]
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + head + body
+
+
+def planes(*, deep: bool, compressed: bool, separate: bool = True) -> bytes:
+    """Return a big-endian TIFF of RAMP in three colours, with a plane for each."""
+    height, width = RAMP.shape
+    values = (RAMP * 257).astype(">u2") if deep else RAMP.astype(np.uint8)
+    pack = zlib.compress if compressed else bytes
+    strips = [pack(values.tobytes())] * 3 if separate else [pack(np.repeat(values, 3).tobytes())]
+    tags = {256: [width], 257: [height], 258: [16 if deep else 8] * 3}
+    tags |= {259: [8 if compressed else 1], 262: [2], 277: [3], 278: [height]}
+    tags |= {273: [0] * len(strips), 279: [len(strip) for strip in strips]}
+    tags[284] = [2 if separate else 1]
+    end = 8 + 2 + 12 * len(tags) + 4
+    place = end + 4 * sum(len(each) for each in tags.values() if len(each) > 1)
+    tags[273] = [place + sum(map(len, strips[:n])) for n in range(len(strips))]
+    entries = arrays = b""
+    for tag in sorted(tags):
+        content = struct.pack(f">{len(tags[tag])}I", *tags[tag])
+        if len(tags[tag]) > 1:
+            arrays, content = arrays + content, struct.pack(">I", end + len(arrays))
+        entries += struct.pack(">HHI", tag, 4, len(tags[tag])) + content
+    start = struct.pack(">2sHIH", b"MM", 42, 8, len(tags))
+    return start + entries + bytes(4) + arrays + b"".join(strips)
+
+
+@pytest.mark.parametrize(("deep", "compressed"), [(False, False), (True, True)])
+def test_planes_of_colours_are_read(tmp_path: Path, deep: bool, compressed: bool) -> None:
+    (tmp_path / "planes.tif").write_bytes(planes(deep=deep, compressed=compressed))
+    assert_is_the_ramp(encode(tmp_path / "planes.tif"))
+
+
+def test_16_bit_colours_are_read(tmp_path: Path) -> None:
+    (tmp_path / "deep.tif").write_bytes(planes(deep=True, compressed=False, separate=False))
+    assert_is_the_ramp(encode(tmp_path / "deep.tif"))
+
+
+def test_planes_that_no_decoder_here_reads_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "planes.tif").write_bytes(planes(deep=True, compressed=False))
+    Image.fromarray(RAMP * 257).save(tmp_path / "plane.tif", tiffinfo={284: 2})
+    reason = "an uncompressed 16-bit TIFF in separate planes: export it with 8 bits, or interleaved"
+    assert encode(tmp_path / "planes.tif").reason == encode(tmp_path / "plane.tif").reason == reason
+
+
+DARK = {
+    "14 bits in a colour PNG": deep_png(np.dstack([RAMP * 64] * 3)),
+    "14 bits in a grey PNG with opacity": deep_png(np.dstack([RAMP * 64, RAMP * 0 + 65535])),
+    "14 bits in a colour PPM": b"P6 60 40 65535\n"
+    + np.dstack([RAMP * 64] * 3).astype(">u2").tobytes(),
+    "14 bits in a grey PPM": b"P5 60 40 65535\n" + (RAMP * 64).astype(">u2").tobytes(),
+}
+
+
+@pytest.mark.parametrize("name", DARK)
+def test_16_bits_of_which_few_are_used_are_noted_in_every_form(tmp_path: Path, name: str) -> None:
+    (tmp_path / "dark").write_bytes(DARK[name])
+    assert "nothing brighter than 1/4" in encode(tmp_path / "dark").note
+
+
+@pytest.mark.parametrize(("most", "note"), [(63, "nothing brighter than 1/4"), (255, "")])
+def test_a_tiff_that_declares_few_bits_of_8_is_noted(tmp_path: Path, most: int, note: str) -> None:
+    dark = Image.fromarray((RAMP // 4).astype(np.uint8))
+    dark.save(tmp_path / "dark.tif", tiffinfo={281: most})
+    assert encode(tmp_path / "dark.tif").note == note
+
+
+def test_16_bit_colours_that_use_their_range_are_not_noted(tmp_path: Path) -> None:
+    (tmp_path / "bright.png").write_bytes(deep_png(np.dstack([RAMP * 257] * 3)))
+    assert encode(tmp_path / "bright.png").note == ""
+
+
 def png(values: Any, *chunks: bytes) -> bytes:
     """Return an 8-bit grey PNG."""
     height, width = values.shape

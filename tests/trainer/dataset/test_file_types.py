@@ -41,6 +41,19 @@ def test_first_bytes_of_a_picture_make_a_photo_of_any_name(
         ("a.psd", "a Photoshop file (PSD): export it as JPEG"),
         ("a.MOV", "a video: extract still pictures, or remove it"),
         ("a.tga", "a Targa picture (TGA): export it as PNG"),
+        ("a.pcx", "a PCX picture: export it as PNG"),
+        ("a.nii", "a NIfTI volume: export it as PNG"),
+        ("a.nii.gz", "a compressed photo: unpack it"),
+        ("a.JPG.gz", "a compressed photo: unpack it"),
+        (".a.heic.icloud", "a photo that is only in iCloud: download it, and copy it again"),
+        (
+            "a.jpg.nextcloud",
+            "a photo that is only in the cloud: make it available offline, and copy it again",
+        ),
+        ("a.jpg.lnk", "a link to a photo: copy the photo itself"),
+        ("my cat.jpg - Shortcut.lnk", "a link to a photo: copy the photo itself"),
+        ("a.jpg.dvc", "a photo that DVC keeps: run `dvc pull` where you copied it from"),
+        ("a.png.gpg", "an encrypted photo: decrypt it"),
     ],
 )
 def test_a_name_of_an_unreadable_picture_gives_its_type_and_the_remedy(
@@ -68,6 +81,13 @@ def test_a_name_of_an_unreadable_picture_gives_its_type_and_the_remedy(
         (b"\xff\x0a\x7a", "a JPEG XL photo"),
         (bytes(128) + b"DICM\2\0", "a DICOM file"),
         (b"\0\0\1\0\2\0", "an icon file (ICO)"),
+        (b"\x01\xda\1\1\0\2", "an SGI picture"),
+        (b"\xd7\xcd\xc6\x9a\0\0", "a drawing (WMF)"),
+        (b"\x5c\1\0\0" + bytes(340) + b"n+1\0", "a NIfTI volume"),
+        (b"ObjectType = Image\n", "a MetaImage volume"),
+        (b"book\0\0\0\0mark\0\0\0\0", "a link to a photo"),
+        (b"L\0\0\0\1\x14\2\0" + bytes(60) + b"C:\\cat.JPG\0", "a link to a photo"),
+        (b"L\0\0\0\1\x14\2\0" + "C:\\cat.jpeg".encode("utf-16-le"), "a link to a photo"),
     ],
 )
 def test_first_bytes_of_an_unreadable_picture_give_its_type(
@@ -94,11 +114,28 @@ def test_an_avif_by_a_general_brand_is_a_photo(tmp_path: Path) -> None:
         ("model", b"P1 is the first patient"),
         ("empty", b""),
         ("zeros", bytes(2000)),
+        ("labels.csv.gz", b"\x1f\x8b"),
+        ("our site.url", b"[InternetShortcut]"),
+        ("our program.lnk", b"L\0\0\0\1\x14\2\0" + bytes(60) + b"C:\\program.exe\0"),
+        ("a.jpg.json", b"{}"),
     ],
 )
 def test_other_files_are_no_pictures(tmp_path: Path, name: str, head: bytes) -> None:
     (tmp_path / name).write_bytes(head)
     assert kind_of(str(tmp_path / name), name) is None
+
+
+@pytest.mark.parametrize("name", ["a.jpg.gz", "a.jpg.url", "a.jpg - Shortcut.lnk"])
+def test_what_stands_for_a_photo_is_no_picture_beside_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    assert isinstance(kind_of(str(tmp_path / name), name), Unreadable)
+    (tmp_path / "a.jpg").touch()
+    assert kind_of(str(tmp_path / name), name) is None
+
+
+def test_a_copy_of_rsync_that_was_not_finished_is_a_photo(tmp_path: Path) -> None:
+    (tmp_path / ".a.jpg.x3fQ0a").write_bytes(bytes(2000))
+    assert kind_of(str(tmp_path / ".a.jpg.x3fQ0a"), ".a.jpg.x3fQ0a") == "photo"
 
 
 def test_what_cannot_be_read_is_no_picture(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer.contract import Training
+from finetune_trainer.contract import ExitCode, Training
 from finetune_trainer.dataset.lock import LOCK, Lock, open_lock
 from finetune_trainer.dataset.stage import prepare
 from finetune_trainer.fetch import fetch
@@ -136,7 +136,7 @@ def test_a_hostile_folder_is_packed_and_every_other_file_reported(tmp_path: Path
     prepared = prepare_photos(tmp_path, photos, image={"resizeShort": 40}, **LENIENT)
     fates = {file.path: (file.fate, file.reason) for file in prepared.lock.files}
     rejected = {
-        "cat/truncated.jpg": "image file is truncated",
+        "cat/truncated.jpg": "damaged or cut off (premature end of data segment)",
         "cat/text.jpg": "not a picture: it begins with b'This is not a ph'",
         "cat/empty.jpg": "empty file",
         "cat/older/2019/0.jpg": "in a folder below its class folder",
@@ -267,6 +267,26 @@ def test_the_next_attempt_finds_the_packed_set_without_reading_a_photo(
     second = prepare_photos(tmp_path, photos, uid="uid-2")
     assert second.status == first.status
     assert second.directory == first.directory
+
+
+def test_a_list_that_is_read_in_another_way_is_not_found_packed(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"batch1": 5, "batch2": 5})
+    paths = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg"))
+
+    def warned(name: str, header: str, end: str) -> bool:
+        for old in photos.glob("*.csv"):
+            old.unlink()
+        rows = [f"{path},{'ab'[n % 2]}{end}" for n, path in enumerate(paths)]
+        (photos / name).write_text("\n".join([header, *rows, ""]))
+        lock = prepare_photos(tmp_path, photos).lock
+        assert name in lock.described
+        return any("is not used as the split" in warning for warning in lock.warnings)
+
+    assert not warned("labels.csv", "path,label", "")
+    assert warned("labels.csv", "path,label,split", ",holdout")
+    assert not warned("labels.csv", "path,label", "")
+    assert not warned("labels.csv", "path,class", "")
+    assert not warned("list.csv", "path,class", "")
 
 
 def test_a_version_of_the_source_stands_for_the_times_of_its_files(
@@ -406,6 +426,58 @@ def test_a_validation_source_validates_with_the_labels_of_the_train_source(tmp_p
     labels = [record.label for record in read_records(prepared.directory, "val")]
     assert labels == [1, 1, 2, 2, 2, 2]
     assert prepared.lock.warnings[0] == "no photo validates these classes: bird"
+
+
+def test_a_validation_source_with_splits_validates_by_its_validation_split(tmp_path: Path) -> None:
+    train = make_photos(tmp_path / "train", {"cat": 3, "dog": 3})
+    other = tmp_path / "other"
+    make_photos(other / "train", {"cat": 5, "dog": 5}, seed=200)
+    make_photos(other / "val", {"cat": 2, "dog": 2}, seed=500)
+    make_photos(other / "test", {"cat": 1, "dog": 1}, seed=700)
+    prepared = prepare_photos(tmp_path, train, validationSource={"uri": f"file://{other}"})
+    status = prepared.status
+    assert (status.train_images, status.validation_images, status.rejected_images) == (6, 4, 12)
+    assert "to validate: the validation split of class folders in train and val" in (
+        prepared.lock.described
+    )
+    assert any(
+        text.startswith("10 photos are not used (in the train split of dataset.validationSource)")
+        for text in prepared.lock.warnings
+    )
+
+
+def test_a_list_with_splits_validates_by_its_validation_split(tmp_path: Path) -> None:
+    train = make_photos(tmp_path / "train", {"cat": 3, "dog": 3})
+    other = make_photos(tmp_path / "other", {"cat": 4, "dog": 4}, seed=500)
+    rows = [
+        f"{c}/{n}.jpg,{c},{'val' if n == 3 else 'train'}" for c in ("cat", "dog") for n in range(4)
+    ]
+    (other / "labels.csv").write_text("\n".join(["path,label,split", *rows, ""]))
+    status = prepare_photos(tmp_path, train, validationSource={"uri": f"file://{other}"}).status
+    assert (status.train_images, status.validation_images, status.rejected_images) == (6, 2, 6)
+
+
+def test_an_error_in_the_validation_source_names_it(tmp_path: Path) -> None:
+    train = make_photos(tmp_path / "train", {"cat": 3, "dog": 3})
+    rows = [f"{c}/{n}.jpg,{c}" for c in ("cat", "dog") for n in range(3)]
+    (train / "labels.csv").write_text("\n".join(["path,label", *rows, ""]))
+    other = make_photos(tmp_path / "other", {"cat": 2, "dog": 2}, seed=500)
+    source: dict[str, Any] = {"validationSource": {"uri": f"file://{other}"}}
+    code = ExitCode.InputNotFound
+    error = refusal(tmp_path, train, code=code, csv={"file": "labels.csv"}, **source)
+    assert error.message.startswith("dataset.validationSource: dataset.csv.file labels.csv is not")
+    assert "both sources" in error.hint
+    make_photos(other / "test", {"cat": 2})
+    error = refusal(tmp_path, train, **source)
+    assert error.message.startswith("dataset.validationSource: test has folders of the classes")
+    source = {"validationSource": {"uri": f"file://{tmp_path / 'outer'}"}}
+    shutil.rmtree(other / "test")
+    (tmp_path / "outer").mkdir()
+    other.rename(tmp_path / "outer/photos")
+    assert refusal(tmp_path, train, **source).hint == (
+        "If the class folders lie in photos: name that folder at the end of"
+        " dataset.validationSource.uri."
+    )
 
 
 def test_a_photo_in_both_splits_is_named(tmp_path: Path) -> None:

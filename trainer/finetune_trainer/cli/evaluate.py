@@ -55,6 +55,9 @@ class Listed:
     left_out: tuple[LeftOut, ...]
     described: str
     """Human-readable description of the layout."""
+    warnings: tuple[str, ...]
+    hidden: int
+    """Number of hidden and system files and folders."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,8 +85,9 @@ def run(options: argparse.Namespace) -> int:
         open_run(dataset, workspace=Path(workspace)) as run,
     ):
         fetch(run)
-        root = Path(read_json(run.paths.job / FETCHED, Fetched).train)
-        listed = _list(root, dataset)
+        fetched = read_json(run.paths.job / FETCHED, Fetched)
+        listed = _list(Path(fetched.train), dataset)
+        listed = dataclasses.replace(listed, warnings=fetched.warnings + listed.warnings)
         return _evaluate(classifier, listed, options)
 
 
@@ -92,6 +96,9 @@ def _evaluate(classifier: Classifier, listed: Listed, options: argparse.Namespac
     _check_classes(listed, classifier.labels, labels)
     absent = [each for each in listed.left_out if each.listed]
     _print_left_out(listed.left_out)
+    warnings = [f"warning: {warning}" for warning in listed.warnings]
+    for warning in warnings:
+        print_aside(warning)
     evaluation, good = _measure(classifier, listed.pictures, labels)
     account = _account(listed, unreadable=len(listed.pictures) - len(good))
     if options.json:
@@ -101,10 +108,11 @@ def _evaluate(classifier: Classifier, listed: Listed, options: argparse.Namespac
         print(printable(account))
         _print(evaluation)
     if options.report:
+        about = "; ".join([account, *warnings])
         worst = {m.record: classifier.read(good[m.record].photo).jpeg for m in evaluation.worst}
         content = Content(
             title=options.model.resolve().name,
-            subtitle=f"measured on {options.data or options.manifest}: {account}",
+            subtitle=f"measured on {options.data or options.manifest}: {about}",
             evaluation=evaluation,
             pictures={record: shrink(jpeg) for record, jpeg in worst.items()},
         )
@@ -163,7 +171,7 @@ def _list(root: Path, dataset: Dataset) -> Listed:
         described += f"; the {len(found.splits['train'].photos)} training photos are not used"
     if found.passed_over:
         described += f"; not used: {'; '.join(found.passed_over)}"
-    return Listed(pictures, left_out, described)
+    return Listed(pictures, left_out, described, found.warnings, found.hidden)
 
 
 def _label_numbers(classes: Sequence[str]) -> dict[str, int]:
@@ -217,7 +225,8 @@ def _account(listed: Listed, *, unreadable: int) -> str:
     used, rejected = len(listed.pictures) - unreadable, fates["rejected"] + unreadable
     return (
         f"{used} photos used, {rejected} rejected, {fates['ignored']} ignored,"
-        f" {fates['read']} read as lists; {listed.described}"
+        f" {fates['read']} read as lists; {listed.hidden} hidden ones are not counted;"
+        f" {listed.described}"
     )
 
 

@@ -48,7 +48,7 @@ def check_found(found: Found, spec: Dataset) -> None:
             ExitCode.InvalidData,
             f"dataset.source {spec.source.uri} has {_counted(found, train)}; at least 2 classes"
             " with photos are needed",
-            _inner_folder(train) or REMEDIES[found.layout],
+            _inner_folder(train, "dataset.source") or REMEDIES[found.layout],
         )
     if validation := found.splits.get("validation"):
         uri = spec.validation_source.uri if spec.validation_source else ""
@@ -79,7 +79,8 @@ def _check_validation(found: Found, validation: Scan, where: str) -> None:
         raise TrainerError(
             ExitCode.InvalidData,
             f"{where} has {_counted(found, validation)}",
-            "It needs photos of the classes that train.",
+            _inner_folder(validation, "dataset.validationSource")
+            or "It needs photos of the classes that train.",
         )
     used = dict.fromkeys(photo.class_name for photo in validation.photos)
     if unknown := [name for name in used if name not in found.splits["train"].classes]:
@@ -113,13 +114,13 @@ def _counted(found: Found, scan: Scan) -> str:
     return ", ".join(parts)
 
 
-def _inner_folder(scan: Scan) -> str | None:
+def _inner_folder(scan: Scan, field: str) -> str | None:
     """Return the hint for class folders that all lie in one folder."""
     outer = {path.partition("/")[0] for path in _below(scan)}
     if len(outer) != 1 or scan.photos:
         return None
     (name,) = outer
-    return f"If the class folders lie in {name}: name that folder at the end of dataset.source.uri."
+    return f"If the class folders lie in {name}: name that folder at the end of {field}.uri."
 
 
 def _below(scan: Scan) -> list[str]:

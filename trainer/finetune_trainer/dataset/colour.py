@@ -5,16 +5,21 @@ Looks at one picture only, so that the same file gives the same pixels in every 
 
 from typing import Any, cast
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageFile, TiffImagePlugin
 
 DEEPEST = 0xFFFF
 DEPTHS = (0x3FF, 0xFFF, 0x3FFF)
 """The largest values of 10, 12 and 14 bits, which cameras and scanners store in 16."""
 DIM = "nothing brighter than 1/4"
-"""The note for 16-bit grey that perhaps has only 14 bits."""
-BITS, PHOTOMETRIC, SAMPLE_FORMAT, MAX_VALUES = 258, 262, 339, (281, 341)
+"""The note for pixels that perhaps use only a part of the bits that they are stored in."""
+BITS, COMPRESSION, PHOTOMETRIC, PLANES, SAMPLE_FORMAT = 258, 259, 262, 284, 339
+MAX_VALUES = (281, 341)
 """Tags of TIFF: two name the largest value, MaxSampleValue and SMaxSampleValue."""
-WHITE_IS_ZERO, SIGNED = 0, 2
+WHITE_IS_ZERO, SIGNED, UNCOMPRESSED, SEPARATE = 0, 2, 1, 2
+QUARTER = 64
+"""A quarter of white, of 255."""
+WIDE = (";16", "65535")
+"""Parts of the names that Pillow has for formats of 16 bits, in PNG, TIFF and PPM."""
 FAINT = 16
 """The contrast to its ground, of 255, that is nearly none."""
 FEW = 100
@@ -35,7 +40,17 @@ class BadPhotoError(Exception):
 
 def as_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     """Return 8-bit RGB, transparent pictures on a ground on which they are seen."""
-    return _for_display(_decoded(image, notes), image.info, notes)
+    _check_planes(image)
+    may_be_dim = _has_spare_bits(image)  # unknown once it is decoded
+    rgb = _decoded(image, notes)
+    if may_be_dim and max(most for _, most in _extrema(rgb)) <= QUARTER:
+        notes.append(DIM)
+    return _for_display(rgb, image.info, notes)
+
+
+def _extrema(rgb: Image.Image) -> tuple[tuple[int, int], ...]:
+    """Return the least and the largest value of each colour."""
+    return cast(tuple[tuple[int, int], ...], rgb.getextrema())
 
 
 def is_nearly_black(picture: Image.Image) -> bool:
@@ -45,10 +60,31 @@ def is_nearly_black(picture: Image.Image) -> bool:
     return all(sum(histogram[start + FAINT + 1 : start + 256]) <= most for start in (0, 256, 512))
 
 
+def _check_planes(image: Image.Image) -> None:
+    """Raise BadPhotoError for planes of 16 bits, which Pillow reads as if they had 8."""
+    kind = tuple(_tag(image, tag) for tag in (PLANES, COMPRESSION, BITS))
+    if kind == (SEPARATE, UNCOMPRESSED, 16):
+        raise BadPhotoError(
+            "an uncompressed 16-bit TIFF in separate planes: export it with 8 bits, or interleaved"
+        )
+
+
+def _has_spare_bits(image: Image.Image) -> bool:
+    """Return True for a format of 16 bits, and for a TIFF that declares another largest value."""
+    tiles = image.tile[:1] if isinstance(image, ImageFile.ImageFile) else []
+    form = str([tile.args for tile in tiles])
+    declared = (_tag(image, tag) or 0 for tag in MAX_VALUES)
+    return (
+        image.mode == "I"
+        or any(name in form for name in WIDE)
+        or any(0 < value < 255 for value in declared)
+    )
+
+
 def _decoded(image: Image.Image, notes: list[str]) -> Image.Image:
     if image.mode.startswith("I"):
         notes.append("16-bit grey")
-        return _from_16_bit(image, notes)
+        return _from_16_bit(image)
     if image.mode == "F":
         raise BadPhotoError("floating-point pixels have no defined brightness: export it as PNG")
     if image.has_transparency_data:
@@ -61,7 +97,7 @@ def _decoded(image: Image.Image, notes: list[str]) -> Image.Image:
     return image.convert("RGB")
 
 
-def _from_16_bit(image: Image.Image, notes: list[str]) -> Image.Image:
+def _from_16_bit(image: Image.Image) -> Image.Image:
     """Scale to 8 bits; Pillow's own conversion clips everything above 255 to white."""
     wide = image.convert("I")
     least, most = cast(tuple[int, int], wide.getextrema())
@@ -74,9 +110,6 @@ def _from_16_bit(image: Image.Image, notes: list[str]) -> Image.Image:
     scale, black = 255 / white, 0.5
     if _tag(image, PHOTOMETRIC) == WHITE_IS_ZERO:
         scale, black = -scale, 255.5
-        most = white - least
-    if most <= white // 4:
-        notes.append(DIM)
     return wide.point(lambda value: value * scale + black).convert("L").convert("RGB")
 
 

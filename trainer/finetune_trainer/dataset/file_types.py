@@ -55,6 +55,7 @@ _AS_JPEG, _AS_PNG = "export it as JPEG", "export it as PNG"
 _VIDEO = "a video"
 _STILLS = "extract still pictures, or remove it"
 _HEIC = Unreadable("a HEIC photo", "export it as JPEG (docs/data.md has a command)")
+_LINK = Unreadable("a link to a photo", "copy the photo itself")
 _RAWS = {
     "CR2": rb"II\*\0.{4}CR",
     "CR3": rb"....ftypcrx ",
@@ -96,9 +97,37 @@ _TYPES = (
     _Type(Unreadable("a Targa picture (TGA)", _AS_PNG), "tga", b""),
     _Type(Unreadable("a texture (DDS)", _AS_PNG), "dds", rb"DDS \x7c"),
     _Type(Unreadable("a QOI picture", _AS_PNG), "qoi", rb"qoif"),
+    _Type(Unreadable("a PCX picture", _AS_PNG), "pcx", b""),
+    _Type(Unreadable("a PICT picture", _AS_PNG), "pct pict", b""),
+    _Type(Unreadable("an SGI picture", _AS_PNG), "sgi", rb"\x01\xda[\0\1][\1\2]"),
+    _Type(Unreadable("a PAM picture", _AS_PNG), "pam", rb"P7\n"),
+    _Type(Unreadable("a picture in floating point (PFM)", _AS_PNG), "pfm", rb"P[Ff]\n"),
+    _Type(Unreadable("an XPM picture", _AS_PNG), "xpm", rb"/\* XPM \*/"),
+    _Type(Unreadable("a BPG picture", _AS_PNG), "bpg", rb"BPG\xfb"),
+    _Type(Unreadable("a drawing (WMF)", _AS_PNG), "wmf emf", rb"\xd7\xcd\xc6\x9a"),
+    _Type(Unreadable("a DjVu document", _AS_JPEG), "djvu djv", rb"AT&TFORM"),
+    _Type(Unreadable("a NIfTI volume", _AS_PNG), "nii", rb".{344}(n\+1|ni1)\0"),
+    _Type(Unreadable("a MetaImage volume", _AS_PNG), "mha", rb"(ObjectType|NDims) = "),
+    _Type(Unreadable("an NRRD volume", _AS_PNG), "nrrd", rb"NRRD000"),
+    _Type(_LINK, "", rb"book\0\0\0\0mark"),  # an alias of macOS
+    # A shortcut of Windows to a picture, whose name need not have the picture's ending.
+    _Type(_LINK, "", rb"L\0\0\0\x01\x14\x02\0.*\.\0?(?i:j\0?p\0?e?\0?g|p\0?n\0?g|w\0?e\0?b\0?p)"),
 )
 _BY_ENDING = {f".{ending}": kind.unreadable for kind in _TYPES for ending in kind.endings.split()}
 _BY_MAGIC = [(re.compile(kind.magic, re.DOTALL), kind.unreadable) for kind in _TYPES if kind.magic]
+_STAND_INS = {
+    "icloud": Unreadable("a photo that is only in iCloud", "download it, and copy it again"),
+    "nextcloud owncloud cloud": Unreadable(
+        "a photo that is only in the cloud", "make it available offline, and copy it again"
+    ),
+    "lnk url webloc": _LINK,
+    "dvc": Unreadable("a photo that DVC keeps", "run `dvc pull` where you copied it from"),
+    "gz bz2 xz zst": Unreadable("a compressed photo", "unpack it"),
+    "gpg pgp aes enc": Unreadable("an encrypted photo", "decrypt it"),
+}
+_BY_LAST = {f".{last}": kind for lasts, kind in _STAND_INS.items() for last in lasts.split()}
+"""Files that stand for the photo that they are named after, such as cat.jpg.lnk."""
+_STAND_IN = re.compile(r"(?P<photo>.+(?P<ending>\.\w+))( [^/.]*)?(?P<last>\.\w+)", re.DOTALL)
 
 
 def kind_of(path: str, name: str) -> Literal["photo"] | Unreadable | None:
@@ -110,9 +139,10 @@ def kind_of(path: str, name: str) -> Literal["photo"] | Unreadable | None:
     if is_picture(name):
         return "photo"
     if unreadable := unreadable_name(name):
-        return unreadable
+        return None if _is_beside_its_photo(path) else unreadable
     head = _head(path)
-    return unreadable_content(head) or ("photo" if is_photo_content(head) else None)
+    is_photo = is_photo_content(head) or name.startswith(".")  # of those, only copies are left
+    return unreadable_content(head) or ("photo" if is_photo else None)
 
 
 def is_picture(name: str) -> bool:
@@ -127,7 +157,19 @@ def is_photo_content(head: bytes) -> bool:
 
 def unreadable_name(name: str) -> Unreadable | None:
     """Return the type that the name's ending stands for, if no decoder here reads it."""
-    return _BY_ENDING.get(os.path.splitext(name)[1].lower())
+    last = os.path.splitext(name)[1].lower()
+    if last in _BY_LAST and (named := _STAND_IN.fullmatch(name)):
+        ending = named["ending"].lower()
+        return _BY_LAST[last] if ending in SUFFIXES or ending in _BY_ENDING else None
+    return _BY_ENDING.get(last)
+
+
+def _is_beside_its_photo(path: str) -> bool:
+    """Return True for a file such as cat.jpg.gz beside cat.jpg: the photo is there."""
+    named = _STAND_IN.fullmatch(path)
+    return (
+        named is not None and named["last"].lower() in _BY_LAST and os.path.exists(named["photo"])
+    )
 
 
 def unreadable_content(head: bytes) -> Unreadable | None:

@@ -8,6 +8,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import struct
 import warnings
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from simplejpeg import decode_jpeg
 
 from finetune_trainer.contract import Framing
 from finetune_trainer.dataset.colour import DIM, BadPhotoError, as_rgb, is_nearly_black
-from finetune_trainer.dataset.duplicates import miniature
+from finetune_trainer.dataset.duplicates import Array, miniature
 from finetune_trainer.dataset.exact import encode_exactly
 from finetune_trainer.dataset.file_types import (
     HEAD_BYTES,
@@ -49,6 +50,17 @@ FORMATS = (
 )
 """Decoders that untrusted files may reach; Pillow has dozens, some of which start programs."""
 JPEGS = ("JPEG", "MPO")
+JPEG_COLOURS = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
+"""The names that simplejpeg has for the modes of Pillow."""
+NO_END, END = "Premature end of JPEG file", b"\xff\xd9"
+LOST = re.compile(
+    "Corrupt JPEG data: (premature end of data segment|bad (Huffman|arithmetic) code"
+    r"|found marker 0x\w+ instead of RST\d|(?P<stray>\d+) extraneous bytes before marker"
+    " 0x(d[0-79]|da|c4))"
+)
+"""The warnings of libjpeg by which pixels are lost; the markers are those after pixels."""
+STRAY = 64
+"""The most extraneous bytes that may be a camera's padding; a hole in a file leaves more."""
 NEARLY_BLACK = "nearly black"
 """The note for a photo in which nearly nothing is brighter than 1/16: 12-bit values in a 16-bit
 file, or a mask, seldom a photo of the night."""
@@ -242,19 +254,36 @@ def _framed(picture: Image.Image, packing: Packing) -> Image.Image:
 
 
 def decode_quickly(image: Image.Image, data: bytes) -> Image.Image | None:
-    """Return the pixels of `image.load()` for an undamaged RGB JPEG in two thirds of its time.
+    """Return the pixels of `image.load()` for a JPEG, as RGB, in two thirds of its time.
 
-    Returns None if Pillow has to decode the file. Pillow is slower because it decodes each row into
-    a buffer, which may not be in the cache, and copies it.
+    Raises BadPhotoError if parts of the picture are lost, which Pillow does not say. Returns None
+    if Pillow has to decode the file. Pillow is slower because it decodes each row into a buffer,
+    which may not be in the cache, and copies it.
     """
     width, height = image.size
-    if image.format not in JPEGS or image.mode != "RGB" or width * height > MAX_QUICK:
+    if image.format not in JPEGS or image.mode not in JPEG_COLOURS:
         return None
+    is_quick = image.mode != "CMYK" and width * height <= MAX_QUICK
+    pixels = _decode_jpeg(data, JPEG_COLOURS[image.mode], image.size if is_quick else (1, 1))
+    if pixels is None or len(pixels) != height:
+        return None
+    picture = Image.frombuffer(image.mode, image.size, pixels)
+    return picture if image.mode == "RGB" else picture.convert("RGB")
+
+
+def _decode_jpeg(data: bytes, colours: str, size: tuple[int, int]) -> Array | None:
+    """Decode a JPEG to at least this size; return None if the decoder warns of other than loss."""
     try:
-        pixels = decode_jpeg(data, "RGB", min_width=width, min_height=height)
-    except ValueError:  # raised for warnings too; Pillow decides
-        return None
-    return Image.frombuffer("RGB", image.size, pixels) if len(pixels) == height else None
+        pixels: Array = decode_jpeg(data, colours, min_width=size[0], min_height=size[1])
+        return pixels
+    except ValueError as error:  # raised for warnings, too
+        warning = str(error)
+    if warning == NO_END and not data.endswith(END):
+        return _decode_jpeg(data + END, colours, size)  # perhaps no more is missing
+    lost = LOST.fullmatch(warning)
+    if lost is not None and int(lost["stray"] or STRAY + 1) > STRAY:
+        raise BadPhotoError(f"damaged or cut off ({lost[1]}): copy it again")
+    return None
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> Image.Transpose | None:

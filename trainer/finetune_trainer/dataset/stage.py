@@ -103,11 +103,12 @@ def _settings(job: Job, found: Found, fetched: Fetched, *, exact: bool) -> Setti
 
 
 def _key(found: Found, settings: Settings, fetched: Fetched) -> str:
-    """Return a key for these files as they are now, without opening one.
+    """Return a key for these files as they are now and for how they are read; opens no photo.
 
     If the source has a version, it stands for the contents: the times are those of the download.
     """
     key = hashlib.sha256(msgspec.json.encode(settings))
+    key.update(f"{found.described!r} {found.passed_over} {found.warnings}\n".encode())
     versions = {"train": fetched.train_version, "validation": fetched.validation_version}
     for split, scan in found.splits.items():
         version = versions[split] or (fetched.train_version if not fetched.validation else None)

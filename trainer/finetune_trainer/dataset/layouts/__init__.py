@@ -14,6 +14,7 @@ agreement compares a list with the folders of its photos
 splits    the lists or record files of a source, one for each split
 classes   classes.txt: the names of the classes
 names     names of classes and of splits
+unused    warns of files that look as if photos or a class were missing
 found     the result: photos with their class, and files that are left out
 
 To add a layout: one file here, one line in LAYOUTS (its order is that of detection), and its name

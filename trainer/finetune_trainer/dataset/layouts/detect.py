@@ -8,12 +8,17 @@ from typing import NamedTuple
 from finetune_trainer.contract import Dataset, ExitCode, TrainerError
 from finetune_trainer.dataset.layouts import auto
 from finetune_trainer.dataset.layouts.folders import has_splits, scan_folders, scan_splits
-from finetune_trainer.dataset.layouts.found import Found, Scan, accounted
+from finetune_trainer.dataset.layouts.found import Found, LeftOut, accounted
 from finetune_trainer.dataset.layouts.lists import has_lst, scan_csv, scan_lst, usable_lists
 from finetune_trainer.dataset.layouts.records import has_records, scan_records
 from finetune_trainer.dataset.layouts.source import Source
 from finetune_trainer.dataset.layouts.tree import Tree
-from finetune_trainer.dataset.lock import LayoutName, SplitName
+from finetune_trainer.dataset.layouts.unused import unused_warnings
+from finetune_trainer.dataset.lock import LayoutName
+
+VALIDATION = "dataset.validationSource"
+NOT_TO_VALIDATE = f"in the train split of {VALIDATION}"
+"""The reason for photos that neither train nor validate."""
 
 
 class Layout(NamedTuple):
@@ -48,17 +53,40 @@ def find_photos(train: Path, validation: Path | None, spec: Dataset) -> Found:
             " dataset.validationSource is set",
             "Remove validationSource, or name only the train split in dataset.source.",
         )
-    other = find_in(validation, spec)
-    splits: dict[SplitName, Scan] = {"train": found.splits["train"]}
-    splits["validation"] = other.splits["train"]
+    other = _find_to_validate(validation, spec)
     return Found(
         found.layout,
-        splits,
+        {"train": found.splits["train"], "validation": other.splits["train"]},
         f"{found.described}; to validate: {other.described}",
         passed_over=found.passed_over + other.passed_over,
         warnings=found.warnings + other.warnings,
         hidden=found.hidden + other.hidden,
     )
+
+
+def _find_to_validate(root: Path, spec: Dataset) -> Found:
+    """List a source as one split; if it has splits of its own, its validation split."""
+    try:
+        other = find_in(root, spec)
+    except TrainerError as error:
+        raise _in_validation_source(error) from error
+    if "validation" not in other.splits:
+        return other
+    train, validation = other.splits["train"], other.splits["validation"]
+    unused = tuple(LeftOut(photo.path, "rejected", NOT_TO_VALIDATE) for photo in train.photos)
+    scan = dataclasses.replace(validation, left_out=validation.left_out + train.left_out + unused)
+    described = f"the validation split of {other.described}"
+    return dataclasses.replace(other, splits={"train": scan}, described=described)
+
+
+def _in_validation_source(error: TrainerError) -> TrainerError:
+    """Return the same error with the name of the source that it is about."""
+    message, hint = (
+        text.replace("dataset.source", VALIDATION) for text in (str(error), error.hint)
+    )
+    if VALIDATION not in message:
+        message = f"{VALIDATION}: {message}"
+    return TrainerError(error.code, message, hint)
 
 
 def find_in(root: Path, spec: Dataset) -> Found:
@@ -70,7 +98,9 @@ def find_in(root: Path, spec: Dataset) -> Found:
         auto.check(found, source)
     unused = (*_unused_lists(found, source), *auto.closed_archives(source))
     found = dataclasses.replace(found, passed_over=found.passed_over + unused)
-    return accounted(found, source.tree, LAYOUTS[layout].others)
+    found = accounted(found, source.tree, LAYOUTS[layout].others)
+    warnings = (*found.warnings, *unused_warnings(found, source.tree))
+    return dataclasses.replace(found, warnings=warnings)
 
 
 def _unused_lists(found: Found, source: Source) -> Iterator[str]:

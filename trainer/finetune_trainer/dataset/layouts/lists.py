@@ -229,10 +229,11 @@ def _choose(source: Source) -> splits.Chosen:
     if (named := source.csv.file) is not None:
         if not (source.tree.root / named).is_file():
             found = splits.files_with(source.tree, *SUFFIXES)
+            both = " It names the list of both sources." if source.spec.validation_source else ""
             raise TrainerError(
                 ExitCode.InputNotFound,
                 f"dataset.csv.file {named} is not in the source",
-                f"Found there: {listed(found) or 'no list'}.",
+                f"Found there: {listed(found) or 'no list'}.{both}",
             )
         return splits.Chosen({"train": named})
     files = usable_lists(source) or splits.files_with(source.tree, ".csv", ".tsv", ".jsonl")

@@ -25,13 +25,15 @@ class Tree:
     """The names of the folders of each folder, by the folder's path."""
     hidden: int
     """Number of hidden and system files and folders, which are not looked into."""
+    hidden_folders: tuple[str, ...] = ()
+    """The folders whose name begins with a dot, where a class or a split may lie."""
 
     @classmethod
     def of(cls, root: Path) -> "Tree":
         """Walk a folder; raise OSError for a folder that cannot be read."""
         files: dict[str, tuple[str, ...]] = {}
         folders: dict[str, tuple[str, ...]] = {}
-        hidden, left = 0, [""]
+        hidden, hidden_folders, left = 0, list[str](), [""]
         while left:
             folder = left.pop()
             with os.scandir(root / folder) as found:
@@ -41,11 +43,14 @@ class Tree:
                 key=lambda entry: entry.name,
             )
             hidden += len(entries) - len(visible)
+            if "/" not in folder:
+                unseen = (e.name for e in entries if e.name.startswith(".") and e.is_dir())
+                hidden_folders += (join(folder, name) for name in sorted(unseen))
             below = [e.name for e in visible if e.is_dir() and not _leads_back(e)]
             folders[folder] = tuple(below)
             files[folder] = tuple(e.name for e in visible if not e.is_dir())
             left += [join(folder, name) for name in reversed(below)]
-        return cls(root, files, folders, hidden)
+        return cls(root, files, folders, hidden, tuple(hidden_folders))
 
     def __contains__(self, path: str) -> bool:
         folder, _, name = path.rpartition("/")
