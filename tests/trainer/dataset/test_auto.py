@@ -117,6 +117,61 @@ def test_a_name_that_two_folders_have_is_refused(tmp_path: Path) -> None:
     assert "may be batch1/0.jpg or batch2/0.jpg" in refusal(tmp_path, photos).message
 
 
+@pytest.mark.parametrize(
+    ("file", "folder"), [("test.csv", "test"), ("test.lst", "test"), ("labels.csv", "batch_2")]
+)
+def test_a_list_of_other_photos_does_not_label_those_of_the_same_names(
+    tmp_path: Path, file: str, folder: str
+) -> None:
+    there = "train" if folder == "test" else "batch_1"
+    photos = make_photos(tmp_path / "photos", {there: 12})
+    rows = [(f"{folder}/{n}.jpg", str(n % 2)) for n in range(12)]
+    lines = [f"{n}\t{label}\t{path}\n" for n, (path, label) in enumerate(rows)]
+    (photos / file).write_text("".join(lines) if file.endswith(".lst") else csv(rows))
+    error = refusal(tmp_path, photos)
+    assert f"{folder}/0.jpg is not there, and {there}/0.jpg is in another folder" in error.message
+
+
+def test_a_list_of_more_folders_than_there_are_labels_only_its_own(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"batch1": 8})
+    paths = [f"batch{batch}/{n}.jpg" for batch in (1, 2, 3) for n in range(8)]
+    (photos / "labels.csv").write_text(csv([(p, "ab"[n // 3 % 2]) for n, p in enumerate(paths)]))
+    error = refusal(tmp_path, photos)
+    assert "16 of 24 photos cannot be read" in error.message
+    prepared = prepare_photos(tmp_path, photos, badImages={"maxFraction": "0.9"})
+    assert prepared.status.missing_images == 16
+
+
+def test_names_of_a_test_list_are_not_sought_among_the_photos_of_train(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"train": 12})
+    rows = [(f"{n}.jpg", "ab"[n % 2]) for n in range(12)]
+    (photos / "train.csv").write_text(csv(rows))
+    (photos / "test.csv").write_text(
+        csv([(name, "ab"[n // 4 % 2]) for n, (name, _) in enumerate(rows[:8])])
+    )
+    error = refusal(tmp_path, photos)
+    assert "test.csv names 0.jpg, which is only in train" in error.message
+    (photos / "train.csv").unlink()
+    assert "test.csv names 0.jpg, which is only in train" in refusal(tmp_path, photos).message
+
+
+def test_lists_of_both_splits_may_name_photos_of_one_folder(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"train": 12})
+    rows = [(f"{n}.jpg", "ab"[n % 2]) for n in range(12)]
+    (photos / "train.csv").write_text(csv(rows[:8]))
+    (photos / "val.csv").write_text(csv(rows[8:]))
+    status = prepare_photos(tmp_path, photos).status
+    assert (status.train_images, status.validation_images) == (8, 4)
+
+
+@pytest.mark.parametrize("outer", ["/content/data/", "C:\\users\\", "old/", "2021/", "train/"])
+def test_paths_of_another_place_are_found_by_name(tmp_path: Path, outer: str) -> None:
+    photos = make_photos(tmp_path / "photos", {"train_images": 12})
+    rows = [(f"{outer}{n}.jpg", "ab"[n % 2]) for n in range(12)]
+    (photos / "labels.csv").write_text(csv(rows))
+    assert len(classes_of(prepare_photos(tmp_path, photos))) == 12
+
+
 def test_a_missing_photo_is_not_replaced_by_one_of_the_same_name(tmp_path: Path) -> None:
     photos, rows = batches(tmp_path / "photos")
     (photos / "labels.csv").write_text(csv(rows))

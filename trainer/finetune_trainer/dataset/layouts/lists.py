@@ -80,11 +80,7 @@ class OpenList:
         text, columns = self.file, self.columns
         if columns.names and len(columns.labels) == 1:
             text += f" (columns {columns.names[columns.path]}, {columns.names[columns.labels[0]]})"
-        if self.resolver.removed:
-            text += f", its paths without {self.resolver.removed}"
-        if self.resolver.other_endings:
-            text += ", its photos found with other endings"
-        return text + (", its photos found by name" if self.resolver.by_name else "")
+        return text + self.resolver.describe()
 
     def _incomplete(self, number: int, row: list[str]) -> TrainerError:
         lacks = "lacks a path or a label"
@@ -111,9 +107,9 @@ def open_list(source: Source, file: str, table: Table) -> OpenList:
 
 
 def _hits(source: Source, file: str, listing: Listing, column: int) -> int:
-    """Return the number of fields of a column that are files of the source."""
-    values = partial(listing.values, column, most=LOOKED_AT)
-    return Resolver(source.index, file, values).found
+    """Return the number of fields of a column that are files of the source, or named like them."""
+    resolver = Resolver(source.index, file, partial(listing.values, column, most=LOOKED_AT))
+    return resolver.found or resolver.doubted
 
 
 class Inspected(NamedTuple):
@@ -155,7 +151,8 @@ def _inspect(source: Source, file: str) -> Inspected:
     try:
         opened = open_list(source, file, table)
         if not opened.resolver.found:
-            return Inspected(file, None, "it names none of these photos")
+            doubt = _other_photos(opened.resolver) if opened.resolver.doubt else None
+            return Inspected(file, None, "it names none of these photos", doubt)
         if not opened.columns.is_usual and not has_classes(
             opened.listing, opened.columns.labels[0]
         ):
@@ -166,6 +163,15 @@ def _inspect(source: Source, file: str) -> Inspected:
     if table.problem:
         return Inspected(file, None, table.problem.message, table.problem)
     return Inspected(file, opened)
+
+
+def _other_photos(resolver: Resolver) -> TrainerError:
+    return TrainerError(
+        ExitCode.InvalidData,
+        f"it may mean other photos of the same names: {resolver.doubt}",
+        "Add the photos that it names, or write their paths within the source into it; or remove"
+        " the list.",
+    )
 
 
 def _may_have_classes(source: Source, file: str, table: Table) -> bool:
@@ -255,6 +261,10 @@ class Collected:
     def __init__(self, source: Source) -> None:
         self._tree = source.tree
         self.photos: dict[str, Photo] = {}
+        self.of_other_split: list[str] = []
+        """The photos that are found by name in a folder of the other split."""
+        self.doubt = ""
+        """The reason why files of the names that are not found are not taken for them."""
         self._twice: set[str] = set()
         self.left_out: dict[str, LeftOut] = {}
 
@@ -264,7 +274,10 @@ class Collected:
         state = None if path is None else self._tree.state(path)
         if path is None or state is None:
             self.leave_out(name, resolver.reason(name), listed=True)
+            self.doubt = self.doubt or resolver.doubt
             return
+        if resolver.is_of_other_split(path):
+            self.of_other_split.append(path)
         photo = Photo(path, class_name, state.st_size, state.st_mtime_ns, group=sys.intern(group))
         if self.photos.setdefault(path, photo).class_name != class_name:
             self._twice.add(path)
@@ -297,6 +310,7 @@ def _read(source: Source, chosen: splits.Chosen) -> Found:
                 collected["train"].leave_out(path, f"the list puts it into {entry.split}")
             else:
                 collected[name].add(each.resolver, entry.path, entry.class_name, entry.group)
+    _check_own_photos(collected, chosen)
     both = _without_both(collected)
     _check_some_found(source, collected, chosen)
     _check_same_labels(collected, chosen)
@@ -338,6 +352,22 @@ def _sides(opened: OpenList) -> Sides:
     return Sides(warnings=(warning,))
 
 
+def _check_own_photos(collected: dict[SplitName, Collected], chosen: splits.Chosen) -> None:
+    """Raise InvalidData for a test.csv whose names are those of other photos, in train."""
+    for split, each in collected.items():
+        others = [other.photos for other in collected.values() if other is not each]
+        for path in each.of_other_split:
+            if len(chosen.files) == 1 or any(path in photos for photos in others):
+                file = chosen.files.get(split, chosen.files["train"])
+                raise TrainerError(
+                    ExitCode.InvalidData,
+                    f"{file} names {path.rpartition('/')[2]}, which is only in"
+                    f" {path.rpartition('/')[0]}: these may be other photos of the same names",
+                    f"Add the photos of {file}, or remove it. If it means these photos, write"
+                    f" their paths into it, such as {path}",
+                )
+
+
 def _without_both(collected: dict[SplitName, Collected]) -> tuple[str, ...]:
     """Remove photos from the train split that the validation split has, too; return a warning."""
     if len(collected) < 2:
@@ -365,7 +395,7 @@ def _check_some_found(
         raise TrainerError(
             ExitCode.InvalidData,
             f"{file} names {len(each.left_out)} photos, and none of them is in the source: its"
-            f" first is {first!r}; the source has for example {here!r}",
+            f" first is {first!r}; {each.doubt or f'the source has for example {here!r}'}",
             "Write the paths relative to the list or to the source, and name in dataset.source the"
             " folder that holds the photos.",
         )
@@ -410,12 +440,15 @@ def scan_lst(source: Source) -> Found:
     given = read_classes(tree.root)
     names = _given_names(every, given) if given else _folder_names(every)
     collected: dict[SplitName, Collected] = {}
+    described = []
     for split, file in chosen.files.items():
         paths = [path for path, _ in rows[split]]
         resolver = Resolver(source.index, file, paths.__iter__)
+        described.append(file + resolver.describe())
         collected[split] = Collected(source)
         for path, label in rows[split]:
             collected[split].add(resolver, path, names.get(label, str(label)))
+    _check_own_photos(collected, chosen)
     both = _without_both(collected)
     _check_some_found(source, collected, chosen)
     _check_same_labels(collected, chosen)
@@ -423,7 +456,7 @@ def scan_lst(source: Source) -> Found:
     return Found(
         "Lst",
         {split: each.scan(classes) for split, each in collected.items()},
-        "the list " + " and ".join(chosen.files.values()),
+        "the list " + " and ".join(described),
         passed_over=chosen.passed_over,
         warnings=both,
         read=tuple(chosen.files.values()),

@@ -1,6 +1,7 @@
 """Finds the files that a list means: lists are written on other machines, by other programs."""
 
 import posixpath
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -8,11 +9,14 @@ from functools import cached_property
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.file_types import is_picture
-from finetune_trainer.dataset.layouts.names import split_of
+from finetune_trainer.dataset.layouts.names import split_named, split_of
 from finetune_trainer.dataset.layouts.tree import Tree, join
+from finetune_trainer.dataset.lock import SplitName
 
 LEADS_OUT = "leads out of the data set"
 NO_FILE = "no such file"
+_WORD = re.compile(r"\d+|[^\W\d_]+")
+"""A number or a word within a name."""
 
 Index = dict[str, list[str]]
 """Paths of files by a key."""
@@ -57,21 +61,30 @@ class Resolver:
 
     Paths are relative to the list's folder or to the source. If most are not there: without the
     folders at the beginning of most of them (`C:\\photos\\cat\\1.jpg`, `/content/cat/1.jpg`);
-    if most are not there either: by the name alone, in any folder. Case, Unicode form and a missing
-    ending of the name do not matter, if no more than one file fits.
+    if most are not there either: by the name alone, in any folder, unless these are other photos of
+    the same names. Case, Unicode form and a missing ending of the name do not matter, if no more
+    than one file fits.
     """
 
     def __init__(self, index: FileIndex, file: str, names: Callable[[], Iterable[str]]) -> None:
         self._index, self._tree = index, index.tree
         folder, _, name = file.rpartition("/")
+        self._folders = folder.split("/") if folder else []
         self._bases = tuple(dict.fromkeys((folder, "")))
-        split = split_of(_stem(name))
-        self._own = {f for f in self._tree.folders[""] if split and split_of(f) == split}
+        self.split = split_of(_stem(name))
+        """The split that the list is named after: train for train.csv."""
+        self._own = {f for f in self._tree.folders[""] if self.split and split_of(f) == self.split}
         """The folders in which names are sought first: those in train for train.csv."""
+        self._only_own = False
+        """True if most names are found in these folders, so that names elsewhere are others."""
         self.removed = ""
         """The beginning that is removed from each path."""
         self.by_name = False
         """True if files are found by their names alone."""
+        self.doubt = ""
+        """The reason why files of the same names are not taken for those of the list."""
+        self.doubted = 0
+        """The number of such files."""
         self.other_endings = False
         """True if files are found whose endings are not those in the list."""
         self.found = self._choose(names)
@@ -95,6 +108,18 @@ class Resolver:
         parts = _plain(name).split("/")
         return LEADS_OUT if ".." in parts or not parts[0] else NO_FILE
 
+    def describe(self) -> str:
+        """Return how the paths are read, if not as they are, for messages."""
+        text = f", its paths without {self.removed}" if self.removed else ""
+        if self.other_endings:
+            text += ", its photos found with other endings"
+        return text + (", its photos found by name" if self.by_name else "")
+
+    def is_of_other_split(self, path: str) -> bool:
+        """Return True for a file by name in a folder of train if the list is of val, and so on."""
+        split = split_of(path.partition("/")[0])
+        return self.by_name and bool(self.split and split) and split != self.split
+
     def _choose(self, names: Callable[[], Iterable[str]]) -> int:
         count, found = 0, 0
         for name in names():
@@ -104,16 +129,55 @@ class Resolver:
             return found
         starts = Counter(start for name in names() if (start := self._start_of(_plain(name))))
         for start, number in starts.most_common(1):
-            if number > found:
+            outer = start.split("/")[:-1]
+            if number > found and not _any_siblings(outer, self._folders):
                 self.removed, found = start, number
-        by_name = sum(bool(self._named(_plain(name))) for name in names())
-        if 2 * found < count and by_name > found:
-            self.removed, self.by_name, found = "", True, by_name
+        if 2 * found < count:
+            found = self._choose_names(names, found)
         if not found:
             self.other_endings = True
             found = sum(self.find(name) is not None for name in names())
             self.other_endings = found > 0
         return found
+
+    def _choose_names(self, names: Callable[[], Iterable[str]], found: int) -> int:
+        """Go by names alone if this finds more, and not other photos; return the number found."""
+        own = sum(self._is_own(self._named(_plain(name))) for name in names())
+        self._only_own = 0 < own >= sum(1 for _ in names()) / 2
+        named = sum(bool(self._named(_plain(name))) for name in names())
+        if named <= found:
+            return found
+        if doubt := self._other_photos(names):
+            self.doubt, self.doubted = doubt, named
+            return found
+        self.removed, self.by_name = "", True
+        return named
+
+    def _other_photos(self, names: Callable[[], Iterable[str]]) -> str:
+        """Return the reason why files of the same names are other photos; "" if there is none."""
+        paths: dict[str, str] = {}
+        for path in map(_plain, names()):
+            found = self._named(path)
+            if len(found) != 1:
+                continue
+            other = paths.setdefault(found[0], path)
+            if _key(_stem(other)) != _key(_stem(path)):
+                return f"only {found[0]} is there for {other} and {path}"
+            if self._is_elsewhere(path.split("/")[:-1], found[0].split("/")[:-1]):
+                return f"{path} is not there, and {found[0]} is in another folder"
+        return ""
+
+    def _is_elsewhere(self, listed: list[str], real: list[str]) -> bool:
+        """Return True if the folders of a list are others than those of a file of this name."""
+        if not listed or listed[0] in real:
+            return False
+        if not listed[0]:  # an absolute path, of another machine
+            return _any_siblings(listed, real)
+        sides = _splits_in(listed[0])
+        is_there = any(join(base, listed[0]) in self._tree.folders for base in self._bases)
+        if is_there or (sides and not any(sides & _splits_in(folder) for folder in real)):
+            return True
+        return _any_siblings(listed, real)
 
     def _start_of(self, path: str) -> str | None:
         """Return the shortest beginning without which the file is there."""
@@ -140,7 +204,30 @@ class Resolver:
     def _named(self, path: str) -> list[str]:
         key = _key(posixpath.basename(path))
         found = self._index.by_name.get(key) or self._index.by_bare_name.get(key, [])
-        return [each for each in found if each.partition("/")[0] in self._own] or found
+        own = [each for each in found if self._is_own([each])]
+        return own if own or self._only_own else found
+
+    def _is_own(self, found: list[str]) -> bool:
+        return any(path.partition("/")[0] in self._own for path in found)
+
+
+def _splits_in(folder: str) -> set[SplitName]:
+    """Return the splits that words of a folder's name mean: train for train_images."""
+    return {split for word in _WORD.findall(folder) if (split := split_named(word))}
+
+
+def _any_siblings(listed: list[str], real: list[str]) -> bool:
+    return any(map(_are_siblings, reversed(listed), reversed(real)))
+
+
+def _are_siblings(one: str, two: str) -> bool:
+    """Return True for names that differ in a number or in a split only: 2021 and 2022."""
+    first, second = _WORD.findall(one.lower()), _WORD.findall(two.lower())
+    return first != second and list(map(_kind, first)) == list(map(_kind, second))
+
+
+def _kind(word: str) -> str:
+    return "0" if word.isdigit() else "split" if split_named(word) else word
 
 
 def _plain(name: str) -> str:
