@@ -217,6 +217,38 @@ def test_a_row_without_a_label_is_named(tmp_path: Path, photos: Path) -> None:
     assert "row 16 lacks a path or a label" in refusal(tmp_path, photos, layout="Csv").message
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("path,label", "images/0.jpg,cat, black"),
+        ("path,label", "images/0, a.jpg,cat"),
+        ("path,label,split", "images/0.jpg,cat, black,train"),
+    ],
+)
+def test_a_row_that_is_wider_than_the_header_is_refused(
+    tmp_path: Path, photos: Path, header: str, row: str
+) -> None:
+    width = header.count(",") + 1
+    rows = [
+        f"{cls}/{n}.jpg,{cls}{',train' * (width - 2)}" for cls in ("cat", "dog") for n in range(4)
+    ]
+    (photos / "labels.csv").write_text("\n".join([header, *rows, row]))
+    error = refusal(tmp_path, photos)
+    assert f"row 10 has {width + 1} fields, the header {width}" in error.message
+    assert "quotation marks" in error.hint
+
+
+def test_rows_may_end_in_empty_fields_or_in_longer_notes(tmp_path: Path, photos: Path) -> None:
+    paths = sorted(path.relative_to(photos) for path in photos.rglob("*.jpg"))
+    rows = [f"{path},{path.parent},,," for path in paths]
+    (photos / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    assert not prepare_photos(tmp_path, photos).lock.warnings
+    notes = [row.replace(",,,", ",old, grey") for row in rows]
+    (photos / "labels.csv").write_text("\n".join(["path,label,notes", *notes]))
+    (warning,) = prepare_photos(tmp_path / "other", photos).lock.warnings
+    assert f"{len(rows)} rows of labels.csv have more fields than its header" in warning
+
+
 def test_labels_that_are_numbers_are_ordered_by_value(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {str(label): 2 for label in (10, 9, 2, 0)})
     prepared = prepare_photos(tmp_path, write_csv(photos))

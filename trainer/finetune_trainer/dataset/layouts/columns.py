@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 
 from finetune_trainer.contract import Csv, ExitCode, TrainerError
@@ -47,6 +48,12 @@ class Columns:
     """False if the labels have no usual name: they are the only column that may have the classes.
     """
 
+    @property
+    def is_last_used(self) -> bool:
+        """True if the last column is used: a comma more in a row changes what is read of it."""
+        used = {self.path, *self.labels, self.split, self.group}
+        return len(self.names) - 1 in used
+
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
@@ -56,11 +63,15 @@ class Listing:
     names: tuple[str, ...]
     """The header, without spaces around the names; empty if there is none."""
 
-    @property
+    @cached_property
     def width(self) -> int:
         """The number of columns, at least 1."""
         _, first = next(self.table.rows(), (0, []))
         return max(1, len(self.names), len(first))
+
+    def is_too_wide(self, row: Sequence[str]) -> bool:
+        """Return True for a row with more fields than there are columns, not all of them empty."""
+        return any(map(str.strip, row[self.width :]))
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows below the header."""

@@ -71,6 +71,8 @@ class OpenList:
             label = label_of(row, self.columns)
             if not path or label is None:
                 raise self._incomplete(number, row)
+            if self.columns.is_last_used and self.listing.is_too_wide(row):
+                raise self._too_wide(number, row)
             name = class_of(label, where=f"{self.file}, row {number}: the label")
             split, group = self.columns.split, self.columns.group
             yield Entry(path, name, _field(row, split), _field(row, group))
@@ -81,6 +83,29 @@ class OpenList:
         if columns.names and len(columns.labels) == 1:
             text += f" (columns {columns.names[columns.path]}, {columns.names[columns.labels[0]]})"
         return text + self.resolver.describe()
+
+    def warnings(self) -> Iterator[str]:
+        """Yield a warning about rows with more fields than the header, in columns not used."""
+        wide = [number for number, row in self.listing.rows() if self.listing.is_too_wide(row)]
+        if wide:
+            yield (
+                f"{len(wide)} rows of {self.file} have more fields than its header, such as row"
+                f" {wide[0]}: if a comma is in a label, quote the label"
+            )
+
+    def too_wide(self) -> TrainerError | None:
+        """Return the error for the first row with more fields than the header; None if none is."""
+        rows = ((n, row) for n, row in self.listing.rows() if self.listing.is_too_wide(row))
+        return next((self._too_wide(number, row) for number, row in rows), None)
+
+    def _too_wide(self, number: int, row: list[str]) -> TrainerError:
+        width, first = self.listing.width, "the header" if self.listing.names else "the first row"
+        return TrainerError(
+            ExitCode.InvalidData,
+            f"{self.file}, row {number} has {len(row)} fields, {first} {width}:"
+            f" {','.join(row)!r:.80}",
+            'Put fields that have a separator in them into quotation marks: "cat, black".',
+        )
 
     def _incomplete(self, number: int, row: list[str]) -> TrainerError:
         lacks = "lacks a path or a label"
@@ -151,7 +176,8 @@ def _inspect(source: Source, file: str) -> Inspected:
     try:
         opened = open_list(source, file, table)
         if not opened.resolver.found:
-            doubt = _other_photos(opened.resolver) if opened.resolver.doubt else None
+            doubt = opened.too_wide() if source.is_named_in(file) else None
+            doubt = _other_photos(opened.resolver) if opened.resolver.doubt else doubt
             return Inspected(file, None, "it names none of these photos", doubt)
         if not opened.columns.is_usual and not has_classes(
             opened.listing, opened.columns.labels[0]
@@ -321,7 +347,11 @@ def _read(source: Source, chosen: splits.Chosen) -> Found:
         {split: each.scan(classes) for split, each in collected.items()},
         described + sides.described,
         passed_over=chosen.passed_over,
-        warnings=(*sides.warnings, *both),
+        warnings=(
+            *itertools.chain(*(each.warnings() for each in lists.values())),
+            *sides.warnings,
+            *both,
+        ),
         read=tuple(chosen.files.values()),
     )
 
