@@ -273,7 +273,13 @@ def test_photos_that_no_list_names_are_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("column", "train", "validation"),
-    [("split", "train", "test"), ("Set", "Training", "Valid"), ("is_valid", "False", "True")],
+    [
+        ("split", "train", "test"),
+        ("Set", "Training", "Valid"),
+        ("is_valid", "False", "True"),
+        ("is_training_image", "1", "0"),
+        ("mode", "TRAIN", "TEST"),
+    ],
 )
 def test_a_column_of_a_list_gives_the_splits(
     tmp_path: Path, column: str, train: str, validation: str
@@ -287,6 +293,80 @@ def test_a_column_of_a_list_gives_the_splits(
     prepared = prepare_photos(tmp_path, photos)
     validating = {file.path for file in prepared.lock.files if file.split == "validation"}
     assert validating == {rows[3][0], rows[6][0]}
+
+
+def test_a_column_of_splits_is_not_one_of_the_classes(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    sides = [("train", "test")[n in (3, 6)] for n in range(len(rows))]
+    pairs = list(zip(rows, sides, strict=True))
+    (photos / "a.csv").write_text(csv([(p, f"{c},{s}") for (p, c), s in pairs], "bild,art,seite"))
+    prepared = prepare_photos(tmp_path, photos, csv={"file": "a.csv"})
+    assert (prepared.packed.classes, prepared.status.validation_images) == (("kitten", "puppy"), 2)
+    (photos / "a.csv").write_text(csv([(p, s) for (p, _), s in pairs], "path,split"))
+    assert "a.csv has no column label" in refusal(tmp_path, photos).message
+
+
+def test_a_flag_of_the_split_is_no_column_of_a_class(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    flags = [
+        f"{int(c == 'kitten')},{int(c == 'puppy')},{int(n in (3, 6))}"
+        for n, (_, c) in enumerate(rows)
+    ]
+    lines = [(path, flag) for (path, _), flag in zip(rows, flags, strict=True)]
+    (photos / "labels.csv").write_text(csv(lines, "filename,kitten,puppy,is_valid"))
+    prepared = prepare_photos(tmp_path, photos)
+    assert (prepared.packed.classes, prepared.status.validation_images) == (("kitten", "puppy"), 2)
+
+
+def test_a_column_of_splits_that_two_lists_make_void_is_named(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    train = [(p, f"{c},{n < 2}") for n, (p, c) in enumerate(rows[:12])]
+    (photos / "train.csv").write_text(csv(train, "path,label,is_valid"))
+    (photos / "test.csv").write_text(csv(rows[12:]))
+    warnings = prepare_photos(tmp_path, photos).lock.warnings
+    assert any("the column of splits of train.csv is not used" in text for text in warnings)
+
+
+@pytest.mark.parametrize(
+    ("header", "fields"),
+    [
+        ("path,label,category", ("indoor,cat", "indoor,dog", "outdoor,cat", "outdoor,dog")),
+        ("path,class,order,genus,name", ("Aves,a,b,c", "Aves,a,e,f")),
+        ("path,x,y,art", ("1,2,kitten", "1,5,puppy")),
+        ("path,width", ("640", "800")),
+    ],
+)
+def test_a_column_that_may_not_be_the_class_is_refused(
+    tmp_path: Path, header: str, fields: tuple[str, ...]
+) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    lines = [(path, fields[n % len(fields)]) for n, (path, _) in enumerate(rows)]
+    (photos / "labels.csv").write_text(csv(lines, header))
+    error = refusal(tmp_path, photos)
+    assert "labels.csv" in error.message
+    assert "dataset.csv.labelColumn" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("header", "fields", "warnings"),
+    [
+        ("x,y", ("kitten", "puppy"), 0),
+        ("path,stage", ("I", "II"), 0),
+        ("path,class_id,class", ("0,kitten", "1,puppy"), 0),
+        ("path,label,tag", ("kitten,a", "kitten,b", "puppy,a", "puppy,b"), 1),
+        ("path,species,breed", ("cat,manx", "cat,korat", "dog,boxer", "dog,pug"), 1),
+        ("path,level", ("0", "1", "2"), 0),
+        ("path,art,,", ("kitten,,", "puppy,,"), 0),
+    ],
+)
+def test_the_column_of_the_class_is_found_among_others(
+    tmp_path: Path, header: str, fields: tuple[str, ...], warnings: int
+) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    lines = [(path, fields[n % len(fields)]) for n, (path, _) in enumerate(rows)]
+    (photos / "labels.csv").write_text(csv(lines, header))
+    prepared = prepare_photos(tmp_path, photos, csv={})
+    assert sum("divide" in text for text in prepared.lock.warnings) == warnings
 
 
 def test_of_val_and_test_in_a_column_val_validates(tmp_path: Path) -> None:

@@ -26,7 +26,12 @@ SPLIT_COLUMNS = (
     *("split", "subset", "set", "partition", "phase", "data_set", "dataset", "usage", "stage"),
     *("fold", "kfold"),
     *("train_test", "train_val", "is_valid", "is_validation", "is_val", "is_test", "is_train"),
+    *("is_training", "is_training_image", "is_testing"),
 )
+OFTEN_OTHER = ("y", "tag", "tags")
+"""Names of columns of the class that often have something else."""
+RANKS = frozenset({"phylum", "order", "family", "genus"})
+"""The ranks of biology beside which a column `class` is one, too: birds, mammals."""
 TRUE, FALSE = frozenset({"true", "1", "1.0", "yes"}), frozenset({"false", "0", "0.0", "no"})
 LOOKED_AT = 1000
 """Rows by which columns are recognised."""
@@ -47,6 +52,7 @@ class Columns:
     is_usual: bool = True
     """False if the labels have no usual name: they are the only column that may have the classes.
     """
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_last_used(self) -> bool:
@@ -110,12 +116,12 @@ def find_columns(
     if not listing.names:
         return _without_header(listing)
     path = _path_column(listing, spec, hits)
-    labels, is_usual = _label_columns(listing, spec, path)
-    split = _wanted(listing, spec.split_column, field="splitColumn")
-    if split is None:
-        split = _known(listing, SPLIT_COLUMNS)
+    split = _split_column(listing, spec)
+    label = _wanted(listing, spec.label_column, field="labelColumn")
+    labels, is_usual = ((label,), True) if label is not None else _labels(listing, path)
     place = _wanted(listing, group, field="groupBy.column", of="dataset.split")
-    return Columns(path, labels, listing.names, split, place, is_usual)
+    warnings = tuple(_other_labels(listing, labels[0], path)) if label is None and is_usual else ()
+    return Columns(path, labels, listing.names, split, place, is_usual, warnings)
 
 
 def _without_header(listing: Listing) -> Columns:
@@ -147,19 +153,90 @@ def _path_column(listing: Listing, spec: Csv, hits: Callable[[int], int]) -> int
     return best
 
 
-def _label_columns(listing: Listing, spec: Csv, path: int) -> tuple[tuple[int, ...], bool]:
-    """Return the columns of the class, and True if they are set or have usual names."""
-    wanted = _wanted(listing, spec.label_column, field="labelColumn")
-    if wanted is None:
-        wanted = _known(listing, LABEL_COLUMNS, but=path)
+def _split_column(listing: Listing, spec: Csv) -> int | None:
+    """Return the column of splits: the one that is set, or by its name, or by its values."""
+    wanted = _wanted(listing, spec.split_column, field="splitColumn")
     if wanted is not None:
-        return (wanted,), True
-    others = [n for n in range(len(listing.names)) if n != path and not _counts_rows(listing, n)]
+        return wanted
+    known = _known(listing, SPLIT_COLUMNS)
+    columns = range(len(listing.names)) if known is None or not _splits_by(listing, known) else ()
+    return next((n for n in columns if _splits_by(listing, n)), known)
+
+
+def _splits_by(listing: Listing, column: int) -> bool:
+    """Return True for a column whose fields are all splits, both of them."""
+    name = listing.names[column]
+    if _plain(name).startswith("is_") and _plain(name) not in SPLIT_COLUMNS:
+        return False  # is_cat says nothing of splits
+    found = {split_in(value, name) for value in _looked_at(listing, column)}
+    return found == {"train", "validation"}
+
+
+def _may_be_label(listing: Listing, column: int) -> bool:
+    """Return False for a column of row numbers, of splits, or of nothing."""
+    only_splits = all(map(split_named, _looked_at(listing, column)))
+    is_empty = not any(_looked_at(listing, column))
+    return not (
+        only_splits or is_empty or _splits_by(listing, column) or _counts_rows(listing, column)
+    )
+
+
+def _labels(listing: Listing, path: int) -> tuple[tuple[int, ...], bool]:
+    """Return the columns of the class, and True if they have usual names."""
+    if usual := _usual_labels(listing, path):
+        return (usual[0],), True
+    others = [n for n in range(len(listing.names)) if n != path and _may_be_label(listing, n)]
     if len(others) >= 2 and _are_flags(listing, others):
         return tuple(others), True
-    if len(others) == 1 and has_classes(listing, others[0]):
+    if len(others) == 1 and has_classes(listing, others[0]) and not _measures(listing, others[0]):
         return (others[0],), False
     raise _no_column(listing, LABEL_COLUMNS, field="labelColumn")
+
+
+def _usual_labels(listing: Listing, path: int) -> list[int]:
+    """Return the columns with usual names of the class, the most usual one first."""
+    keys = set(map(_plain, listing.names))
+    others = {"y"} if listing.place("x") not in (None, path) else set()
+    others |= {"class"} if keys & RANKS else set()
+    places = (listing.place(name) for name in LABEL_COLUMNS if name not in others)
+    return list(dict.fromkeys(n for n in places if n is not None and n != path))
+
+
+def _other_labels(listing: Listing, label: int, path: int) -> Iterator[str]:
+    """Yield warnings about other columns that may be the class, coarser or finer.
+
+    Raises InvalidData for one that divides the photos in quite another way.
+    """
+    for other in _usual_labels(listing, path):
+        pairs = set(zip(_looked_at(listing, label), _looked_at(listing, other), strict=True))
+        pairs = {pair for pair in pairs if all(pair)}
+        numbers = [len({pair[side] for pair in pairs}) for side in (0, 1)]
+        names = f"{listing.names[label]} and {listing.names[other]}"
+        if min(numbers) < 2 or len(pairs) == min(numbers) == max(numbers):
+            continue
+        message = f"the columns {names} of {listing.table.name} divide the photos differently"
+        if len(pairs) > max(numbers) and _plain(listing.names[other]) not in OFTEN_OTHER:
+            raise TrainerError(
+                ExitCode.InvalidData,
+                f"{message}, and either may be the class",
+                "Name the column of the class in dataset.csv.labelColumn.",
+            )
+        yield f"{message}: {listing.names[label]} is used; dataset.csv.labelColumn names another"
+
+
+def _looked_at(listing: Listing, column: int) -> Iterator[str]:
+    return listing.values(column, most=LOOKED_AT)
+
+
+def _measures(listing: Listing, column: int) -> bool:
+    """Return True for numbers other than 0, 1, 2 ... or 1, 2, 3 ...: a width is no class."""
+    try:
+        numbers = sorted(set(map(float, _looked_at(listing, column))))
+    except ValueError:
+        return False
+    return [number - numbers[0] for number in numbers] != list(range(len(numbers))) or (
+        numbers[0] not in (0, 1)
+    )
 
 
 def _wanted(
@@ -211,7 +288,7 @@ def split_in(value: str, column: str) -> SplitName | None:
         return split_named(value)
     if value not in TRUE | FALSE:
         return None
-    return "train" if (value in TRUE) == (name == "is_train") else "validation"
+    return "train" if (value in TRUE) == name.startswith("is_train") else "validation"
 
 
 def _plain(name: str) -> str:

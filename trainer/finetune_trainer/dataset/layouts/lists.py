@@ -85,7 +85,8 @@ class OpenList:
         return text + self.resolver.describe()
 
     def warnings(self) -> Iterator[str]:
-        """Yield a warning about rows with more fields than the header, in columns not used."""
+        """Yield warnings about other columns, and rows with more fields than the header."""
+        yield from self.columns.warnings
         wide = [number for number, row in self.listing.rows() if self.listing.is_too_wide(row)]
         if wide:
             yield (
@@ -325,8 +326,7 @@ class Collected:
 
 def _read(source: Source, chosen: splits.Chosen) -> Found:
     lists = {split: _open(source, file) for split, file in chosen.files.items()}
-    only = lists["train"] if len(lists) == 1 else None
-    sides = _sides(only) if only else Sides()
+    sides = _sides(lists["train"]) if len(lists) == 1 else _unused_sides(lists.values())
     collected = {split: Collected(source) for split in (*lists, *sides.of.values()) if split}
     for split, each in lists.items():
         for entry in each.entries():
@@ -396,6 +396,15 @@ def _check_own_photos(collected: dict[SplitName, Collected], chosen: splits.Chos
                     f"Add the photos of {file}, or remove it. If it means these photos, write"
                     f" their paths into it, such as {path}",
                 )
+
+
+def _unused_sides(lists: Iterable[OpenList]) -> Sides:
+    """Return the warnings about columns of splits that two lists make void."""
+    given = [each.file for each in lists if _sides(each).of]
+    if not given:
+        return Sides()
+    warning = f"the column of splits of {listed(given)} is not used: two lists give the splits"
+    return Sides(warnings=(warning,))
 
 
 def _without_both(collected: dict[SplitName, Collected]) -> tuple[str, ...]:
