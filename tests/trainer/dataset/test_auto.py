@@ -205,6 +205,15 @@ def test_columns_that_are_not_understood_are_refused_if_they_may_have_the_classe
     assert "dataset.csv.labelColumn" in error.hint
 
 
+def test_a_list_of_names_without_endings_needs_no_header(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    for n, (path, _) in enumerate(rows):
+        (photos / path).rename(photos / path.replace(path[7:], f"img{n:04}.jpg"))
+    (photos / "labels.csv").write_text("\n".join(f"img{n:04},{c}" for n, (_, c) in enumerate(rows)))
+    prepared = prepare_photos(tmp_path, photos, csv={})
+    assert (len(classes_of(prepared)), prepared.status.rejected_images) == (16, 0)
+
+
 def test_a_list_without_a_header_and_with_more_columns_is_refused(tmp_path: Path) -> None:
     photos, rows = batches(tmp_path / "photos")
     lines = [f"{path},{label},{('a', 'b')[n % 3 > 0]}" for n, (path, label) in enumerate(rows)]
@@ -398,6 +407,16 @@ def test_photos_of_one_group_of_a_list_stay_together(tmp_path: Path, column: str
     assert len(sides) == 4
 
 
+def test_photos_whose_group_is_a_missing_value_are_each_their_own(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    text = csv(
+        [(p, f"{c},{'nan' if n > 3 else 'p1'}") for n, (p, c) in enumerate(rows)], "path,label,who"
+    )
+    (photos / "labels.csv").write_text(text)
+    prepared = prepare_photos(tmp_path, photos, split={"groupBy": {"column": "who"}})
+    assert any("12 photos have no group" in text for text in prepared.lock.warnings)
+
+
 def test_a_column_of_groups_that_is_not_there_is_named(tmp_path: Path) -> None:
     photos, rows = batches(tmp_path / "photos")
     (photos / "labels.csv").write_text(csv(rows))
@@ -411,6 +430,14 @@ def test_a_column_of_groups_that_is_not_there_is_named(tmp_path: Path) -> None:
     [
         (("Cat", "cat"), "these classes differ in capitals or spaces only: 'Cat' and 'cat'"),
         (("cat", "dog", "cat|dog"), "1 labels join others"),
+        (("cat", "dog", "cat + dog"), "1 labels join others"),
+        (("cat", "dog", "dog/cat"), "1 labels join others"),
+        (("scab", "rust", "scab rust"), "1 labels join others"),
+        (("['cat']", "['dog']", "['cat'; 'dog']"), "1 labels join others"),
+        (("0", "1", "0.0"), "the same number, written differently: '0' and '0.0'"),
+        (("1", "01", "2"), "the same number, written differently: '01' and '1'"),
+        (("cat", "dog", "NaN"), "may be missing values, not names: NaN"),
+        (("cat", "dog", "#N/A"), "may be missing values, not names: #N/A"),
     ],
 )
 def test_labels_that_are_hardly_meant_are_named(
@@ -420,6 +447,26 @@ def test_labels_that_are_hardly_meant_are_named(
     rows = [(path, labels[n % len(labels)]) for n, (path, _) in enumerate(rows)]
     (photos / "labels.csv").write_text(csv(rows))
     assert any(warning in text for text in prepare_photos(tmp_path, photos).lock.warnings)
+
+
+def test_names_that_look_the_same_are_one_class(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    forms = ("cat", "dog", "cat\u200b", "do\u00adg", "\ufeffcat", "['dog']")
+    rows = [(path, forms[n % len(forms)]) for n, (path, _) in enumerate(rows)]
+    (photos / "labels.csv").write_text(csv(rows))
+    assert prepare_photos(tmp_path, photos).packed.classes == ("cat", "dog")
+
+
+def test_a_json_list_of_one_label_is_the_label(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    lines = [json.dumps({"file_name": path, "labels": [label]}) for path, label in rows]
+    (photos / "metadata.jsonl").write_text("\n".join(lines))
+    assert prepare_photos(tmp_path, photos).packed.classes == ("kitten", "puppy")
+
+
+def test_names_of_two_words_do_not_join_others(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"bear": 8, "polar bear": 8})
+    assert not prepare_photos(tmp_path, photos).lock.warnings
 
 
 def test_folders_that_are_all_named_like_splits_are_refused(tmp_path: Path) -> None:

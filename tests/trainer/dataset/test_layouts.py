@@ -238,6 +238,16 @@ def test_a_row_that_is_wider_than_the_header_is_refused(
     assert "quotation marks" in error.hint
 
 
+def test_quotation_marks_that_swallow_rows_are_named(tmp_path: Path, photos: Path) -> None:
+    write_csv(photos)
+    lines = (photos / "labels.csv").read_text().splitlines()
+    lines[3] = lines[3].replace(",", ',"')
+    lines[6] += '"'
+    (photos / "labels.csv").write_text("\n".join(lines))
+    error = refusal(tmp_path, photos)
+    assert "row 4 has a quotation mark that makes one field of several lines" in error.message
+
+
 def test_rows_may_end_in_empty_fields_or_in_longer_notes(tmp_path: Path, photos: Path) -> None:
     paths = sorted(path.relative_to(photos) for path in photos.rglob("*.jpg"))
     rows = [f"{path},{path.parent},,," for path in paths]

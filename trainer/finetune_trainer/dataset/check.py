@@ -8,7 +8,7 @@ from decimal import Decimal
 from finetune_trainer.contract import Dataset, ExitCode, Split, TrainerError
 from finetune_trainer.dataset.colour import DIM
 from finetune_trainer.dataset.layouts.found import BELOW, CLASSES_FILE, Found, Scan
-from finetune_trainer.dataset.layouts.names import listed, look_the_same, same_name
+from finetune_trainer.dataset.layouts.names import is_missing, listed, look_the_same, same_name
 from finetune_trainer.dataset.lock import LayoutName, Pair, Settings, Tally
 from finetune_trainer.dataset.photo import NEARLY_BLACK
 
@@ -22,6 +22,10 @@ REMEDIES: dict[LayoutName, str] = {
 }
 JOINTS = "|;,"
 """Characters by which lists of other tasks join the labels of a photo."""
+RARE_JOINTS = "+/& _-"
+"""Characters that are in names, too: they join if all parts are labels themselves."""
+_BRACKETS = dict.fromkeys(map(ord, "[](){}'\""))
+"""Characters around lists of labels, and around each of them."""
 IN_TWO_CLASSES = "the same picture in two classes"
 FEW = 5
 """A class with fewer training photos gets a warning."""
@@ -260,9 +264,16 @@ def _folder_warnings(found: Found) -> Iterator[str]:
 
 
 def _name_warnings(classes: tuple[str, ...]) -> Iterator[str]:
-    if groups := look_the_same(classes):
-        shown = listed(" and ".join(map(repr, group)) for group in groups)
-        yield f"these classes differ in capitals or spaces only: {shown}"
+    groups = look_the_same(classes)
+    if alike := [group for group in groups if not same_name(group[0]).isdigit()]:
+        yield f"these classes differ in capitals or spaces only: {_quoted(alike)}"
+    if numbers := [group for group in groups if group not in alike]:
+        yield f"these classes are the same number, written differently: {_quoted(numbers)}"
+    if missing := [name for name in classes if is_missing(name)]:
+        yield (
+            f"these classes may be missing values, not names: {listed(missing)}; if so, remove"
+            " their photos from the list"
+        )
     names = {same_name(name) for name in classes}
     if joined := [name for name in classes if _joins(name, names)]:
         yield (
@@ -271,9 +282,18 @@ def _name_warnings(classes: tuple[str, ...]) -> Iterator[str]:
         )
 
 
+def _quoted(groups: list[list[str]]) -> str:
+    return listed(" and ".join(map(repr, group)) for group in groups)
+
+
 def _joins(name: str, names: set[str]) -> bool:
-    parts = ("|".join(name.split(joint)) for joint in JOINTS if joint in name)
-    return any({same_name(part) for part in joined.split("|")} & names for joined in parts)
+    """Return True for a name that joins others: `cat|dog`, `cat + dog`, `['cat', 'dog']`."""
+    bare = name.translate(_BRACKETS)
+    often = (bare.split(joint) for joint in JOINTS if joint in bare)
+    rarely = (bare.split(joint) for joint in RARE_JOINTS if joint in bare.strip())
+    return any({*map(same_name, parts)} & names for parts in often) or any(
+        {*map(same_name, parts)} <= names for parts in rarely
+    )
 
 
 def _class_warnings(found: Found, tally: Tally, split: Split) -> Iterator[str]:

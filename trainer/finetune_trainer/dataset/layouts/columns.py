@@ -96,13 +96,19 @@ class Listing:
         return keys.index(_plain(wanted)) if _plain(wanted) in keys else None
 
 
-def open_listing(table: Table, spec: Csv) -> Listing:
-    """Find out whether the first row is a header: not if it names a picture already."""
+def open_listing(table: Table, spec: Csv, is_named: Callable[[str], bool]) -> Listing:
+    """Find out whether the first row is a header: not if it names a picture already.
+
+    `is_named` returns True for the name of a picture of the source, without its ending.
+    """
     if table.keys:
         return Listing(table, table.keys)
     _, first = next(table.rows(), (0, []))
     names = tuple(name.strip() for name in first)
     is_row = any(map(is_picture, names)) and len(names) > 1
+    usual = {*PATH_COLUMNS, *LABEL_COLUMNS, *SPLIT_COLUMNS}
+    if len(names) > 1 and usual.isdisjoint(map(_plain, names)):
+        is_row = is_row or any(map(is_named, names))
     return Listing(table, () if is_row and not (spec.path_column or spec.label_column) else names)
 
 
@@ -114,7 +120,7 @@ def find_columns(
     Raises InvalidData if there is no column of paths or of labels, or none named `group`.
     """
     if not listing.names:
-        return _without_header(listing)
+        return _without_header(listing, hits)
     path = _path_column(listing, spec, hits)
     split = _split_column(listing, spec)
     label = _wanted(listing, spec.label_column, field="labelColumn")
@@ -124,10 +130,12 @@ def find_columns(
     return Columns(path, labels, listing.names, split, place, is_usual, warnings)
 
 
-def _without_header(listing: Listing) -> Columns:
+def _without_header(listing: Listing, hits: Callable[[int], int]) -> Columns:
     """Return the column of pictures, and the one column that is neither this nor one of splits."""
     _, first = next(listing.rows(), (0, []))
     path = next((n for n, field in enumerate(first) if is_picture(field.strip())), None)
+    if path is None:
+        path = max(range(len(first)), key=hits, default=None)
     if path is None:
         raise _no_column(listing, PATH_COLUMNS, field="pathColumn")
     others = [n for n in range(len(first)) if n != path]

@@ -73,6 +73,8 @@ class OpenList:
                 raise self._incomplete(number, row)
             if self.columns.is_last_used and self.listing.is_too_wide(row):
                 raise self._too_wide(number, row)
+            if "\n" in path + label:
+                raise self._over_lines(number, row)
             name = class_of(label, where=f"{self.file}, row {number}: the label")
             split, group = self.columns.split, self.columns.group
             yield Entry(path, name, _field(row, split), _field(row, group))
@@ -108,6 +110,14 @@ class OpenList:
             'Put fields that have a separator in them into quotation marks: "cat, black".',
         )
 
+    def _over_lines(self, number: int, row: list[str]) -> TrainerError:
+        return TrainerError(
+            ExitCode.InvalidData,
+            f"{self.file}, row {number} has a quotation mark that makes one field of several lines:"
+            f" {','.join(row)!r:.80}",
+            "Remove the quotation mark, or close it in its line.",
+        )
+
     def _incomplete(self, number: int, row: list[str]) -> TrainerError:
         lacks = "lacks a path or a label"
         if len(self.columns.labels) > 1:
@@ -125,7 +135,7 @@ def _field(row: list[str], column: int | None) -> str:
 
 def open_list(source: Source, file: str, table: Table) -> OpenList:
     """Find the columns of a list; raise InvalidData if it has none of paths or of labels."""
-    listing = open_listing(table, source.csv)
+    listing = open_listing(table, source.csv, source.index.has_stem)
     hits = cache(partial(_hits, source, file, listing))  # each resolves a thousand names
     columns = find_columns(listing, source.csv, source.group_column, hits=hits)
     resolver = Resolver(source.index, file, partial(listing.values, columns.path))
@@ -206,7 +216,7 @@ def _may_have_classes(source: Source, file: str, table: Table) -> bool:
     few values, and no column says the same as the folders of the photos.
     """
     try:
-        listing = open_listing(table, source.csv)
+        listing = open_listing(table, source.csv, source.index.has_stem)
         columns = range(listing.width)
         path = max(columns, key=partial(_hits, source, file, listing))
         names = list(listing.values(path, most=LOOKED_AT))

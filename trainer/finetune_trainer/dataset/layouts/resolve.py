@@ -48,6 +48,11 @@ class FileIndex:
         """The pictures by their names without the ending."""
         return _index(self._pictures(), lambda path: _key(_stem(posixpath.basename(path))))
 
+    def has_stem(self, path: str) -> bool:
+        """Return True if a picture has this path or name, without its ending."""
+        key = _key(path)
+        return key in self.by_stem or key in self.by_bare_name
+
     def has_name(self, name: str) -> bool:
         """Return True if a file has this name."""
         return _key(name) in self.by_name

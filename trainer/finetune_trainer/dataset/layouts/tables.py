@@ -93,7 +93,8 @@ def _fields(lines: list[str], delimiter: str, *, file: str) -> Iterator[Row]:
 
     Raises InvalidData if a quotation mark is not closed.
     """
-    rows, line, first = csv.reader([*lines, _END], delimiter=delimiter), 1, 1
+    ended = (f"{line}\n" for line in (*lines, _END))  # so that line breaks in fields are kept
+    rows, line, first = csv.reader(ended, delimiter=delimiter), 1, 1
     try:
         for row in rows:
             if row == [_END]:
@@ -151,6 +152,8 @@ def _of_objects(
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
