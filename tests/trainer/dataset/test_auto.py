@@ -84,6 +84,24 @@ LISTS: dict[str, Callable[[Rows, Path], tuple[str, bytes]]] = {
             "filename, kitten, puppy",
         ).encode(),
     ),
+    "with encoded addresses": lambda rows, _: (
+        "labels.csv",
+        csv(
+            [(f"https://host/a%20b/{p.replace('/', '%2F')}?w=640", c) for p, c in rows], "url,label"
+        ).encode(),
+    ),
+    "below a title": lambda rows, _: (
+        "labels.csv",
+        ("Fotos 2021\n\n" + semicolons(rows).replace("path;label", "Datei;Label")).encode(),
+    ),
+    "below a comment": lambda rows, _: (
+        "labels.csv",
+        ("# exported 2021-01-01\n" + csv(rows)).encode(),
+    ),
+    "with spaces as separators": lambda rows, _: (
+        "labels.csv",
+        csv(rows).replace(",", " ").encode(),
+    ),
     "with the number of the row": lambda rows, _: (
         "labels.csv",
         csv(
@@ -109,6 +127,27 @@ def test_a_list_of_names_alone_finds_the_photos_in_any_folder(tmp_path: Path) ->
     names = [(path.replace("/", "/" + path[5:6]), label) for path, label in rows]
     (photos / "labels.csv").write_text(csv([(p.rpartition("/")[2], c) for p, c in names]))
     assert classes_of(prepare_photos(tmp_path, photos)) == dict(names)
+
+
+@pytest.mark.parametrize(("column", "end"), [("id", ""), ("image_id", ".0")])
+def test_numbers_that_lost_their_zeros_find_the_photos(
+    tmp_path: Path, column: str, end: str
+) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    for n, (path, _) in enumerate(rows):
+        (photos / path).rename(photos / path.replace(path[7:], f"{n:05}.jpg"))
+    lines = [(f"{n}{end}", label) for n, (_, label) in enumerate(rows)]
+    (photos / "labels.csv").write_text(csv(lines, f"{column},label"))
+    assert len(classes_of(prepare_photos(tmp_path, photos))) == 16
+
+
+def test_numbers_of_other_columns_find_no_photos(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    for n, (path, _) in enumerate(rows):
+        (photos / path).rename(photos / path.replace(path[7:], f"{n:05}.jpg"))
+    lines = [(str(n), label) for n, (_, label) in enumerate(rows)]
+    (photos / "labels.csv").write_text(csv(lines, "age,label"))
+    assert prepare_photos(tmp_path, photos).lock.settings.layout == "Folder"
 
 
 def test_a_name_that_two_folders_have_is_refused(tmp_path: Path) -> None:

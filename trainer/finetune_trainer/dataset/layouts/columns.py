@@ -8,7 +8,7 @@ from itertools import islice
 from finetune_trainer.contract import Csv, ExitCode, TrainerError
 from finetune_trainer.dataset.file_types import is_picture
 from finetune_trainer.dataset.layouts.names import split_named
-from finetune_trainer.dataset.layouts.tables import Row, Table
+from finetune_trainer.dataset.layouts.tables import TITLE, Row, Table
 from finetune_trainer.dataset.lock import SplitName
 
 PATH_COLUMNS = (
@@ -68,11 +68,13 @@ class Listing:
     table: Table
     names: tuple[str, ...]
     """The header, without spaces around the names; empty if there is none."""
+    above: int = 0
+    """Number of rows above the first photo: the header, and a title."""
 
     @cached_property
     def width(self) -> int:
         """The number of columns, at least 1."""
-        _, first = next(self.table.rows(), (0, []))
+        _, first = next(self.rows(), (0, [])) if not self.names else (0, [])
         return max(1, len(self.names), len(first))
 
     def is_too_wide(self, row: Sequence[str]) -> bool:
@@ -81,12 +83,16 @@ class Listing:
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows below the header."""
-        return islice(self.table.rows(), int(bool(self.names) and not self.table.keys), None)
+        return islice(self.table.rows(), self.above, None)
 
     def values(self, column: int, *, most: int | None = None) -> Iterator[str]:
         """Yield the fields of a column, of the first `most` rows or of all."""
         for _, row in islice(self.rows(), most):
             yield row[column].strip() if column < len(row) else ""
+
+    def names_photos(self, column: int) -> bool:
+        """Return True for a column with a usual name for paths, such as id."""
+        return bool(self.names) and _plain(self.names[column]) in PATH_COLUMNS
 
     def place(self, wanted: str) -> int | None:
         """Return the column of this name, or of one that differs in case or spaces only."""
@@ -103,25 +109,36 @@ def open_listing(table: Table, spec: Csv, is_named: Callable[[str], bool]) -> Li
     """
     if table.keys:
         return Listing(table, table.keys)
-    _, first = next(table.rows(), (0, []))
-    names = tuple(name.strip() for name in first)
-    is_row = any(map(is_picture, names)) and len(names) > 1
+    rows = [_stripped(row) for _, row in islice(table.rows(), TITLE)] or [()]
     usual = {*PATH_COLUMNS, *LABEL_COLUMNS, *SPLIT_COLUMNS}
-    if len(names) > 1 and usual.isdisjoint(map(_plain, names)):
-        is_row = is_row or any(map(is_named, names))
-    return Listing(table, () if is_row and not (spec.path_column or spec.label_column) else names)
+    if spec.path_column or spec.label_column or not usual.isdisjoint(map(_plain, rows[0])):
+        return Listing(table, rows[0], above=1)
+    if len(rows[0]) > 1 and (any(map(is_picture, rows[0])) or any(map(is_named, rows[0]))):
+        return Listing(table, ())
+    photo = next((n for n, row in enumerate(rows) if len(row) > 1 and any(map(is_picture, row))), 1)
+    return Listing(table, rows[photo - 1], above=photo)
+
+
+def _stripped(row: Sequence[str]) -> tuple[str, ...]:
+    return tuple(map(str.strip, row))
 
 
 def find_columns(
-    listing: Listing, spec: Csv, group: str | None, *, hits: Callable[[int], int]
+    listing: Listing,
+    spec: Csv,
+    group: str | None,
+    *,
+    hits: Callable[[int], int],
+    by_number: Callable[[int], int],
 ) -> Columns:
-    """Return the columns; `hits` counts the fields of a column that are files of the source.
+    """Return the columns; `hits` counts the fields of a column that are files of the source, and
+    `by_number` those that are if names are compared by the values of their numbers.
 
     Raises InvalidData if there is no column of paths or of labels, or none named `group`.
     """
     if not listing.names:
         return _without_header(listing, hits)
-    path = _path_column(listing, spec, hits)
+    path = _path_column(listing, spec, hits, by_number)
     split = _split_column(listing, spec)
     label = _wanted(listing, spec.label_column, field="labelColumn")
     labels, is_usual = ((label,), True) if label is not None else _labels(listing, path)
@@ -147,13 +164,17 @@ def _without_header(listing: Listing, hits: Callable[[int], int]) -> Columns:
     return Columns(path, (labels[0],), names, next(iter(splits), None), is_usual=False)
 
 
-def _path_column(listing: Listing, spec: Csv, hits: Callable[[int], int]) -> int:
+def _path_column(
+    listing: Listing, spec: Csv, hits: Callable[[int], int], by_number: Callable[[int], int]
+) -> int:
     wanted = _wanted(listing, spec.path_column, field="pathColumn")
     if wanted is not None:
         return wanted
     known = [place for name in PATH_COLUMNS if (place := listing.place(name)) is not None]
     best = max(known, key=hits, default=None)
     if best is None or not hits(best):
+        best = max(known, key=by_number, default=None)
+    if best is None or not (hits(best) or by_number(best)):
         best = max(range(len(listing.names)), key=hits) if listing.names else None
         best = best if best is not None and hits(best) else next(iter(known), None)
     if best is None:

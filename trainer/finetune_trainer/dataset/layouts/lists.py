@@ -137,14 +137,19 @@ def open_list(source: Source, file: str, table: Table) -> OpenList:
     """Find the columns of a list; raise InvalidData if it has none of paths or of labels."""
     listing = open_listing(table, source.csv, source.index.has_stem)
     hits = cache(partial(_hits, source, file, listing))  # each resolves a thousand names
-    columns = find_columns(listing, source.csv, source.group_column, hits=hits)
-    resolver = Resolver(source.index, file, partial(listing.values, columns.path))
+    by_number = cache(partial(_hits, source, file, listing, numbers=True))
+    columns = find_columns(listing, source.csv, source.group_column, hits=hits, by_number=by_number)
+    values = partial(listing.values, columns.path)
+    resolver = Resolver(source.index, file, values, numbers=listing.names_photos(columns.path))
     return OpenList(file, listing, columns, resolver)
 
 
-def _hits(source: Source, file: str, listing: Listing, column: int) -> int:
+def _hits(
+    source: Source, file: str, listing: Listing, column: int, *, numbers: bool = False
+) -> int:
     """Return the number of fields of a column that are files of the source, or named like them."""
-    resolver = Resolver(source.index, file, partial(listing.values, column, most=LOOKED_AT))
+    values = partial(listing.values, column, most=LOOKED_AT)
+    resolver = Resolver(source.index, file, values, numbers=numbers)
     return resolver.found or resolver.doubted
 
 

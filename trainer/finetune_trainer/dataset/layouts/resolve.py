@@ -3,6 +3,7 @@
 import posixpath
 import re
 import unicodedata
+import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -15,6 +16,9 @@ from finetune_trainer.dataset.lock import SplitName
 
 LEADS_OUT = "leads out of the data set"
 NO_FILE = "no such file"
+_DIGITS = 20
+"""The most digits of a number that numbers a photo."""
+_NUMBER = re.compile(rf"([0-9]{{1,{_DIGITS}}})(\.0*)?")
 _WORD = re.compile(r"\d+|[^\W\d_]+")
 """A number or a word within a name."""
 
@@ -48,6 +52,15 @@ class FileIndex:
         """The pictures by their names without the ending."""
         return _index(self._pictures(), lambda path: _key(_stem(posixpath.basename(path))))
 
+    @cached_property
+    def by_number(self) -> dict[int, list[str]]:
+        """The pictures whose names are numbers, by their value."""
+        index: dict[int, list[str]] = {}
+        for stem, paths in self.by_bare_name.items():
+            if stem.isascii() and stem.isdigit() and len(stem) < _DIGITS:
+                index.setdefault(int(stem), []).extend(paths)
+        return index
+
     def has_stem(self, path: str) -> bool:
         """Return True if a picture has this path or name, without its ending."""
         key = _key(path)
@@ -68,11 +81,20 @@ class Resolver:
     folders at the beginning of most of them (`C:\\photos\\cat\\1.jpg`, `/content/cat/1.jpg`);
     if most are not there either: by the name alone, in any folder, unless these are other photos of
     the same names. Case, Unicode form and a missing ending of the name do not matter, if no more
-    than one file fits.
+    than one file fits. Addresses are decoded: `a%20b.jpg`. With `numbers`, names that are numbers
+    may be found by their value: spreadsheets make 1 of 00001, pandas 1.0.
     """
 
-    def __init__(self, index: FileIndex, file: str, names: Callable[[], Iterable[str]]) -> None:
+    def __init__(
+        self,
+        index: FileIndex,
+        file: str,
+        names: Callable[[], Iterable[str]],
+        *,
+        numbers: bool = False,
+    ) -> None:
         self._index, self._tree = index, index.tree
+        self._may_be_numbers = numbers
         folder, _, name = file.rpartition("/")
         self._folders = folder.split("/") if folder else []
         self._bases = tuple(dict.fromkeys((folder, "")))
@@ -86,6 +108,8 @@ class Resolver:
         """The beginning that is removed from each path."""
         self.by_name = False
         """True if files are found by their names alone."""
+        self.by_number = False
+        """True if files are found by the values of the numbers that are their names."""
         self.doubt = ""
         """The reason why files of the same names are not taken for those of the list."""
         self.doubted = 0
@@ -100,13 +124,17 @@ class Resolver:
 
         Raises InvalidData for a name that several files have.
         """
-        path = _plain(name).removeprefix(self.removed)
+        found = (self._find(path, name) for path in _spellings(name))
+        return next(filter(None, found), None)
+
+    def _find(self, path: str, name: str) -> str | None:
+        path = path.removeprefix(self.removed)
         if self.other_endings and is_picture(path):
             path = _stem(path)
         if not self.by_name:
             return self._at(path) or self._alike(path, name)
-        found = self._named(path)
-        return _only(found, name) if found else None
+        named = self._named(path)
+        return _only(named, name) if named else None
 
     def reason(self, name: str) -> str:
         """Return the reason why `find` returned None."""
@@ -118,6 +146,8 @@ class Resolver:
         text = f", its paths without {self.removed}" if self.removed else ""
         if self.other_endings:
             text += ", its photos found with other endings"
+        if self.by_number:
+            return f"{text}, its photos found by the values of their numbers"
         return text + (", its photos found by name" if self.by_name else "")
 
     def is_of_other_split(self, path: str) -> bool:
@@ -132,13 +162,17 @@ class Resolver:
             found += self.find(name) is not None
         if 2 * found >= count:
             return found
-        starts = Counter(start for name in names() if (start := self._start_of(_plain(name))))
+        starts = Counter(start for name in names() if (start := self._start_of(name)))
         for start, number in starts.most_common(1):
             outer = start.split("/")[:-1]
             if number > found and not _any_siblings(outer, self._folders):
                 self.removed, found = start, number
         if 2 * found < count:
             found = self._choose_names(names, found)
+        if 2 * found < count and self._may_be_numbers and not self.by_name:
+            self.by_number = True
+            found = self._choose_names(names, found)
+            self.by_number = self.by_name
         if not found:
             self.other_endings = True
             found = sum(self.find(name) is not None for name in names())
@@ -147,9 +181,9 @@ class Resolver:
 
     def _choose_names(self, names: Callable[[], Iterable[str]], found: int) -> int:
         """Go by names alone if this finds more, and not other photos; return the number found."""
-        own = sum(self._is_own(self._named(_plain(name))) for name in names())
+        own = sum(self._is_own(self._named_any(name)) for name in names())
         self._only_own = 0 < own >= sum(1 for _ in names()) / 2
-        named = sum(bool(self._named(_plain(name))) for name in names())
+        named = sum(bool(self._named_any(name)) for name in names())
         if named <= found:
             return found
         if doubt := self._other_photos(names):
@@ -161,8 +195,8 @@ class Resolver:
     def _other_photos(self, names: Callable[[], Iterable[str]]) -> str:
         """Return the reason why files of the same names are other photos; "" if there is none."""
         paths: dict[str, str] = {}
-        for path in map(_plain, names()):
-            found = self._named(path)
+        for name in names():
+            path, found = _plain(name), self._named_any(name)
             if len(found) != 1:
                 continue
             other = paths.setdefault(found[0], path)
@@ -184,10 +218,13 @@ class Resolver:
             return True
         return _any_siblings(listed, real)
 
-    def _start_of(self, path: str) -> str | None:
+    def _start_of(self, name: str) -> str | None:
         """Return the shortest beginning without which the file is there."""
-        places = (place for place, character in enumerate(path, 1) if character == "/")
-        return next((path[:place] for place in places if self._at(path[place:])), None)
+        for path in _spellings(name):
+            places = (place for place, character in enumerate(path, 1) if character == "/")
+            if start := next((path[:n] for n in places if self._at(path[n:])), None):
+                return start
+        return None
 
     def _at(self, path: str) -> str | None:
         if not path or path.startswith("/") or "\0" in path:
@@ -206,9 +243,14 @@ class Resolver:
                     return _only(found, name)
         return None
 
+    def _named_any(self, name: str) -> list[str]:
+        return next(filter(None, map(self._named, _spellings(name))), [])
+
     def _named(self, path: str) -> list[str]:
         key = _key(posixpath.basename(path))
         found = self._index.by_name.get(key) or self._index.by_bare_name.get(key, [])
+        if self.by_number and (number := _NUMBER.fullmatch(path)):
+            found = self._index.by_number.get(int(number[1]), [])
         own = [each for each in found if self._is_own([each])]
         return own if own or self._only_own else found
 
@@ -237,6 +279,15 @@ def _kind(word: str) -> str:
 
 def _plain(name: str) -> str:
     return name.strip().replace("\\", "/").removeprefix("./")
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """Yield a path as it is in a list, and decoded if it is an address or looks like one."""
+    path = _plain(name)
+    yield path
+    if "%" in path or "://" in path:
+        without_query = re.split("[?#]", path)[0] if "://" in path else path
+        yield urllib.parse.unquote(without_query)
 
 
 def _stem(path: str) -> str:

@@ -15,6 +15,8 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt")
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 """The byte order marks, by which programs of Windows name the encoding."""
 
+TITLE = 10
+"""The most lines of a title above the header of a list."""
 _END = "end of the list"
 Row = tuple[int, list[str]]
 """The number of a row in its file, from 1, and its fields."""
@@ -68,8 +70,10 @@ def _of_lines(path: Path, lines: list[str], problem: TrainerError | None) -> Tab
     if lines and lines[0].lower().startswith("sep=") and len(lines[0]) == 5:
         first, delimiter = 1, lines[0][4]  # a line that Excel takes as the separator
     header = lines[first] if len(lines) > first else ""
+    if path.suffix.lower() != ".txt":  # a title may stand above
+        header = next((line for line in lines[first : first + TITLE] if _delimited(line)), header)
     delimiter = delimiter or max(DELIMITERS, key=header.count)
-    if path.suffix.lower() == ".txt" and delimiter not in header:
+    if delimiter not in header and (path.suffix.lower() == ".txt" or " " in header):
         return Table(path, lambda: _by_last_space(lines), problem=problem)
 
     def rows() -> Iterator[Row]:
@@ -78,6 +82,10 @@ def _of_lines(path: Path, lines: list[str], problem: TrainerError | None) -> Tab
                 yield number + first, row
 
     return Table(path, rows, problem=problem)
+
+
+def _delimited(line: str) -> bool:
+    return any(each in line for each in DELIMITERS)
 
 
 def _by_last_space(lines: list[str]) -> Iterator[Row]:
