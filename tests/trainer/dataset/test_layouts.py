@@ -248,6 +248,51 @@ def test_quotation_marks_that_swallow_rows_are_named(tmp_path: Path, photos: Pat
     assert "row 4 has a quotation mark that makes one field of several lines" in error.message
 
 
+def test_labels_of_two_words_follow_the_name_of_a_picture(tmp_path: Path, photos: Path) -> None:
+    lines = [f"{path.relative_to(photos)} big {path.parent.name}" for path in photos.rglob("*.jpg")]
+    (photos / "labels.txt").write_text("\n".join(lines))
+    assert prepare_photos(tmp_path, photos).packed.classes == ("big cat", "big dog")
+
+
+def test_a_list_of_photos_that_are_not_there_says_so(tmp_path: Path, photos: Path) -> None:
+    write_csv(photos)
+    for path in (photos / "dog").iterdir():
+        path.unlink()
+    error = refusal(tmp_path, photos)
+    assert "Add the photos that the list names" in error.hint
+    for path in list((photos / "cat").iterdir())[::2]:
+        path.unlink()
+    assert "Add the photos that the list names" in refusal(tmp_path, photos).hint
+
+
+def test_photos_in_two_classes_of_a_list_are_not_said_to_be_elsewhere(
+    tmp_path: Path, photos: Path
+) -> None:
+    write_csv(photos)
+    with (photos / "labels.csv").open("a") as file:
+        file.writelines(f"dog/{path.name},cat\n" for path in (photos / "dog").iterdir())
+    message = refusal(tmp_path, photos, csv={}).message
+    assert "photos not used (a list names it in several classes)" in message
+    assert "outside class folders" not in message
+
+
+def test_a_header_of_a_list_of_im2rec_is_named(tmp_path: Path, photos: Path) -> None:
+    write_lst(photos, photos / "pets.lst")
+    text = (photos / "pets.lst").read_text()
+    (photos / "pets.lst").write_text("index\tlabel\tpath\n" + text)
+    assert "remove it if it is a header" in refusal(tmp_path, photos).hint
+
+
+def test_lists_whose_names_are_no_splits_are_refused_with_the_words(
+    tmp_path: Path, photos: Path
+) -> None:
+    for name in ("labels_train.csv", "labels_holdout.csv"):
+        write_csv(photos, name=name)
+    hint = refusal(tmp_path, photos, layout="Csv").hint
+    assert "Join those of one split" in hint
+    assert "val, valid, validation" in hint
+
+
 def test_rows_may_end_in_empty_fields_or_in_longer_notes(tmp_path: Path, photos: Path) -> None:
     paths = sorted(path.relative_to(photos) for path in photos.rglob("*.jpg"))
     rows = [f"{path},{path.parent},,," for path in paths]

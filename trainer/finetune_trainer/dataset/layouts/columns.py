@@ -327,9 +327,14 @@ def _plain(name: str) -> str:
 def _no_column(
     listing: Listing, names: Sequence[str], *, field: str, of: str = "dataset.csv"
 ) -> TrainerError:
+    header = f"its header is {', '.join(listing.names)[:200]!r}"
+    if not listing.names:
+        header = f"it has no header, and {listing.width} columns"
+    nested = " If its labels lie deeper, save it as CSV with the columns path and label."
     return TrainerError(
         ExitCode.InvalidData,
-        f"{listing.table.name} has no column {' or '.join(names[:4])}; its header is"
-        f" {', '.join(listing.names)[:200]!r}",
-        f"Name the column in {of}.{field}.",
+        f"{listing.table.name} has no column {' or '.join(names[:4])}; {header}",
+        f"Name the column in {of}.{field}.{nested if listing.table.keys else ''}"
+        if listing.names
+        else "Write a row with the names of the columns above it, such as path,label.",
     )

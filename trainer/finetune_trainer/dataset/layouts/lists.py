@@ -533,7 +533,9 @@ def _lst_rows(tree: Tree, name: str) -> Iterator[tuple[str, int]]:
                     ExitCode.InvalidData,
                     f"{name}, line {number} is not NUMBER, LABEL, PATH with tabs between and a"
                     f" whole label from 0: {line.strip()!r:.80}",
-                    "Correct the line. A classifier needs one label for each photo.",
+                    "Correct the line. A classifier needs one label for each photo."
+                    if any(map(str.isdigit, line))
+                    else "Correct the line, or remove it if it is a header: these lists have none.",
                 ) from error
             yield path, int(value)
 

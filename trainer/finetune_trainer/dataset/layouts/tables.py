@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.dataset.file_types import is_picture
 
 DELIMITERS = ",;\t|"
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt")
@@ -92,8 +93,22 @@ def _by_last_space(lines: list[str]) -> Iterator[Row]:
     """Yield the rows of a list as Caffe has them: PATH LABEL."""
     for number, line in enumerate(lines, 1):
         if line.strip():
-            path, _, label = line.strip().rpartition(" ")
+            path, label = _path_and_label(line.strip())
             yield number, [path, label] if path else [label]
+
+
+def _path_and_label(line: str) -> tuple[str, str]:
+    """Divide a line at its last space, or behind the picture if words follow: golden retriever."""
+    words = line.split(" ")
+    for count in range(1, len(words) - 1):
+        if is_picture(" ".join(words[:count])) and not any(map(_is_number, words[count:])):
+            return " ".join(words[:count]), " ".join(words[count:])
+    path, _, label = line.rpartition(" ")
+    return path, label
+
+
+def _is_number(word: str) -> bool:
+    return word.lstrip("+-").replace(".", "").isdigit()
 
 
 def _fields(lines: list[str], delimiter: str, *, file: str) -> Iterator[Row]:
