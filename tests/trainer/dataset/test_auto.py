@@ -171,6 +171,18 @@ def test_a_list_of_other_photos_does_not_label_those_of_the_same_names(
     assert f"{folder}/0.jpg is not there, and {there}/0.jpg is in another folder" in error.message
 
 
+@pytest.mark.parametrize(
+    ("listed", "there"), [("val", "valid"), ("2021/05", "2021/5"), ("test", "test_images")]
+)
+def test_folders_that_are_written_differently_have_the_same_photos(
+    tmp_path: Path, listed: str, there: str
+) -> None:
+    photos = make_photos(tmp_path / "photos", {there: 12})
+    rows = [(f"{listed}/{n}.jpg", "ab"[n % 2]) for n in range(12)]
+    (photos / "labels.csv").write_text(csv(rows))
+    assert len(classes_of(prepare_photos(tmp_path, photos))) == 12
+
+
 def test_a_list_of_more_folders_than_there_are_labels_only_its_own(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"batch1": 8})
     paths = [f"batch{batch}/{n}.jpg" for batch in (1, 2, 3) for n in range(8)]

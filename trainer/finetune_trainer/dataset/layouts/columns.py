@@ -79,7 +79,7 @@ class Listing:
 
     def is_too_wide(self, row: Sequence[str]) -> bool:
         """Return True for a row with more fields than there are columns, not all of them empty."""
-        return any(map(str.strip, row[self.width :]))
+        return len(row) > self.width and any(map(str.strip, row[self.width :]))
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows below the header."""

@@ -66,12 +66,13 @@ class OpenList:
 
     def entries(self) -> Iterator[Entry]:
         """Yield the rows; raise InvalidData for one without a path or a class."""
+        may_be_cut = self.columns.is_last_used
         for number, row in self.listing.rows():
             path = row[self.columns.path].strip() if self.columns.path < len(row) else ""
             label = label_of(row, self.columns)
             if not path or label is None:
                 raise self._incomplete(number, row)
-            if self.columns.is_last_used and self.listing.is_too_wide(row):
+            if may_be_cut and self.listing.is_too_wide(row):
                 raise self._too_wide(number, row)
             if "\n" in path + label:
                 raise self._over_lines(number, row)

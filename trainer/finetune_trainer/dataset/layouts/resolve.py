@@ -10,7 +10,7 @@ from functools import cached_property
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.file_types import is_picture
-from finetune_trainer.dataset.layouts.names import split_named, split_of
+from finetune_trainer.dataset.layouts.names import TRAIN, VALIDATION, split_named, split_of
 from finetune_trainer.dataset.layouts.tree import Tree, join
 from finetune_trainer.dataset.lock import SplitName
 
@@ -19,6 +19,7 @@ NO_FILE = "no such file"
 _DIGITS = 20
 """The most digits of a number that numbers a photo."""
 _NUMBER = re.compile(rf"([0-9]{{1,{_DIGITS}}})(\.0*)?")
+_SPLITS = frozenset(word[:3] for word in TRAIN + VALIDATION)
 _WORD = re.compile(r"\d+|[^\W\d_]+")
 """A number or a word within a name."""
 
@@ -124,8 +125,10 @@ class Resolver:
 
         Raises InvalidData for a name that several files have.
         """
-        found = (self._find(path, name) for path in _spellings(name))
-        return next(filter(None, found), None)
+        for path in _spellings(name):
+            if found := self._find(path, name):
+                return found
+        return None
 
     def _find(self, path: str, name: str) -> str | None:
         path = path.removeprefix(self.removed)
@@ -181,9 +184,10 @@ class Resolver:
 
     def _choose_names(self, names: Callable[[], Iterable[str]], found: int) -> int:
         """Go by names alone if this finds more, and not other photos; return the number found."""
-        own = sum(self._is_own(self._named_any(name)) for name in names())
-        self._only_own = 0 < own >= sum(1 for _ in names()) / 2
-        named = sum(bool(self._named_any(name)) for name in names())
+        files = [self._named_any(name) for name in names()]
+        own = sum(map(self._is_own, files)) if self._own else 0
+        self._only_own = 0 < own >= len(files) / 2
+        named = own if self._only_own else sum(map(bool, files))
         if named <= found:
             return found
         if doubt := self._other_photos(names):
@@ -244,7 +248,10 @@ class Resolver:
         return None
 
     def _named_any(self, name: str) -> list[str]:
-        return next(filter(None, map(self._named, _spellings(name))), [])
+        for path in _spellings(name):
+            if found := self._named(path):
+                return found
+        return []
 
     def _named(self, path: str) -> list[str]:
         key = _key(posixpath.basename(path))
@@ -269,25 +276,30 @@ def _any_siblings(listed: list[str], real: list[str]) -> bool:
 
 def _are_siblings(one: str, two: str) -> bool:
     """Return True for names that differ in a number or in a split only: 2021 and 2022."""
-    first, second = _WORD.findall(one.lower()), _WORD.findall(two.lower())
+    first, second = ([_plain_word(w) for w in _WORD.findall(name.lower())] for name in (one, two))
     return first != second and list(map(_kind, first)) == list(map(_kind, second))
 
 
+def _plain_word(word: str) -> str:
+    """Return the same for 1 and 01, and for val, valid and validation."""
+    return word[:3] if split_named(word) else word.lstrip("0") if word.isdigit() else word
+
+
 def _kind(word: str) -> str:
-    return "0" if word.isdigit() else "split" if split_named(word) else word
+    return "0" if word.isdigit() or not word else "split" if word in _SPLITS else word
 
 
 def _plain(name: str) -> str:
     return name.strip().replace("\\", "/").removeprefix("./")
 
 
-def _spellings(name: str) -> Iterator[str]:
-    """Yield a path as it is in a list, and decoded if it is an address or looks like one."""
+def _spellings(name: str) -> tuple[str, ...]:
+    """Return a path as it is in a list, and decoded if it is an address or looks like one."""
     path = _plain(name)
-    yield path
-    if "%" in path or "://" in path:
-        without_query = re.split("[?#]", path)[0] if "://" in path else path
-        yield urllib.parse.unquote(without_query)
+    if "%" not in path and "://" not in path:
+        return (path,)
+    without_query = re.split("[?#]", path)[0] if "://" in path else path
+    return (path, urllib.parse.unquote(without_query))
 
 
 def _stem(path: str) -> str:

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def _fields(lines: list[str], delimiter: str, *, file: str) -> Iterator[Row]:
 
     Raises InvalidData if a quotation mark is not closed.
     """
-    ended = (f"{line}\n" for line in (*lines, _END))  # so that line breaks in fields are kept
+    ended = (f"{line}\n" for line in chain(lines, [_END]))  # so that line breaks in fields are kept
     rows, line, first = csv.reader(ended, delimiter=delimiter), 1, 1
     try:
         for row in rows:
