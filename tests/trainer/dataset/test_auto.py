@@ -412,6 +412,7 @@ def test_a_column_that_may_not_be_the_class_is_refused(
     [
         ("x,y", ("kitten", "puppy"), 0),
         ("path,stage", ("I", "II"), 0),
+        ("path,label", ("train", "test"), 0),
         ("path,class_id,class", ("0,kitten", "1,puppy"), 0),
         ("path,label,tag", ("kitten,a", "kitten,b", "puppy,a", "puppy,b"), 1),
         ("path,species,breed", ("cat,manx", "cat,korat", "dog,boxer", "dog,pug"), 1),

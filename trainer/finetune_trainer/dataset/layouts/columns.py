@@ -188,8 +188,11 @@ def _split_column(listing: Listing, spec: Csv) -> int | None:
     if wanted is not None:
         return wanted
     known = _known(listing, SPLIT_COLUMNS)
-    columns = range(len(listing.names)) if known is None or not _splits_by(listing, known) else ()
-    return next((n for n in columns if _splits_by(listing, n)), known)
+    if known is not None and _splits_by(listing, known):
+        return known
+    labels = {listing.place(name) for name in (*LABEL_COLUMNS, spec.label_column or "label")}
+    others = (n for n in range(len(listing.names)) if n not in labels)
+    return next((n for n in others if _splits_by(listing, n)), known)
 
 
 def _splits_by(listing: Listing, column: int) -> bool:
