@@ -84,6 +84,24 @@ LISTS: dict[str, Callable[[Rows, Path], tuple[str, bytes]]] = {
             "filename, kitten, puppy",
         ).encode(),
     ),
+    "with encoded addresses": lambda rows, _: (
+        "labels.csv",
+        csv(
+            [(f"https://host/a%20b/{p.replace('/', '%2F')}?w=640", c) for p, c in rows], "url,label"
+        ).encode(),
+    ),
+    "below a title": lambda rows, _: (
+        "labels.csv",
+        ("Fotos 2021\n\n" + semicolons(rows).replace("path;label", "Datei;Label")).encode(),
+    ),
+    "below a comment": lambda rows, _: (
+        "labels.csv",
+        ("# exported 2021-01-01\n" + csv(rows)).encode(),
+    ),
+    "with spaces as separators": lambda rows, _: (
+        "labels.csv",
+        csv(rows).replace(",", " ").encode(),
+    ),
     "with the number of the row": lambda rows, _: (
         "labels.csv",
         csv(
@@ -111,10 +129,98 @@ def test_a_list_of_names_alone_finds_the_photos_in_any_folder(tmp_path: Path) ->
     assert classes_of(prepare_photos(tmp_path, photos)) == dict(names)
 
 
+@pytest.mark.parametrize(("column", "end"), [("id", ""), ("image_id", ".0")])
+def test_numbers_that_lost_their_zeros_find_the_photos(
+    tmp_path: Path, column: str, end: str
+) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    for n, (path, _) in enumerate(rows):
+        (photos / path).rename(photos / path.replace(path[7:], f"{n:05}.jpg"))
+    lines = [(f"{n}{end}", label) for n, (_, label) in enumerate(rows)]
+    (photos / "labels.csv").write_text(csv(lines, f"{column},label"))
+    assert len(classes_of(prepare_photos(tmp_path, photos))) == 16
+
+
+def test_numbers_of_other_columns_find_no_photos(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    for n, (path, _) in enumerate(rows):
+        (photos / path).rename(photos / path.replace(path[7:], f"{n:05}.jpg"))
+    lines = [(str(n), label) for n, (_, label) in enumerate(rows)]
+    (photos / "labels.csv").write_text(csv(lines, "age,label"))
+    assert prepare_photos(tmp_path, photos).lock.settings.layout == "Folder"
+
+
 def test_a_name_that_two_folders_have_is_refused(tmp_path: Path) -> None:
     photos, rows = batches(tmp_path / "photos")
     (photos / "labels.csv").write_text(csv([(p.rpartition("/")[2], c) for p, c in rows]))
     assert "may be batch1/0.jpg or batch2/0.jpg" in refusal(tmp_path, photos).message
+
+
+@pytest.mark.parametrize(
+    ("file", "folder"), [("test.csv", "test"), ("test.lst", "test"), ("labels.csv", "batch_2")]
+)
+def test_a_list_of_other_photos_does_not_label_those_of_the_same_names(
+    tmp_path: Path, file: str, folder: str
+) -> None:
+    there = "train" if folder == "test" else "batch_1"
+    photos = make_photos(tmp_path / "photos", {there: 12})
+    rows = [(f"{folder}/{n}.jpg", str(n % 2)) for n in range(12)]
+    lines = [f"{n}\t{label}\t{path}\n" for n, (path, label) in enumerate(rows)]
+    (photos / file).write_text("".join(lines) if file.endswith(".lst") else csv(rows))
+    error = refusal(tmp_path, photos)
+    assert f"{folder}/0.jpg is not there, and {there}/0.jpg is in another folder" in error.message
+
+
+@pytest.mark.parametrize(
+    ("listed", "there"), [("val", "valid"), ("2021/05", "2021/5"), ("test", "test_images")]
+)
+def test_folders_that_are_written_differently_have_the_same_photos(
+    tmp_path: Path, listed: str, there: str
+) -> None:
+    photos = make_photos(tmp_path / "photos", {there: 12})
+    rows = [(f"{listed}/{n}.jpg", "ab"[n % 2]) for n in range(12)]
+    (photos / "labels.csv").write_text(csv(rows))
+    assert len(classes_of(prepare_photos(tmp_path, photos))) == 12
+
+
+def test_a_list_of_more_folders_than_there_are_labels_only_its_own(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"batch1": 8})
+    paths = [f"batch{batch}/{n}.jpg" for batch in (1, 2, 3) for n in range(8)]
+    (photos / "labels.csv").write_text(csv([(p, "ab"[n // 3 % 2]) for n, p in enumerate(paths)]))
+    error = refusal(tmp_path, photos)
+    assert "16 of 24 photos cannot be read" in error.message
+    prepared = prepare_photos(tmp_path, photos, badImages={"maxFraction": "0.9"})
+    assert prepared.status.missing_images == 16
+
+
+def test_names_of_a_test_list_are_not_sought_among_the_photos_of_train(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"train": 12})
+    rows = [(f"{n}.jpg", "ab"[n % 2]) for n in range(12)]
+    (photos / "train.csv").write_text(csv(rows))
+    (photos / "test.csv").write_text(
+        csv([(name, "ab"[n // 4 % 2]) for n, (name, _) in enumerate(rows[:8])])
+    )
+    error = refusal(tmp_path, photos)
+    assert "test.csv names 0.jpg, which is only in train" in error.message
+    (photos / "train.csv").unlink()
+    assert "test.csv names 0.jpg, which is only in train" in refusal(tmp_path, photos).message
+
+
+def test_lists_of_both_splits_may_name_photos_of_one_folder(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"train": 12})
+    rows = [(f"{n}.jpg", "ab"[n % 2]) for n in range(12)]
+    (photos / "train.csv").write_text(csv(rows[:8]))
+    (photos / "val.csv").write_text(csv(rows[8:]))
+    status = prepare_photos(tmp_path, photos).status
+    assert (status.train_images, status.validation_images) == (8, 4)
+
+
+@pytest.mark.parametrize("outer", ["/content/data/", "C:\\users\\", "old/", "2021/", "train/"])
+def test_paths_of_another_place_are_found_by_name(tmp_path: Path, outer: str) -> None:
+    photos = make_photos(tmp_path / "photos", {"train_images": 12})
+    rows = [(f"{outer}{n}.jpg", "ab"[n % 2]) for n in range(12)]
+    (photos / "labels.csv").write_text(csv(rows))
+    assert len(classes_of(prepare_photos(tmp_path, photos))) == 12
 
 
 def test_a_missing_photo_is_not_replaced_by_one_of_the_same_name(tmp_path: Path) -> None:
@@ -148,6 +254,15 @@ def test_columns_that_are_not_understood_are_refused_if_they_may_have_the_classe
     error = refusal(tmp_path, photos)
     assert header.replace(",", ", ") in error.message
     assert "dataset.csv.labelColumn" in error.hint
+
+
+def test_a_list_of_names_without_endings_needs_no_header(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    for n, (path, _) in enumerate(rows):
+        (photos / path).rename(photos / path.replace(path[7:], f"img{n:04}.jpg"))
+    (photos / "labels.csv").write_text("\n".join(f"img{n:04},{c}" for n, (_, c) in enumerate(rows)))
+    prepared = prepare_photos(tmp_path, photos, csv={})
+    assert (len(classes_of(prepared)), prepared.status.rejected_images) == (16, 0)
 
 
 def test_a_list_without_a_header_and_with_more_columns_is_refused(tmp_path: Path) -> None:
@@ -218,7 +333,13 @@ def test_photos_that_no_list_names_are_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("column", "train", "validation"),
-    [("split", "train", "test"), ("Set", "Training", "Valid"), ("is_valid", "False", "True")],
+    [
+        ("split", "train", "test"),
+        ("Set", "Training", "Valid"),
+        ("is_valid", "False", "True"),
+        ("is_training_image", "1", "0"),
+        ("mode", "TRAIN", "TEST"),
+    ],
 )
 def test_a_column_of_a_list_gives_the_splits(
     tmp_path: Path, column: str, train: str, validation: str
@@ -232,6 +353,81 @@ def test_a_column_of_a_list_gives_the_splits(
     prepared = prepare_photos(tmp_path, photos)
     validating = {file.path for file in prepared.lock.files if file.split == "validation"}
     assert validating == {rows[3][0], rows[6][0]}
+
+
+def test_a_column_of_splits_is_not_one_of_the_classes(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    sides = [("train", "test")[n in (3, 6)] for n in range(len(rows))]
+    pairs = list(zip(rows, sides, strict=True))
+    (photos / "a.csv").write_text(csv([(p, f"{c},{s}") for (p, c), s in pairs], "bild,art,seite"))
+    prepared = prepare_photos(tmp_path, photos, csv={"file": "a.csv"})
+    assert (prepared.packed.classes, prepared.status.validation_images) == (("kitten", "puppy"), 2)
+    (photos / "a.csv").write_text(csv([(p, s) for (p, _), s in pairs], "path,split"))
+    assert "a.csv has no column label" in refusal(tmp_path, photos).message
+
+
+def test_a_flag_of_the_split_is_no_column_of_a_class(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    flags = [
+        f"{int(c == 'kitten')},{int(c == 'puppy')},{int(n in (3, 6))}"
+        for n, (_, c) in enumerate(rows)
+    ]
+    lines = [(path, flag) for (path, _), flag in zip(rows, flags, strict=True)]
+    (photos / "labels.csv").write_text(csv(lines, "filename,kitten,puppy,is_valid"))
+    prepared = prepare_photos(tmp_path, photos)
+    assert (prepared.packed.classes, prepared.status.validation_images) == (("kitten", "puppy"), 2)
+
+
+def test_a_column_of_splits_that_two_lists_make_void_is_named(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    train = [(p, f"{c},{n < 2}") for n, (p, c) in enumerate(rows[:12])]
+    (photos / "train.csv").write_text(csv(train, "path,label,is_valid"))
+    (photos / "test.csv").write_text(csv(rows[12:]))
+    warnings = prepare_photos(tmp_path, photos).lock.warnings
+    assert any("the column of splits of train.csv is not used" in text for text in warnings)
+
+
+@pytest.mark.parametrize(
+    ("header", "fields"),
+    [
+        ("path,label,category", ("indoor,cat", "indoor,dog", "outdoor,cat", "outdoor,dog")),
+        ("path,class,order,genus,name", ("Aves,a,b,c", "Aves,a,e,f")),
+        ("path,x,y,art", ("1,2,kitten", "1,5,puppy")),
+        ("path,width", ("640", "800")),
+    ],
+)
+def test_a_column_that_may_not_be_the_class_is_refused(
+    tmp_path: Path, header: str, fields: tuple[str, ...]
+) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    lines = [(path, fields[n % len(fields)]) for n, (path, _) in enumerate(rows)]
+    (photos / "labels.csv").write_text(csv(lines, header))
+    error = refusal(tmp_path, photos)
+    assert "labels.csv" in error.message
+    assert "dataset.csv.labelColumn" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("header", "fields", "warnings"),
+    [
+        ("x,y", ("kitten", "puppy"), 0),
+        ("path,stage", ("I", "II"), 0),
+        ("path,label", ("train", "test"), 0),
+        ("path,class_id,class", ("0,kitten", "1,puppy"), 0),
+        ("path,label,tag", ("kitten,a", "kitten,b", "puppy,a", "puppy,b"), 1),
+        ("path,species,breed", ("cat,manx", "cat,korat", "dog,boxer", "dog,pug"), 1),
+        ("path,level", ("0", "1", "2"), 0),
+        ("path,art,,", ("kitten,,", "puppy,,"), 0),
+    ],
+)
+def test_the_column_of_the_class_is_found_among_others(
+    tmp_path: Path, header: str, fields: tuple[str, ...], warnings: int
+) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    lines = [(path, fields[n % len(fields)]) for n, (path, _) in enumerate(rows)]
+    (photos / "labels.csv").write_text(csv(lines, header))
+    prepared = prepare_photos(tmp_path, photos, csv={})
+    assert sum("divide" in text for text in prepared.lock.warnings) == warnings
 
 
 def test_of_val_and_test_in_a_column_val_validates(tmp_path: Path) -> None:
@@ -263,6 +459,16 @@ def test_photos_of_one_group_of_a_list_stay_together(tmp_path: Path, column: str
     assert len(sides) == 4
 
 
+def test_photos_whose_group_is_a_missing_value_are_each_their_own(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    text = csv(
+        [(p, f"{c},{'nan' if n > 3 else 'p1'}") for n, (p, c) in enumerate(rows)], "path,label,who"
+    )
+    (photos / "labels.csv").write_text(text)
+    prepared = prepare_photos(tmp_path, photos, split={"groupBy": {"column": "who"}})
+    assert any("12 photos have no group" in text for text in prepared.lock.warnings)
+
+
 def test_a_column_of_groups_that_is_not_there_is_named(tmp_path: Path) -> None:
     photos, rows = batches(tmp_path / "photos")
     (photos / "labels.csv").write_text(csv(rows))
@@ -276,6 +482,14 @@ def test_a_column_of_groups_that_is_not_there_is_named(tmp_path: Path) -> None:
     [
         (("Cat", "cat"), "these classes differ in capitals or spaces only: 'Cat' and 'cat'"),
         (("cat", "dog", "cat|dog"), "1 labels join others"),
+        (("cat", "dog", "cat + dog"), "1 labels join others"),
+        (("cat", "dog", "dog/cat"), "1 labels join others"),
+        (("scab", "rust", "scab rust"), "1 labels join others"),
+        (("['cat']", "['dog']", "['cat'; 'dog']"), "1 labels join others"),
+        (("0", "1", "0.0"), "the same number, written differently: '0' and '0.0'"),
+        (("1", "01", "2"), "the same number, written differently: '01' and '1'"),
+        (("cat", "dog", "NaN"), "may be missing values, not names: NaN"),
+        (("cat", "dog", "#N/A"), "may be missing values, not names: #N/A"),
     ],
 )
 def test_labels_that_are_hardly_meant_are_named(
@@ -285,6 +499,26 @@ def test_labels_that_are_hardly_meant_are_named(
     rows = [(path, labels[n % len(labels)]) for n, (path, _) in enumerate(rows)]
     (photos / "labels.csv").write_text(csv(rows))
     assert any(warning in text for text in prepare_photos(tmp_path, photos).lock.warnings)
+
+
+def test_names_that_look_the_same_are_one_class(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    forms = ("cat", "dog", "cat\u200b", "do\u00adg", "\ufeffcat", "['dog']")
+    rows = [(path, forms[n % len(forms)]) for n, (path, _) in enumerate(rows)]
+    (photos / "labels.csv").write_text(csv(rows))
+    assert prepare_photos(tmp_path, photos).packed.classes == ("cat", "dog")
+
+
+def test_a_json_list_of_one_label_is_the_label(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    lines = [json.dumps({"file_name": path, "labels": [label]}) for path, label in rows]
+    (photos / "metadata.jsonl").write_text("\n".join(lines))
+    assert prepare_photos(tmp_path, photos).packed.classes == ("kitten", "puppy")
+
+
+def test_names_of_two_words_do_not_join_others(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"bear": 8, "polar bear": 8})
+    assert not prepare_photos(tmp_path, photos).lock.warnings
 
 
 def test_folders_that_are_all_named_like_splits_are_refused(tmp_path: Path) -> None:

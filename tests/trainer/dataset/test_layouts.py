@@ -217,6 +217,93 @@ def test_a_row_without_a_label_is_named(tmp_path: Path, photos: Path) -> None:
     assert "row 16 lacks a path or a label" in refusal(tmp_path, photos, layout="Csv").message
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("path,label", "images/0.jpg,cat, black"),
+        ("path,label", "images/0, a.jpg,cat"),
+        ("path,label,split", "images/0.jpg,cat, black,train"),
+    ],
+)
+def test_a_row_that_is_wider_than_the_header_is_refused(
+    tmp_path: Path, photos: Path, header: str, row: str
+) -> None:
+    width = header.count(",") + 1
+    rows = [
+        f"{cls}/{n}.jpg,{cls}{',train' * (width - 2)}" for cls in ("cat", "dog") for n in range(4)
+    ]
+    (photos / "labels.csv").write_text("\n".join([header, *rows, row]))
+    error = refusal(tmp_path, photos)
+    assert f"row 10 has {width + 1} fields, the header {width}" in error.message
+    assert "quotation marks" in error.hint
+
+
+def test_quotation_marks_that_swallow_rows_are_named(tmp_path: Path, photos: Path) -> None:
+    write_csv(photos)
+    lines = (photos / "labels.csv").read_text().splitlines()
+    lines[3] = lines[3].replace(",", ',"')
+    lines[6] += '"'
+    (photos / "labels.csv").write_text("\n".join(lines))
+    error = refusal(tmp_path, photos)
+    assert "row 4 has a quotation mark that makes one field of several lines" in error.message
+
+
+def test_labels_of_two_words_follow_the_name_of_a_picture(tmp_path: Path, photos: Path) -> None:
+    lines = [f"{path.relative_to(photos)} big {path.parent.name}" for path in photos.rglob("*.jpg")]
+    (photos / "labels.txt").write_text("\n".join(lines))
+    assert prepare_photos(tmp_path, photos).packed.classes == ("big cat", "big dog")
+
+
+def test_a_list_of_photos_that_are_not_there_says_so(tmp_path: Path, photos: Path) -> None:
+    write_csv(photos)
+    for path in (photos / "dog").iterdir():
+        path.unlink()
+    error = refusal(tmp_path, photos)
+    assert "Add the photos that the list names" in error.hint
+    for path in list((photos / "cat").iterdir())[::2]:
+        path.unlink()
+    assert "Add the photos that the list names" in refusal(tmp_path, photos).hint
+
+
+def test_photos_in_two_classes_of_a_list_are_not_said_to_be_elsewhere(
+    tmp_path: Path, photos: Path
+) -> None:
+    write_csv(photos)
+    with (photos / "labels.csv").open("a") as file:
+        file.writelines(f"dog/{path.name},cat\n" for path in (photos / "dog").iterdir())
+    message = refusal(tmp_path, photos, csv={}).message
+    assert "photos not used (a list names it in several classes)" in message
+    assert "outside class folders" not in message
+
+
+def test_a_header_of_a_list_of_im2rec_is_named(tmp_path: Path, photos: Path) -> None:
+    write_lst(photos, photos / "pets.lst")
+    text = (photos / "pets.lst").read_text()
+    (photos / "pets.lst").write_text("index\tlabel\tpath\n" + text)
+    assert "remove it if it is a header" in refusal(tmp_path, photos).hint
+
+
+def test_lists_whose_names_are_no_splits_are_refused_with_the_words(
+    tmp_path: Path, photos: Path
+) -> None:
+    for name in ("labels_train.csv", "labels_holdout.csv"):
+        write_csv(photos, name=name)
+    hint = refusal(tmp_path, photos, layout="Csv").hint
+    assert "Join those of one split" in hint
+    assert "val, valid, validation" in hint
+
+
+def test_rows_may_end_in_empty_fields_or_in_longer_notes(tmp_path: Path, photos: Path) -> None:
+    paths = sorted(path.relative_to(photos) for path in photos.rglob("*.jpg"))
+    rows = [f"{path},{path.parent},,," for path in paths]
+    (photos / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    assert not prepare_photos(tmp_path, photos).lock.warnings
+    notes = [row.replace(",,,", ",old, grey") for row in rows]
+    (photos / "labels.csv").write_text("\n".join(["path,label,notes", *notes]))
+    (warning,) = prepare_photos(tmp_path / "other", photos).lock.warnings
+    assert f"{len(rows)} rows of labels.csv have more fields than its header" in warning
+
+
 def test_labels_that_are_numbers_are_ordered_by_value(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {str(label): 2 for label in (10, 9, 2, 0)})
     prepared = prepare_photos(tmp_path, write_csv(photos))

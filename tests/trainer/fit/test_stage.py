@@ -101,7 +101,8 @@ def test_the_network_that_a_recipe_starts_from_is_saved_for_later_attempts(
     reports.watch = stop_before_the_first
     with pytest.raises(TrainerError, match="stopped on request"):
         fit(run)
-    shutil.rmtree(run.paths.job / "checkpoints")
+    # There is none if it stopped before its first batch.
+    shutil.rmtree(run.paths.job / "checkpoints", ignore_errors=True)
     assert len(list((run.paths.job / "starts").iterdir())) == 1
     before = len(reports.lines)
     fit(run)

@@ -8,7 +8,8 @@ from decimal import Decimal
 from finetune_trainer.contract import Dataset, ExitCode, Split, TrainerError
 from finetune_trainer.dataset.colour import DIM
 from finetune_trainer.dataset.layouts.found import BELOW, CLASSES_FILE, Found, Scan
-from finetune_trainer.dataset.layouts.names import listed, look_the_same, same_name
+from finetune_trainer.dataset.layouts.names import is_missing, listed, look_the_same, same_name
+from finetune_trainer.dataset.layouts.resolve import NO_FILE
 from finetune_trainer.dataset.lock import LayoutName, Pair, Settings, Tally
 from finetune_trainer.dataset.photo import NEARLY_BLACK
 
@@ -20,8 +21,13 @@ REMEDIES: dict[LayoutName, str] = {
     "Lst": "The list needs at least two different labels.",
     "RecordIO": "The records need at least two different labels.",
 }
+ADD_LISTED = "Add the photos that the list names, or remove or correct their rows."
 JOINTS = "|;,"
 """Characters by which lists of other tasks join the labels of a photo."""
+RARE_JOINTS = "+/& _-"
+"""Characters that are in names, too: they join if all parts are labels themselves."""
+_BRACKETS = dict.fromkeys(map(ord, "[](){}'\""))
+"""Characters around lists of labels, and around each of them."""
 IN_TWO_CLASSES = "the same picture in two classes"
 FEW = 5
 """A class with fewer training photos gets a warning."""
@@ -48,12 +54,27 @@ def check_found(found: Found, spec: Dataset) -> None:
             ExitCode.InvalidData,
             f"dataset.source {spec.source.uri} has {_counted(found, train)}; at least 2 classes"
             " with photos are needed",
-            _inner_folder(train, "dataset.source") or REMEDIES[found.layout],
+            _inner_folder(train, "dataset.source")
+            or _remedy_of_list(found, train)
+            or REMEDIES[found.layout],
         )
     if validation := found.splits.get("validation"):
         uri = spec.validation_source.uri if spec.validation_source else ""
         where = f"dataset.validationSource {uri}" if uri else "The validation split"
         _check_validation(found, validation, where)
+
+
+def _remedy_of_list(found: Found, train: Scan) -> str | None:
+    """Return the hint for a list that is not used, or whose photos are not there."""
+    if _absent(train):
+        return ADD_LISTED
+    lists = [name for each in found.passed_over if (name := each.partition(" (")[0])]
+    if found.layout == "Folder" and "labels.csv" in lists:
+        return (
+            "Put the photos of each class into a folder of its own, directly below dataset.source;"
+            " or correct labels.csv, which is not used for the reason above."
+        )
+    return None
 
 
 def _check_names(train: Scan) -> None:
@@ -69,8 +90,9 @@ def _check_names(train: Scan) -> None:
         raise TrainerError(
             ExitCode.InvalidData,
             f"These classes have no photo to train: {listed(without)}",
-            f"Add photos, or remove the names from {CLASSES_FILE}; labels that are numbers must"
-            " run from 0 without a gap.",
+            "Number the labels from 0 without a gap, or add photos."
+            if all(name.isdigit() for name in without)
+            else f"Add photos, or remove the names from {CLASSES_FILE}.",
         )
 
 
@@ -104,14 +126,22 @@ def _counted(found: Found, scan: Scan) -> str:
         parts.append(f"{len(below)} photos in folders further below ({below[0]})")
     if absent := _absent(scan):
         parts.append(f"{len(absent)} photos in the list that are not there ({absent[0]})")
-    rejected = sum(left.fate == "rejected" for left in scan.left_out)
-    if outside := rejected - len(below) - len(absent):
-        parts.append(f"{outside} photos outside class folders")
+    parts += _others(found, scan)
     if ignored := [left.path for left in scan.left_out if left.fate == "ignored"]:
         parts.append(f"{len(ignored)} files that are no pictures ({ignored[0]})")
     if found.passed_over:
         parts.append(f"and not used: {listed(found.passed_over)}")
     return ", ".join(parts)
+
+
+def _others(found: Found, scan: Scan) -> Iterator[str]:
+    """Yield how many other photos are rejected, with the reasons if they are not in folders."""
+    rejected = (left for left in scan.left_out if left.fate == "rejected" and not left.listed)
+    reasons = Counter(left.reason for left in rejected if left.reason != BELOW)
+    if found.layout == "Folder" and reasons:
+        yield f"{reasons.total()} photos outside class folders"
+    elif found.layout != "Folder":
+        yield from (f"{count} photos not used ({reason})" for reason, count in reasons.items())
 
 
 def _inner_folder(scan: Scan, field: str) -> str | None:
@@ -144,7 +174,9 @@ def check_bad_images(tally: Tally, spec: Dataset) -> None:
             f"{len(bad)} of {tally.photos} photos cannot be read, more than the fraction"
             f" {spec.bad_images.max_fraction} of dataset.badImages.maxFraction:"
             f" {listed((f'{file.path} ({file.reason})' for file in bad), most=3)}",
-            "Replace or remove these files, or raise maxFraction.",
+            "Replace or remove these files, or raise maxFraction."
+            if bad[0].reason != NO_FILE
+            else f"{ADD_LISTED} Or raise maxFraction.",
         )
 
 
@@ -261,9 +293,16 @@ def _folder_warnings(found: Found) -> Iterator[str]:
 
 
 def _name_warnings(classes: tuple[str, ...]) -> Iterator[str]:
-    if groups := look_the_same(classes):
-        shown = listed(" and ".join(map(repr, group)) for group in groups)
-        yield f"these classes differ in capitals or spaces only: {shown}"
+    groups = look_the_same(classes)
+    if alike := [group for group in groups if not same_name(group[0]).isdigit()]:
+        yield f"these classes differ in capitals or spaces only: {_quoted(alike)}"
+    if numbers := [group for group in groups if group not in alike]:
+        yield f"these classes are the same number, written differently: {_quoted(numbers)}"
+    if missing := [name for name in classes if is_missing(name)]:
+        yield (
+            f"these classes may be missing values, not names: {listed(missing)}; if so, remove"
+            " their photos from the list"
+        )
     names = {same_name(name) for name in classes}
     if joined := [name for name in classes if _joins(name, names)]:
         yield (
@@ -272,9 +311,18 @@ def _name_warnings(classes: tuple[str, ...]) -> Iterator[str]:
         )
 
 
+def _quoted(groups: list[list[str]]) -> str:
+    return listed(" and ".join(map(repr, group)) for group in groups)
+
+
 def _joins(name: str, names: set[str]) -> bool:
-    parts = ("|".join(name.split(joint)) for joint in JOINTS if joint in name)
-    return any({same_name(part) for part in joined.split("|")} & names for joined in parts)
+    """Return True for a name that joins others: `cat|dog`, `cat + dog`, `['cat', 'dog']`."""
+    bare = name.translate(_BRACKETS)
+    often = (bare.split(joint) for joint in JOINTS if joint in bare)
+    rarely = (bare.split(joint) for joint in RARE_JOINTS if joint in bare.strip())
+    return any({*map(same_name, parts)} & names for parts in often) or any(
+        {*map(same_name, parts)} <= names for parts in rarely
+    )
 
 
 def _class_warnings(found: Found, tally: Tally, split: Split) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from finetune_trainer.contract import ExitCode, GroupBy, TrainerError
 from finetune_trainer.dataset.layouts.found import Photo, escaped
-from finetune_trainer.dataset.layouts.names import listed
+from finetune_trainer.dataset.layouts.names import is_missing, listed
 
 SECONDS, FOR_PHOTOS = 10, 100_000
 """Processor seconds that the pattern may take for each 100,000 photos: it takes less than one."""
@@ -36,7 +36,10 @@ class Groups:
                 self.of_photo.append(self._number(photo) if self.by else 0)
 
     def _number(self, photo: Photo) -> int:
-        name = photo.group.strip() if self._pattern is None else _matched(self._pattern, photo.path)
+        if self._pattern is None:
+            name = "" if is_missing(photo.group.strip()) else photo.group.strip()
+        else:
+            name = _matched(self._pattern, photo.path)
         if not name:
             self._without_count += 1
             if len(self._without) < _SHOWN:

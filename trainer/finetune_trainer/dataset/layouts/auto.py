@@ -127,6 +127,7 @@ def _check_splits(found: Found, source: Source) -> None:
 
 def _check_folders(found: Found, source: Source) -> None:
     """Refuse folders that are named like splits, and lists that name the photos."""
+    _check_lists(source)
     folders = source.class_folders
     named = [folder for folder in folders if split_named(folder) or split_of(folder)]
     odd = [folder for folder in folders if folder.lower() in WITHOUT_CLASS]
@@ -146,7 +147,6 @@ def _check_folders(found: Found, source: Source) -> None:
             f" {ONLY_FOLDERS}",
         )
     _check_nested(found, source)
-    _check_lists(source)
     _check_tables(source)
 
 

@@ -66,11 +66,16 @@ class OpenList:
 
     def entries(self) -> Iterator[Entry]:
         """Yield the rows; raise InvalidData for one without a path or a class."""
+        may_be_cut = self.columns.is_last_used
         for number, row in self.listing.rows():
             path = row[self.columns.path].strip() if self.columns.path < len(row) else ""
             label = label_of(row, self.columns)
             if not path or label is None:
                 raise self._incomplete(number, row)
+            if may_be_cut and self.listing.is_too_wide(row):
+                raise self._too_wide(number, row)
+            if "\n" in path + label:
+                raise self._over_lines(number, row)
             name = class_of(label, where=f"{self.file}, row {number}: the label")
             split, group = self.columns.split, self.columns.group
             yield Entry(path, name, _field(row, split), _field(row, group))
@@ -80,11 +85,39 @@ class OpenList:
         text, columns = self.file, self.columns
         if columns.names and len(columns.labels) == 1:
             text += f" (columns {columns.names[columns.path]}, {columns.names[columns.labels[0]]})"
-        if self.resolver.removed:
-            text += f", its paths without {self.resolver.removed}"
-        if self.resolver.other_endings:
-            text += ", its photos found with other endings"
-        return text + (", its photos found by name" if self.resolver.by_name else "")
+        return text + self.resolver.describe()
+
+    def warnings(self) -> Iterator[str]:
+        """Yield warnings about other columns, and rows with more fields than the header."""
+        yield from self.columns.warnings
+        wide = [number for number, row in self.listing.rows() if self.listing.is_too_wide(row)]
+        if wide:
+            yield (
+                f"{len(wide)} rows of {self.file} have more fields than its header, such as row"
+                f" {wide[0]}: if a comma is in a label, quote the label"
+            )
+
+    def too_wide(self) -> TrainerError | None:
+        """Return the error for the first row with more fields than the header; None if none is."""
+        rows = ((n, row) for n, row in self.listing.rows() if self.listing.is_too_wide(row))
+        return next((self._too_wide(number, row) for number, row in rows), None)
+
+    def _too_wide(self, number: int, row: list[str]) -> TrainerError:
+        width, first = self.listing.width, "the header" if self.listing.names else "the first row"
+        return TrainerError(
+            ExitCode.InvalidData,
+            f"{self.file}, row {number} has {len(row)} fields, {first} {width}:"
+            f" {','.join(row)!r:.80}",
+            'Put fields that have a separator in them into quotation marks: "cat, black".',
+        )
+
+    def _over_lines(self, number: int, row: list[str]) -> TrainerError:
+        return TrainerError(
+            ExitCode.InvalidData,
+            f"{self.file}, row {number} has a quotation mark that makes one field of several lines:"
+            f" {','.join(row)!r:.80}",
+            "Remove the quotation mark, or close it in its line.",
+        )
 
     def _incomplete(self, number: int, row: list[str]) -> TrainerError:
         lacks = "lacks a path or a label"
@@ -103,17 +136,22 @@ def _field(row: list[str], column: int | None) -> str:
 
 def open_list(source: Source, file: str, table: Table) -> OpenList:
     """Find the columns of a list; raise InvalidData if it has none of paths or of labels."""
-    listing = open_listing(table, source.csv)
+    listing = open_listing(table, source.csv, source.index.has_stem)
     hits = cache(partial(_hits, source, file, listing))  # each resolves a thousand names
-    columns = find_columns(listing, source.csv, source.group_column, hits=hits)
-    resolver = Resolver(source.index, file, partial(listing.values, columns.path))
+    by_number = cache(partial(_hits, source, file, listing, numbers=True))
+    columns = find_columns(listing, source.csv, source.group_column, hits=hits, by_number=by_number)
+    values = partial(listing.values, columns.path)
+    resolver = Resolver(source.index, file, values, numbers=listing.names_photos(columns.path))
     return OpenList(file, listing, columns, resolver)
 
 
-def _hits(source: Source, file: str, listing: Listing, column: int) -> int:
-    """Return the number of fields of a column that are files of the source."""
+def _hits(
+    source: Source, file: str, listing: Listing, column: int, *, numbers: bool = False
+) -> int:
+    """Return the number of fields of a column that are files of the source, or named like them."""
     values = partial(listing.values, column, most=LOOKED_AT)
-    return Resolver(source.index, file, values).found
+    resolver = Resolver(source.index, file, values, numbers=numbers)
+    return resolver.found or resolver.doubted
 
 
 class Inspected(NamedTuple):
@@ -155,7 +193,9 @@ def _inspect(source: Source, file: str) -> Inspected:
     try:
         opened = open_list(source, file, table)
         if not opened.resolver.found:
-            return Inspected(file, None, "it names none of these photos")
+            doubt = opened.too_wide() if source.is_named_in(file) else None
+            doubt = _other_photos(opened.resolver) if opened.resolver.doubt else doubt
+            return Inspected(file, None, "it names none of these photos", doubt)
         if not opened.columns.is_usual and not has_classes(
             opened.listing, opened.columns.labels[0]
         ):
@@ -168,12 +208,21 @@ def _inspect(source: Source, file: str) -> Inspected:
     return Inspected(file, opened)
 
 
+def _other_photos(resolver: Resolver) -> TrainerError:
+    return TrainerError(
+        ExitCode.InvalidData,
+        f"it may mean other photos of the same names: {resolver.doubt}",
+        "Add the photos that it names, or write their paths within the source into it; or remove"
+        " the list.",
+    )
+
+
 def _may_have_classes(source: Source, file: str, table: Table) -> bool:
     """Return True for a damaged list, and for one with a column that may have the classes: it has
     few values, and no column says the same as the folders of the photos.
     """
     try:
-        listing = open_listing(table, source.csv)
+        listing = open_listing(table, source.csv, source.index.has_stem)
         columns = range(listing.width)
         path = max(columns, key=partial(_hits, source, file, listing))
         names = list(listing.values(path, most=LOOKED_AT))
@@ -256,6 +305,10 @@ class Collected:
     def __init__(self, source: Source) -> None:
         self._tree = source.tree
         self.photos: dict[str, Photo] = {}
+        self.of_other_split: list[str] = []
+        """The photos that are found by name in a folder of the other split."""
+        self.doubt = ""
+        """The reason why files of the names that are not found are not taken for them."""
         self._twice: set[str] = set()
         self.left_out: dict[str, LeftOut] = {}
 
@@ -265,7 +318,10 @@ class Collected:
         state = None if path is None else self._tree.state(path)
         if path is None or state is None:
             self.leave_out(name, resolver.reason(name), listed=True)
+            self.doubt = self.doubt or resolver.doubt
             return
+        if resolver.is_of_other_split(path):
+            self.of_other_split.append(path)
         photo = Photo(path, class_name, state.st_size, state.st_mtime_ns, group=sys.intern(group))
         if self.photos.setdefault(path, photo).class_name != class_name:
             self._twice.add(path)
@@ -287,8 +343,7 @@ class Collected:
 
 def _read(source: Source, chosen: splits.Chosen) -> Found:
     lists = {split: _open(source, file) for split, file in chosen.files.items()}
-    only = lists["train"] if len(lists) == 1 else None
-    sides = _sides(only) if only else Sides()
+    sides = _sides(lists["train"]) if len(lists) == 1 else _unused_sides(lists.values())
     collected = {split: Collected(source) for split in (*lists, *sides.of.values()) if split}
     for split, each in lists.items():
         for entry in each.entries():
@@ -298,6 +353,7 @@ def _read(source: Source, chosen: splits.Chosen) -> Found:
                 collected["train"].leave_out(path, f"the list puts it into {entry.split}")
             else:
                 collected[name].add(each.resolver, entry.path, entry.class_name, entry.group)
+    _check_own_photos(collected, chosen)
     both = _without_both(collected)
     _check_some_found(source, collected, chosen)
     _check_same_labels(collected, chosen)
@@ -308,7 +364,11 @@ def _read(source: Source, chosen: splits.Chosen) -> Found:
         {split: each.scan(classes) for split, each in collected.items()},
         described + sides.described,
         passed_over=chosen.passed_over,
-        warnings=(*sides.warnings, *both),
+        warnings=(
+            *itertools.chain(*(each.warnings() for each in lists.values())),
+            *sides.warnings,
+            *both,
+        ),
         read=tuple(chosen.files.values()),
     )
 
@@ -339,6 +399,31 @@ def _sides(opened: OpenList) -> Sides:
     return Sides(warnings=(warning,))
 
 
+def _check_own_photos(collected: dict[SplitName, Collected], chosen: splits.Chosen) -> None:
+    """Raise InvalidData for a test.csv whose names are those of other photos, in train."""
+    for split, each in collected.items():
+        others = [other.photos for other in collected.values() if other is not each]
+        for path in each.of_other_split:
+            if len(chosen.files) == 1 or any(path in photos for photos in others):
+                file = chosen.files.get(split, chosen.files["train"])
+                raise TrainerError(
+                    ExitCode.InvalidData,
+                    f"{file} names {path.rpartition('/')[2]}, which is only in"
+                    f" {path.rpartition('/')[0]}: these may be other photos of the same names",
+                    f"Add the photos of {file}, or remove it. If it means these photos, write"
+                    f" their paths into it, such as {path}",
+                )
+
+
+def _unused_sides(lists: Iterable[OpenList]) -> Sides:
+    """Return the warnings about columns of splits that two lists make void."""
+    given = [each.file for each in lists if _sides(each).of]
+    if not given:
+        return Sides()
+    warning = f"the column of splits of {listed(given)} is not used: two lists give the splits"
+    return Sides(warnings=(warning,))
+
+
 def _without_both(collected: dict[SplitName, Collected]) -> tuple[str, ...]:
     """Remove photos from the train split that the validation split has, too; return a warning."""
     if len(collected) < 2:
@@ -366,7 +451,7 @@ def _check_some_found(
         raise TrainerError(
             ExitCode.InvalidData,
             f"{file} names {len(each.left_out)} photos, and none of them is in the source: its"
-            f" first is {first!r}; the source has for example {here!r}",
+            f" first is {first!r}; {each.doubt or f'the source has for example {here!r}'}",
             "Write the paths relative to the list or to the source, and name in dataset.source the"
             " folder that holds the photos.",
         )
@@ -411,12 +496,15 @@ def scan_lst(source: Source) -> Found:
     given = read_classes(tree.root)
     names = _given_names(every, given) if given else _folder_names(every)
     collected: dict[SplitName, Collected] = {}
+    described = []
     for split, file in chosen.files.items():
         paths = [path for path, _ in rows[split]]
         resolver = Resolver(source.index, file, paths.__iter__)
+        described.append(file + resolver.describe())
         collected[split] = Collected(source)
         for path, label in rows[split]:
             collected[split].add(resolver, path, names.get(label, str(label)))
+    _check_own_photos(collected, chosen)
     both = _without_both(collected)
     _check_some_found(source, collected, chosen)
     _check_same_labels(collected, chosen)
@@ -424,7 +512,7 @@ def scan_lst(source: Source) -> Found:
     return Found(
         "Lst",
         {split: each.scan(classes) for split, each in collected.items()},
-        "the list " + " and ".join(chosen.files.values()),
+        "the list " + " and ".join(described),
         passed_over=chosen.passed_over,
         warnings=both,
         read=tuple(chosen.files.values()),
@@ -447,7 +535,9 @@ def _lst_rows(tree: Tree, name: str) -> Iterator[tuple[str, int]]:
                     ExitCode.InvalidData,
                     f"{name}, line {number} is not NUMBER, LABEL, PATH with tabs between and a"
                     f" whole label from 0: {line.strip()!r:.80}",
-                    "Correct the line. A classifier needs one label for each photo.",
+                    "Correct the line. A classifier needs one label for each photo."
+                    if any(map(str.isdigit, line))
+                    else "Correct the line, or remove it if it is a header: these lists have none.",
                 ) from error
             yield path, int(value)
 

@@ -1,5 +1,6 @@
 """Names that mean something: of classes, in one spelling, and of splits."""
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
@@ -16,15 +17,24 @@ _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that reorder the text around them. Joiners, which Persian needs, are not among them.
 """
+_UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+"""Characters without a shape: the soft hyphen, spaces of no width, the byte order mark."""
+_NUMBER = re.compile(r"0*([0-9]+?)(\.0*)?")
+_LIST_OF_ONE = re.compile(r"""\[\s*(?:'([^']*)'|"([^"]*)")\s*\]""")
+MISSING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "#na", "null", "none", "nil", "undefined"})
+"""Words that programs write where a value is missing."""
 
 
 def class_of(name: str, *, where: str) -> str:
     """Return the name of a class in the one form in which names are compared.
 
-    The form is Unicode's NFC (macOS writes others) without spaces around it. Raises InvalidData
-    for a name that cannot be printed on one line.
+    The form is Unicode's NFC (macOS writes others) without characters that are not seen, spaces
+    around it and the brackets of ['cat']. Raises InvalidData for a name that cannot be printed on
+    one line.
     """
-    form = unicodedata.normalize("NFC", name).strip()
+    form = unicodedata.normalize("NFC", name.translate(_UNSEEN)).strip()
+    if of_one := _LIST_OF_ONE.fullmatch(form):
+        form = (of_one[1] or of_one[2] or "").strip()
     if not form or any(map(_cannot_be_printed, form)):
         raise TrainerError(
             ExitCode.InvalidData,
@@ -35,12 +45,22 @@ def class_of(name: str, *, where: str) -> str:
 
 
 def same_name(name: str) -> str:
-    """Return a key that is the same for names that differ in case, form or spaces alone."""
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    """Return a key that is the same for names that differ in case, form or spaces alone.
+
+    So is it for numbers of one value: 1, 01 and 1.0.
+    """
+    key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    number = _NUMBER.fullmatch(key)
+    return number[1] if number else key
+
+
+def is_missing(value: str) -> bool:
+    """Return True for nothing, and for a word that stands for a missing value."""
+    return not value or value.strip().lower() in MISSING
 
 
 def look_the_same(names: Iterable[str]) -> list[list[str]]:
-    """Return the groups of names that differ in case, form or spaces alone."""
+    """Return the groups of names that differ in case, form or spaces alone, or have one value."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(same_name(name), []).append(name)

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.dataset.layouts.names import first_of_splits, split_of
+from finetune_trainer.dataset.layouts.names import (
+    TRAIN,
+    VALIDATION,
+    first_of_splits,
+    split_of,
+)
 from finetune_trainer.dataset.layouts.tree import Tree
 from finetune_trainer.dataset.lock import LayoutName, SplitName
 
@@ -46,10 +51,11 @@ def _named_after(file: str) -> str:
 
 def _unclear(files: Sequence[str], layout: LayoutName) -> TrainerError:
     kind = {"RecordIO": ".rec file", "Lst": ".lst file"}.get(layout, "list")
-    remedy = ", or name the list in dataset.csv.file." if layout == "Csv" else "."
+    remedy = ", or name the list in dataset.csv.file" if layout == "Csv" else ""
     return TrainerError(
         ExitCode.InvalidData,
         f"The layout {layout} needs one {kind}, or one whose name ends in train and one in val;"
         f" there are {', '.join(sorted(files)[:8]) or 'none'}",
-        f"Rename or remove files{remedy}",
+        f"Join those of one split, rename or remove files{remedy}. The words for splits are"
+        f" {', '.join(TRAIN)}; {', '.join(VALIDATION)}.",
     )

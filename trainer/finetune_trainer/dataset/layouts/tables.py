@@ -4,10 +4,12 @@ import csv
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.dataset.file_types import is_picture
 
 DELIMITERS = ",;\t|"
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt")
@@ -15,6 +17,8 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt")
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 """The byte order marks, by which programs of Windows name the encoding."""
 
+TITLE = 10
+"""The most lines of a title above the header of a list."""
 _END = "end of the list"
 Row = tuple[int, list[str]]
 """The number of a row in its file, from 1, and its fields."""
@@ -68,8 +72,10 @@ def _of_lines(path: Path, lines: list[str], problem: TrainerError | None) -> Tab
     if lines and lines[0].lower().startswith("sep=") and len(lines[0]) == 5:
         first, delimiter = 1, lines[0][4]  # a line that Excel takes as the separator
     header = lines[first] if len(lines) > first else ""
+    if path.suffix.lower() != ".txt":  # a title may stand above
+        header = next((line for line in lines[first : first + TITLE] if _delimited(line)), header)
     delimiter = delimiter or max(DELIMITERS, key=header.count)
-    if path.suffix.lower() == ".txt" and delimiter not in header:
+    if delimiter not in header and (path.suffix.lower() == ".txt" or " " in header):
         return Table(path, lambda: _by_last_space(lines), problem=problem)
 
     def rows() -> Iterator[Row]:
@@ -80,12 +86,30 @@ def _of_lines(path: Path, lines: list[str], problem: TrainerError | None) -> Tab
     return Table(path, rows, problem=problem)
 
 
+def _delimited(line: str) -> bool:
+    return any(each in line for each in DELIMITERS)
+
+
 def _by_last_space(lines: list[str]) -> Iterator[Row]:
     """Yield the rows of a list as Caffe has them: PATH LABEL."""
     for number, line in enumerate(lines, 1):
         if line.strip():
-            path, _, label = line.strip().rpartition(" ")
+            path, label = _path_and_label(line.strip())
             yield number, [path, label] if path else [label]
+
+
+def _path_and_label(line: str) -> tuple[str, str]:
+    """Divide a line at its last space, or behind the picture if words follow: golden retriever."""
+    words = line.split(" ")
+    for count in range(1, len(words) - 1):
+        if is_picture(" ".join(words[:count])) and not any(map(_is_number, words[count:])):
+            return " ".join(words[:count]), " ".join(words[count:])
+    path, _, label = line.rpartition(" ")
+    return path, label
+
+
+def _is_number(word: str) -> bool:
+    return word.lstrip("+-").replace(".", "").isdigit()
 
 
 def _fields(lines: list[str], delimiter: str, *, file: str) -> Iterator[Row]:
@@ -93,7 +117,8 @@ def _fields(lines: list[str], delimiter: str, *, file: str) -> Iterator[Row]:
 
     Raises InvalidData if a quotation mark is not closed.
     """
-    rows, line, first = csv.reader([*lines, _END], delimiter=delimiter), 1, 1
+    ended = (f"{line}\n" for line in chain(lines, [_END]))  # so that line breaks in fields are kept
+    rows, line, first = csv.reader(ended, delimiter=delimiter), 1, 1
     try:
         for row in rows:
             if row == [_END]:
@@ -151,6 +176,8 @@ def _of_objects(
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
