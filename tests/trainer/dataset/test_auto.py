@@ -197,6 +197,53 @@ def test_predictions_beside_class_folders_do_not_become_the_labels(tmp_path: Pat
     assert classes_of(listed)["cat/3.jpg"] == "dog"
 
 
+@pytest.mark.parametrize(
+    ("file", "labels"), [("predictions.csv", ("cat", "dog", "dog")), ("labels.csv", ("dog", "cat"))]
+)
+def test_a_list_that_contradicts_deeper_class_folders_is_refused(
+    tmp_path: Path, file: str, labels: tuple[str, ...]
+) -> None:
+    photos = make_photos(tmp_path / "photos/images", {"cat": 6, "dog": 6}).parent
+    paths = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg"))
+    rows = [(p, labels["dog" in p] if n % 4 else labels[-1]) for n, p in enumerate(paths)]
+    (photos / file).write_text(csv(rows, "image,label"))
+    assert f"{file} puts " in refusal(tmp_path, photos).message
+
+
+def test_names_of_classes_that_contradict_the_folders_of_a_list_are_refused(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos/images", {"cat": 4, "dog": 4}).parent
+    paths = sorted(path.relative_to(photos) for path in photos.rglob("*.jpg"))
+    lines = [f"{n}\t{int(p.parent.name == 'dog')}\t{p}\n" for n, p in enumerate(paths)]
+    (photos / "pets.lst").write_text("".join(lines))
+    (photos / "classes.txt").write_text("dog\ncat\n")
+    assert "pets.lst puts 8 photos into another class" in refusal(tmp_path, photos).message
+
+
+@pytest.mark.parametrize(
+    ("folders", "header"),
+    [(("Cats", "Dogs"), "image,label"), (("Katzen", "Hunde"), "image,label,score")],
+)
+def test_predictions_that_are_often_wrong_do_not_become_the_labels(
+    tmp_path: Path, folders: tuple[str, str], header: str
+) -> None:
+    photos = make_photos(tmp_path / "photos", dict.fromkeys(folders, 10))
+    rows = [
+        (f"{folder}/{n}.jpg", ("cat", "dog")[(k + (n < 3)) % 2] + ",0.8" * ("score" in header))
+        for k, folder in enumerate(folders)
+        for n in range(10)
+    ]
+    (photos / "predictions.csv").write_text(csv(rows, header))
+    assert "predictions.csv puts 6 photos" in refusal(tmp_path, photos).message
+
+
+def test_folders_of_hashes_that_are_labels_by_chance_are_no_classes(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos/images", {"0": 8, "1": 8, "a": 8}).parent
+    paths = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg"))
+    rows = [(path, "01"[n % 2]) for n, path in enumerate(paths)]
+    (photos / "train.csv").write_text(csv(rows, "path,label"))
+    assert classes_of(prepare_photos(tmp_path, photos)) == dict(rows)
+
+
 def test_numbers_that_nearly_follow_the_folders_are_refused(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 8, "dog": 8})
     rows = [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.file_types import is_picture
-from finetune_trainer.dataset.layouts.agreement import Comparison, compare
+from finetune_trainer.dataset.layouts.agreement import MOSTLY, PREDICTED, compare
 from finetune_trainer.dataset.layouts.folders import other_folders, split_folders
 from finetune_trainer.dataset.layouts.found import BELOW, Found
 from finetune_trainer.dataset.layouts.lists import (
@@ -36,6 +36,10 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 CLOSED_ARCHIVES = (".tar.zst", ".7z", ".rar", ".zipx", ".ace", ".lzh", ".z01", ".dmg", ".iso")
 TABLES = (".xlsx", ".xls", ".ods", ".parquet", ".feather", ".xml", ".pkl", ".yaml", ".yml", ".db")
 """Files that may hold labels, in forms that are not read."""
+SCORES = frozenset(
+    ("score", "prob", "probability", "confidence", "conf", "prediction", "predicted", "logit")
+)
+"""Columns of a list that a model wrote."""
 ONLY_FOLDERS = "dataset.layout: Folder says that the folders are the classes."
 
 
@@ -49,32 +53,44 @@ def check(found: Found, source: Source) -> None:
 
 
 def _check_list(found: Found, source: Source) -> None:
-    """Compare a list with the class folders that its photos lie in."""
-    folders = set(source.class_folders)
-    classes = _classes(found).items()
-    inside = [(path, name) for path, name in classes if path.rpartition("/")[0] in folders]
-    if len({path.rpartition("/")[0] for path, _ in inside}) > 1:
-        _check_agreement(compare(inside), found.read[0], source)
-
-
-def _check_agreement(comparison: Comparison, file: str, source: Source) -> None:
+    """Compare a list with the folders that its photos lie in."""
+    file = found.read[0]
     known = source.inspected.get(file)
-    usual = known is None or known.opened is None or known.opened.columns.is_usual
-    if comparison.agreement == "contradicts":
+    opened = known.opened if known else None
+    is_predicted = opened is not None and bool(
+        SCORES.intersection(map(str.lower, opened.columns.names))
+    )
+    classes = list(_classes(found).items())
+    comparison = compare(classes, mostly=PREDICTED if is_predicted else MOSTLY)
+    if comparison.agreement == "contradicts" and len({_folder(path) for path, _ in classes}) > 1:
         path, label = comparison.example
         raise _doubt(
             f"{file} puts {comparison.differing} photos into another class than the others of"
-            f" their folder: {path} into {label}",
+            f" their folder, or than its name says: {path} into {label}",
             f"If the list is right, name it: {_setting(file)}. If the folders are right,"
-            " set dataset.layout: Folder, or remove the list.",
+            f" {_classes_by_folder(path)}.",
         )
-    if comparison.agreement == "unrelated" and not usual:
+    inside = {_folder(path) for path, _ in classes}.intersection(source.class_folders)
+    is_usual = opened is None or opened.columns.is_usual
+    if comparison.agreement == "unrelated" and not is_usual and len(inside) > 1:
         raise _doubt(
             f"{file} names the photos of the folders {listed(source.class_folders)} and has"
             " one more column, which may have their classes, but no usual name for it",
             f"If they are the classes: {_setting(file)}. If the folders are the classes: set"
             " dataset.layout: Folder.",
         )
+
+
+def _classes_by_folder(path: str) -> str:
+    """Return what to do to take the class of a photo from its folder."""
+    if path.count("/") == 1:
+        return "set dataset.layout: Folder, or remove the list"
+    base = _folder(_folder(path))
+    return f"remove the list, and name in dataset.source the folder of theirs ({base})"
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _check_other_list(found: Found, source: Source) -> None:

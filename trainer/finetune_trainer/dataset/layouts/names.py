@@ -1,5 +1,6 @@
 """Names that mean something: of classes, in one spelling, and of splits."""
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
@@ -11,6 +12,13 @@ VALIDATION = ("val", "valid", "validation", "validate", "dev", "eval", "test", "
 """Names of validation splits; the first of them that a source has validates."""
 WITHOUT_CLASS = ("unlabeled", "unlabelled", "unsorted", "predict", "predictions", "submission")
 """Names of folders whose photos have no class yet."""
+_FILLERS = {
+    *("set", "data", "dataset", "image", "images", "img", "imgs", "photo", "photos"),
+    *("picture", "pictures", "pics", "class"),
+}
+"""Words of a folder's name that say nothing."""
+_WORD = re.compile(r"[^\W\d_]+")
+_INNER_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode's categories of control characters, lone surrogates and line breaks."""
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -37,6 +45,17 @@ def class_of(name: str, *, where: str) -> str:
 def same_name(name: str) -> str:
     """Return a key that is the same for names that differ in case, form or spaces alone."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a name in small letters, without numbers and words that say nothing."""
+    words = _WORD.findall(_INNER_CAPITAL.sub(" ", unicodedata.normalize("NFKC", name)))
+    return [word for word in map(str.casefold, words) if word not in _FILLERS]
+
+
+def plain_name(name: str) -> str:
+    """Return a key that is the same for cat, Cats and cat_images; the name if it has no words."""
+    return " ".join(word.rstrip("s") for word in words_of(name)) or same_name(name)
 
 
 def look_the_same(names: Iterable[str]) -> list[list[str]]:
