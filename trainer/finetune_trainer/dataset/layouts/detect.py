@@ -66,7 +66,7 @@ def find_in(root: Path, spec: Dataset) -> Found:
     source = Source(Tree.of(root), spec)
     layout = detect(source)
     found = LAYOUTS[layout].scan(source)
-    if spec.layout == "Auto" and spec.csv is None:
+    if spec.layout == "Auto" and source.csv.file is None:
         auto.check(found, source)
     unused = (*_unused_lists(found, source), *auto.closed_archives(source))
     found = dataclasses.replace(found, passed_over=found.passed_over + unused)
