@@ -365,6 +365,58 @@ def test_a_folder_named_like_a_split_beside_classes_is_refused(tmp_path: Path) -
     assert "dataset.validationSource" in error.hint
 
 
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("train", "test1"),
+        ("train2017", "val2017"),
+        ("train_images", "test_images"),
+        ("TrainData", "TestData"),
+        ("training set", "testing set"),
+        ("entrenamiento", "validaci\xf3n"),
+        ("fold0", "fold1", "fold2"),
+        ("train_cat", "train_dog", "test_cat", "test_dog"),
+        ("dev-cat", "training-cat"),
+    ],
+)
+def test_folders_that_hint_at_splits_are_no_classes(
+    tmp_path: Path, folders: tuple[str, ...]
+) -> None:
+    photos = make_photos(tmp_path / "photos", dict.fromkeys(folders, 2))
+    assert "all folders with photos are named like splits" in refusal(tmp_path, photos).message
+
+
+@pytest.mark.parametrize("name", ["test_images", "TestData", "prueba", "unlabeled_photos"])
+def test_a_folder_that_hints_at_a_split_beside_classes_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 2, "dog": 2, name: 2})
+    assert f"{name} beside the class folders cat, dog" in refusal(tmp_path, photos).message
+
+
+def test_classes_that_have_the_name_of_a_split_in_theirs_are_classes(tmp_path: Path) -> None:
+    names = ("bullet_train", "test tube", "train_station", "fold", "valid id", "image", "set 1")
+    photos = make_photos(tmp_path / "photos", dict.fromkeys(names, 4))
+    assert prepare_photos(tmp_path, photos).packed.classes == tuple(sorted(names))
+
+
+def test_the_folder_with_the_very_name_of_a_split_is_preferred(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    make_photos(photos / "train", {"cat": 4, "dog": 4})
+    make_photos(photos / "val", {"cat": 2, "dog": 2}, seed=50)
+    make_photos(photos / "old-train", {"cat": 2, "dog": 2}, seed=90)
+    assert "train and old-train are both named" in refusal(tmp_path, photos).message
+    assert prepare_photos(tmp_path, photos, layout="Split").status.train_images == 8
+
+
+def test_a_column_that_is_named_does_not_switch_the_checks_off(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 8, "dog": 8})
+    rows = [(f"{c}/{n}.jpg", "dog" if n == 3 else c) for c in ("cat", "dog") for n in range(8)]
+    (photos / "predictions.csv").write_text(csv(rows, "image,label"))
+    error = refusal(tmp_path, photos, csv={"pathColumn": "image"})
+    assert "predictions.csv puts 1 photos into another class" in error.message
+
+
 def test_photos_without_a_class_are_no_class(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4, "unlabeled": 4})
     error = refusal(tmp_path, photos)

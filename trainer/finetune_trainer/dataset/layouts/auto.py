@@ -26,11 +26,15 @@ from finetune_trainer.dataset.layouts.names import (
     WITHOUT_CLASS,
     listed,
     same_name,
+    side_of,
+    sided,
     split_named,
     split_of,
+    split_order,
+    words_of,
 )
 from finetune_trainer.dataset.layouts.source import Source
-from finetune_trainer.dataset.lock import LayoutName
+from finetune_trainer.dataset.lock import LayoutName, SplitName
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 CLOSED_ARCHIVES = (".tar.zst", ".7z", ".rar", ".zipx", ".ace", ".lzh", ".z01", ".dmg", ".iso")
@@ -122,6 +126,13 @@ def _check_splits(found: Found, source: Source) -> None:
     """Refuse photos beside the folders of splits, and lists that give other classes."""
     tree = source.tree
     others = other_folders(tree, split_folders(tree))
+    for used, folder in itertools.product(split_folders(tree).values(), others):
+        if _is_same_side(folder, used) and any(map(is_picture, tree.below(folder))):
+            raise _doubt(
+                f"{used} and {folder} are both named like the same split, with folders in both",
+                f"Put the photos of {folder} into {used}, or move {folder} away. To leave it out,"
+                " set dataset.layout: Split.",
+            )
     with_photos = [f for f in source.class_folders if f in others and not split_of(f)]
     if with_photos:
         used = " and ".join(split_folders(tree).values())
@@ -141,20 +152,29 @@ def _check_splits(found: Found, source: Source) -> None:
             )
 
 
+def _is_same_side(one: str, two: str) -> bool:
+    """Return True for two names of train, or that end alike; test and val may both be there."""
+    sides = split_of(one), split_of(two)
+    if None in sides:
+        return False
+    return sides == ("train", "train") or split_order(one) == split_order(two)
+
+
 def _check_folders(found: Found, source: Source) -> None:
     """Refuse folders that are named like splits, and lists that name the photos."""
     folders = source.class_folders
-    named = [folder for folder in folders if split_named(folder) or split_of(folder)]
-    odd = [folder for folder in folders if folder.lower() in WITHOUT_CLASS]
+    both = _both_sides(folders)
+    sides = [folder for folder in folders if side_of(folder) or folder in both]
+    named = [folder for folder in folders if folder in sides or split_of(folder)]
+    odd = [folder for folder in folders if " ".join(words_of(folder)) in WITHOUT_CLASS]
     others = [folder for folder in folders if folder not in named + odd]
-    sides = [folder for folder in named if split_named(folder)]
     if named and not others:
         raise _doubt(
             f"all folders with photos are named like splits, not like classes: {listed(named)}",
             "Put class folders into each of them, or a list with the class of each photo beside"
             f" them. If they are the classes: {ONLY_FOLDERS}",
         )
-    if odd or any(split_named(side) != "train" for side in sides):
+    if odd or any(side_of(side) != "train" for side in sides):
         raise _doubt(
             f"{listed(sides or odd)} beside the class folders {listed(others)} is named like a"
             " split, not like a class",
@@ -164,6 +184,17 @@ def _check_folders(found: Found, source: Source) -> None:
     _check_nested(found, source)
     _check_lists(source)
     _check_tables(source)
+
+
+def _both_sides(folders: Iterable[str]) -> list[str]:
+    """Return the folders that differ in the name of a split only: train_cat and test_cat."""
+    by_rest: dict[str, dict[SplitName, list[str]]] = {}
+    for folder in folders:
+        if found := sided(folder):
+            side, rest = found
+            by_rest.setdefault(rest, {}).setdefault(side, []).append(folder)
+    both = [sides for sides in by_rest.values() if len(sides) == 2]
+    return sorted(itertools.chain(*(names for sides in both for names in sides.values())))
 
 
 def _check_nested(found: Found, source: Source) -> None:

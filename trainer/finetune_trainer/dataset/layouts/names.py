@@ -17,6 +17,17 @@ _FILLERS = {
     *("picture", "pictures", "pics", "class"),
 }
 """Words of a folder's name that say nothing."""
+_OTHER_TRAIN = {
+    *("entrenamiento", "treino", "treinamento", "entrainement", "apprentissage", "trening"),
+    *("addestramento", "allenamento", "\u8bad\u7ec3", "\u8bad\u7ec3\u96c6"),
+}
+_OTHER_VALIDATION = {
+    *("prueba", "pruebas", "teste", "essai", "prova", "validacion", "validacao", "validierung"),
+    *("validazione", "holdout", "tests", "\u6d4b\u8bd5", "\u6d4b\u8bd5\u96c6"),
+    *("\u9a8c\u8bc1", "\u9a8c\u8bc1\u96c6"),
+}
+"""Names of splits that are never taken for such, but do not look like classes."""
+_FOLD = re.compile(r"k?fold[ _-]?\d+", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+")
 _INNER_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -79,6 +90,34 @@ def split_named(word: str) -> SplitName | None:
     return "validation" if word in VALIDATION else None
 
 
+def side_of(name: str) -> SplitName | None:
+    """Return the split that a name seems to mean: test1, TrainData, entrenamiento, fold0, ..."""
+    if _FOLD.fullmatch(name):
+        return "validation"
+    sides = {_side_named(word) for word in words_of(_without_accents(name))}
+    return sides.pop() if len(sides) == 1 else None
+
+
+def sided(name: str) -> tuple[SplitName, str] | None:
+    """Return the split and the rest of a name that has both: train_cat, cat-test."""
+    words = words_of(_without_accents(name))
+    for word, rest in ((words[0], words[1:]), (words[-1], words[:-1])) if words else ():
+        if rest and (side := _side_named(word)):
+            return side, " ".join(rest)
+    return None
+
+
+def _side_named(word: str) -> SplitName | None:
+    if word in _OTHER_TRAIN:
+        return "train"
+    return "validation" if word in _OTHER_VALIDATION else split_named(word)
+
+
+def _without_accents(name: str) -> str:
+    letters = unicodedata.normalize("NFKD", name)
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+
+
 def split_order(stem: str) -> int:
     """Return the place of a split's name in the order in which names are preferred."""
     return (TRAIN + VALIDATION).index(_last_word(stem).strip().lower())
@@ -90,9 +129,13 @@ def first_of_splits(
     """Return the preferred one of the names of each split; others are left out."""
     splits = {name: split for name in names if (split := split_of(named_after(name)))}
     first: dict[SplitName, str] = {}
-    for name in sorted(splits, key=lambda name: (split_order(named_after(name)), name)):
+    for name in sorted(splits, key=lambda name: _preference(named_after(name))):
         first.setdefault(splits[name], name)
     return first
+
+
+def _preference(stem: str) -> tuple[int, bool, str]:
+    return split_order(stem), not split_named(stem), stem
 
 
 def _last_word(stem: str) -> str:
