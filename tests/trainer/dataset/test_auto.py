@@ -457,11 +457,51 @@ def test_an_archive_with_other_photos_is_refused_and_one_of_the_same_is_not(tmp_
     assert "fox.zip is not unpacked, and has 1 photos that are not in the source" in error.message
 
 
+@pytest.mark.parametrize(
+    ("archive", "kind"),
+    [
+        ("fox.zip", "is not unpacked, and has 6 photos"),
+        ("raw/2021/fox.zip", "is not unpacked, and has 6 photos"),
+        ("fox.tbz2", "is not unpacked, and has 6 photos"),
+        ("fox.zip.crdownload", "is not downloaded completely"),
+    ],
+)
+def test_a_class_in_an_archive_is_not_lost(tmp_path: Path, archive: str, kind: str) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6, "fox": 6})
+    made = shutil.make_archive(
+        str(tmp_path / "fox"), "bztar" if "tbz2" in archive else "zip", photos, "fox"
+    )
+    shutil.rmtree(photos / "fox")
+    (photos / archive).parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(made, photos / archive)
+    assert f"{archive} {kind}" in refusal(tmp_path, photos).message
+
+
+@pytest.mark.parametrize("name", ["fox.zip", "fox.tar.gz"])
+def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path, name: str) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
+    kind = "zip" if name == "fox.zip" else "gztar"
+    made = Path(shutil.make_archive(str(tmp_path / "fox"), kind, photos, "cat"))
+    (photos / name).write_bytes(made.read_bytes()[: made.stat().st_size // 2])
+    error = refusal(tmp_path, photos)
+    assert f"{name} may have photos that are not in the source, and cannot be" in error.message
+    assert "Download it again" in error.hint
+    assert prepare_photos(tmp_path, photos, layout="Folder").status.classes == 2
+
+
+def test_an_archive_of_one_class_that_is_unpacked_is_no_reason_to_stop(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
+    shutil.make_archive(str(photos / "cat"), "zip", photos, "cat")
+    shutil.make_archive(str(photos / "dog"), "zip", photos / "dog")  # without its folder
+    assert prepare_photos(tmp_path, photos).status.classes == 2
+
+
 def test_an_archive_that_is_not_read_is_named(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
     (photos / "fox.7z").write_bytes(b"7z")
     prepared = prepare_photos(tmp_path, photos)
     assert prepared.lock.passed_over == ("fox.7z (an archive of a kind that is not read)",)
+    assert any("cannot be looked into: fox.7z" in text for text in prepared.lock.warnings)
 
 
 def test_a_sheet_that_names_the_photos_is_refused(tmp_path: Path) -> None:

@@ -2,16 +2,13 @@
 splits or photos of the data set, the user decides.
 """
 
-import contextlib
 import itertools
-import tarfile
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.file_types import is_picture
 from finetune_trainer.dataset.layouts.agreement import MOSTLY, PREDICTED, compare
+from finetune_trainer.dataset.layouts.archives import check_archives, closed_archives
 from finetune_trainer.dataset.layouts.folders import other_folders, split_folders
 from finetune_trainer.dataset.layouts.found import BELOW, Found
 from finetune_trainer.dataset.layouts.lists import (
@@ -36,8 +33,6 @@ from finetune_trainer.dataset.layouts.names import (
 from finetune_trainer.dataset.layouts.source import Source
 from finetune_trainer.dataset.lock import LayoutName, SplitName
 
-ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
-CLOSED_ARCHIVES = (".tar.zst", ".7z", ".rar", ".zipx", ".ace", ".lzh", ".z01", ".dmg", ".iso")
 TABLES = (".xlsx", ".xls", ".ods", ".parquet", ".feather", ".xml", ".pkl", ".yaml", ".yml", ".db")
 """Files that may hold labels, in forms that are not read."""
 SCORES = frozenset(
@@ -47,13 +42,25 @@ SCORES = frozenset(
 ONLY_FOLDERS = "dataset.layout: Folder says that the folders are the classes."
 
 
-def check(found: Found, source: Source) -> None:
-    """Raise InvalidData if something in the source speaks against the layout that was found."""
+def check(found: Found, source: Source) -> tuple[str, ...]:
+    """Raise InvalidData if something in the source speaks against the layout that was found.
+
+    Returns warnings of what may be harmless.
+    """
     for file in may_be_lists(source.tree)[0]:
         inspect(source, file)  # so that it is said that it is not used
     for doubt in _DOUBTS.get(found.layout, ()):
         doubt(found, source)
-    _check_archives(source)
+    check_archives(source)
+    return tuple(_warnings(found, source))
+
+
+def _warnings(found: Found, source: Source) -> Iterator[str]:
+    if closed := closed_archives(source):
+        yield (
+            f"archives that cannot be looked into: {listed(closed)}; if they have photos that are"
+            " not in the source, unpack them"
+        )
 
 
 def _check_list(found: Found, source: Source) -> None:
@@ -258,39 +265,6 @@ def _check_tables(source: Source) -> None:
                 "Save it as CSV, with a path and a class for each photo. If the folders are the"
                 f" classes: {ONLY_FOLDERS}",
             )
-
-
-def _check_archives(source: Source) -> None:
-    """Refuse archives of photos that are not in the source."""
-    for file in source.tree:
-        if file.lower().endswith(ARCHIVES) and file.count("/") <= 1:
-            names = [name.rpartition("/")[2] for name in members(source.tree.root / file)]
-            new = [name for name in names if not source.index.has_name(name)]
-            if new:
-                raise _doubt(
-                    f"{file} is not unpacked, and has {len(new)} photos that are not in the source,"
-                    f" such as {new[0]}",
-                    "Unpack it, or move it away; if it is the whole data set, name it in"
-                    " dataset.source.uri. To leave it out, set dataset.layout.",
-                )
-
-
-def closed_archives(source: Source) -> Iterator[str]:
-    """Yield the archives that cannot be looked into, each with the reason."""
-    for file in source.tree:
-        if file.lower().endswith(CLOSED_ARCHIVES):
-            yield f"{file} (an archive of a kind that is not read)"
-
-
-def members(archive: Path) -> Iterator[str]:
-    """Yield the names of the pictures in an archive; of other kinds than zip and tar, none."""
-    with contextlib.suppress(OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError):
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened:
-                yield from filter(is_picture, opened.namelist())
-        elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tar:
-                yield from filter(is_picture, (member.name for member in tar))
 
 
 def _doubt(message: str, hint: str) -> TrainerError:

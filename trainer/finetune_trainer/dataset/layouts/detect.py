@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from finetune_trainer.contract import Dataset, ExitCode, TrainerError
 from finetune_trainer.dataset.layouts import auto
+from finetune_trainer.dataset.layouts.archives import closed_archives
 from finetune_trainer.dataset.layouts.folders import has_splits, scan_folders, scan_splits
 from finetune_trainer.dataset.layouts.found import Found, Scan, accounted
 from finetune_trainer.dataset.layouts.lists import has_lst, scan_csv, scan_lst, usable_lists
@@ -67,8 +68,10 @@ def find_in(root: Path, spec: Dataset) -> Found:
     layout = detect(source)
     found = LAYOUTS[layout].scan(source)
     if spec.layout == "Auto" and source.csv.file is None:
-        auto.check(found, source)
-    unused = (*_unused_lists(found, source), *auto.closed_archives(source))
+        warnings = auto.check(found, source)
+        found = dataclasses.replace(found, warnings=found.warnings + warnings)
+    closed = (f"{file} (an archive of a kind that is not read)" for file in closed_archives(source))
+    unused = (*_unused_lists(found, source), *closed)
     found = dataclasses.replace(found, passed_over=found.passed_over + unused)
     return accounted(found, source.tree, LAYOUTS[layout].others)
 
