@@ -1,5 +1,6 @@
 """The layout Auto: it uses what is clearly meant, and refuses what it may misread."""
 
+import gzip
 import json
 import shutil
 import unicodedata
@@ -529,6 +530,129 @@ def test_annotations_in_a_form_that_is_not_read_are_refused(tmp_path: Path) -> N
     images = [{"id": n, "file_name": path} for n, (path, _) in enumerate(rows)]
     (photos / "coco.json").write_text(json.dumps({"images": images, "annotations": []}))
     assert "coco.json names these photos" in refusal(tmp_path, photos).message
+
+
+def _text(rows: Rows) -> str:
+    return "".join(f"{path} {label}\n" for path, label in rows)
+
+
+UNREAD: dict[str, Callable[[Rows], tuple[str, bytes]]] = {
+    "packed": lambda rows: ("labels.csv.gz", gzip.compress(csv(rows).encode())),
+    "without an ending": lambda rows: ("labels", _text(rows).encode()),
+    "a backup": lambda rows: ("labels.csv.bak", csv(rows).encode()),
+    "a table in the README": lambda rows: (
+        "README.md",
+        ("My photos\n\n" + "".join(f"| {p} | {c} |\n" for p, c in rows)).encode(),
+    ),
+    "a web page in one line": lambda rows: (
+        "labels.html",
+        "".join(f"<tr><td>{p}</td><td>{c}</td></tr>" for p, c in rows).encode(),
+    ),
+    "nested objects": lambda rows: (
+        "labels.jsonl",
+        "\n".join(json.dumps({"image": {"path": p}, "note": {"is": c}}) for p, c in rows).encode(),
+    ),
+    "im2rec's list further below": lambda rows: (
+        "lists/all.lst",
+        "".join(f"{n}\t{int(c == 'puppy')}\t{p}\n" for n, (p, c) in enumerate(rows)).encode(),
+    ),
+    "below a line of its own": lambda rows: ("labels.csv", ("# made\n" + csv(rows)).encode()),
+}
+
+
+@pytest.mark.parametrize("form", UNREAD)
+def test_labels_in_a_file_that_is_not_read_are_refused(tmp_path: Path, form: str) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    name, content = UNREAD[form](rows)
+    (photos / name).parent.mkdir(exist_ok=True)
+    (photos / name).write_bytes(content)
+    error = refusal(tmp_path, photos)
+    assert f"{name} names these photos" in error.message
+    assert "dataset.layout: Folder" in error.hint
+    assert prepare_photos(tmp_path, photos, layout="Folder").status.classes == 2
+
+
+def test_eleven_lists_of_a_kind_are_lists(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    for n in range(11):
+        (photos / f"labels_{n}.csv").write_text(csv(rows[n::11]))
+    assert "labels_0.csv names these photos" in refusal(tmp_path, photos).message
+
+
+def test_a_sheet_in_a_table_of_many_is_found_at_any_depth(tmp_path: Path) -> None:
+    photos, _ = batches(tmp_path / "photos")
+    (photos / "doc/2021").mkdir(parents=True)
+    with zipfile.ZipFile(photos / "doc/2021/labels.xlsx", "w") as sheet:
+        sheet.writestr("xl/worksheets/sheet1.xml", "<x/>")
+        sheet.writestr("xl/worksheets/sheet2.xml", "".join(f"<t>{n}.jpg</t>" for n in range(8)))
+    assert "doc/2021/labels.xlsx names these photos" in refusal(tmp_path, photos).message
+
+
+HARMLESS: dict[str, Callable[[str, str, int], str]] = {
+    "MD5SUMS": lambda path, _, n: f"{n * 7919:032x}  {path}",
+    "listing": lambda path, _, n: f"-rw-r--r-- 1 me me {1000 + n} Nov {n % 3} 18:{n % 6} {path}",
+    "index.html": lambda path, _, n: f"<img src='{path}' width=200> {n}",
+    "README.md": lambda path, label, n: f"| {path} | {label} | {('Ann', 'Bob')[n % 2]} |",
+    "files.list": lambda path, _, n: path,
+    "download.log": lambda path, _, n: f"{path} {('OK', 'RETRY')[n % 2]}",
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_a_file_that_names_photos_and_no_other_classes_is_no_reason_to_stop(
+    tmp_path: Path, name: str
+) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 8, "dog": 8})
+    paths = sorted(path.relative_to(photos) for path in photos.rglob("*.jpg"))
+    lines = [HARMLESS[name](str(p), p.parent.name, n) for n, p in enumerate(paths)]
+    (photos / name).write_text("\n".join(["<html>" + lines[0], *lines[1:]]))
+    assert prepare_photos(tmp_path, photos).packed.classes == ("cat", "dog")
+
+
+def test_files_beside_the_photos_that_may_have_labels_are_a_warning(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
+    for path in list(photos.rglob("*.jpg")):
+        path.with_suffix(".json").write_text(json.dumps({"shapes": [{"label": path.parent.name}]}))
+    warnings = prepare_photos(tmp_path, photos).lock.warnings
+    assert any("8 photos have a file of their own beside them (.json)" in w for w in warnings)
+
+
+def test_a_table_of_folders_and_their_classes_is_refused(tmp_path: Path) -> None:
+    folders = {f"p{n:03}": 2 for n in range(6)}
+    photos = make_photos(tmp_path / "photos", folders)
+    rows = [(name, ("benign", "malignant")[n % 2]) for n, name in enumerate(folders)]
+    (photos / "diagnoses.csv").write_text(csv(rows, "patient,diagnosis"))
+    assert "diagnoses.csv has a class for each of the folders" in refusal(tmp_path, photos).message
+    (photos / "diagnoses.csv").write_text(csv(rows, "class,superclass"))
+    assert prepare_photos(tmp_path, photos).status.classes == 6
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "annotations.xml"])
+def test_lists_that_are_not_understood_are_refused_beside_folders_of_splits(
+    tmp_path: Path, name: str
+) -> None:
+    photos = tmp_path / "photos"
+    make_photos(photos / "train", {"part1": 6, "part2": 6})
+    make_photos(photos / "val", {"part1": 4, "part2": 4}, seed=70)
+    paths = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg"))
+    rows = [(path, ("K\xe4tzchen", "H\xfcndchen")[n % 2]) for n, path in enumerate(paths)]
+    (photos / name).write_bytes(csv(rows).encode("cp1252"))
+    error = refusal(tmp_path, photos)
+    assert f"{name} names these photos" in error.message
+    assert "dataset.layout: Split" in error.hint
+    assert prepare_photos(tmp_path, photos, layout="Split").status.validation_images == 8
+
+
+@pytest.mark.parametrize("name", ["{}.txt", "{}.csv", "meta/{}_list.txt"])
+def test_a_split_that_lists_of_paths_give_is_not_dropped(tmp_path: Path, name: str) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 10, "dog": 10})
+    (photos / name).parent.mkdir(exist_ok=True)
+    paths = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg"))
+    for split, part in (("train", paths[::2]), ("test", paths[1::2])):
+        (photos / name.format(split)).write_text("\n".join(["path", *part]))
+    error = refusal(tmp_path, photos)
+    assert f"{name.format('test')} names photos and no classes" in error.message
+    assert prepare_photos(tmp_path, photos, layout="Folder").status.classes == 2
 
 
 def test_names_of_macos_are_the_same_names(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@ splits or photos of the data set, the user decides.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
+from pathlib import PurePosixPath
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.file_types import is_picture
@@ -31,10 +32,14 @@ from finetune_trainer.dataset.layouts.names import (
     words_of,
 )
 from finetune_trainer.dataset.layouts.source import Source
+from finetune_trainer.dataset.layouts.unread import (
+    files_that_say_otherwise,
+    names_class_folders,
+    names_some,
+    sidecars,
+)
 from finetune_trainer.dataset.lock import LayoutName, SplitName
 
-TABLES = (".xlsx", ".xls", ".ods", ".parquet", ".feather", ".xml", ".pkl", ".yaml", ".yml", ".db")
-"""Files that may hold labels, in forms that are not read."""
 SCORES = frozenset(
     ("score", "prob", "probability", "confidence", "conf", "prediction", "predicted", "logit")
 )
@@ -47,15 +52,21 @@ def check(found: Found, source: Source) -> tuple[str, ...]:
 
     Returns warnings of what may be harmless.
     """
+    check_archives(source)
     for file in may_be_lists(source.tree)[0]:
         inspect(source, file)  # so that it is said that it is not used
     for doubt in _DOUBTS.get(found.layout, ()):
         doubt(found, source)
-    check_archives(source)
     return tuple(_warnings(found, source))
 
 
 def _warnings(found: Found, source: Source) -> Iterator[str]:
+    count, endings = sidecars(source) if found.layout in ("Folder", "Split") else (0, [])
+    if count and 2 * count >= len(_classes(found)):
+        yield (
+            f"{count} photos have a file of their own beside them ({listed(endings)}), which is not"
+            " read: labels in it are not used"
+        )
     if closed := closed_archives(source):
         yield (
             f"archives that cannot be looked into: {listed(closed)}; if they have photos that are"
@@ -147,16 +158,8 @@ def _check_splits(found: Found, source: Source) -> None:
             f"class folders lie in {used}, and other photos beside them in {listed(with_photos)}",
             f"Set dataset.layout: Split to use those in {used} alone, or move the others away.",
         )
-    if lists := usable_lists(source):
-        photos, given = _classes(found), _classes(scan_csv(source))
-        rows = [(path, name) for path, name in given.items() if path in photos]
-        if (comparison := compare(rows)).agreement != "same":
-            count = comparison.differing or len(rows)
-            raise _doubt(
-                f"{lists[0]} gives {count} photos other classes than their folders do",
-                f"If the list is right: {_setting(lists[0])}. If the folders are right: set"
-                " dataset.layout: Split.",
-            )
+    _check_lists(found, source)
+    _check_unread(found, source)
 
 
 def _is_same_side(one: str, two: str) -> bool:
@@ -189,8 +192,8 @@ def _check_folders(found: Found, source: Source) -> None:
             f" {ONLY_FOLDERS}",
         )
     _check_nested(found, source)
-    _check_lists(source)
-    _check_tables(source)
+    _check_lists(found, source)
+    _check_unread(found, source)
 
 
 def _both_sides(folders: Iterable[str]) -> list[str]:
@@ -226,45 +229,65 @@ def _check_nested(found: Found, source: Source) -> None:
         )
 
 
-def _check_lists(source: Source) -> None:
+def _check_lists(found: Found, source: Source) -> None:
     """Refuse lists that name the photos and are not used: elsewhere, or not understood."""
-    folders = listed(source.class_folders)
+    photos, classes = _classes(found), listed(found.splits["train"].classes)
     deeper = deeper_lists(source.tree)
     for file in (*itertools.chain(*may_be_lists(source.tree)), *deeper):
         inspected = inspect(source, file)
         if (error := inspected.error) is not None:
             raise _doubt(
                 f"{file} names these photos, but it is not used: {error.message}",
-                f"{error.hint} If the folders {folders} are the classes: set dataset.layout:"
-                " Folder.",
+                f"{error.hint} If the folders {classes} are the classes: set dataset.layout:"
+                f" {found.layout}.",
             )
-        rows = list(_rows(inspected.opened, source)) if inspected.opened else []
+        rows = _rows(inspected.opened, photos) if inspected.opened else []
         if rows and compare(rows).agreement != "same":
             raise _doubt(
-                f"{file} gives these photos other classes than their folders {folders}",
+                f"{file} gives these photos other classes than their folders {classes}",
                 f"If the list is right: {_setting(file)}. If the folders are right: set"
-                " dataset.layout: Folder.",
+                f" dataset.layout: {found.layout}.",
             )
-
-
-def _rows(opened: OpenList, source: Source) -> Iterator[tuple[str, str]]:
-    """Yield the photos of class folders that a list names, with their classes."""
-    folders = set(source.class_folders)
-    for entry in opened.entries():
-        path = opened.resolver.find(entry.path)
-        if path and path.rpartition("/")[0] in folders:
-            yield path, entry.class_name
-
-
-def _check_tables(source: Source) -> None:
-    """Refuse tables in other forms that name most of the photos."""
-    for file in source.tree:
-        if file.lower().endswith(TABLES) and file.count("/") <= 1 and source.is_named_in(file):
+        is_split = len(found.splits) == 1 and _is_split(file)
+        if not inspected.opened and is_split and names_some(source, file):
             raise _doubt(
-                f"{file} names these photos, but a list of this form is not read",
-                "Save it as CSV, with a path and a class for each photo. If the folders are the"
-                f" classes: {ONLY_FOLDERS}",
+                f"{file} names photos and no classes, and is named like a split",
+                "Write one list of all photos, with the columns path, label and split. To leave"
+                f" {file} out: {_only(found)}",
             )
+        if not inspected.opened and names_class_folders(source, file):
+            raise _doubt(
+                f"{file} has a class for each of the folders {classes}, and is not used",
+                "Write a list with a path and a class for each photo, or put the photos into a"
+                f" folder for each class. If the folders are the classes: {_only(found)}",
+            )
+
+
+def _is_split(file: str) -> bool:
+    return any(map(split_named, words_of(PurePosixPath(file).stem)))
+
+
+def _rows(opened: OpenList, photos: Container[str]) -> list[tuple[str, str]]:
+    """Return the photos that a list names, with their classes."""
+    rows = ((opened.resolver.find(each.path), each.class_name) for each in opened.entries())
+    return [(path, name) for path, name in rows if path and path in photos]
+
+
+def _check_unread(found: Found, source: Source) -> None:
+    """Refuse files that are not read, if they seem to hold other labels than the folders."""
+    lists = {file for file, each in source.inspected.items() if each.opened}
+    for file in files_that_say_otherwise(source, {*_classes(found), *found.read, *lists}):
+        known = source.inspected.get(file)
+        reason = f": {known.reason}" if known else ""
+        raise _doubt(
+            f"{file} names these photos and may have their classes, but it is not read{reason}",
+            "Save it as CSV, with a path and a class for each photo and names of the columns in"
+            f" the first line. If the folders are the classes: {_only(found)}",
+        )
+
+
+def _only(found: Found) -> str:
+    return f"dataset.layout: {found.layout} says that the folders are the classes."
 
 
 def _doubt(message: str, hint: str) -> TrainerError:
