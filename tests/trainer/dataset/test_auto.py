@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from finetune_trainer.dataset.recordio import open_records
 from PIL import Image
 
 from tests.trainer.support.datasets import Prepared, draw, make_photos, prepare_photos, refusal
@@ -653,6 +654,67 @@ def test_a_split_that_lists_of_paths_give_is_not_dropped(tmp_path: Path, name: s
     error = refusal(tmp_path, photos)
     assert f"{name.format('test')} names photos and no classes" in error.message
     assert prepare_photos(tmp_path, photos, layout="Folder").status.classes == 2
+
+
+def test_the_list_of_a_test_split_does_not_train(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"Test": 8})
+    make_photos(photos / "Train", {"cat": 10, "dog": 10}, seed=50)
+    rows = [(f"{n}.jpg", ("cat", "dog")[n % 2]) for n in range(8)]
+    (photos / "Test.csv").write_text(csv([(f"Test/{p}", c) for p, c in rows], "file,label"))
+    assert (
+        "the only list, Test.csv, is named like a validation" in refusal(tmp_path, photos).message
+    )
+    shutil.rmtree(photos / "Train")
+    assert prepare_photos(tmp_path, photos).status.classes == 2
+
+
+@pytest.mark.parametrize(
+    ("folders", "made"),
+    [
+        (("images", "masks"), "masks"),
+        (("Originals", "Edited"), "Edited"),
+        (("cat", "annotated"), "annotated"),
+        (("photos", "SegmentationClass"), "SegmentationClass"),
+    ],
+)
+def test_pictures_that_are_made_from_others_are_no_class(
+    tmp_path: Path, folders: tuple[str, ...], made: str
+) -> None:
+    photos = make_photos(tmp_path / "photos", dict.fromkeys(folders, 6))
+    assert f"{made} would be a class, and 6 of its pictures" in refusal(tmp_path, photos).message
+
+
+def test_masks_beside_images_in_the_folders_of_splits_are_no_class(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "val")):
+        make_photos(tmp_path / "photos" / split, {"images": 4, "masks": 4}, seed=80 * number)
+    assert "masks would be a class" in refusal(tmp_path, tmp_path / "photos").message
+
+
+@pytest.mark.parametrize(
+    "folders", [("mask", "no_mask"), ("with_mask", "without_mask"), ("labels", "Barcode Label")]
+)
+def test_classes_that_are_named_like_pictures_made_from_others_are_classes(
+    tmp_path: Path, folders: tuple[str, ...]
+) -> None:
+    photos = make_photos(tmp_path / "photos", dict.fromkeys(folders, 4))
+    if "Barcode Label" in folders:
+        for path in list((photos / "labels").iterdir()):
+            path.rename(path.with_stem(f"label{path.stem}"))
+    assert prepare_photos(tmp_path, photos).status.classes == 2
+
+
+def test_records_of_fewer_photos_than_the_class_folders_have_are_refused(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6})
+    packed = sorted(photos.rglob("*.jpg"))
+    for count, is_refused in ((6, True), (12, False)):
+        with open_records(photos / "pets.rec") as records:
+            for path in packed[:: 12 // count]:
+                records.write(label=int(path.parent.name == "dog"), image=path.read_bytes())
+        if is_refused:
+            error = refusal(tmp_path, photos)
+            assert "pets.rec has 6 records, and the folders cat, dog" in error.message
+        else:
+            assert prepare_photos(tmp_path, photos).lock.settings.layout == "RecordIO"
 
 
 def test_names_of_macos_are_the_same_names(tmp_path: Path) -> None:

@@ -40,6 +40,12 @@ from finetune_trainer.dataset.layouts.unread import (
 )
 from finetune_trainer.dataset.lock import LayoutName, SplitName
 
+COUNTERPARTS = {
+    *("mask", "masks", "annotated", "annotation", "annotations", "label", "labels", "thumb"),
+    *("thumbs", "thumbnail", "thumbnails", "segmentation", "segmented", "overlay", "overlays"),
+    *("edited", "preview", "previews", "depth", "heatmap", "heatmaps"),
+}
+"""Names of folders with pictures that are made from others."""
 SCORES = frozenset(
     ("score", "prob", "probability", "confidence", "conf", "prediction", "predicted", "logit")
 )
@@ -103,6 +109,51 @@ def _check_list(found: Found, source: Source) -> None:
         )
 
 
+def _check_side(found: Found, source: Source) -> None:
+    """Refuse the list of a validation split, if there are more photos than it names."""
+    (file, *others), count = found.read, len(_classes(found))
+    is_validation = split_of(PurePosixPath(file).stem) == "validation"
+    if not others and is_validation and 2 * count < sum(map(is_picture, source.tree)):
+        raise _doubt(
+            f"the only list, {file}, is named like a validation split, and names {count} photos of"
+            f" {sum(map(is_picture, source.tree))}: they would train",
+            f"Add a list of the photos to train on. To train on those alone: {_setting(file)}.",
+        )
+
+
+def _check_records(found: Found, source: Source) -> None:
+    """Refuse records beside class folders with more photos than there are records."""
+    folders = source.class_folders
+    photos = sum(map(is_picture, itertools.chain(*(source.tree.files[name] for name in folders))))
+    records = sum(len(scan.photos) for scan in found.splits.values())
+    if len(folders) > 1 and records < photos:
+        raise _doubt(
+            f"{' and '.join(found.read[: len(found.splits)])} has {records} records, and the"
+            f" folders {listed(folders)} beside it have {photos} photos",
+            "To train on the records: dataset.layout: RecordIO. To train on the folders:"
+            " dataset.layout: Folder.",
+        )
+
+
+def _check_counterparts(found: Found) -> None:
+    """Refuse classes whose pictures are made from those of others: masks, thumbnails, ..."""
+    stems: dict[str, set[str]] = {}
+    for path, name in _classes(found).items():
+        stems.setdefault(name, set()).add(PurePosixPath(path).stem)
+    for name in filter(lambda each: set(words_of(each)) <= COUNTERPARTS, stems):
+        others = [each for each in stems if each != name]
+        words = set(words_of(name))
+        if not words or any(words & set(words_of(each)) for each in others):
+            continue  # faces with a mask, and those with no mask
+        shared = stems[name] & set().union(*(stems[each] for each in others))
+        if 2 * len(shared) > len(stems[name]):
+            raise _doubt(
+                f"{name} would be a class, and {len(shared)} of its pictures have the names of"
+                f" those of {listed(others)}: they seem to be made from them",
+                f"Move {name} away. If it is a class: {_only(found)}",
+            )
+
+
 def _classes_by_folder(path: str) -> str:
     """Return what to do to take the class of a photo from its folder."""
     if path.count("/") == 1:
@@ -160,6 +211,7 @@ def _check_splits(found: Found, source: Source) -> None:
         )
     _check_lists(found, source)
     _check_unread(found, source)
+    _check_counterparts(found)
 
 
 def _is_same_side(one: str, two: str) -> bool:
@@ -194,6 +246,7 @@ def _check_folders(found: Found, source: Source) -> None:
     _check_nested(found, source)
     _check_lists(found, source)
     _check_unread(found, source)
+    _check_counterparts(found)
 
 
 def _both_sides(folders: Iterable[str]) -> list[str]:
@@ -295,8 +348,9 @@ def _doubt(message: str, hint: str) -> TrainerError:
 
 
 _DOUBTS: dict[LayoutName, Iterable[Callable[[Found, Source], None]]] = {
-    "Csv": (_check_list,),
-    "Lst": (_check_list, _check_other_list),
+    "RecordIO": (_check_records,),
+    "Csv": (_check_side, _check_list),
+    "Lst": (_check_side, _check_list, _check_other_list),
     "Split": (_check_splits,),
     "Folder": (_check_folders,),
 }
