@@ -137,21 +137,26 @@ def _check_records(found: Found, source: Source) -> None:
 
 def _check_counterparts(found: Found) -> None:
     """Refuse classes whose pictures are made from those of others: masks, thumbnails, ..."""
-    stems: dict[str, set[str]] = {}
-    for path, name in _classes(found).items():
-        stems.setdefault(name, set()).add(PurePosixPath(path).stem)
-    for name in filter(lambda each: set(words_of(each)) <= COUNTERPARTS, stems):
-        others = [each for each in stems if each != name]
-        words = set(words_of(name))
-        if not words or any(words & set(words_of(each)) for each in others):
+    names = {name for scan in found.splits.values() for name in scan.classes}
+    for made in filter(_is_counterpart, names):
+        others = names - {made}
+        if not others or any({*words_of(made)} & {*words_of(each)} for each in others):
             continue  # faces with a mask, and those with no mask
-        shared = stems[name] & set().union(*(stems[each] for each in others))
-        if 2 * len(shared) > len(stems[name]):
+        stems: dict[bool, set[str]] = {True: set(), False: set()}
+        for path, name in _classes(found).items():
+            stems[name == made].add(PurePosixPath(path).stem)
+        shared = stems[True] & stems[False]
+        if 2 * len(shared) > len(stems[True]):
             raise _doubt(
-                f"{name} would be a class, and {len(shared)} of its pictures have the names of"
-                f" those of {listed(others)}: they seem to be made from them",
-                f"Move {name} away. If it is a class: {_only(found)}",
+                f"{made} would be a class, and {len(shared)} of its pictures have the names of"
+                f" those of {listed(sorted(others))}: they seem to be made from them",
+                f"Move {made} away. If it is a class: {_only(found)}",
             )
+
+
+def _is_counterpart(name: str) -> bool:
+    words = set(words_of(name))
+    return bool(words) and words <= COUNTERPARTS
 
 
 def _classes_by_folder(path: str) -> str:

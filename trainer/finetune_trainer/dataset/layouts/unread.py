@@ -8,7 +8,7 @@ import lzma
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import BinaryIO, cast
 
@@ -185,20 +185,16 @@ def sidecars(source: Source) -> tuple[int, list[str]]:
     """Return how many photos have a file of their name beside them, and the endings of these."""
     count, endings = 0, set[str]()
     for names in source.tree.files.values():
+        others = [name for name in names if not is_picture(name)]
+        if not others:
+            continue
         pictures = {name for name in names if is_picture(name)}
         stems = pictures | {posixpath.splitext(name)[0] for name in pictures}
-        for name in _others(names):
+        for name in others:
             stem, ending = posixpath.splitext(name)
-            if stem in stems:
+            if stem in stems and not (unreadable_name(name) or ending.lower() in HARMLESS):
                 count, endings = count + 1, endings | {ending}
     return count, sorted(endings)
-
-
-def _others(names: Iterable[str]) -> Iterator[str]:
-    """Yield the names that are neither pictures nor what belongs to them."""
-    for name in names:
-        if not (is_picture(name) or unreadable_name(name) or name.lower().endswith(HARMLESS)):
-            yield name
 
 
 def names_some(source: Source, file: str) -> bool:
