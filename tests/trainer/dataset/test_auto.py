@@ -618,6 +618,16 @@ def test_files_beside_the_photos_that_may_have_labels_are_a_warning(tmp_path: Pa
     assert any("8 photos have a file of their own beside them (.json)" in w for w in warnings)
 
 
+def test_a_list_of_as_many_rows_as_photos_is_refused_whatever_it_calls_them(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    numbered = [(f"DSC {n}", label) for n, (_, label) in enumerate(rows)]
+    (photos / "labels.csv").write_text(csv(numbered, "id,label"))
+    error = refusal(tmp_path, photos)
+    assert "labels.csv has as many rows as there are photos" in error.message
+    (photos / "labels.csv").write_text(csv(numbered[1:], "id,label"))
+    assert prepare_photos(tmp_path, photos).status.classes == 2
+
+
 def test_a_table_of_folders_and_their_classes_is_refused(tmp_path: Path) -> None:
     folders = {f"p{n:03}": 2 for n in range(6)}
     photos = make_photos(tmp_path / "photos", folders)

@@ -34,6 +34,7 @@ from finetune_trainer.dataset.layouts.names import (
 from finetune_trainer.dataset.layouts.source import Source
 from finetune_trainer.dataset.layouts.unread import (
     files_that_say_otherwise,
+    has_a_row_for_each,
     names_class_folders,
     names_some,
     sidecars,
@@ -318,6 +319,13 @@ def _check_lists(found: Found, source: Source) -> None:
                 f"{file} has a class for each of the folders {classes}, and is not used",
                 "Write a list with a path and a class for each photo, or put the photos into a"
                 f" folder for each class. If the folders are the classes: {_only(found)}",
+            )
+        if not inspected.opened and has_a_row_for_each(source, file, list(photos.values())):
+            raise _doubt(
+                f"{file} has as many rows as there are photos, and a class in each, but is not"
+                f" used: {inspected.reason}",
+                "Write the paths of the photos into it. If the folders are the classes:"
+                f" {_only(found)}",
             )
 
 

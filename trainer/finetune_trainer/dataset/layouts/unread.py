@@ -8,7 +8,7 @@ import lzma
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from typing import BinaryIO, cast
 
@@ -24,6 +24,7 @@ from finetune_trainer.dataset.layouts.columns import (
     open_listing,
 )
 from finetune_trainer.dataset.layouts.lists import MOST_LISTS
+from finetune_trainer.dataset.layouts.names import same_name
 from finetune_trainer.dataset.layouts.source import MOST_BYTES, Source, cells_of
 from finetune_trainer.dataset.layouts.tables import SUFFIXES, open_table
 from finetune_trainer.dataset.layouts.tree import join
@@ -173,6 +174,23 @@ def _has_folders_and_classes(source: Source, listing: Listing) -> bool:
     others = [n for n in columns if n != place]
     others = [n for n in others if _is_label(listing, n)] or (others if len(others) == 1 else [])
     return any(has_classes(listing, n) for n in others)
+
+
+def has_a_row_for_each(source: Source, file: str, classes: Collection[str]) -> bool:
+    """Return True for a table with as many rows as photos, and a class in each that no folder has.
+
+    `classes` has the class of each photo. The paths in the table may be written in another way.
+    """
+    try:
+        listing = open_listing(open_table(source.tree.root / file), source.csv)
+        if not file.lower().endswith(SUFFIXES) or sum(1 for _ in listing.rows()) != len(classes):
+            return False
+        known = set(map(same_name, classes))
+        columns = (n for n in range(listing.width) if _is_label(listing, n))
+        values = (list(listing.values(n)) for n in columns if has_classes(listing, n))
+        return any(known.isdisjoint(map(same_name, each)) for each in values)
+    except (OSError, TrainerError):
+        return False
 
 
 def _is_label(listing: Listing, column: int) -> bool:
