@@ -1,5 +1,6 @@
 """The layout Auto: it uses what is clearly meant, and refuses what it may misread."""
 
+import gzip
 import json
 import shutil
 import unicodedata
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from finetune_trainer.dataset.recordio import open_records
 from PIL import Image
 
 from tests.trainer.support.datasets import Prepared, draw, make_photos, prepare_photos, refusal
@@ -312,6 +314,53 @@ def test_predictions_beside_class_folders_do_not_become_the_labels(tmp_path: Pat
     assert classes_of(listed)["cat/3.jpg"] == "dog"
 
 
+@pytest.mark.parametrize(
+    ("file", "labels"), [("predictions.csv", ("cat", "dog", "dog")), ("labels.csv", ("dog", "cat"))]
+)
+def test_a_list_that_contradicts_deeper_class_folders_is_refused(
+    tmp_path: Path, file: str, labels: tuple[str, ...]
+) -> None:
+    photos = make_photos(tmp_path / "photos/images", {"cat": 6, "dog": 6}).parent
+    paths = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg"))
+    rows = [(p, labels["dog" in p] if n % 4 else labels[-1]) for n, p in enumerate(paths)]
+    (photos / file).write_text(csv(rows, "image,label"))
+    assert f"{file} puts " in refusal(tmp_path, photos).message
+
+
+def test_names_of_classes_that_contradict_the_folders_of_a_list_are_refused(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos/images", {"cat": 4, "dog": 4}).parent
+    paths = sorted(path.relative_to(photos) for path in photos.rglob("*.jpg"))
+    lines = [f"{n}\t{int(p.parent.name == 'dog')}\t{p}\n" for n, p in enumerate(paths)]
+    (photos / "pets.lst").write_text("".join(lines))
+    (photos / "classes.txt").write_text("dog\ncat\n")
+    assert "pets.lst puts 8 photos into another class" in refusal(tmp_path, photos).message
+
+
+@pytest.mark.parametrize(
+    ("folders", "header"),
+    [(("Cats", "Dogs"), "image,label"), (("Katzen", "Hunde"), "image,label,score")],
+)
+def test_predictions_that_are_often_wrong_do_not_become_the_labels(
+    tmp_path: Path, folders: tuple[str, str], header: str
+) -> None:
+    photos = make_photos(tmp_path / "photos", dict.fromkeys(folders, 10))
+    rows = [
+        (f"{folder}/{n}.jpg", ("cat", "dog")[(k + (n < 3)) % 2] + ",0.8" * ("score" in header))
+        for k, folder in enumerate(folders)
+        for n in range(10)
+    ]
+    (photos / "predictions.csv").write_text(csv(rows, header))
+    assert "predictions.csv puts 6 photos" in refusal(tmp_path, photos).message
+
+
+def test_folders_of_hashes_that_are_labels_by_chance_are_no_classes(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos/images", {"0": 8, "1": 8, "a": 8}).parent
+    paths = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg"))
+    rows = [(path, "01"[n % 2]) for n, path in enumerate(paths)]
+    (photos / "train.csv").write_text(csv(rows, "path,label"))
+    assert classes_of(prepare_photos(tmp_path, photos)) == dict(rows)
+
+
 def test_numbers_that_nearly_follow_the_folders_are_refused(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 8, "dog": 8})
     rows = [
@@ -552,6 +601,58 @@ def test_a_folder_named_like_a_split_beside_classes_is_refused(tmp_path: Path) -
     assert "dataset.validationSource" in error.hint
 
 
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("train", "test1"),
+        ("train2017", "val2017"),
+        ("train_images", "test_images"),
+        ("TrainData", "TestData"),
+        ("training set", "testing set"),
+        ("entrenamiento", "validaci\xf3n"),
+        ("fold0", "fold1", "fold2"),
+        ("train_cat", "train_dog", "test_cat", "test_dog"),
+        ("dev-cat", "training-cat"),
+    ],
+)
+def test_folders_that_hint_at_splits_are_no_classes(
+    tmp_path: Path, folders: tuple[str, ...]
+) -> None:
+    photos = make_photos(tmp_path / "photos", dict.fromkeys(folders, 2))
+    assert "all folders with photos are named like splits" in refusal(tmp_path, photos).message
+
+
+@pytest.mark.parametrize("name", ["test_images", "TestData", "prueba", "unlabeled_photos"])
+def test_a_folder_that_hints_at_a_split_beside_classes_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 2, "dog": 2, name: 2})
+    assert f"{name} beside the class folders cat, dog" in refusal(tmp_path, photos).message
+
+
+def test_classes_that_have_the_name_of_a_split_in_theirs_are_classes(tmp_path: Path) -> None:
+    names = ("bullet_train", "test tube", "train_station", "fold", "valid id", "image", "set 1")
+    photos = make_photos(tmp_path / "photos", dict.fromkeys(names, 4))
+    assert prepare_photos(tmp_path, photos).packed.classes == tuple(sorted(names))
+
+
+def test_the_folder_with_the_very_name_of_a_split_is_preferred(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    make_photos(photos / "train", {"cat": 4, "dog": 4})
+    make_photos(photos / "val", {"cat": 2, "dog": 2}, seed=50)
+    make_photos(photos / "old-train", {"cat": 2, "dog": 2}, seed=90)
+    assert "train and old-train are both named" in refusal(tmp_path, photos).message
+    assert prepare_photos(tmp_path, photos, layout="Split").status.train_images == 8
+
+
+def test_a_column_that_is_named_does_not_switch_the_checks_off(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 8, "dog": 8})
+    rows = [(f"{c}/{n}.jpg", "dog" if n == 3 else c) for c in ("cat", "dog") for n in range(8)]
+    (photos / "predictions.csv").write_text(csv(rows, "image,label"))
+    error = refusal(tmp_path, photos, csv={"pathColumn": "image"})
+    assert "predictions.csv puts 1 photos into another class" in error.message
+
+
 def test_photos_without_a_class_are_no_class(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4, "unlabeled": 4})
     error = refusal(tmp_path, photos)
@@ -592,11 +693,51 @@ def test_an_archive_with_other_photos_is_refused_and_one_of_the_same_is_not(tmp_
     assert "fox.zip is not unpacked, and has 1 photos that are not in the source" in error.message
 
 
+@pytest.mark.parametrize(
+    ("archive", "kind"),
+    [
+        ("fox.zip", "is not unpacked, and has 6 photos"),
+        ("raw/2021/fox.zip", "is not unpacked, and has 6 photos"),
+        ("fox.tbz2", "is not unpacked, and has 6 photos"),
+        ("fox.zip.crdownload", "is not downloaded completely"),
+    ],
+)
+def test_a_class_in_an_archive_is_not_lost(tmp_path: Path, archive: str, kind: str) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6, "fox": 6})
+    made = shutil.make_archive(
+        str(tmp_path / "fox"), "bztar" if "tbz2" in archive else "zip", photos, "fox"
+    )
+    shutil.rmtree(photos / "fox")
+    (photos / archive).parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(made, photos / archive)
+    assert f"{archive} {kind}" in refusal(tmp_path, photos).message
+
+
+@pytest.mark.parametrize("name", ["fox.zip", "fox.tar.gz"])
+def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path, name: str) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
+    kind = "zip" if name == "fox.zip" else "gztar"
+    made = Path(shutil.make_archive(str(tmp_path / "fox"), kind, photos, "cat"))
+    (photos / name).write_bytes(made.read_bytes()[: made.stat().st_size // 2])
+    error = refusal(tmp_path, photos)
+    assert f"{name} may have photos that are not in the source, and cannot be" in error.message
+    assert "Download it again" in error.hint
+    assert prepare_photos(tmp_path, photos, layout="Folder").status.classes == 2
+
+
+def test_an_archive_of_one_class_that_is_unpacked_is_no_reason_to_stop(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
+    shutil.make_archive(str(photos / "cat"), "zip", photos, "cat")
+    shutil.make_archive(str(photos / "dog"), "zip", photos / "dog")  # without its folder
+    assert prepare_photos(tmp_path, photos).status.classes == 2
+
+
 def test_an_archive_that_is_not_read_is_named(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
     (photos / "fox.7z").write_bytes(b"7z")
     prepared = prepare_photos(tmp_path, photos)
     assert prepared.lock.passed_over == ("fox.7z (an archive of a kind that is not read)",)
+    assert any("cannot be looked into: fox.7z" in text for text in prepared.lock.warnings)
 
 
 def test_a_sheet_that_names_the_photos_is_refused(tmp_path: Path) -> None:
@@ -624,6 +765,200 @@ def test_annotations_in_a_form_that_is_not_read_are_refused(tmp_path: Path) -> N
     images = [{"id": n, "file_name": path} for n, (path, _) in enumerate(rows)]
     (photos / "coco.json").write_text(json.dumps({"images": images, "annotations": []}))
     assert "coco.json names these photos" in refusal(tmp_path, photos).message
+
+
+def _text(rows: Rows) -> str:
+    return "".join(f"{path} {label}\n" for path, label in rows)
+
+
+UNREAD: dict[str, Callable[[Rows], tuple[str, bytes]]] = {
+    "packed": lambda rows: ("labels.csv.gz", gzip.compress(csv(rows).encode())),
+    "without an ending": lambda rows: ("labels", _text(rows).encode()),
+    "a backup": lambda rows: ("labels.csv.bak", csv(rows).encode()),
+    "a table in the README": lambda rows: (
+        "README.md",
+        ("My photos\n\n" + "".join(f"| {p} | {c} |\n" for p, c in rows)).encode(),
+    ),
+    "a web page in one line": lambda rows: (
+        "labels.html",
+        "".join(f"<tr><td>{p}</td><td>{c}</td></tr>" for p, c in rows).encode(),
+    ),
+    "nested objects": lambda rows: (
+        "labels.jsonl",
+        "\n".join(json.dumps({"image": {"path": p}, "note": {"is": c}}) for p, c in rows).encode(),
+    ),
+    "im2rec's list further below": lambda rows: (
+        "lists/all.lst",
+        "".join(f"{n}\t{int(c == 'puppy')}\t{p}\n" for n, (p, c) in enumerate(rows)).encode(),
+    ),
+    "below a line of its own": lambda rows: ("labels.csv", ("# made\n" + csv(rows)).encode()),
+}
+
+
+@pytest.mark.parametrize("form", UNREAD)
+def test_labels_in_a_file_that_is_not_read_are_refused(tmp_path: Path, form: str) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    name, content = UNREAD[form](rows)
+    (photos / name).parent.mkdir(exist_ok=True)
+    (photos / name).write_bytes(content)
+    error = refusal(tmp_path, photos)
+    assert f"{name} names these photos" in error.message
+    assert "dataset.layout: Folder" in error.hint
+    assert prepare_photos(tmp_path, photos, layout="Folder").status.classes == 2
+
+
+def test_eleven_lists_of_a_kind_are_lists(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    for n in range(11):
+        (photos / f"labels_{n}.csv").write_text(csv(rows[n::11]))
+    assert "labels_0.csv names these photos" in refusal(tmp_path, photos).message
+
+
+def test_a_sheet_in_a_table_of_many_is_found_at_any_depth(tmp_path: Path) -> None:
+    photos, _ = batches(tmp_path / "photos")
+    (photos / "doc/2021").mkdir(parents=True)
+    with zipfile.ZipFile(photos / "doc/2021/labels.xlsx", "w") as sheet:
+        sheet.writestr("xl/worksheets/sheet1.xml", "<x/>")
+        sheet.writestr("xl/worksheets/sheet2.xml", "".join(f"<t>{n}.jpg</t>" for n in range(8)))
+    assert "doc/2021/labels.xlsx names these photos" in refusal(tmp_path, photos).message
+
+
+HARMLESS: dict[str, Callable[[str, str, int], str]] = {
+    "MD5SUMS": lambda path, _, n: f"{n * 7919:032x}  {path}",
+    "listing": lambda path, _, n: f"-rw-r--r-- 1 me me {1000 + n} Nov {n % 3} 18:{n % 6} {path}",
+    "index.html": lambda path, _, n: f"<img src='{path}' width=200> {n}",
+    "README.md": lambda path, label, n: f"| {path} | {label} | {('Ann', 'Bob')[n % 2]} |",
+    "files.list": lambda path, _, n: path,
+    "download.log": lambda path, _, n: f"{path} {('OK', 'RETRY')[n % 2]}",
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_a_file_that_names_photos_and_no_other_classes_is_no_reason_to_stop(
+    tmp_path: Path, name: str
+) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 8, "dog": 8})
+    paths = sorted(path.relative_to(photos) for path in photos.rglob("*.jpg"))
+    lines = [HARMLESS[name](str(p), p.parent.name, n) for n, p in enumerate(paths)]
+    (photos / name).write_text("\n".join(["<html>" + lines[0], *lines[1:]]))
+    assert prepare_photos(tmp_path, photos).packed.classes == ("cat", "dog")
+
+
+def test_files_beside_the_photos_that_may_have_labels_are_a_warning(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
+    for path in list(photos.rglob("*.jpg")):
+        path.with_suffix(".json").write_text(json.dumps({"shapes": [{"label": path.parent.name}]}))
+    warnings = prepare_photos(tmp_path, photos).lock.warnings
+    assert any("8 photos have a file of their own beside them (.json)" in w for w in warnings)
+
+
+def test_a_list_of_as_many_rows_as_photos_is_refused_whatever_it_calls_them(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    numbered = [(f"DSC {n}", label) for n, (_, label) in enumerate(rows)]
+    (photos / "labels.csv").write_text(csv(numbered, "id,label"))
+    error = refusal(tmp_path, photos)
+    assert "labels.csv has as many rows as there are photos" in error.message
+    (photos / "labels.csv").write_text(csv(numbered[1:], "id,label"))
+    assert prepare_photos(tmp_path, photos).status.classes == 2
+
+
+def test_a_table_of_folders_and_their_classes_is_refused(tmp_path: Path) -> None:
+    folders = {f"p{n:03}": 2 for n in range(6)}
+    photos = make_photos(tmp_path / "photos", folders)
+    rows = [(name, ("benign", "malignant")[n % 2]) for n, name in enumerate(folders)]
+    (photos / "diagnoses.csv").write_text(csv(rows, "patient,diagnosis"))
+    assert "diagnoses.csv has a class for each of the folders" in refusal(tmp_path, photos).message
+    (photos / "diagnoses.csv").write_text(csv(rows, "class,superclass"))
+    assert prepare_photos(tmp_path, photos).status.classes == 6
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "annotations.xml"])
+def test_lists_that_are_not_understood_are_refused_beside_folders_of_splits(
+    tmp_path: Path, name: str
+) -> None:
+    photos = tmp_path / "photos"
+    make_photos(photos / "train", {"part1": 6, "part2": 6})
+    make_photos(photos / "val", {"part1": 4, "part2": 4}, seed=70)
+    paths = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg"))
+    rows = [(path, ("K\xe4tzchen", "H\xfcndchen")[n % 2]) for n, path in enumerate(paths)]
+    (photos / name).write_bytes(csv(rows).encode("cp1252"))
+    error = refusal(tmp_path, photos)
+    assert f"{name} names these photos" in error.message
+    assert "dataset.layout: Split" in error.hint
+    assert prepare_photos(tmp_path, photos, layout="Split").status.validation_images == 8
+
+
+@pytest.mark.parametrize("name", ["{}.txt", "{}.csv", "meta/{}_list.txt"])
+def test_a_split_that_lists_of_paths_give_is_not_dropped(tmp_path: Path, name: str) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 10, "dog": 10})
+    (photos / name).parent.mkdir(exist_ok=True)
+    paths = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg"))
+    for split, part in (("train", paths[::2]), ("test", paths[1::2])):
+        (photos / name.format(split)).write_text("\n".join(["path", *part]))
+    error = refusal(tmp_path, photos)
+    assert f"{name.format('test')} names photos and no classes" in error.message
+    assert prepare_photos(tmp_path, photos, layout="Folder").status.classes == 2
+
+
+def test_the_list_of_a_test_split_does_not_train(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"Test": 8})
+    make_photos(photos / "Train", {"cat": 10, "dog": 10}, seed=50)
+    rows = [(f"{n}.jpg", ("cat", "dog")[n % 2]) for n in range(8)]
+    (photos / "Test.csv").write_text(csv([(f"Test/{p}", c) for p, c in rows], "file,label"))
+    assert (
+        "the only list, Test.csv, is named like a validation" in refusal(tmp_path, photos).message
+    )
+    shutil.rmtree(photos / "Train")
+    assert prepare_photos(tmp_path, photos).status.classes == 2
+
+
+@pytest.mark.parametrize(
+    ("folders", "made"),
+    [
+        (("images", "masks"), "masks"),
+        (("Originals", "Edited"), "Edited"),
+        (("cat", "annotated"), "annotated"),
+        (("photos", "SegmentationClass"), "SegmentationClass"),
+    ],
+)
+def test_pictures_that_are_made_from_others_are_no_class(
+    tmp_path: Path, folders: tuple[str, ...], made: str
+) -> None:
+    photos = make_photos(tmp_path / "photos", dict.fromkeys(folders, 6))
+    assert f"{made} would be a class, and 6 of its pictures" in refusal(tmp_path, photos).message
+
+
+def test_masks_beside_images_in_the_folders_of_splits_are_no_class(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "val")):
+        make_photos(tmp_path / "photos" / split, {"images": 4, "masks": 4}, seed=80 * number)
+    assert "masks would be a class" in refusal(tmp_path, tmp_path / "photos").message
+
+
+@pytest.mark.parametrize(
+    "folders", [("mask", "no_mask"), ("with_mask", "without_mask"), ("labels", "Barcode Label")]
+)
+def test_classes_that_are_named_like_pictures_made_from_others_are_classes(
+    tmp_path: Path, folders: tuple[str, ...]
+) -> None:
+    photos = make_photos(tmp_path / "photos", dict.fromkeys(folders, 4))
+    if "Barcode Label" in folders:
+        for path in list((photos / "labels").iterdir()):
+            path.rename(path.with_stem(f"label{path.stem}"))
+    assert prepare_photos(tmp_path, photos).status.classes == 2
+
+
+def test_records_of_fewer_photos_than_the_class_folders_have_are_refused(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 6, "dog": 6})
+    packed = sorted(photos.rglob("*.jpg"))
+    for count, is_refused in ((6, True), (12, False)):
+        with open_records(photos / "pets.rec") as records:
+            for path in packed[:: 12 // count]:
+                records.write(label=int(path.parent.name == "dog"), image=path.read_bytes())
+        if is_refused:
+            error = refusal(tmp_path, photos)
+            assert "pets.rec has 6 records, and the folders cat, dog" in error.message
+        else:
+            assert prepare_photos(tmp_path, photos).lock.settings.layout == "RecordIO"
 
 
 def test_names_of_macos_are_the_same_names(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from finetune_trainer.contract import Dataset, ExitCode, TrainerError
 from finetune_trainer.dataset.layouts import auto
+from finetune_trainer.dataset.layouts.archives import closed_archives
 from finetune_trainer.dataset.layouts.folders import has_splits, scan_folders, scan_splits
 from finetune_trainer.dataset.layouts.found import Found, LeftOut, accounted
 from finetune_trainer.dataset.layouts.lists import has_lst, scan_csv, scan_lst, usable_lists
@@ -94,9 +95,11 @@ def find_in(root: Path, spec: Dataset) -> Found:
     source = Source(Tree.of(root), spec)
     layout = detect(source)
     found = LAYOUTS[layout].scan(source)
-    if spec.layout == "Auto" and spec.csv is None:
-        auto.check(found, source)
-    unused = (*_unused_lists(found, source), *auto.closed_archives(source))
+    if spec.layout == "Auto" and source.csv.file is None:
+        warnings = auto.check(found, source)
+        found = dataclasses.replace(found, warnings=found.warnings + warnings)
+    closed = (f"{file} (an archive of a kind that is not read)" for file in closed_archives(source))
+    unused = (*_unused_lists(found, source), *closed)
     found = dataclasses.replace(found, passed_over=found.passed_over + unused)
     found = accounted(found, source.tree, LAYOUTS[layout].others)
     warnings = (*found.warnings, *unused_warnings(found, source.tree))

@@ -12,6 +12,24 @@ VALIDATION = ("val", "valid", "validation", "validate", "dev", "eval", "test", "
 """Names of validation splits; the first of them that a source has validates."""
 WITHOUT_CLASS = ("unlabeled", "unlabelled", "unsorted", "predict", "predictions", "submission")
 """Names of folders whose photos have no class yet."""
+_FILLERS = {
+    *("set", "data", "dataset", "image", "images", "img", "imgs", "photo", "photos"),
+    *("picture", "pictures", "pics", "class"),
+}
+"""Words of a folder's name that say nothing."""
+_OTHER_TRAIN = {
+    *("entrenamiento", "treino", "treinamento", "entrainement", "apprentissage", "trening"),
+    *("addestramento", "allenamento", "\u8bad\u7ec3", "\u8bad\u7ec3\u96c6"),
+}
+_OTHER_VALIDATION = {
+    *("prueba", "pruebas", "teste", "essai", "prova", "validacion", "validacao", "validierung"),
+    *("validazione", "holdout", "tests", "\u6d4b\u8bd5", "\u6d4b\u8bd5\u96c6"),
+    *("\u9a8c\u8bc1", "\u9a8c\u8bc1\u96c6"),
+}
+"""Names of splits that are never taken for such, but do not look like classes."""
+_FOLD = re.compile(r"k?fold[ _-]?\d+", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]+")
+_INNER_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode's categories of control characters, lone surrogates and line breaks."""
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -59,6 +77,17 @@ def is_missing(value: str) -> bool:
     return not value or value.strip().lower() in MISSING
 
 
+def words_of(name: str) -> list[str]:
+    """Return the words of a name in small letters, without numbers and words that say nothing."""
+    words = _WORD.findall(_INNER_CAPITAL.sub(" ", unicodedata.normalize("NFKC", name)))
+    return [word for word in map(str.casefold, words) if word not in _FILLERS]
+
+
+def plain_name(name: str) -> str:
+    """Return a key that is the same for cat, Cats and cat_images; the name if it has no words."""
+    return " ".join(word.rstrip("s") for word in words_of(name)) or same_name(name)
+
+
 def look_the_same(names: Iterable[str]) -> list[list[str]]:
     """Return the groups of names that differ in case, form or spaces alone, or have one value."""
     groups: dict[str, list[str]] = {}
@@ -80,6 +109,34 @@ def split_named(word: str) -> SplitName | None:
     return "validation" if word in VALIDATION else None
 
 
+def side_of(name: str) -> SplitName | None:
+    """Return the split that a name seems to mean: test1, TrainData, entrenamiento, fold0, ..."""
+    if _FOLD.fullmatch(name):
+        return "validation"
+    sides = {_side_named(word) for word in words_of(_without_accents(name))}
+    return sides.pop() if len(sides) == 1 else None
+
+
+def sided(name: str) -> tuple[SplitName, str] | None:
+    """Return the split and the rest of a name that has both: train_cat, cat-test."""
+    words = words_of(_without_accents(name))
+    for word, rest in ((words[0], words[1:]), (words[-1], words[:-1])) if words else ():
+        if rest and (side := _side_named(word)):
+            return side, " ".join(rest)
+    return None
+
+
+def _side_named(word: str) -> SplitName | None:
+    if word in _OTHER_TRAIN:
+        return "train"
+    return "validation" if word in _OTHER_VALIDATION else split_named(word)
+
+
+def _without_accents(name: str) -> str:
+    letters = unicodedata.normalize("NFKD", name)
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+
+
 def split_order(stem: str) -> int:
     """Return the place of a split's name in the order in which names are preferred."""
     return (TRAIN + VALIDATION).index(_last_word(stem).strip().lower())
@@ -91,9 +148,13 @@ def first_of_splits(
     """Return the preferred one of the names of each split; others are left out."""
     splits = {name: split for name in names if (split := split_of(named_after(name)))}
     first: dict[SplitName, str] = {}
-    for name in sorted(splits, key=lambda name: (split_order(named_after(name)), name)):
+    for name in sorted(splits, key=lambda name: _preference(named_after(name))):
         first.setdefault(splits[name], name)
     return first
+
+
+def _preference(stem: str) -> tuple[int, bool, str]:
+    return split_order(stem), not split_named(stem), stem
 
 
 def _last_word(stem: str) -> str:

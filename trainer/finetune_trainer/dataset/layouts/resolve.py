@@ -67,9 +67,9 @@ class FileIndex:
         key = _key(path)
         return key in self.by_stem or key in self.by_bare_name
 
-    def has_name(self, name: str) -> bool:
-        """Return True if a file has this name."""
-        return _key(name) in self.by_name
+    def with_name(self, name: str) -> list[str]:
+        """Return the files of this name, in any folder."""
+        return self.by_name.get(_key(name), [])
 
     def _pictures(self) -> Iterator[str]:
         return (path for path in self.tree if is_picture(path))

@@ -18,8 +18,6 @@ OPENED = 20
 """The most files of a folder that are opened to see whether it holds photos."""
 SAMPLE = 50
 MOST_BYTES = 64 << 20
-SHEETS = ("xl/sharedStrings.xml", "xl/worksheets/sheet1.xml", "content.xml")
-"""The members of .xlsx and .ods with the texts of their cells."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,10 +47,15 @@ class Source:
         return tuple(folder for folder in self.tree.folders[""] if _has_photos(self.tree, folder))
 
     @cached_property
+    def sampled(self) -> tuple[str, ...]:
+        """The paths of some pictures from all folders."""
+        pictures = list(filter(is_picture, self.tree))
+        return tuple(islice(pictures, 0, None, max(1, len(pictures) // SAMPLE)))
+
+    @cached_property
     def sample(self) -> tuple[bytes, ...]:
         """The names of some pictures, by which it is seen whether a file is about them."""
-        pictures = filter(is_picture, self.tree)
-        names = (path.rpartition("/")[2] for path in islice(pictures, SAMPLE))
+        names = (path.rpartition("/")[2] for path in self.sampled)
         return tuple(name.encode(errors="surrogateescape") for name in names)
 
     def is_named_in(self, file: str) -> bool:
@@ -74,13 +77,25 @@ def _has_photos(tree: Tree, folder: str) -> bool:
 
 
 def cells_of(path: Path) -> bytes:
-    """Return the bytes of a table, of a sheet those of its cells; nothing of a very large one."""
+    """Return the bytes of a table, those of its members if it is a sheet or another zip; nothing
+    of a very large one.
+    """
     if not path.is_file() or path.stat().st_size > MOST_BYTES:
         return b""
-    with contextlib.suppress(zipfile.BadZipFile, KeyError), zipfile.ZipFile(path) as archive:
-        sheets = [info for info in archive.infolist() if info.filename in SHEETS]
-        return b"".join(archive.read(each) for each in sheets if each.file_size <= MOST_BYTES)
+    if zipfile.is_zipfile(path):
+        return _texts_in(path)
     return path.read_bytes()
+
+
+def _texts_in(path: Path) -> bytes:
+    """Return the bytes of the members of a zip; nothing if it has pictures, or is damaged."""
+    problems = (zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError, OSError)
+    with contextlib.suppress(*problems), zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if not any(is_picture(each.filename) for each in members):
+            few = [each for each in members[:OPENED] if each.file_size <= MOST_BYTES]
+            return b"\n".join(map(archive.read, few))
+    return b""
 
 
 def _stem(name: bytes) -> bytes:
