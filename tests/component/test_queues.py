@@ -119,9 +119,16 @@ def gate_pods(world: KubeletWorld) -> None:
     world.api.request("POST", f"{POLICIES}/mutatingadmissionpolicybindings", binding)
 
     def is_gated() -> bool:
+        unprivileged = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
         probe = {
             "metadata": {"generateName": "probe-"},
-            "spec": {"containers": [{"name": "a", "image": "a"}]},
+            "spec": {
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [{"name": "a", "image": "a", "securityContext": unprivileged}],
+            },
         }
         pods = f"/api/v1/namespaces/{world.namespace}/pods?dryRun=All"
         answer = world.api.request("POST", pods, probe)

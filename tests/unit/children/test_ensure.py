@@ -9,6 +9,7 @@ from finetune_operator.reconcile import Reconciler
 
 from tests.support.api_server import Body
 from tests.support.builders import (
+    NOW,
     make_ended_attempt,
     make_history,
     make_job,
@@ -165,6 +166,20 @@ async def test_ended_job_goes_when_a_quota_leaves_no_room_for_the_next(
     assert [ended["number"] for ended in cluster.status["history"]] == [1]
     cluster.now = 600
     assert await reconcile(KEY) == 15
+
+
+async def test_ended_job_keeps_its_log_when_the_next_is_given_up_for_want_of_room(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    status = make_status(attempts=1, history=make_history(c.CRASHED), refused_since=NOW)
+    cluster.put(make_job(status, startupDeadlineSeconds=60))
+    cluster.cache.observe_attempt(make_ended_attempt(1, 75).job)
+    cluster.now, cluster.fail = 60, {"POST jobs": 403}
+    cluster.words = {"message": "exceeded quota: jobs, requested: count/jobs.batch=1"}
+    await reconcile(KEY)
+    assert (cluster.status["phase"], failure(cluster)) == ("Failed", c.CREATE_REFUSED)
+    assert "No Job was created within" in cluster.status["failure"]["message"]
+    assert "DELETE photos-1" not in cluster.calls()
 
 
 async def test_name_that_an_earlier_job_left_without_an_owner_is_made_free(
