@@ -149,7 +149,7 @@ def test_numbers_of_other_columns_find_no_photos(tmp_path: Path) -> None:
         (photos / path).rename(photos / path.replace(path[7:], f"{n:05}.jpg"))
     lines = [(str(n), label) for n, (_, label) in enumerate(rows)]
     (photos / "labels.csv").write_text(csv(lines, "age,label"))
-    assert prepare_photos(tmp_path, photos).lock.settings.layout == "Folder"
+    assert "has no column path" in refusal(tmp_path, photos).message
 
 
 def test_a_name_that_two_folders_have_is_refused(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_list_of_names_without_endings_needs_no_header(tmp_path: Path) -> None
     for n, (path, _) in enumerate(rows):
         (photos / path).rename(photos / path.replace(path[7:], f"img{n:04}.jpg"))
     (photos / "labels.csv").write_text("\n".join(f"img{n:04},{c}" for n, (_, c) in enumerate(rows)))
-    prepared = prepare_photos(tmp_path, photos, csv={})
+    prepared = prepare_photos(tmp_path, photos, csv={"file": "labels.csv"})
     assert (len(classes_of(prepared)), prepared.status.rejected_images) == (16, 0)
 
 
@@ -475,7 +475,7 @@ def test_the_column_of_the_class_is_found_among_others(
     photos, rows = batches(tmp_path / "photos")
     lines = [(path, fields[n % len(fields)]) for n, (path, _) in enumerate(rows)]
     (photos / "labels.csv").write_text(csv(lines, header))
-    prepared = prepare_photos(tmp_path, photos, csv={})
+    prepared = prepare_photos(tmp_path, photos, csv={"file": "labels.csv"})
     assert sum("divide" in text for text in prepared.lock.warnings) == warnings
 
 
@@ -791,7 +791,6 @@ UNREAD: dict[str, Callable[[Rows], tuple[str, bytes]]] = {
         "lists/all.lst",
         "".join(f"{n}\t{int(c == 'puppy')}\t{p}\n" for n, (p, c) in enumerate(rows)).encode(),
     ),
-    "below a line of its own": lambda rows: ("labels.csv", ("# made\n" + csv(rows)).encode()),
 }
 
 
