@@ -188,13 +188,17 @@ def _live_attempt(seen: Observed, update: StatusUpdate) -> Attempt | None:
 
 
 def _unknown_attempt(seen: Observed, update: StatusUpdate) -> Attempt | None:
-    """Return an attempt that runs, though nothing in the status is about it."""
+    """Return an attempt that runs, though nothing in the status is about it.
+
+    A later one than the status names is none of these: the end of that one is recorded first.
+    """
     known = {(record.prepare, record.number) for record in update.status.history}
     return next(
         (
             attempt
             for attempt in seen.attempts
             if (attempt.prepare, attempt.number) not in known
+            and _is_recorded(attempt, update)
             and not attempt.finished
             and not attempt.job.metadata.deletion_timestamp
             and len(update.status.history) < HISTORY

@@ -116,6 +116,15 @@ def test_attempt_that_runs_wins_over_a_status_that_knows_nothing_of_it(current: 
     assert (plan.status.attempts, plan.status.history, plan.status.disruptions) == (2, (), 0)
 
 
+def test_end_of_a_deleted_attempt_is_recorded_before_the_next_one_is_taken_up() -> None:
+    next_one = make_attempt(2)
+    plan = plan_of(make_status(attempt=1), attempts=(next_one,))
+    assert [record.number for record in plan.status.history] == [1]
+    taken_up = plan_of(plan.status, attempts=(next_one,)).status.current_attempt
+    assert taken_up
+    assert taken_up.number == 2
+
+
 def test_attempt_that_the_status_has_ended_is_not_taken_up_again() -> None:
     status = make_status(attempts=1, history=make_history(c.STALLED))
     plan = plan_of(status, attempts=(make_attempt(1, make_pod()),))
