@@ -158,9 +158,10 @@ def _has_names(column: list[tuple[str, str]]) -> bool:
 
 def names_class_folders(source: Source, file: str) -> bool:
     """Return True for a table with a class for each folder, which may be that of a patient."""
+    if not file.lower().endswith(SUFFIXES):
+        return False
     try:
-        listing = _listing(source, file)
-        return file.lower().endswith(SUFFIXES) and _has_folders_and_classes(source, listing)
+        return _has_folders_and_classes(source, _listing(source, file))
     except (OSError, TrainerError):
         return False
 
@@ -186,9 +187,11 @@ def has_a_row_for_each(source: Source, file: str, classes: Collection[str]) -> b
 
     `classes` has the class of each photo. The paths in the table may be written in another way.
     """
+    if not file.lower().endswith(SUFFIXES):
+        return False
     try:
         listing = _listing(source, file)
-        if not file.lower().endswith(SUFFIXES) or sum(1 for _ in listing.rows()) != len(classes):
+        if sum(1 for _ in listing.rows()) != len(classes):
             return False
         known = set(map(same_name, classes))
         columns = (n for n in range(listing.width) if _is_label(listing, n))
