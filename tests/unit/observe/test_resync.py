@@ -34,17 +34,25 @@ async def resyncing(
         return next(left, answers[-1])
 
     server = ApiServer(answer)
+    async with running(server, cache, queue) as resync:
+        yield resync, server
+
+
+@asynccontextmanager
+async def running(
+    server: ApiServer, cache: Cache, queue: WorkQueue[Key], *, namespaces: tuple[str, ...] = ()
+) -> AsyncIterator[Resync]:
     async with serving(server) as client:
         resync = Resync(
             client,
             cache,
             queue,
-            namespaces=(),
+            namespaces=namespaces,
             interval_seconds=0.02,
             patience_seconds=PATIENCE,
         )
         task = asyncio.create_task(resync.run())
-        yield resync, server
+        yield resync
         assert not task.done()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -157,20 +165,9 @@ class Refusing:
 @asynccontextmanager
 async def resyncing_two(refusing: Refusing) -> AsyncIterator[tuple[Resync, WorkQueue[Key]]]:
     queue = WorkQueue[Key]()
-    async with serving(ApiServer(refusing)) as client:
-        resync = Resync(
-            client,
-            Cache(),
-            queue,
-            namespaces=("bad", "good"),
-            interval_seconds=0.02,
-            patience_seconds=PATIENCE,
-        )
-        task = asyncio.create_task(resync.run())
+    namespaces = ("bad", "good")
+    async with running(ApiServer(refusing), Cache(), queue, namespaces=namespaces) as resync:
         yield resync, queue
-        assert not task.done()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
