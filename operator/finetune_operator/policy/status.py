@@ -146,7 +146,9 @@ class StatusUpdate:
         counts = self.counts(prepare=attempt.prepare)
         counts.attempts = max(counts.attempts, attempt.number)
         self.status.current_attempt = attempt
-        self.status.refused_since = None
+        if self.status.refused_since:
+            self.status.refused_since = self.status.failure = None
+            self._conditions.set(c.PODS_READY, False, c.STARTING)
 
     def undo_begin(self, failure: Failure, *, since: datetime.datetime | None) -> None:
         """Undo begin(), because the attempt could not be created, for the first time at `since`.

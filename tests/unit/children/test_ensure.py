@@ -58,6 +58,8 @@ async def test_attempt_that_is_refused_was_not_started_and_is_tried_again(
     await reconcile(KEY)
     assert cluster.status["attempts"] == 1
     assert "refusedSince" not in cluster.status
+    assert "failure" not in cluster.status
+    assert condition(cluster.status, c.PODS_READY)["reason"] == c.STARTING
 
 
 def test_busy_server_says_when_to_try_again() -> None:
