@@ -32,6 +32,18 @@ class End:
     pods: int = 0  # how many of their pods may still run
 
 
+REFUSED = End(
+    phase="Failed",
+    reason="DeadlineExceeded",
+    failure="CreateRefused",
+    attempts=0,
+    history=(),
+    accuracy="",
+    jobs=(),
+)
+"""The end of a job whose deadline passes while its Job is refused."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
     """What happens, but for the operator's part."""
@@ -43,6 +55,11 @@ class Scenario:
     labels: dict[str, str] = field(default_factory=dict)
     spec: dict[str, Any] = field(default_factory=dict)
     user: Callable[[Namespace], Awaitable[None]] = users.does_nothing
+
+    def ends(self, *, refused: bool) -> tuple[End, ...]:
+        """Return what it may come to; with its Job `refused`, its deadline may pass before."""
+        can_be_late = refused and "activeDeadlineSeconds" in self.spec
+        return (self.end, REFUSED) if can_be_late else (self.end,)
 
 
 async def apply(namespace: Namespace, scenario: Scenario) -> None:
