@@ -255,7 +255,7 @@ SCENARIOS = {
         Scenario(
             name="sidecar",
             attempts=(Trains(kept=True),),
-            spec={"trainer": MESH, "activeDeadlineSeconds": 3},
+            spec={"trainer": MESH, "activeDeadlineSeconds": 5},
             end=End(jobs=()),
         ),
         Scenario(
