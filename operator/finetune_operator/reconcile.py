@@ -51,6 +51,9 @@ from finetune_operator.policy.status import REPORTED
 from finetune_operator.settings import Settings
 
 WAIT_FOR_WATCH_SECONDS = 1.0
+NO_POD_SECONDS = 3
+"""Seconds after which a Job without a pod is stuck: its controller creates one at once, or emits an
+Event that says why it cannot."""
 STUCK_POLL_SECONDS = 5
 QUEUED_POLL_SECONDS = 60
 LATELY_SECONDS = 120
@@ -188,8 +191,11 @@ class Reconciler:
         wants_events = newest and not job.status.finished and workload is None
         if newest and wants_events and (poll := _event_poll_seconds(newest)):
             age = (now - (newest.job.metadata.creation_timestamp or now)).total_seconds()
-            requeue = max(self.settings.stuck_after_seconds - age, poll)
-            if age >= self.settings.stuck_after_seconds:
+            stuck_after = self.settings.stuck_after_seconds
+            if not newest.pods:
+                stuck_after = min(stuck_after, NO_POD_SECONDS)
+            requeue = stuck_after - age if age < stuck_after else poll
+            if age >= stuck_after:
                 events = await self._events_of(newest)
         seen = dataclasses.replace(
             _seen(job, children),

@@ -283,6 +283,7 @@ async def test_child_that_is_stuck_is_looked_up_in_the_events_and_one_in_a_queue
 ) -> None:
     cluster.put(make_job(make_status(attempt=1)))
     cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.cache.observe_pod(make_pod("Pending"))
     assert await reconcile(KEY) == 15
     assert "GET events" not in cluster.calls()
     cluster.now = 15
@@ -290,6 +291,18 @@ async def test_child_that_is_stuck_is_looked_up_in_the_events_and_one_in_a_queue
     assert "GET events" in cluster.calls()
     cluster.cache.observe_attempt(make_attempt(1, suspended=True).job)
     assert await reconcile(KEY) == 60
+
+
+async def test_job_without_a_pod_is_soon_looked_up_in_the_events(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    assert await reconcile(KEY) == 3
+    assert "GET events" not in cluster.calls()
+    cluster.now = 3
+    assert await reconcile(KEY) == 5
+    assert "GET events" in cluster.calls()
 
 
 async def test_job_that_is_deleted_but_kept_by_a_finalizer_stops_and_its_result_is_taken(
