@@ -64,7 +64,7 @@ def _end(status: Status) -> str:
     failed, failure = status.condition(c.FAILED), status.failure or Failure(reason="")
     reason = (failed and failed.reason) or failure.reason
     message = (failed and failed.message) or failure.message
-    return f"{reason}: {message} {failure.hint}".strip()
+    return f"{reason}: {_joined(message, failure.hint)}"
 
 
 def _has_ended(new: Status, old: Status) -> bool:
@@ -81,7 +81,13 @@ def refusal_of(job: FineTuneJob, error: Exception, now: datetime.datetime) -> di
 
 
 def _text(failure: Failure) -> str:
-    return f"{failure.message} {failure.hint}".strip()
+    return _joined(failure.message, failure.hint)
+
+
+def _joined(message: str, hint: str) -> str:
+    """Return both as sentences; the words of others often end without a full stop."""
+    stop = "." if hint and message and message[-1] not in ".!?:;" else ""
+    return f"{message}{stop} {hint}".strip()
 
 
 def _differs(new: Status, old: Status) -> bool:

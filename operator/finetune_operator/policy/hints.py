@@ -46,7 +46,8 @@ REFUSAL = (
     ),
     (
         "violates PodSecurity",
-        "The namespace rejects the pod: check its pod-security labels.",
+        "The namespace rejects the pod: check its pod-security labels. Is a container named that is "
+        "not `trainer`? Then check what injects it.",
     ),
     ("PriorityClass", "Create the PriorityClass, or correct trainer.priorityClassName."),
     ("service ?account", "Create the ServiceAccount, or correct trainer.serviceAccountName."),
