@@ -173,6 +173,9 @@ class SecurityContext(Strict):
     """Further group ids."""
 
 
+_NodeSelector = Annotated[Labels, Meta(extra={"schema": {"x-kubernetes-map-type": "atomic"}})]
+
+
 class PreparationPods(Strict):
     """The pods that prepare the data set. The defaults are those of the pods that train, without
     what is for GPUs: devices, the GPU nodes' taint, and labels of nodes that name no place.
@@ -180,7 +183,7 @@ class PreparationPods(Strict):
 
     resources: Resources | None = None
     """Requests and limits."""
-    node_selector: Labels | None = None
+    node_selector: _NodeSelector | None = None
     """Labels that a node must have. Default: those of kubernetes.io/ and topology.*/."""
     node_affinity: NodeAffinity | None = None
     """Nodes that the pods may run on. Default: the expressions with such labels."""
@@ -225,9 +228,7 @@ class Trainer(Strict):
     """Size of /dev/shm; counts as memory of the pod."""
     termination_grace_period_seconds: Annotated[int, Meta(ge=0, le=86400)] = 120
     """Seconds that the trainer has to save a checkpoint after SIGTERM."""
-    node_selector: Annotated[
-        Labels, Meta(extra={"schema": {"x-kubernetes-map-type": "atomic"}})
-    ] = {}
+    node_selector: _NodeSelector = {}
     """Labels that a node must have."""
     node_affinity: NodeAffinity | None = None
     """Nodes that the pods may run on, if nodeSelector is not enough. The operator adds to each term
