@@ -54,15 +54,6 @@ _NO_RESERVED_ANNOTATIONS = (
 _COMPARED = "quantity(string(self.requests[key])).compareTo(quantity(string(self.limits[key])))"
 
 
-def _in_either(how: str, name: str) -> str:
-    """Return the rule that requests or limits have this resource, or one that begins so."""
-    found = {
-        "has": "has(self.{0}) && '{1}' in self.{0}",
-        "exists": "has(self.{0}) && self.{0}.exists(key, key.startsWith('{1}'))",
-    }[how]
-    return " || ".join(found.format(part, name) for part in ("requests", "limits"))
-
-
 class Resources(Strict):
     """Requests and limits of the trainer container."""
 
@@ -81,11 +72,6 @@ class Resources(Strict):
             "!has(self.requests) || !has(self.limits) || self.requests.all(key, "
             f"key in {validation.OVERCOMMITTED} || !(key in self.limits) || {_COMPARED} == 0)",
             "the request of an extended resource or of huge pages must be its limit: remove one",
-        ),
-        (
-            f"!({_in_either('exists', 'hugepages-')}) || {_in_either('has', 'cpu')} || "
-            f"{_in_either('has', 'memory')}",
-            "huge pages need cpu or memory beside them: set one in requests or limits",
         ),
     )
 
