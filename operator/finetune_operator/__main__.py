@@ -15,6 +15,7 @@ from finetune_operator.kube.client import Client
 from finetune_operator.kube.heartbeat import NOT_READY_SECONDS, UNHEALTHY_SECONDS, Heartbeat
 from finetune_operator.kube.informer import Informer
 from finetune_operator.kube.leader_election import Elector, LostLease
+from finetune_operator.kube.login import UnusableProxy
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import kopf_watch
@@ -206,6 +207,8 @@ def main() -> None:
     logging.basicConfig(level=settings.log_level, handlers=[handler])
     try:
         asyncio.run(run(settings))
+    except UnusableProxy as unusable:
+        sys.exit(str(unusable))
     except LostLease as lost:
         sys.exit(f"{lost}: this operator ends, and restarts as a standby")
 

@@ -49,6 +49,13 @@ def test_job_deleted_in_the_foreground_is_gone_though_the_node_of_its_pod_is_los
         world.wait("it to go", lambda: not world.items("finetunejobs"))
 
 
+def test_job_with_huge_pages_alone_gets_a_pod(world: KubeletWorld) -> None:
+    resources = {"limits": {"hugepages-2Mi": "4Mi"}}  # which a Job refuses without cpu or memory
+    world.apply(fine_tune_job(trainer={"resources": resources}))
+    requests = world.wait_for_pod()["spec"]["containers"][0]["resources"]["requests"]
+    assert (requests["hugepages-2Mi"], requests["memory"]) == ("4Mi", "1Gi")
+
+
 def test_job_with_gpus_asks_for_them_and_avoids_gpus_without_code(world: KubeletWorld) -> None:
     trainer = {"gpusPerNode": 2}
     world.apply(fine_tune_job(trainer=trainer))

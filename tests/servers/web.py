@@ -47,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(code)
         elif site.authorization and self.headers["Authorization"] != site.authorization:
             self.send_error(403 if self.headers["Authorization"] else 401)
-        elif self.path != "/photos.tar.gz":
+        elif not site.url.endswith(self.path):
             self.send_error(404)
         else:
             self.send_archive()
@@ -70,7 +70,11 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serve(
-    content: bytes, *, address: str = "127.0.0.1", certificate: Path | None = None
+    content: bytes,
+    *,
+    address: str = "127.0.0.1",
+    certificate: Path | None = None,
+    path: str = "/photos.tar.gz",
 ) -> Iterator[Site]:
     """Serve the archive until the block ends."""
     handler = type("Visit", (Handler,), {})
@@ -81,7 +85,7 @@ def serve(
             context.load_cert_chain(certificate)
             server.socket = context.wrap_socket(server.socket, server_side=True)
             scheme = "https"
-        site = Site(f"{scheme}://{address}:{server.server_port}/photos.tar.gz", content)
+        site = Site(f"{scheme}://{address}:{server.server_port}{path}", content)
         handler.site = site  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

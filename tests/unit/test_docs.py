@@ -23,3 +23,9 @@ def test_files_that_the_documentation_links_to_exist() -> None:
         if "://" not in target and not (doc.parent / target).exists()
     ]
     assert not broken
+
+
+def test_upgrades_take_the_defaults_of_new_values() -> None:
+    # With --reuse-values a template finds no value that a release has added.
+    assert not [doc for doc in DOCS if re.search(r"--reuse-values", doc.read_text())]
+    assert "--reset-then-reuse-values" in Path("docs/operations.md").read_text()

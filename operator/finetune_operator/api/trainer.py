@@ -54,15 +54,6 @@ _NO_RESERVED_ANNOTATIONS = (
 _COMPARED = "quantity(string(self.requests[key])).compareTo(quantity(string(self.limits[key])))"
 
 
-def _in_either(how: str, name: str) -> str:
-    """Return the rule that requests or limits have this resource, or one that begins so."""
-    found = {
-        "has": "has(self.{0}) && '{1}' in self.{0}",
-        "exists": "has(self.{0}) && self.{0}.exists(key, key.startsWith('{1}'))",
-    }[how]
-    return " || ".join(found.format(part, name) for part in ("requests", "limits"))
-
-
 class Resources(Strict):
     """Requests and limits of the trainer container."""
 
@@ -81,11 +72,6 @@ class Resources(Strict):
             "!has(self.requests) || !has(self.limits) || self.requests.all(key, "
             f"key in {validation.OVERCOMMITTED} || !(key in self.limits) || {_COMPARED} == 0)",
             "the request of an extended resource or of huge pages must be its limit: remove one",
-        ),
-        (
-            f"!({_in_either('exists', 'hugepages-')}) || {_in_either('has', 'cpu')} || "
-            f"{_in_either('has', 'memory')}",
-            "huge pages need cpu or memory beside them: set one in requests or limits",
         ),
     )
 
@@ -173,6 +159,9 @@ class SecurityContext(Strict):
     """Further group ids."""
 
 
+_NodeSelector = Annotated[Labels, Meta(extra={"schema": {"x-kubernetes-map-type": "atomic"}})]
+
+
 class PreparationPods(Strict):
     """The pods that prepare the data set. The defaults are those of the pods that train, without
     what is for GPUs: devices, the GPU nodes' taint, and labels of nodes that name no place.
@@ -180,7 +169,7 @@ class PreparationPods(Strict):
 
     resources: Resources | None = None
     """Requests and limits."""
-    node_selector: Labels | None = None
+    node_selector: _NodeSelector | None = None
     """Labels that a node must have. Default: those of kubernetes.io/ and topology.*/."""
     node_affinity: NodeAffinity | None = None
     """Nodes that the pods may run on. Default: the expressions with such labels."""
@@ -225,9 +214,7 @@ class Trainer(Strict):
     """Size of /dev/shm; counts as memory of the pod."""
     termination_grace_period_seconds: Annotated[int, Meta(ge=0, le=86400)] = 120
     """Seconds that the trainer has to save a checkpoint after SIGTERM."""
-    node_selector: Annotated[
-        Labels, Meta(extra={"schema": {"x-kubernetes-map-type": "atomic"}})
-    ] = {}
+    node_selector: _NodeSelector = {}
     """Labels that a node must have."""
     node_affinity: NodeAffinity | None = None
     """Nodes that the pods may run on, if nodeSelector is not enough. The operator adds to each term

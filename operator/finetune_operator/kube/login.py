@@ -17,8 +17,15 @@ SERVICE_NAME = "kubernetes.default.svc"
 """A name of the API server in its cluster; NO_PROXY may hold it instead of the address."""
 
 
+class UnusableProxy(Exception):
+    """The proxy for the API server is none that the operator can use."""
+
+
 async def configure(environment: Mapping[str, str] = os.environ) -> official.Configuration:
-    """Return the address and login of the pod's ServiceAccount, or those of KUBECONFIG."""
+    """Return the address and login of the pod's ServiceAccount, or those of KUBECONFIG.
+
+    Raises UnusableProxy for a proxy by SOCKS, for example.
+    """
     configuration, names = official.Configuration(), [SERVICE_NAME]
     try:
         config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
@@ -27,8 +34,10 @@ async def configure(environment: Mapping[str, str] = os.environ) -> official.Con
         await config.load_kube_config(  # type: ignore[no-untyped-call]
             config_file=environment.get("KUBECONFIG"), client_configuration=configuration
         )
-    proxy = configuration.proxy or proxy_of(configuration.host, environment, also_named=names)
-    configuration.proxy = proxy
+    own, host = configuration.proxy, configuration.host
+    configuration.proxy = own or proxy_of(host, environment, also_named=names)
+    if configuration.proxy:
+        _check_proxy(configuration.proxy, server="" if own else host)
     configuration.client_session_kwargs = {"trust_env": False}  # aiohttp knows no networks
     return configuration
 
@@ -47,6 +56,22 @@ def proxy_of(
         if _is_loopback(host) or any(_covers(entry.lower(), host, port) for entry in entries):
             return None
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _check_proxy(proxy: str, *, server: str) -> None:
+    """Raise unless aiohttp can use the proxy. `server`, if the environment names the proxy, is the
+    URL of the API server.
+    """
+    address = urlsplit(proxy)
+    if address.scheme in ("http", "https") and address.hostname:
+        return
+    target = urlsplit(server)
+    place = f"{target.scheme.upper()}_PROXY" if server else "proxy-url of the kubeconfig"
+    around = f", or add {target.hostname} to NO_PROXY" if server else ""
+    shown = f"{address.scheme}://{address.netloc.rpartition('@')[2]}"  # without a password
+    raise UnusableProxy(
+        f"{place}: {shown} is no proxy that the operator can use: write http://HOST:PORT{around}"
+    )
 
 
 def _variable(environment: Mapping[str, str], name: str) -> str:

@@ -36,6 +36,16 @@ def test_a_finished_job_leaves_its_result_and_exits_0(tmp_path: Path) -> None:
     assert (pod.job_directory / "owner").read_text() == make_job()["podUid"]
 
 
+def test_a_directory_says_whose_it_is_and_when_its_job_began(tmp_path: Path) -> None:
+    pod = start_pod(tmp_path, "fetch=raise_bug")
+    pod.wait()
+    record = pod.job_directory / "job.json"
+    assert json.loads(record.read_text()) == {"namespace": "team-a", "name": "flowers"}
+    os.utime(record, (1, 1))
+    start_pod(tmp_path, "fetch=succeed").wait()
+    assert record.stat().st_mtime == 1
+
+
 def test_a_result_of_an_earlier_attempt_is_reported_again_without_running(tmp_path: Path) -> None:
     first = start_pod(tmp_path, "fetch=succeed")
     first.wait()

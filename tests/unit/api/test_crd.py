@@ -51,6 +51,7 @@ def test_references_and_selectors_are_atomic() -> None:
     required = f"{trainer}.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
     assert atomic >= {
         f"{trainer}.nodeSelector",
+        f"{trainer}.preparation.nodeSelector",
         f"{trainer}.imagePullSecrets",
         f"{trainer}.env.valueFrom.secretKeyRef",
         f"{trainer}.env.valueFrom.configMapKeyRef",

@@ -92,3 +92,12 @@ def test_request_that_cannot_be_overcommitted_is_its_limit_too() -> None:
         "requests": asked,
         "limits": {"example.com/device": 2, "hugepages-2Mi": "4Mi", "memory": "1Gi"},
     }
+
+
+def test_huge_pages_alone_get_the_memory_that_kubernetes_demands_beside_them() -> None:
+    resources = {"requests": {"hugepages-2Mi": "4Mi"}}
+    built = container_of(make_job(trainer={"gpusPerNode": 0, "resources": resources}))
+    assert built["resources"] == {
+        "requests": {"hugepages-2Mi": "4Mi", "memory": "1Gi"},
+        "limits": {"hugepages-2Mi": "4Mi"},
+    }

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 from aiohttp import web
+from finetune_operator.__main__ import main
 from finetune_operator.kube.client import CONNECTIONS, Client
-from finetune_operator.kube.login import configure, proxy_of
+from finetune_operator.kube.login import UnusableProxy, configure, proxy_of
 from finetune_operator.observe.kopf_watch import connection_of
 
 from tests.support.api_server import HANG, Answer, ApiServer, Body, serving
@@ -85,6 +86,48 @@ async def test_proxy_of_the_kubeconfig_comes_before_that_of_the_environment(tmp_
     path = write_kubeconfig(tmp_path / "kubeconfig", NAMED, **{"proxy-url": "http://own:1"})
     configuration = await configure({"KUBECONFIG": str(path), "HTTPS_PROXY": PROXY})
     assert configuration.proxy == "http://own:1"
+
+
+@pytest.mark.parametrize(
+    ("proxy", "shown"),
+    [
+        ("socks5://me:secret@proxy.example.com:1080", "socks5://proxy.example.com:1080"),
+        ("socks5h://proxy.example.com:1080", "socks5h://proxy.example.com:1080"),
+        ("ftp://proxy.example.com", "ftp://proxy.example.com"),
+        ("http://:3128", "http://:3128"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
+async def test_proxy_that_cannot_be_used_is_refused_with_its_place_and_a_remedy(
+    tmp_path: Path, proxy: str, shown: str, variable: str
+) -> None:
+    path = write_kubeconfig(tmp_path / "kubeconfig", NAMED)
+    with pytest.raises(UnusableProxy) as refused:
+        await configure({"KUBECONFIG": str(path), variable: proxy})
+    for part in ("HTTPS_PROXY", shown, "http://HOST:PORT", "NO_PROXY", "api.example.com"):
+        assert part in str(refused.value)
+    assert "secret" not in str(refused.value)
+    path = write_kubeconfig(tmp_path / "kubeconfig", NAMED, **{"proxy-url": proxy})
+    with pytest.raises(UnusableProxy, match="proxy-url of the kubeconfig") as refused:
+        await configure({"KUBECONFIG": str(path)})
+    assert "NO_PROXY" not in str(refused.value)
+
+
+async def test_proxy_that_cannot_be_used_harms_nobody_who_goes_around_it(tmp_path: Path) -> None:
+    path = write_kubeconfig(tmp_path / "kubeconfig", NAMED)
+    environment = {"KUBECONFIG": str(path), "HTTPS_PROXY": "socks5://a:1", "NO_PROXY": "*"}
+    assert (await configure(environment)).proxy is None
+
+
+def test_operator_ends_at_once_with_the_place_of_a_proxy_that_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_kubeconfig(tmp_path / "kubeconfig", NAMED)
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://a:1")
+    monkeypatch.setenv("NO_PROXY", "")
+    with pytest.raises(SystemExit, match="HTTPS_PROXY: socks5://a:1 "):
+        main()
 
 
 async def test_any_number_of_watches_have_their_connections(

@@ -15,9 +15,9 @@ import msgspec
 
 from finetune_trainer.contract import Struct
 from finetune_trainer.run.files import read_json, write_json
+from finetune_trainer.run.handoff import LOCAL
 from finetune_trainer.run.hidden_files import is_skipped
 
-RECORD = "local.json"
 _PROGRESS = ("checkpoints", "trial", "history.csv", "trials.json", "chosen.json")
 """Files of a fit, each bound to the digest of its data set."""
 
@@ -62,10 +62,10 @@ def take_over(directory: Path, this: LocalRun) -> str:
     """
     earlier = _newest(directory.parent, this)
     directory.mkdir(parents=True)
-    write_json(directory / RECORD, this)
+    write_json(directory / LOCAL, this)
     if earlier is None:
         return ""
-    if read_json(earlier / RECORD, LocalRun) != this:
+    if read_json(earlier / LOCAL, LocalRun) != this:
         return (
             "the photos, the manifest or the options have changed since: starting over; the"
             f" earlier run is in {earlier}"
@@ -81,7 +81,7 @@ def take_over(directory: Path, this: LocalRun) -> str:
 def _newest(jobs: Path, this: LocalRun) -> Path | None:
     """Return the newest run of this manifest; one with the same digest comes before all others."""
     found = []
-    for record in jobs.glob(f"*/{RECORD}"):
+    for record in jobs.glob(f"*/{LOCAL}"):
         try:
             run = read_json(record, LocalRun)
         except (OSError, msgspec.MsgspecError):  # it is being deleted, or of another version

@@ -16,6 +16,7 @@ VERBS = {
     "predict": "classify pictures",
     "evaluate": "measure a model on labelled photos",
     "report": "print the model card of a trained model",
+    "workspace": "remove what no job needs any more from a workspace",
     "schema": "print the JSON schema of the trainer contract",
     "supervise": "(in a pod) run the job in FINETUNE_JOB",
     "stages": "(internal) run stages in this process",

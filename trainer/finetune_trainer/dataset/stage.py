@@ -46,6 +46,7 @@ from finetune_trainer.run.files import (
 )
 from finetune_trainer.run.handoff import FETCHED, PACKED, Fetched, Packed
 from finetune_trainer.run.printable import printable
+from finetune_trainer.run.prune import mark_used
 from finetune_trainer.run.reporter import Pace
 
 SHOWN_REJECTIONS = 20
@@ -71,15 +72,16 @@ def prepare(run: Run, *, exact: bool = False) -> None:
     keys = run.paths.packed / "keys"
     with exclusive(keys / f"{key}.lock", waiting=run.reporter.waiting(WAITING)):
         directory = _find(run.paths.packed, keys / key)
-        if directory is None:
+        if directory:
+            mark_used(directory)
+            _say(f"{found.layout}: {found.described}")
+            _say(f"found packed in the workspace: {directory.name}")
+        else:
             _say(f"{found.layout}: reading {found.described}")
             photos = Photos(found, spec.split.group_by)
             del found  # it takes much more memory
             directory = _pack(run, photos=photos, settings=settings, key=key)
             write_atomic(keys / key, directory.name.encode())
-        else:
-            _say(f"{found.layout}: {found.described}")
-            _say(f"found packed in the workspace: {directory.name}")
     _hand_on(directory, run, hidden=hidden)
 
 
@@ -189,6 +191,7 @@ def _pack(run: Run, *, photos: Photos, settings: Settings, key: str) -> Path:
             header = composed.header(tally, settings=settings, split=spec.split)
             directory = packed / write_lock(records, header, composed.files())
             if directory.is_dir():
+                mark_used(directory)
                 return directory
             reported = _reporting(run, photos=len(photos))
             for name, split in RECORDS.items():

@@ -8,6 +8,7 @@ signals       requests to stop
 failure       any exception as an error of the contract
 files         files and directories that are whole or absent
 owner         the fence against an earlier pod of the same job
+prune         what of a workspace no job needs any more
 history       history.csv: one row for each epoch
 cgroup        CPUs and memory of the container
 threads       the division of CPUs between MXNet and OpenMP

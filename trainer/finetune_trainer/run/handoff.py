@@ -18,10 +18,21 @@ EVALUATION = "evaluation.json"
 MODEL_ONNX = "model.onnx"
 """The fitted network for onnxruntime; evaluation.json compares it with MXNet's."""
 EXPORTED = "exported.json"
+RECORD = "job.json"
+"""JobRecord; written once, when the job's first attempt begins."""
+LOCAL = "local.json"
+"""Record of a local run, which no cluster knows."""
 RESULT = "result.json"
 """contract.Result; an attempt that finds it reports it again and exits 0."""
 OWNER = "owner"
 """Pod uid of the attempt that may write in the directory; checked before each rename."""
+
+
+class JobRecord(Struct):
+    """The job that a directory of the workspace belongs to: its name is the job's uid alone."""
+
+    namespace: str
+    name: str
 
 
 class Fetched(Struct):

@@ -27,6 +27,7 @@ from finetune_trainer.run.files import (
     write_json,
 )
 from finetune_trainer.run.hidden_files import is_skipped
+from finetune_trainer.run.prune import mark_used
 from finetune_trainer.run.reporter import Pace
 from finetune_trainer.storage.member import MAKE_AGAIN, Member, Refused
 from finetune_trainer.storage.tar import is_tar, tar_members
@@ -127,6 +128,7 @@ def unpacked_once(
                     write_json(warnings, extract(provided, content, field=field, run=run))
                 sync_filesystem(content)
                 content.rename(done)
+        mark_used(done)
     told = read_json(warnings, tuple[str, ...]) if warnings.exists() else ()
     return Obtained(path=without_wrapping(done), version=version, warnings=told)
 

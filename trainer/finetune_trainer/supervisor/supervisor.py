@@ -118,6 +118,7 @@ class Supervisor:
     def _run_stages(self) -> None:
         if self.role.writes:
             owner.claim(self._directory, self.job.pod_uid)
+            owner.record(self._directory, self.job)
             clear_leftovers(self._directory)
         for stages in by_process(self.stages):
             if self.signals.stop:
