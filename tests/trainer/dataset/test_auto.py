@@ -1,6 +1,7 @@
 """The layout Auto: it uses what is clearly meant, and refuses what it may misread."""
 
 import gzip
+import io
 import json
 import shutil
 import unicodedata
@@ -858,6 +859,59 @@ def test_a_list_of_as_many_rows_as_photos_is_refused_whatever_it_calls_them(tmp_
     error = refusal(tmp_path, photos)
     assert "labels.csv has as many rows as there are photos" in error.message
     (photos / "labels.csv").write_text(csv(numbered[1:], "id,label"))
+    assert prepare_photos(tmp_path, photos).status.classes == 2
+
+
+def numpy_file(labels: list[int]) -> bytes:
+    content = io.BytesIO()
+    np.save(content, np.array(labels))
+    return content.getvalue()
+
+
+IN_ORDER: dict[str, Callable[[list[int]], bytes]] = {
+    "labels.txt": lambda labels: "\n".join(map(str, labels)).encode(),
+    "meta/y": lambda labels: "\n".join(("kitten", "puppy")[n] for n in labels).encode(),
+    "labels.dat": lambda labels: "\n".join(["label", *map(str, labels)]).encode(),
+    "labels.json": lambda labels: json.dumps(labels).encode(),
+    "y_train.npy": numpy_file,
+}
+
+
+@pytest.mark.parametrize("name", IN_ORDER)
+def test_labels_in_the_order_of_the_photos_are_refused(tmp_path: Path, name: str) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    (photos / name).parent.mkdir(exist_ok=True)
+    (photos / name).write_bytes(IN_ORDER[name]([n % 2 for n in range(len(rows))]))
+    error = refusal(tmp_path, photos)
+    assert f"{name} has one label for each photo" in error.message
+    assert "dataset.layout: Folder" in error.hint
+
+
+@pytest.mark.parametrize("name", IN_ORDER)
+def test_labels_in_order_that_are_those_of_the_folders_are_no_reason_to_stop(
+    tmp_path: Path, name: str
+) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    (photos / name).parent.mkdir(exist_ok=True)
+    (photos / name).write_bytes(IN_ORDER[name]([int("batch2" in path) for path, _ in rows]))
+    assert prepare_photos(tmp_path, photos).packed.classes == ("batch1", "batch2")
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [(".cls", "{}"), (".txt", "{}\n"), (".jpg.json", '{{"label": "{}"}}')],
+    ids=["a class", "a line", "an object"],
+)
+def test_a_class_in_a_file_beside_each_photo_is_refused(
+    tmp_path: Path, ending: str, content: str
+) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    for path, label in rows:
+        (photos / path.replace(".jpg", ending)).write_text(content.format(label))
+    error = refusal(tmp_path, photos)
+    assert f"such as batch1/0{ending}, seem to have their classes" in error.message
+    for path, _ in rows:
+        (photos / path.replace(".jpg", ending)).write_text(f"a photo of a dog {path}, asleep")
     assert prepare_photos(tmp_path, photos).status.classes == 2
 
 

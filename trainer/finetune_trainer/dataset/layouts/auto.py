@@ -32,11 +32,13 @@ from finetune_trainer.dataset.layouts.names import (
     words_of,
 )
 from finetune_trainer.dataset.layouts.source import Source
+from finetune_trainer.dataset.layouts.unnamed import labels_in_order
 from finetune_trainer.dataset.layouts.unread import (
     files_that_say_otherwise,
     has_a_row_for_each,
     names_class_folders,
     names_some,
+    sidecar_that_says_otherwise,
     sidecars,
 )
 from finetune_trainer.dataset.lock import LayoutName, SplitName
@@ -349,6 +351,19 @@ def _check_unread(found: Found, source: Source) -> None:
             f"{file} names these photos and may have their classes, but it is not read{reason}",
             "Save it as CSV, with a path and a class for each photo and names of the columns in"
             f" the first line. If the folders are the classes: {_only(found)}",
+        )
+    for file in labels_in_order(source, _classes(found)):
+        raise _doubt(
+            f"{file} has one label for each photo, and no path: it is not used",
+            "Write a list with a path and a class for each photo. If the folders are the classes:"
+            f" {_only(found)}",
+        )
+    if beside := sidecar_that_says_otherwise(source):
+        raise _doubt(
+            f"the files beside the photos, such as {beside}, seem to have their classes, and are"
+            " not read",
+            "Write one list with a path and a class for each photo. If the folders are the classes:"
+            f" {_only(found)}",
         )
 
 

@@ -41,6 +41,8 @@ MOST_TOGETHER = 100
 """The most files of a kind in a folder that are looked at as if they were one."""
 FEW_WORDS = 3
 """The most words beside a path, for a number to be a class."""
+CLASS_ENDINGS = (".cls", ".txt", ".json", ".label", ".lbl", ".class")
+"""Endings of files that lie beside a photo and may have its class and nothing else."""
 _PACKED: dict[str, Callable[[str], object]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _LINE = re.compile(rb"[\r\n]+|</tr>|\}\s*,\s*(?=\{)", re.IGNORECASE)
 _IN_PATH = rb"^\s,;|\"'<>()={}\[\]"
@@ -58,6 +60,33 @@ def files_that_say_otherwise(source: Source, used: set[str]) -> Iterator[str]:
                 yield files[0]
         elif _says_otherwise(source, b"\n".join(_content(source, file) for file in files)):
             yield files[0]
+
+
+def sidecar_that_says_otherwise(source: Source) -> str | None:
+    """Return one of the files beside the photos that have each its class, if not the folders'.
+
+    Files of more than a few words are not looked at: they describe their photo.
+    """
+    beside: dict[str, dict[str, str]] = {}
+    for path in source.sampled:
+        folder, name = posixpath.split(path)
+        for other in (name, posixpath.splitext(name)[0]):
+            for ending in CLASS_ENDINGS:
+                if (file := join(folder, other + ending)) in source.tree:
+                    beside.setdefault(ending, {})[path] = file
+    return next((min(f.values()) for f in beside.values() if _have_classes(source, f)), None)
+
+
+def _have_classes(source: Source, files: dict[str, str]) -> bool:
+    """Return True if files, by their photos, have few words, and other classes than the folders."""
+    lines = []
+    for path, file in files.items():
+        photo = path.encode(errors="surrogateescape")
+        words = _content(source, file).replace(posixpath.basename(photo), b"").split()
+        if len(_WORD.findall(b" ".join(words).decode(errors="replace"))) > FEW_WORDS:
+            return False
+        lines.append(b" ".join([photo, *words]))
+    return _says_otherwise(source, b"\n".join(lines))
 
 
 def _groups(source: Source, used: set[str]) -> Iterator[list[str]]:
