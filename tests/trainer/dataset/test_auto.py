@@ -1036,6 +1036,14 @@ def test_a_list_finds_photos_in_another_unicode_form(tmp_path: Path) -> None:
     assert len(classes_of(prepare_photos(tmp_path, tmp_path / "photos"))) == 12
 
 
+def test_a_link_to_itself_is_no_picture_and_no_folder(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
+    for name in ("loop", ".loop", "cat/loop.jpg"):
+        (photos / name).symlink_to(Path(name).name)
+    status = prepare_photos(tmp_path, photos).status
+    assert (status.train_images + status.validation_images, status.rejected_images) == (8, 1)
+
+
 def test_joiners_are_letters_of_a_name(tmp_path: Path) -> None:
     name = "\u0633\u06af\u200c\u0647\u0627"
     photos = make_photos(tmp_path / "photos", {name: 3, "cat": 3})
