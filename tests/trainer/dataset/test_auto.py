@@ -218,6 +218,20 @@ def test_lists_of_both_splits_may_name_photos_of_one_folder(tmp_path: Path) -> N
     assert (status.train_images, status.validation_images) == (8, 4)
 
 
+def test_photos_that_two_lists_put_into_other_classes_are_in_neither_split(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"images": 12})
+    rows = [(f"{n}.jpg", "ab"[n % 2]) for n in range(12)]
+    (photos / "train.csv").write_text(csv(rows))
+    (photos / "val.csv").write_text(csv([("0.jpg", "b"), ("1.jpg", "a"), *rows[2:6]]))
+    prepared = prepare_photos(tmp_path, photos)
+    status = prepared.status
+    assert (status.train_images, status.validation_images, status.rejected_images) == (6, 4, 2)
+    rejected = {file.path: file.reason for file in prepared.lock.rejected()}
+    assert set(rejected) == {"images/0.jpg", "images/1.jpg"}
+    (photos / "val.csv").write_text(csv([(path, "ba"["ab".index(c)]) for path, c in rows[:4]]))
+    assert "number the classes alike in both" in refusal(tmp_path, photos).hint
+
+
 @pytest.mark.parametrize("outer", ["/content/data/", "C:\\users\\", "old/", "2021/", "train/"])
 def test_paths_of_another_place_are_found_by_name(tmp_path: Path, outer: str) -> None:
     photos = make_photos(tmp_path / "photos", {"train_images": 12})

@@ -10,7 +10,7 @@ from finetune_trainer.dataset.colour import DIM
 from finetune_trainer.dataset.layouts.found import BELOW, CLASSES_FILE, Found, Scan
 from finetune_trainer.dataset.layouts.names import is_missing, listed, look_the_same, same_name
 from finetune_trainer.dataset.layouts.resolve import NO_FILE
-from finetune_trainer.dataset.lock import LayoutName, Pair, Settings, Tally
+from finetune_trainer.dataset.lock import LISTED_TWICE, LayoutName, Pair, Settings, Tally
 from finetune_trainer.dataset.photo import NEARLY_BLACK
 
 REMEDIES: dict[LayoutName, str] = {
@@ -102,6 +102,7 @@ def _check_validation(found: Found, validation: Scan, where: str) -> None:
             ExitCode.InvalidData,
             f"{where} has {_counted(found, validation)}",
             _inner_folder(validation, "dataset.validationSource")
+            or _remedy_of_conflict(validation)
             or "It needs photos of the classes that train.",
         )
     used = dict.fromkeys(photo.class_name for photo in validation.photos)
@@ -111,6 +112,12 @@ def _check_validation(found: Found, validation: Scan, where: str) -> None:
             f"{where} has classes that dataset.source has no photos of: {listed(unknown)}",
             "Give the classes the same names in both, or remove them.",
         )
+
+
+def _remedy_of_conflict(validation: Scan) -> str | None:
+    if any(left.reason == LISTED_TWICE for left in validation.left_out):
+        return "One of the lists is wrong: correct it, or number the classes alike in both."
+    return None
 
 
 def _counted(found: Found, scan: Scan) -> str:

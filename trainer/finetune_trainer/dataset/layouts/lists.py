@@ -326,6 +326,10 @@ class Collected:
         if self.photos.setdefault(path, photo).class_name != class_name:
             self._twice.add(path)
 
+    def conflict(self, paths: Iterable[str]) -> None:
+        """Leave photos out that the list of the other split has in another class."""
+        self._twice.update(paths)
+
     def leave_out(self, path: str, reason: str, *, listed: bool = False) -> None:
         """Leave a photo out; it is `listed` if there is no such file."""
         self.left_out[path] = LeftOut(path, "rejected", reason, listed=listed)
@@ -425,13 +429,19 @@ def _unused_sides(lists: Iterable[OpenList]) -> Sides:
 
 
 def _without_both(collected: dict[SplitName, Collected]) -> tuple[str, ...]:
-    """Remove photos from the train split that the validation split has, too; return a warning."""
+    """Remove photos from the train split that the validation split has, too; return a warning.
+
+    Those in two classes are in neither split: one of the lists is wrong.
+    """
     if len(collected) < 2:
         return ()
     train, validation = collected["train"].photos, collected["validation"].photos
     both = sorted(train.keys() & validation.keys())
+    differing = {path for path in both if train[path].class_name != validation[path].class_name}
+    collected["validation"].conflict(differing)
     for path in both:
         del train[path]
+    both = [path for path in both if path not in differing]
     if not both:
         return ()
     return (
