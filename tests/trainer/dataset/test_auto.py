@@ -967,6 +967,18 @@ def test_a_split_that_lists_of_paths_give_is_not_dropped(tmp_path: Path, name: s
     assert prepare_photos(tmp_path, photos, layout="Folder").status.classes == 2
 
 
+@pytest.mark.parametrize("name", ["list_eval_partition.txt", "train_test_split.txt", "folds.csv"])
+def test_a_list_of_splits_does_not_give_the_classes(tmp_path: Path, name: str) -> None:
+    photos = make_photos(tmp_path / "photos", {"images": 12})
+    separator = " " if name.endswith("txt") else ","
+    (photos / name).write_text("".join(f"{n}.jpg{separator}{n % 3}\n" for n in range(12)))
+    error = refusal(tmp_path, photos)
+    assert f"{name} names these photos, but it is not used: it is named like" in error.message
+    assert prepare_photos(tmp_path, photos, csv={"file": name}).packed.classes == ("0", "1", "2")
+    (photos / name).rename(photos / "train_split.txt")
+    assert prepare_photos(tmp_path, photos).packed.classes == ("0", "1", "2")
+
+
 def test_the_list_of_a_test_split_does_not_train(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"Test": 8})
     make_photos(photos / "Train", {"cat": 10, "dog": 10}, seed=50)

@@ -30,6 +30,7 @@ from finetune_trainer.dataset.layouts.names import (
     split_named,
     split_of,
     split_order,
+    words_of,
 )
 from finetune_trainer.dataset.layouts.resolve import Resolver
 from finetune_trainer.dataset.layouts.source import Source
@@ -39,6 +40,8 @@ from finetune_trainer.dataset.lock import LISTED_TWICE, SplitName
 
 LARGEST = 512 << 20
 """The bytes of the largest file that is opened only to see whether it is a list."""
+SPLITS = frozenset({"partition", "partitions", "split", "splits", "folds"})
+"""Words in the names of lists that put photos into splits, not into classes."""
 MOST_LISTS = 10
 """The most lists of a kind in a folder: where there are more, each photo has its own."""
 
@@ -200,12 +203,32 @@ def _inspect(source: Source, file: str) -> Inspected:
             opened.listing, opened.columns.labels[0]
         ):
             return Inspected(file, None, "it names photos, but no classes")
+        if _is_of_splits(file, opened):
+            return Inspected(file, None, "it is named like a list of splits", _of_splits(file))
     except TrainerError as error:
         is_doubtful = source.is_named_in(file) and _may_have_classes(source, file, table)
         return Inspected(file, None, error.message, error if is_doubtful else None)
     if table.problem:
         return Inspected(file, None, table.problem.message, table.problem)
     return Inspected(file, opened)
+
+
+def _is_of_splits(file: str, opened: OpenList) -> bool:
+    """Return True for numbers without a name in a list named like one of splits: CelebA's."""
+    words = {*words_of(PurePosixPath(file).stem)} - {"eval"}
+    is_of_one = len({split_named(word) for word in words} - {None}) == 1  # train_split.txt
+    values = opened.listing.values(opened.columns.labels[0], most=LOOKED_AT)
+    is_doubtful = not (is_of_one or opened.columns.is_usual or SPLITS.isdisjoint(words))
+    return is_doubtful and all(map(str.isdigit, values))
+
+
+def _of_splits(file: str) -> TrainerError:
+    return TrainerError(
+        ExitCode.InvalidData,
+        "it is named like a list of splits, so its numbers may not be the classes",
+        "Write one list of all photos, with the columns path, label and split. If the numbers are"
+        f" the classes: dataset.csv.file: {file}.",
+    )
 
 
 def _other_photos(resolver: Resolver) -> TrainerError:
