@@ -747,6 +747,19 @@ def test_an_archive_of_one_class_that_is_unpacked_is_no_reason_to_stop(tmp_path:
     assert prepare_photos(tmp_path, photos).status.classes == 2
 
 
+def test_the_sample_of_a_submission_is_no_list_of_classes(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"train_images": 12})
+    make_photos(photos / "test_images", {".": 2}, seed=40)
+    rows = [(f"train_images/{n}.jpg", "ab"[n % 2]) for n in range(12)]
+    (photos / "train.csv").write_text(csv(rows))
+    (photos / "sample_submission.csv").write_text(
+        csv([(f"test_images/{n}.jpg", "a") for n in (0, 1)])
+    )
+    prepared = prepare_photos(tmp_path, photos)
+    assert prepared.status.train_images + prepared.status.validation_images == 12
+    assert prepared.lock.passed_over == ("sample_submission.csv (the layout Csv is used)",)
+
+
 def test_an_archive_that_is_not_read_is_named(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
     (photos / "fox.7z").write_bytes(b"7z")

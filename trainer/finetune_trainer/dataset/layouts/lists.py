@@ -288,8 +288,13 @@ def usable_lists(source: Source) -> list[str]:
     """Return the lists that name photos and classes; those within splits if there are no others."""
     for files in may_be_lists(source.tree):
         if usable := [file for file in files if inspect(source, file).opened]:
-            return usable
+            return [file for file in usable if not _is_to_submit(file)] or usable
     return []
+
+
+def _is_to_submit(file: str) -> bool:
+    """Return True for the sample of a competition: its classes are placeholders."""
+    return "submission" in words_of(PurePosixPath(file).stem)
 
 
 def scan_csv(source: Source) -> Found:
