@@ -533,6 +533,15 @@ def test_photos_whose_group_is_a_missing_value_are_each_their_own(tmp_path: Path
     assert any("12 photos have no group" in text for text in prepared.lock.warnings)
 
 
+def test_two_columns_of_one_name_that_say_different_things_are_refused(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    lines = [(path, f"{label},{n % 3}") for n, (path, label) in enumerate(rows)]
+    (photos / "labels.csv").write_text(csv(lines, "path,label,label"))
+    assert "labels.csv has 2 columns named label" in refusal(tmp_path, photos).message
+    (photos / "labels.csv").write_text(csv([(p, f"{c},{c}") for p, c in rows], "path,label,label"))
+    assert prepare_photos(tmp_path, photos).packed.classes == ("kitten", "puppy")
+
+
 def test_a_column_of_groups_that_is_not_there_is_named(tmp_path: Path) -> None:
     photos, rows = batches(tmp_path / "photos")
     (photos / "labels.csv").write_text(csv(rows))

@@ -143,6 +143,8 @@ def find_columns(
     label = _wanted(listing, spec.label_column, field="labelColumn")
     labels, is_usual = ((label,), True) if label is not None else _labels(listing, path)
     place = _wanted(listing, group, field="groupBy.column", of="dataset.split")
+    for column in (*labels, *([] if split is None else [split])):
+        _check_named_once(listing, column)
     warnings = tuple(_other_labels(listing, labels[0], path)) if label is None and is_usual else ()
     return Columns(path, labels, listing.names, split, place, is_usual, warnings)
 
@@ -254,6 +256,18 @@ def _other_labels(listing: Listing, label: int, path: int) -> Iterator[str]:
                 "Name the column of the class in dataset.csv.labelColumn.",
             )
         yield f"{message}: {listing.names[label]} is used; dataset.csv.labelColumn names another"
+
+
+def _check_named_once(listing: Listing, column: int) -> None:
+    """Raise InvalidData for two columns of one name that say different things."""
+    name, values = listing.names[column], list(_looked_at(listing, column))
+    others = [n for n, each in enumerate(listing.names) if each == name and n != column]
+    if any(list(_looked_at(listing, other)) != values for other in others):
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"{listing.table.name} has {len(others) + 1} columns named {name}, with other values",
+            "Rename or remove those that do not have the class or the split.",
+        )
 
 
 def _looked_at(listing: Listing, column: int) -> Iterator[str]:
