@@ -403,6 +403,7 @@ def test_photos_that_no_list_names_are_counted(tmp_path: Path) -> None:
         ("is_valid", "False", "True"),
         ("is_training_image", "1", "0"),
         ("mode", "TRAIN", "TEST"),
+        ("isTest", "False", "True"),
     ],
 )
 def test_a_column_of_a_list_gives_the_splits(
