@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from finetune_trainer.dataset.layouts.names import may_be_one
 from finetune_trainer.dataset.recordio import open_records
 from PIL import Image
 
@@ -564,6 +565,10 @@ def test_a_column_of_groups_that_is_not_there_is_named(tmp_path: Path) -> None:
         (("1", "01", "2"), "the same number, written differently: '01' and '1'"),
         (("cat", "dog", "NaN"), "may be missing values, not names: NaN"),
         (("cat", "dog", "#N/A"), "may be missing values, not names: #N/A"),
+        (("cat", "dogs", "dog"), "may be one, written differently: 'dog' and 'dogs'"),
+        (("cat", "dog (1)", "dog"), "may be one, written differently: 'dog' and 'dog (1)'"),
+        (("cat", "dog - Copy", "dog"), "may be one, written differently: 'dog' and 'dog - Copy'"),
+        (("red_fox", "red-fox"), "may be one, written differently: 'red-fox' and 'red_fox'"),
     ],
 )
 def test_labels_that_are_hardly_meant_are_named(
@@ -573,6 +578,11 @@ def test_labels_that_are_hardly_meant_are_named(
     rows = [(path, labels[n % len(labels)]) for n, (path, _) in enumerate(rows)]
     (photos / "labels.csv").write_text(csv(rows))
     assert any(warning in text for text in prepare_photos(tmp_path, photos).lock.warnings)
+
+
+def test_names_that_differ_in_numbers_are_not_taken_for_one() -> None:
+    for names in (("type (1)", "type (2)"), ("-1", "1"), ("set 1", "set 11"), ("bus", "bis")):
+        assert may_be_one(names) == []
 
 
 def test_names_that_look_the_same_are_one_class(tmp_path: Path) -> None:

@@ -8,7 +8,13 @@ from decimal import Decimal
 from finetune_trainer.contract import Dataset, ExitCode, Split, TrainerError
 from finetune_trainer.dataset.colour import DIM
 from finetune_trainer.dataset.layouts.found import BELOW, CLASSES_FILE, Found, Scan
-from finetune_trainer.dataset.layouts.names import is_missing, listed, look_the_same, same_name
+from finetune_trainer.dataset.layouts.names import (
+    is_missing,
+    listed,
+    look_the_same,
+    may_be_one,
+    same_name,
+)
 from finetune_trainer.dataset.layouts.resolve import NO_FILE
 from finetune_trainer.dataset.lock import LISTED_TWICE, LayoutName, Pair, Settings, Tally
 from finetune_trainer.dataset.photo import NEARLY_BLACK
@@ -305,6 +311,8 @@ def _name_warnings(classes: tuple[str, ...]) -> Iterator[str]:
         yield f"these classes differ in capitals or spaces only: {_quoted(alike)}"
     if numbers := [group for group in groups if group not in alike]:
         yield f"these classes are the same number, written differently: {_quoted(numbers)}"
+    if spellings := may_be_one(classes):
+        yield f"these classes may be one, written differently: {_quoted(spellings)}"
     if missing := [name for name in classes if is_missing(name)]:
         yield (
             f"these classes may be missing values, not names: {listed(missing)}; if so, remove"
