@@ -657,7 +657,10 @@ def test_folders_that_hint_at_splits_are_no_classes(
     assert "all folders with photos are named like splits" in refusal(tmp_path, photos).message
 
 
-@pytest.mark.parametrize("name", ["test_images", "TestData", "prueba", "unlabeled_photos"])
+@pytest.mark.parametrize(
+    "name",
+    ["test_images", "TestData", "prueba", "unlabeled_photos", "evaluation", "heldout", "to_sort"],
+)
 def test_a_folder_that_hints_at_a_split_beside_classes_is_refused(
     tmp_path: Path, name: str
 ) -> None:

@@ -10,7 +10,10 @@ from finetune_trainer.dataset.lock import SplitName
 TRAIN = ("train", "training")
 VALIDATION = ("val", "valid", "validation", "validate", "dev", "eval", "test", "testing")
 """Names of validation splits; the first of them that a source has validates."""
-WITHOUT_CLASS = ("unlabeled", "unlabelled", "unsorted", "predict", "predictions", "submission")
+WITHOUT_CLASS = (
+    *("unlabeled", "unlabelled", "unsorted", "predict", "predictions", "submission", "inference"),
+    *("uncategorized", "uncategorised", "unassigned", "to sort", "to label", "to predict"),
+)
 """Names of folders whose photos have no class yet."""
 _FILLERS = {
     *("set", "data", "dataset", "image", "images", "img", "imgs", "photo", "photos"),
@@ -18,12 +21,24 @@ _FILLERS = {
 }
 """Words of a folder's name that say nothing."""
 _OTHER_TRAIN = {
+    "trn",
     *("entrenamiento", "treino", "treinamento", "entrainement", "apprentissage", "trening"),
     *("addestramento", "allenamento", "\u8bad\u7ec3", "\u8bad\u7ec3\u96c6"),
 }
 _OTHER_VALIDATION = {
     *("prueba", "pruebas", "teste", "essai", "prova", "validacion", "validacao", "validierung"),
-    *("validazione", "holdout", "tests", "\u6d4b\u8bd5", "\u6d4b\u8bd5\u96c6"),
+    *(
+        "validazione",
+        "holdout",
+        "heldout",
+        "tests",
+        "tst",
+        "vld",
+        "vali",
+        "evaluation",
+        "\u6d4b\u8bd5",
+        "\u6d4b\u8bd5\u96c6",
+    ),
     *("\u9a8c\u8bc1", "\u9a8c\u8bc1\u96c6"),
 }
 """Names of splits that are never taken for such, but do not look like classes."""
