@@ -674,6 +674,20 @@ def test_classes_that_have_the_name_of_a_split_in_theirs_are_classes(tmp_path: P
     assert prepare_photos(tmp_path, photos).packed.classes == tuple(sorted(names))
 
 
+@pytest.mark.parametrize(
+    "names", [("batch1", "batch2"), ("images_001", "images_002"), ("2021-05-01", "2021-05-02")]
+)
+def test_folders_that_are_named_like_parts_are_a_warning(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    photos = make_photos(tmp_path / "photos", dict.fromkeys(names, 4))
+    warnings = prepare_photos(tmp_path, photos).lock.warnings
+    assert any("named like parts of a collection" in text for text in warnings)
+    make_photos(photos / "cat", {".": 4}, seed=900)
+    warnings = prepare_photos(tmp_path, photos).lock.warnings
+    assert not any("named like parts of a collection" in text for text in warnings)
+
+
 def test_the_folder_with_the_very_name_of_a_split_is_preferred(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     make_photos(photos / "train", {"cat": 4, "dog": 4})
