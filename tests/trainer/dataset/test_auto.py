@@ -1047,6 +1047,7 @@ def test_the_list_of_a_test_split_does_not_train(tmp_path: Path) -> None:
         (("images", "masks"), "masks"),
         (("Originals", "Edited"), "Edited"),
         (("cat", "annotated"), "annotated"),
+        (("originals", "augmented"), "augmented"),
         (("photos", "SegmentationClass"), "SegmentationClass"),
     ],
 )

@@ -46,7 +46,8 @@ from finetune_trainer.dataset.lock import LayoutName, SplitName
 COUNTERPARTS = {
     *("mask", "masks", "annotated", "annotation", "annotations", "label", "labels", "thumb"),
     *("thumbs", "thumbnail", "thumbnails", "segmentation", "segmented", "overlay", "overlays"),
-    *("edited", "preview", "previews", "depth", "heatmap", "heatmaps"),
+    *("edited", "preview", "previews", "depth", "heatmap", "heatmaps", "augmented", "resized"),
+    *("preprocessed", "grayscale", "greyscale", "denoised", "binarized", "normalized", "enhanced"),
 }
 """Names of folders with pictures that are made from others."""
 SCORES = frozenset(
