@@ -271,7 +271,14 @@ def test_columns_that_are_not_understood_are_refused_if_they_may_have_the_classe
     (photos / "liste.csv").write_text(csv([(p, f"{c},Bonn") for p, c in rows], header))
     error = refusal(tmp_path, photos)
     assert header.replace(",", ", ") in error.message
-    assert "dataset.csv.labelColumn" in error.hint
+    assert error.hint == (
+        "Name the column in dataset.csv.labelColumn. If the folders batch1, batch2 are the"
+        " classes: set dataset.layout: Folder."
+    )
+    (photos / "all").mkdir()
+    for folder in ("batch1", "batch2"):
+        (photos / folder).rename(photos / "all" / folder)
+    assert refusal(tmp_path, photos).hint == "Name the column in dataset.csv.labelColumn."
 
 
 def test_a_list_of_names_without_endings_needs_no_header(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Checks a data set. Errors name the folder, what was found there and the remedy."""
 
 import dataclasses
+import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -159,10 +160,10 @@ def _others(found: Found, scan: Scan) -> Iterator[str]:
 
 def _inner_folder(scan: Scan, field: str) -> str | None:
     """Return the hint for class folders that all lie in one folder."""
-    outer = {path.partition("/")[0] for path in _below(scan)}
-    if len(outer) != 1 or scan.photos:
+    outer = {posixpath.dirname(posixpath.dirname(path)) for path in _below(scan)}
+    name = posixpath.commonpath(outer) if outer and not scan.photos else ""
+    if not name:
         return None
-    (name,) = outer
     return f"If the class folders lie in {name}: name that folder at the end of {field}.uri."
 
 

@@ -294,14 +294,15 @@ def _check_nested(found: Found, source: Source) -> None:
 def _check_lists(found: Found, source: Source) -> None:
     """Refuse lists that name the photos and are not used: elsewhere, or not understood."""
     photos, classes = _classes(found), listed(found.splits["train"].classes)
+    folders = f" If the folders {classes} are the classes: set dataset.layout: {found.layout}."
+    folders = folders if len(found.splits["train"].classes) > 1 else ""
     deeper = deeper_lists(source.tree)
     for file in (*itertools.chain(*may_be_lists(source.tree)), *deeper):
         inspected = inspect(source, file)
         if (error := inspected.error) is not None:
             raise _doubt(
                 f"{file} names these photos, but it is not used: {error.message}",
-                f"{error.hint} If the folders {classes} are the classes: set dataset.layout:"
-                f" {found.layout}.",
+                f"{error.hint}{folders}",
             )
         rows = _rows(inspected.opened, photos) if inspected.opened else []
         if rows and compare(rows).agreement != "same":
