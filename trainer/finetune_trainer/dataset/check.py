@@ -2,6 +2,7 @@
 
 import dataclasses
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -36,6 +37,7 @@ RARE_JOINTS = "+/& _-"
 _BRACKETS = dict.fromkeys(map(ord, "[](){}'\""))
 """Characters around lists of labels, and around each of them."""
 IN_TWO_CLASSES = "the same picture in two classes"
+_NESTED = re.compile(r"\[.*,.*\]|\{.*:.*\}")
 FEW = 5
 """A class with fewer training photos gets a warning."""
 
@@ -314,7 +316,13 @@ def _name_warnings(classes: tuple[str, ...]) -> Iterator[str]:
         yield f"these classes are the same number, written differently: {_quoted(numbers)}"
     if spellings := may_be_one(classes):
         yield f"these classes may be one, written differently: {_quoted(spellings)}"
-    if missing := [name for name in classes if is_missing(name)]:
+    if nested := [name for name in classes if _NESTED.fullmatch(name)]:
+        yield (
+            f"{len(nested)} labels are lists or objects, and each is a class of its own, though a"
+            f" classifier gives one class: {listed(nested, most=3)}"
+        )
+    minus = "-1" if len(classes) > 2 else ""  # -1 and 1 are two classes
+    if missing := [name for name in classes if is_missing(name) or name == minus]:
         yield (
             f"these classes may be missing values, not names: {listed(missing)}; if so, remove"
             " their photos from the list"

@@ -57,7 +57,9 @@ _COPY = re.compile(r"(?i:[ _-]+copy( ?\(?\d+\)?)?|[ _]?\(\d+\))$")
 _JOINT, _PLURAL = re.compile(r"(?<=[^\W\d_])[ _-]+(?=[^\W\d_])"), re.compile(r"(?<=\w{3})s\b")
 _NUMBER = re.compile(r"0*([0-9]+?)(\.0*)?")
 _LIST_OF_ONE = re.compile(r"""\[\s*(?:'([^']*)'|"([^"]*)")\s*\]""")
-MISSING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "#na", "null", "none", "nil", "undefined"})
+MISSING = frozenset(
+    {"nan", "na", "n/a", "#n/a", "<na>", "#na", "null", "none", "nil", "undefined", "?", "-", "--"}
+)
 """Words that programs write where a value is missing."""
 
 
