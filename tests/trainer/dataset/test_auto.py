@@ -936,6 +936,32 @@ def test_a_list_of_as_many_rows_as_photos_is_refused_whatever_it_calls_them(tmp_
     assert prepare_photos(tmp_path, photos).status.classes == 2
 
 
+def test_a_list_of_paths_for_each_class_is_refused(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    (photos / "lists").mkdir()
+    for name in ("kitten", "puppy"):
+        lines = [path for path, label in rows if label == name]
+        (photos / f"lists/{name}.txt").write_text("\n".join(lines))
+    error = refusal(tmp_path, photos)
+    assert "lists/kitten.txt, lists/puppy.txt each name some of the photos" in error.message
+    for name in ("batch1", "batch2"):
+        lines = [path for path, _ in rows if name in path]
+        (photos / f"lists/{name}.txt").write_text("\n".join(lines))
+    for name in ("kitten", "puppy"):
+        (photos / f"lists/{name}.txt").unlink()
+    assert prepare_photos(tmp_path, photos).status.classes == 2
+
+
+@pytest.mark.parametrize("name", ["imagelabels.mat", "y.npz", "annotations.pkl"])
+def test_a_file_that_is_named_like_labels_and_not_read_is_a_warning(
+    tmp_path: Path, name: str
+) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 2, "dog": 2})
+    (photos / name).write_bytes(bytes(100))
+    warnings = prepare_photos(tmp_path, photos).lock.warnings
+    assert any(f"{name} is not read" in text for text in warnings)
+
+
 def numpy_file(labels: list[int]) -> bytes:
     content = io.BytesIO()
     np.save(content, np.array(labels))

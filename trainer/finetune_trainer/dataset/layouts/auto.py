@@ -36,6 +36,8 @@ from finetune_trainer.dataset.layouts.unnamed import labels_in_order
 from finetune_trainer.dataset.layouts.unread import (
     files_that_say_otherwise,
     has_a_row_for_each,
+    lists_of_single_classes,
+    named_like_labels,
     names_class_folders,
     names_some,
     sidecar_that_says_otherwise,
@@ -76,6 +78,11 @@ def _warnings(found: Found, source: Source) -> Iterator[str]:
         yield (
             f"{count} photos have a file of their own beside them ({listed(endings)}), which is not"
             " read: labels in it are not used"
+        )
+    if found.layout in ("Folder", "Split") and (files := named_like_labels(source)):
+        yield (
+            f"{listed(files)} is not read: if it has the classes, write them into labels.csv, with"
+            " the columns path and label"
         )
     if closed := closed_archives(source):
         yield (
@@ -353,6 +360,12 @@ def _check_unread(found: Found, source: Source) -> None:
             f"{file} names these photos and may have their classes, but it is not read{reason}",
             "Save it as CSV, with a path and a class for each photo and names of the columns in"
             f" the first line. If the folders are the classes: {_only(found)}",
+        )
+    if files := lists_of_single_classes(source, {*_classes(found), *found.read, *lists}):
+        raise _doubt(
+            f"{listed(files)} each name some of the photos: they may be the classes, or splits",
+            "Write one list with a path and a class for each photo. If the folders are the classes:"
+            f" {_only(found)}",
         )
     for file in labels_in_order(source, _classes(found)):
         raise _doubt(
