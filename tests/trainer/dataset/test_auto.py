@@ -962,6 +962,16 @@ def test_a_file_that_is_named_like_labels_and_not_read_is_a_warning(
     assert any(f"{name} is not read" in text for text in warnings)
 
 
+def test_paths_in_the_list_of_a_split_may_be_those_in_its_folder(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for seed, split in enumerate(("train", "val")):
+        make_photos(photos / split, {"a": 4, "b": 4}, seed=10_000 * seed)
+        lines = [f"{c}/{n}.jpg {label}" for label, c in enumerate("ab") for n in range(4)]
+        (photos / f"{split}.txt").write_text("\n".join(lines))
+    status = prepare_photos(tmp_path, photos, layout="Csv").status
+    assert (status.train_images, status.validation_images, status.rejected_images) == (8, 8, 0)
+
+
 def numpy_file(labels: list[int]) -> bytes:
     content = io.BytesIO()
     np.save(content, np.array(labels))
