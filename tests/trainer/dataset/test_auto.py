@@ -1,6 +1,7 @@
 """The layout Auto: it uses what is clearly meant, and refuses what it may misread."""
 
 import gzip
+import io
 import json
 import shutil
 import unicodedata
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from finetune_trainer.dataset.layouts.names import may_be_one
 from finetune_trainer.dataset.recordio import open_records
 from PIL import Image
 
@@ -217,6 +219,20 @@ def test_lists_of_both_splits_may_name_photos_of_one_folder(tmp_path: Path) -> N
     assert (status.train_images, status.validation_images) == (8, 4)
 
 
+def test_photos_that_two_lists_put_into_other_classes_are_in_neither_split(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"images": 12})
+    rows = [(f"{n}.jpg", "ab"[n % 2]) for n in range(12)]
+    (photos / "train.csv").write_text(csv(rows))
+    (photos / "val.csv").write_text(csv([("0.jpg", "b"), ("1.jpg", "a"), *rows[2:6]]))
+    prepared = prepare_photos(tmp_path, photos)
+    status = prepared.status
+    assert (status.train_images, status.validation_images, status.rejected_images) == (6, 4, 2)
+    rejected = {file.path: file.reason for file in prepared.lock.rejected()}
+    assert set(rejected) == {"images/0.jpg", "images/1.jpg"}
+    (photos / "val.csv").write_text(csv([(path, "ba"["ab".index(c)]) for path, c in rows[:4]]))
+    assert "number the classes alike in both" in refusal(tmp_path, photos).hint
+
+
 @pytest.mark.parametrize("outer", ["/content/data/", "C:\\users\\", "old/", "2021/", "train/"])
 def test_paths_of_another_place_are_found_by_name(tmp_path: Path, outer: str) -> None:
     photos = make_photos(tmp_path / "photos", {"train_images": 12})
@@ -255,7 +271,14 @@ def test_columns_that_are_not_understood_are_refused_if_they_may_have_the_classe
     (photos / "liste.csv").write_text(csv([(p, f"{c},Bonn") for p, c in rows], header))
     error = refusal(tmp_path, photos)
     assert header.replace(",", ", ") in error.message
-    assert "dataset.csv.labelColumn" in error.hint
+    assert error.hint == (
+        "Name the column in dataset.csv.labelColumn. If the folders batch1, batch2 are the"
+        " classes: set dataset.layout: Folder."
+    )
+    (photos / "all").mkdir()
+    for folder in ("batch1", "batch2"):
+        (photos / folder).rename(photos / "all" / folder)
+    assert refusal(tmp_path, photos).hint == "Name the column in dataset.csv.labelColumn."
 
 
 def test_a_list_of_names_without_endings_needs_no_header(tmp_path: Path) -> None:
@@ -388,6 +411,7 @@ def test_photos_that_no_list_names_are_counted(tmp_path: Path) -> None:
         ("is_valid", "False", "True"),
         ("is_training_image", "1", "0"),
         ("mode", "TRAIN", "TEST"),
+        ("isTest", "False", "True"),
     ],
 )
 def test_a_column_of_a_list_gives_the_splits(
@@ -518,6 +542,15 @@ def test_photos_whose_group_is_a_missing_value_are_each_their_own(tmp_path: Path
     assert any("12 photos have no group" in text for text in prepared.lock.warnings)
 
 
+def test_two_columns_of_one_name_that_say_different_things_are_refused(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    lines = [(path, f"{label},{n % 3}") for n, (path, label) in enumerate(rows)]
+    (photos / "labels.csv").write_text(csv(lines, "path,label,label"))
+    assert "labels.csv has 2 columns named label" in refusal(tmp_path, photos).message
+    (photos / "labels.csv").write_text(csv([(p, f"{c},{c}") for p, c in rows], "path,label,label"))
+    assert prepare_photos(tmp_path, photos).packed.classes == ("kitten", "puppy")
+
+
 def test_a_column_of_groups_that_is_not_there_is_named(tmp_path: Path) -> None:
     photos, rows = batches(tmp_path / "photos")
     (photos / "labels.csv").write_text(csv(rows))
@@ -539,6 +572,13 @@ def test_a_column_of_groups_that_is_not_there_is_named(tmp_path: Path) -> None:
         (("1", "01", "2"), "the same number, written differently: '01' and '1'"),
         (("cat", "dog", "NaN"), "may be missing values, not names: NaN"),
         (("cat", "dog", "#N/A"), "may be missing values, not names: #N/A"),
+        (("cat", "dog", "?"), "may be missing values, not names: ?"),
+        (("0", "1", "-1"), "may be missing values, not names: -1"),
+        (("{'is': 'cat'}", "dog"), "1 labels are lists or objects"),
+        (("cat", "dogs", "dog"), "may be one, written differently: 'dog' and 'dogs'"),
+        (("cat", "dog (1)", "dog"), "may be one, written differently: 'dog' and 'dog (1)'"),
+        (("cat", "dog - Copy", "dog"), "may be one, written differently: 'dog' and 'dog - Copy'"),
+        (("red_fox", "red-fox"), "may be one, written differently: 'red-fox' and 'red_fox'"),
     ],
 )
 def test_labels_that_are_hardly_meant_are_named(
@@ -548,6 +588,11 @@ def test_labels_that_are_hardly_meant_are_named(
     rows = [(path, labels[n % len(labels)]) for n, (path, _) in enumerate(rows)]
     (photos / "labels.csv").write_text(csv(rows))
     assert any(warning in text for text in prepare_photos(tmp_path, photos).lock.warnings)
+
+
+def test_names_that_differ_in_numbers_are_not_taken_for_one() -> None:
+    for names in (("type (1)", "type (2)"), ("-1", "1"), ("set 1", "set 11"), ("bus", "bis")):
+        assert may_be_one(names) == []
 
 
 def test_names_that_look_the_same_are_one_class(tmp_path: Path) -> None:
@@ -622,7 +667,10 @@ def test_folders_that_hint_at_splits_are_no_classes(
     assert "all folders with photos are named like splits" in refusal(tmp_path, photos).message
 
 
-@pytest.mark.parametrize("name", ["test_images", "TestData", "prueba", "unlabeled_photos"])
+@pytest.mark.parametrize(
+    "name",
+    ["test_images", "TestData", "prueba", "unlabeled_photos", "evaluation", "heldout", "to_sort"],
+)
 def test_a_folder_that_hints_at_a_split_beside_classes_is_refused(
     tmp_path: Path, name: str
 ) -> None:
@@ -634,6 +682,20 @@ def test_classes_that_have_the_name_of_a_split_in_theirs_are_classes(tmp_path: P
     names = ("bullet_train", "test tube", "train_station", "fold", "valid id", "image", "set 1")
     photos = make_photos(tmp_path / "photos", dict.fromkeys(names, 4))
     assert prepare_photos(tmp_path, photos).packed.classes == tuple(sorted(names))
+
+
+@pytest.mark.parametrize(
+    "names", [("batch1", "batch2"), ("images_001", "images_002"), ("2021-05-01", "2021-05-02")]
+)
+def test_folders_that_are_named_like_parts_are_a_warning(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    photos = make_photos(tmp_path / "photos", dict.fromkeys(names, 4))
+    warnings = prepare_photos(tmp_path, photos).lock.warnings
+    assert any("named like parts of a collection" in text for text in warnings)
+    make_photos(photos / "cat", {".": 4}, seed=900)
+    warnings = prepare_photos(tmp_path, photos).lock.warnings
+    assert not any("named like parts of a collection" in text for text in warnings)
 
 
 def test_the_folder_with_the_very_name_of_a_split_is_preferred(tmp_path: Path) -> None:
@@ -730,6 +792,19 @@ def test_an_archive_of_one_class_that_is_unpacked_is_no_reason_to_stop(tmp_path:
     shutil.make_archive(str(photos / "cat"), "zip", photos, "cat")
     shutil.make_archive(str(photos / "dog"), "zip", photos / "dog")  # without its folder
     assert prepare_photos(tmp_path, photos).status.classes == 2
+
+
+def test_the_sample_of_a_submission_is_no_list_of_classes(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"train_images": 12})
+    make_photos(photos / "test_images", {".": 2}, seed=40)
+    rows = [(f"train_images/{n}.jpg", "ab"[n % 2]) for n in range(12)]
+    (photos / "train.csv").write_text(csv(rows))
+    (photos / "sample_submission.csv").write_text(
+        csv([(f"test_images/{n}.jpg", "a") for n in (0, 1)])
+    )
+    prepared = prepare_photos(tmp_path, photos)
+    assert prepared.status.train_images + prepared.status.validation_images == 12
+    assert prepared.lock.passed_over == ("sample_submission.csv (the layout Csv is used)",)
 
 
 def test_an_archive_that_is_not_read_is_named(tmp_path: Path) -> None:
@@ -861,6 +936,95 @@ def test_a_list_of_as_many_rows_as_photos_is_refused_whatever_it_calls_them(tmp_
     assert prepare_photos(tmp_path, photos).status.classes == 2
 
 
+def test_a_list_of_paths_for_each_class_is_refused(tmp_path: Path) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    (photos / "lists").mkdir()
+    for name in ("kitten", "puppy"):
+        lines = [path for path, label in rows if label == name]
+        (photos / f"lists/{name}.txt").write_text("\n".join(lines))
+    error = refusal(tmp_path, photos)
+    assert "lists/kitten.txt, lists/puppy.txt each name some of the photos" in error.message
+    for name in ("batch1", "batch2"):
+        lines = [path for path, _ in rows if name in path]
+        (photos / f"lists/{name}.txt").write_text("\n".join(lines))
+    for name in ("kitten", "puppy"):
+        (photos / f"lists/{name}.txt").unlink()
+    assert prepare_photos(tmp_path, photos).status.classes == 2
+
+
+@pytest.mark.parametrize("name", ["imagelabels.mat", "y.npz", "annotations.pkl"])
+def test_a_file_that_is_named_like_labels_and_not_read_is_a_warning(
+    tmp_path: Path, name: str
+) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 2, "dog": 2})
+    (photos / name).write_bytes(bytes(100))
+    warnings = prepare_photos(tmp_path, photos).lock.warnings
+    assert any(f"{name} is not read" in text for text in warnings)
+
+
+def test_paths_in_the_list_of_a_split_may_be_those_in_its_folder(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for seed, split in enumerate(("train", "val")):
+        make_photos(photos / split, {"a": 4, "b": 4}, seed=10_000 * seed)
+        lines = [f"{c}/{n}.jpg {label}" for label, c in enumerate("ab") for n in range(4)]
+        (photos / f"{split}.txt").write_text("\n".join(lines))
+    status = prepare_photos(tmp_path, photos, layout="Csv").status
+    assert (status.train_images, status.validation_images, status.rejected_images) == (8, 8, 0)
+
+
+def numpy_file(labels: list[int]) -> bytes:
+    content = io.BytesIO()
+    np.save(content, np.array(labels))
+    return content.getvalue()
+
+
+IN_ORDER: dict[str, Callable[[list[int]], bytes]] = {
+    "labels.txt": lambda labels: "\n".join(map(str, labels)).encode(),
+    "meta/y": lambda labels: "\n".join(("kitten", "puppy")[n] for n in labels).encode(),
+    "labels.dat": lambda labels: "\n".join(["label", *map(str, labels)]).encode(),
+    "labels.json": lambda labels: json.dumps(labels).encode(),
+    "y_train.npy": numpy_file,
+}
+
+
+@pytest.mark.parametrize("name", IN_ORDER)
+def test_labels_in_the_order_of_the_photos_are_refused(tmp_path: Path, name: str) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    (photos / name).parent.mkdir(exist_ok=True)
+    (photos / name).write_bytes(IN_ORDER[name]([n % 2 for n in range(len(rows))]))
+    error = refusal(tmp_path, photos)
+    assert f"{name} has one label for each photo" in error.message
+    assert "dataset.layout: Folder" in error.hint
+
+
+@pytest.mark.parametrize("name", IN_ORDER)
+def test_labels_in_order_that_are_those_of_the_folders_are_no_reason_to_stop(
+    tmp_path: Path, name: str
+) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    (photos / name).parent.mkdir(exist_ok=True)
+    (photos / name).write_bytes(IN_ORDER[name]([int("batch2" in path) for path, _ in rows]))
+    assert prepare_photos(tmp_path, photos).packed.classes == ("batch1", "batch2")
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [(".cls", "{}"), (".txt", "{}\n"), (".jpg.json", '{{"label": "{}"}}')],
+    ids=["a class", "a line", "an object"],
+)
+def test_a_class_in_a_file_beside_each_photo_is_refused(
+    tmp_path: Path, ending: str, content: str
+) -> None:
+    photos, rows = batches(tmp_path / "photos")
+    for path, label in rows:
+        (photos / path.replace(".jpg", ending)).write_text(content.format(label))
+    error = refusal(tmp_path, photos)
+    assert f"such as batch1/0{ending}, seem to have their classes" in error.message
+    for path, _ in rows:
+        (photos / path.replace(".jpg", ending)).write_text(f"a photo of a dog {path}, asleep")
+    assert prepare_photos(tmp_path, photos).status.classes == 2
+
+
 def test_a_table_of_folders_and_their_classes_is_refused(tmp_path: Path) -> None:
     folders = {f"p{n:03}": 2 for n in range(6)}
     photos = make_photos(tmp_path / "photos", folders)
@@ -899,6 +1063,18 @@ def test_a_split_that_lists_of_paths_give_is_not_dropped(tmp_path: Path, name: s
     assert prepare_photos(tmp_path, photos, layout="Folder").status.classes == 2
 
 
+@pytest.mark.parametrize("name", ["list_eval_partition.txt", "train_test_split.txt", "folds.csv"])
+def test_a_list_of_splits_does_not_give_the_classes(tmp_path: Path, name: str) -> None:
+    photos = make_photos(tmp_path / "photos", {"images": 12})
+    separator = " " if name.endswith("txt") else ","
+    (photos / name).write_text("".join(f"{n}.jpg{separator}{n % 3}\n" for n in range(12)))
+    error = refusal(tmp_path, photos)
+    assert f"{name} names these photos, but it is not used: it is named like" in error.message
+    assert prepare_photos(tmp_path, photos, csv={"file": name}).packed.classes == ("0", "1", "2")
+    (photos / name).rename(photos / "train_split.txt")
+    assert prepare_photos(tmp_path, photos).packed.classes == ("0", "1", "2")
+
+
 def test_the_list_of_a_test_split_does_not_train(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", {"Test": 8})
     make_photos(photos / "Train", {"cat": 10, "dog": 10}, seed=50)
@@ -917,6 +1093,7 @@ def test_the_list_of_a_test_split_does_not_train(tmp_path: Path) -> None:
         (("images", "masks"), "masks"),
         (("Originals", "Edited"), "Edited"),
         (("cat", "annotated"), "annotated"),
+        (("originals", "augmented"), "augmented"),
         (("photos", "SegmentationClass"), "SegmentationClass"),
     ],
 )
@@ -980,6 +1157,14 @@ def test_a_list_finds_photos_in_another_unicode_form(tmp_path: Path) -> None:
     rows = [(f"images/\xc9t\xe9_{n}.jpg", ("cup", "plate")[n % 2]) for n in range(12)]
     (tmp_path / "photos/labels.csv").write_text(csv(rows))
     assert len(classes_of(prepare_photos(tmp_path, tmp_path / "photos"))) == 12
+
+
+def test_a_link_to_itself_is_no_picture_and_no_folder(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
+    for name in ("loop", ".loop", "cat/loop.jpg"):
+        (photos / name).symlink_to(Path(name).name)
+    status = prepare_photos(tmp_path, photos).status
+    assert (status.train_images + status.validation_images, status.rejected_images) == (8, 1)
 
 
 def test_joiners_are_letters_of_a_name(tmp_path: Path) -> None:

@@ -248,6 +248,14 @@ def test_a_jpeg_of_which_no_pixel_is_lost_is_read(
     assert encode(tmp_path / "odd.jpg").content == encode(tmp_path / "whole.jpg").content != b""
 
 
+@pytest.mark.parametrize(("old", "new"), [(b"\n", b"\r\n"), (b"\r", b"")], ids=["CR LF", "no CR"])
+def test_a_jpeg_whose_line_ends_were_changed_is_rejected(
+    tmp_path: Path, old: bytes, new: bytes
+) -> None:
+    (tmp_path / "text.jpg").write_bytes(noisy_jpeg(quality=92).replace(old, new))
+    assert "changed as if it were text" in encode(tmp_path / "text.jpg").reason
+
+
 @pytest.mark.parametrize("settings", JPEGS, ids=str)
 def test_a_jpeg_that_lacks_its_end_mark_alone_is_read(
     tmp_path: Path, settings: dict[str, Any]

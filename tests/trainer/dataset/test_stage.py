@@ -480,6 +480,11 @@ def test_an_error_in_the_validation_source_names_it(tmp_path: Path) -> None:
     )
 
 
+def test_the_innermost_folder_that_holds_the_class_folders_is_named(tmp_path: Path) -> None:
+    make_photos(tmp_path / "source/seg_train/seg_train", {"cat": 2, "dog": 2})
+    assert "lie in seg_train/seg_train: name that" in refusal(tmp_path, tmp_path / "source").hint
+
+
 def test_a_photo_in_both_splits_is_named(tmp_path: Path) -> None:
     train = make_photos(tmp_path / "train", {"cat": 3, "dog": 3})
     prepared = prepare_photos(tmp_path, train, validationSource={"uri": f"file://{train}"})

@@ -1,6 +1,8 @@
 """Checks a data set. Errors name the folder, what was found there and the remedy."""
 
 import dataclasses
+import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -8,9 +10,15 @@ from decimal import Decimal
 from finetune_trainer.contract import Dataset, ExitCode, Split, TrainerError
 from finetune_trainer.dataset.colour import DIM
 from finetune_trainer.dataset.layouts.found import BELOW, CLASSES_FILE, Found, Scan
-from finetune_trainer.dataset.layouts.names import is_missing, listed, look_the_same, same_name
+from finetune_trainer.dataset.layouts.names import (
+    is_missing,
+    listed,
+    look_the_same,
+    may_be_one,
+    same_name,
+)
 from finetune_trainer.dataset.layouts.resolve import NO_FILE
-from finetune_trainer.dataset.lock import LayoutName, Pair, Settings, Tally
+from finetune_trainer.dataset.lock import LISTED_TWICE, LayoutName, Pair, Settings, Tally
 from finetune_trainer.dataset.photo import NEARLY_BLACK
 
 REMEDIES: dict[LayoutName, str] = {
@@ -29,6 +37,7 @@ RARE_JOINTS = "+/& _-"
 _BRACKETS = dict.fromkeys(map(ord, "[](){}'\""))
 """Characters around lists of labels, and around each of them."""
 IN_TWO_CLASSES = "the same picture in two classes"
+_NESTED = re.compile(r"\[.*,.*\]|\{.*:.*\}")
 FEW = 5
 """A class with fewer training photos gets a warning."""
 
@@ -102,6 +111,7 @@ def _check_validation(found: Found, validation: Scan, where: str) -> None:
             ExitCode.InvalidData,
             f"{where} has {_counted(found, validation)}",
             _inner_folder(validation, "dataset.validationSource")
+            or _remedy_of_conflict(validation)
             or "It needs photos of the classes that train.",
         )
     used = dict.fromkeys(photo.class_name for photo in validation.photos)
@@ -111,6 +121,12 @@ def _check_validation(found: Found, validation: Scan, where: str) -> None:
             f"{where} has classes that dataset.source has no photos of: {listed(unknown)}",
             "Give the classes the same names in both, or remove them.",
         )
+
+
+def _remedy_of_conflict(validation: Scan) -> str | None:
+    if any(left.reason == LISTED_TWICE for left in validation.left_out):
+        return "One of the lists is wrong: correct it, or number the classes alike in both."
+    return None
 
 
 def _counted(found: Found, scan: Scan) -> str:
@@ -146,10 +162,10 @@ def _others(found: Found, scan: Scan) -> Iterator[str]:
 
 def _inner_folder(scan: Scan, field: str) -> str | None:
     """Return the hint for class folders that all lie in one folder."""
-    outer = {path.partition("/")[0] for path in _below(scan)}
-    if len(outer) != 1 or scan.photos:
+    outer = {posixpath.dirname(posixpath.dirname(path)) for path in _below(scan)}
+    name = posixpath.commonpath(outer) if outer and not scan.photos else ""
+    if not name:
         return None
-    (name,) = outer
     return f"If the class folders lie in {name}: name that folder at the end of {field}.uri."
 
 
@@ -298,7 +314,15 @@ def _name_warnings(classes: tuple[str, ...]) -> Iterator[str]:
         yield f"these classes differ in capitals or spaces only: {_quoted(alike)}"
     if numbers := [group for group in groups if group not in alike]:
         yield f"these classes are the same number, written differently: {_quoted(numbers)}"
-    if missing := [name for name in classes if is_missing(name)]:
+    if spellings := may_be_one(classes):
+        yield f"these classes may be one, written differently: {_quoted(spellings)}"
+    if nested := [name for name in classes if _NESTED.fullmatch(name)]:
+        yield (
+            f"{len(nested)} labels are lists or objects, and each is a class of its own, though a"
+            f" classifier gives one class: {listed(nested, most=3)}"
+        )
+    minus = "-1" if len(classes) > 2 else ""  # -1 and 1 are two classes
+    if missing := [name for name in classes if is_missing(name) or name == minus]:
         yield (
             f"these classes may be missing values, not names: {listed(missing)}; if so, remove"
             " their photos from the list"

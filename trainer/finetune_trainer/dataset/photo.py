@@ -61,6 +61,8 @@ LOST = re.compile(
 """The warnings of libjpeg by which pixels are lost; the markers are those after pixels."""
 STRAY = 64
 """The most extraneous bytes that may be a camera's padding; a hole in a file leaves more."""
+LINES = 16
+"""The fewest bytes LF in a file of which it is said that somebody took it for a text."""
 NEARLY_BLACK = "nearly black"
 """The note for a photo in which nearly nothing is brighter than 1/16: 12-bit values in a 16-bit
 file, or a mask, seldom a photo of the night."""
@@ -283,7 +285,15 @@ def _decode_jpeg(data: bytes, colours: str, size: tuple[int, int]) -> Array | No
     lost = LOST.fullmatch(warning)
     if lost is not None and int(lost["stray"] or STRAY + 1) > STRAY:
         raise BadPhotoError(f"damaged or cut off ({lost[1]}): copy it again")
+    if _is_changed_as_text(data):
+        raise BadPhotoError("changed as if it were text (FTP, Git): copy it again, as binary")
     return None
+
+
+def _is_changed_as_text(data: bytes) -> bool:
+    """Return True if line ends were made CR LF, or LF: in a whole file each is there by chance."""
+    lines = data.count(b"\n")
+    return lines >= LINES and (data.count(b"\r\n") == lines or b"\r" not in data)
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> Image.Transpose | None:

@@ -32,11 +32,15 @@ from finetune_trainer.dataset.layouts.names import (
     words_of,
 )
 from finetune_trainer.dataset.layouts.source import Source
+from finetune_trainer.dataset.layouts.unnamed import labels_in_order
 from finetune_trainer.dataset.layouts.unread import (
     files_that_say_otherwise,
     has_a_row_for_each,
+    lists_of_single_classes,
+    named_like_labels,
     names_class_folders,
     names_some,
+    sidecar_that_says_otherwise,
     sidecars,
 )
 from finetune_trainer.dataset.lock import LayoutName, SplitName
@@ -44,7 +48,8 @@ from finetune_trainer.dataset.lock import LayoutName, SplitName
 COUNTERPARTS = {
     *("mask", "masks", "annotated", "annotation", "annotations", "label", "labels", "thumb"),
     *("thumbs", "thumbnail", "thumbnails", "segmentation", "segmented", "overlay", "overlays"),
-    *("edited", "preview", "previews", "depth", "heatmap", "heatmaps"),
+    *("edited", "preview", "previews", "depth", "heatmap", "heatmaps", "augmented", "resized"),
+    *("preprocessed", "grayscale", "greyscale", "denoised", "binarized", "normalized", "enhanced"),
 }
 """Names of folders with pictures that are made from others."""
 SCORES = frozenset(
@@ -73,6 +78,11 @@ def _warnings(found: Found, source: Source) -> Iterator[str]:
         yield (
             f"{count} photos have a file of their own beside them ({listed(endings)}), which is not"
             " read: labels in it are not used"
+        )
+    if found.layout in ("Folder", "Split") and (files := named_like_labels(source)):
+        yield (
+            f"{listed(files)} is not read: if it has the classes, write them into labels.csv, with"
+            " the columns path and label"
         )
     if closed := closed_archives(source):
         yield (
@@ -291,14 +301,15 @@ def _check_nested(found: Found, source: Source) -> None:
 def _check_lists(found: Found, source: Source) -> None:
     """Refuse lists that name the photos and are not used: elsewhere, or not understood."""
     photos, classes = _classes(found), listed(found.splits["train"].classes)
+    folders = f" If the folders {classes} are the classes: set dataset.layout: {found.layout}."
+    folders = folders if len(found.splits["train"].classes) > 1 else ""
     deeper = deeper_lists(source.tree)
     for file in (*itertools.chain(*may_be_lists(source.tree)), *deeper):
         inspected = inspect(source, file)
         if (error := inspected.error) is not None:
             raise _doubt(
                 f"{file} names these photos, but it is not used: {error.message}",
-                f"{error.hint} If the folders {classes} are the classes: set dataset.layout:"
-                f" {found.layout}.",
+                f"{error.hint}{folders}",
             )
         rows = _rows(inspected.opened, photos) if inspected.opened else []
         if rows and compare(rows).agreement != "same":
@@ -349,6 +360,25 @@ def _check_unread(found: Found, source: Source) -> None:
             f"{file} names these photos and may have their classes, but it is not read{reason}",
             "Save it as CSV, with a path and a class for each photo and names of the columns in"
             f" the first line. If the folders are the classes: {_only(found)}",
+        )
+    if files := lists_of_single_classes(source, {*_classes(found), *found.read, *lists}):
+        raise _doubt(
+            f"{listed(files)} each name some of the photos: they may be the classes, or splits",
+            "Write one list with a path and a class for each photo. If the folders are the classes:"
+            f" {_only(found)}",
+        )
+    for file in labels_in_order(source, _classes(found)):
+        raise _doubt(
+            f"{file} has one label for each photo, and no path: it is not used",
+            "Write a list with a path and a class for each photo. If the folders are the classes:"
+            f" {_only(found)}",
+        )
+    if beside := sidecar_that_says_otherwise(source):
+        raise _doubt(
+            f"the files beside the photos, such as {beside}, seem to have their classes, and are"
+            " not read",
+            "Write one list with a path and a class for each photo. If the folders are the classes:"
+            f" {_only(found)}",
         )
 
 

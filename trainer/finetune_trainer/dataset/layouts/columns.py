@@ -1,6 +1,7 @@
 """Finds the columns of a list: the path, the class, the split and the group of each photo."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
@@ -28,8 +29,11 @@ SPLIT_COLUMNS = (
     *("train_test", "train_val", "is_valid", "is_validation", "is_val", "is_test", "is_train"),
     *("is_training", "is_training_image", "is_testing"),
 )
+FLAGS = frozenset(name.replace("_", "") for name in SPLIT_COLUMNS if name.startswith("is_"))
+"""Names of columns, without the lines between their words, that are true or false for a split."""
 OFTEN_OTHER = ("y", "tag", "tags")
 """Names of columns of the class that often have something else."""
+_INNER_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 RANKS = frozenset({"phylum", "order", "family", "genus"})
 """The ranks of biology beside which a column `class` is one, too: birds, mammals."""
 TRUE, FALSE = frozenset({"true", "1", "1.0", "yes"}), frozenset({"false", "0", "0.0", "no"})
@@ -92,14 +96,14 @@ class Listing:
 
     def names_photos(self, column: int) -> bool:
         """Return True for a column with a usual name for paths, such as id."""
-        return bool(self.names) and _plain(self.names[column]) in PATH_COLUMNS
+        return bool(self.names) and _key(self.names[column]) in map(_key, PATH_COLUMNS)
 
     def place(self, wanted: str) -> int | None:
         """Return the column of this name, or of one that differs in case or spaces only."""
         if wanted in self.names:
             return self.names.index(wanted)
-        keys = [_plain(name) for name in self.names]
-        return keys.index(_plain(wanted)) if _plain(wanted) in keys else None
+        keys = list(map(_key, self.names))
+        return keys.index(_key(wanted)) if _key(wanted) in keys else None
 
 
 def open_listing(table: Table, spec: Csv, is_named: Callable[[str], bool]) -> Listing:
@@ -110,8 +114,8 @@ def open_listing(table: Table, spec: Csv, is_named: Callable[[str], bool]) -> Li
     if table.keys:
         return Listing(table, table.keys)
     rows = [_stripped(row) for _, row in islice(table.rows(), TITLE)] or [()]
-    usual = {*PATH_COLUMNS, *LABEL_COLUMNS, *SPLIT_COLUMNS}
-    if spec.path_column or spec.label_column or not usual.isdisjoint(map(_plain, rows[0])):
+    usual = set(map(_key, (*PATH_COLUMNS, *LABEL_COLUMNS, *SPLIT_COLUMNS)))
+    if spec.path_column or spec.label_column or not usual.isdisjoint(map(_key, rows[0])):
         return Listing(table, rows[0], above=1)
     if len(rows[0]) > 1 and (any(map(is_picture, rows[0])) or any(map(is_named, rows[0]))):
         return Listing(table, ())
@@ -143,6 +147,8 @@ def find_columns(
     label = _wanted(listing, spec.label_column, field="labelColumn")
     labels, is_usual = ((label,), True) if label is not None else _labels(listing, path)
     place = _wanted(listing, group, field="groupBy.column", of="dataset.split")
+    for column in (*labels, *([] if split is None else [split])):
+        _check_named_once(listing, column)
     warnings = tuple(_other_labels(listing, labels[0], path)) if label is None and is_usual else ()
     return Columns(path, labels, listing.names, split, place, is_usual, warnings)
 
@@ -198,7 +204,7 @@ def _split_column(listing: Listing, spec: Csv) -> int | None:
 def _splits_by(listing: Listing, column: int) -> bool:
     """Return True for a column whose fields are all splits, both of them."""
     name = listing.names[column]
-    if _plain(name).startswith("is_") and _plain(name) not in SPLIT_COLUMNS:
+    if _plain(name).startswith("is_") and _key(name) not in FLAGS:
         return False  # is_cat says nothing of splits
     found = {split_in(value, name) for value in _looked_at(listing, column)}
     return found == {"train", "validation"}
@@ -254,6 +260,18 @@ def _other_labels(listing: Listing, label: int, path: int) -> Iterator[str]:
                 "Name the column of the class in dataset.csv.labelColumn.",
             )
         yield f"{message}: {listing.names[label]} is used; dataset.csv.labelColumn names another"
+
+
+def _check_named_once(listing: Listing, column: int) -> None:
+    """Raise InvalidData for two columns of one name that say different things."""
+    name, values = listing.names[column], list(_looked_at(listing, column))
+    others = [n for n, each in enumerate(listing.names) if each == name and n != column]
+    if any(list(_looked_at(listing, other)) != values for other in others):
+        raise TrainerError(
+            ExitCode.InvalidData,
+            f"{listing.table.name} has {len(others) + 1} columns named {name}, with other values",
+            "Rename or remove those that do not have the class or the split.",
+        )
 
 
 def _looked_at(listing: Listing, column: int) -> Iterator[str]:
@@ -315,16 +333,22 @@ def label_of(row: Sequence[str], columns: Columns) -> str | None:
 
 def split_in(value: str, column: str) -> SplitName | None:
     """Return the split that a field of a column of splits means, or None."""
-    value, name = value.strip().lower(), _plain(column)
-    if not name.startswith("is_"):
+    value = value.strip().lower()
+    if not _plain(column).startswith("is_") and _key(column) not in FLAGS:
         return split_named(value)
     if value not in TRUE | FALSE:
         return None
-    return "train" if (value in TRUE) == name.startswith("is_train") else "validation"
+    return "train" if (value in TRUE) == _key(column).startswith("istrain") else "validation"
 
 
 def _plain(name: str) -> str:
-    return name.strip().lower().replace(" ", "_").replace("-", "_").replace("/", "_")
+    words = _INNER_CAPITAL.sub("_", name.strip())
+    return words.lower().replace(" ", "_").replace("-", "_").replace("/", "_")
+
+
+def _key(name: str) -> str:
+    """Return a key that is the same for imagePath, Image Path and imagepath."""
+    return _plain(name).replace("_", "")
 
 
 def _no_column(

@@ -1,5 +1,6 @@
 """The layouts Folder and Split: lists class folders, and all files that are left out."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from finetune_trainer.contract import ExitCode, TrainerError
@@ -24,13 +25,19 @@ from finetune_trainer.dataset.layouts.source import Source
 from finetune_trainer.dataset.layouts.tree import Tree, join
 from finetune_trainer.dataset.lock import SplitName
 
+PART = re.compile(
+    r"(?i:part|batch|shard|chunk|session|folder|archive|album|import|upload|export|download|subset"
+    r"|images?|imgs?|photos?|pictures?|pics|data|dataset)[ _-]*\d+"
+    r"|\d{4}[-_.]\d\d([-_.]\d\d)?|(19|20)\d{6}"
+)
+"""Names of folders that divide photos by place or time, not by class."""
 OUTSIDE = "not in a class folder"
 
 
 def scan_folders(source: Source) -> Found:
     """List the photos of each class folder; a folder below it is no class."""
     tree = source.tree
-    warnings = (*_merged(tree, ""), *_named_train(source))
+    warnings = (*_merged(tree, ""), *_named_train(source), *_parts(source))
     return Found("Folder", {"train": _scan(tree, "")}, "class folders", warnings=warnings)
 
 
@@ -52,6 +59,16 @@ def _named_train(source: Source) -> Iterator[str]:
     for folder in source.class_folders:
         if split_named(folder) == "train":
             yield f"the folder {folder} is a class, though it is named like a split"
+
+
+def _parts(source: Source) -> Iterator[str]:
+    """Yield a warning if all class folders are named like parts: batch1 and batch2, or dates."""
+    folders = source.class_folders
+    if len(folders) > 1 and all(map(PART.fullmatch, folders)):
+        yield (
+            f"the class folders are named like parts of a collection: {listed(folders)}; if the"
+            " classes are elsewhere, name them in labels.csv, with the columns path and label"
+        )
 
 
 def scan_splits(source: Source) -> Found:

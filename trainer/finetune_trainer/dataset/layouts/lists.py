@@ -30,6 +30,7 @@ from finetune_trainer.dataset.layouts.names import (
     split_named,
     split_of,
     split_order,
+    words_of,
 )
 from finetune_trainer.dataset.layouts.resolve import Resolver
 from finetune_trainer.dataset.layouts.source import Source
@@ -39,6 +40,8 @@ from finetune_trainer.dataset.lock import LISTED_TWICE, SplitName
 
 LARGEST = 512 << 20
 """The bytes of the largest file that is opened only to see whether it is a list."""
+SPLITS = frozenset({"partition", "partitions", "split", "splits", "folds"})
+"""Words in the names of lists that put photos into splits, not into classes."""
 MOST_LISTS = 10
 """The most lists of a kind in a folder: where there are more, each photo has its own."""
 
@@ -200,12 +203,32 @@ def _inspect(source: Source, file: str) -> Inspected:
             opened.listing, opened.columns.labels[0]
         ):
             return Inspected(file, None, "it names photos, but no classes")
+        if _is_of_splits(file, opened):
+            return Inspected(file, None, "it is named like a list of splits", _of_splits(file))
     except TrainerError as error:
         is_doubtful = source.is_named_in(file) and _may_have_classes(source, file, table)
         return Inspected(file, None, error.message, error if is_doubtful else None)
     if table.problem:
         return Inspected(file, None, table.problem.message, table.problem)
     return Inspected(file, opened)
+
+
+def _is_of_splits(file: str, opened: OpenList) -> bool:
+    """Return True for numbers without a name in a list named like one of splits: CelebA's."""
+    words = {*words_of(PurePosixPath(file).stem)} - {"eval"}
+    is_of_one = len({split_named(word) for word in words} - {None}) == 1  # train_split.txt
+    values = opened.listing.values(opened.columns.labels[0], most=LOOKED_AT)
+    is_doubtful = not (is_of_one or opened.columns.is_usual or SPLITS.isdisjoint(words))
+    return is_doubtful and all(map(str.isdigit, values))
+
+
+def _of_splits(file: str) -> TrainerError:
+    return TrainerError(
+        ExitCode.InvalidData,
+        "it is named like a list of splits, so its numbers may not be the classes",
+        "Write one list of all photos, with the columns path, label and split. If the numbers are"
+        f" the classes: dataset.csv.file: {file}.",
+    )
 
 
 def _other_photos(resolver: Resolver) -> TrainerError:
@@ -265,8 +288,13 @@ def usable_lists(source: Source) -> list[str]:
     """Return the lists that name photos and classes; those within splits if there are no others."""
     for files in may_be_lists(source.tree):
         if usable := [file for file in files if inspect(source, file).opened]:
-            return usable
+            return [file for file in usable if not _is_to_submit(file)] or usable
     return []
+
+
+def _is_to_submit(file: str) -> bool:
+    """Return True for the sample of a competition: its classes are placeholders."""
+    return "submission" in words_of(PurePosixPath(file).stem)
 
 
 def scan_csv(source: Source) -> Found:
@@ -325,6 +353,10 @@ class Collected:
         photo = Photo(path, class_name, state.st_size, state.st_mtime_ns, group=sys.intern(group))
         if self.photos.setdefault(path, photo).class_name != class_name:
             self._twice.add(path)
+
+    def conflict(self, paths: Iterable[str]) -> None:
+        """Leave photos out that the list of the other split has in another class."""
+        self._twice.update(paths)
 
     def leave_out(self, path: str, reason: str, *, listed: bool = False) -> None:
         """Leave a photo out; it is `listed` if there is no such file."""
@@ -425,13 +457,19 @@ def _unused_sides(lists: Iterable[OpenList]) -> Sides:
 
 
 def _without_both(collected: dict[SplitName, Collected]) -> tuple[str, ...]:
-    """Remove photos from the train split that the validation split has, too; return a warning."""
+    """Remove photos from the train split that the validation split has, too; return a warning.
+
+    Those in two classes are in neither split: one of the lists is wrong.
+    """
     if len(collected) < 2:
         return ()
     train, validation = collected["train"].photos, collected["validation"].photos
     both = sorted(train.keys() & validation.keys())
+    differing = {path for path in both if train[path].class_name != validation[path].class_name}
+    collected["validation"].conflict(differing)
     for path in both:
         del train[path]
+    both = [path for path in both if path not in differing]
     if not both:
         return ()
     return (

@@ -10,7 +10,10 @@ from finetune_trainer.dataset.lock import SplitName
 TRAIN = ("train", "training")
 VALIDATION = ("val", "valid", "validation", "validate", "dev", "eval", "test", "testing")
 """Names of validation splits; the first of them that a source has validates."""
-WITHOUT_CLASS = ("unlabeled", "unlabelled", "unsorted", "predict", "predictions", "submission")
+WITHOUT_CLASS = (
+    *("unlabeled", "unlabelled", "unsorted", "predict", "predictions", "submission", "inference"),
+    *("uncategorized", "uncategorised", "unassigned", "to sort", "to label", "to predict"),
+)
 """Names of folders whose photos have no class yet."""
 _FILLERS = {
     *("set", "data", "dataset", "image", "images", "img", "imgs", "photo", "photos"),
@@ -18,12 +21,24 @@ _FILLERS = {
 }
 """Words of a folder's name that say nothing."""
 _OTHER_TRAIN = {
+    "trn",
     *("entrenamiento", "treino", "treinamento", "entrainement", "apprentissage", "trening"),
     *("addestramento", "allenamento", "\u8bad\u7ec3", "\u8bad\u7ec3\u96c6"),
 }
 _OTHER_VALIDATION = {
     *("prueba", "pruebas", "teste", "essai", "prova", "validacion", "validacao", "validierung"),
-    *("validazione", "holdout", "tests", "\u6d4b\u8bd5", "\u6d4b\u8bd5\u96c6"),
+    *(
+        "validazione",
+        "holdout",
+        "heldout",
+        "tests",
+        "tst",
+        "vld",
+        "vali",
+        "evaluation",
+        "\u6d4b\u8bd5",
+        "\u6d4b\u8bd5\u96c6",
+    ),
     *("\u9a8c\u8bc1", "\u9a8c\u8bc1\u96c6"),
 }
 """Names of splits that are never taken for such, but do not look like classes."""
@@ -37,9 +52,14 @@ _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """
 _UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 """Characters without a shape: the soft hyphen, spaces of no width, the byte order mark."""
+_COPY = re.compile(r"(?i:[ _-]+copy( ?\(?\d+\)?)?|[ _]?\(\d+\))$")
+"""The end of the name of a folder that a desktop has copied, or a browser has downloaded again."""
+_JOINT, _PLURAL = re.compile(r"(?<=[^\W\d_])[ _-]+(?=[^\W\d_])"), re.compile(r"(?<=\w{3})s\b")
 _NUMBER = re.compile(r"0*([0-9]+?)(\.0*)?")
 _LIST_OF_ONE = re.compile(r"""\[\s*(?:'([^']*)'|"([^"]*)")\s*\]""")
-MISSING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "#na", "null", "none", "nil", "undefined"})
+MISSING = frozenset(
+    {"nan", "na", "n/a", "#n/a", "<na>", "#na", "null", "none", "nil", "undefined", "?", "-", "--"}
+)
 """Words that programs write where a value is missing."""
 
 
@@ -94,6 +114,26 @@ def look_the_same(names: Iterable[str]) -> list[list[str]]:
     for name in names:
         groups.setdefault(same_name(name), []).append(name)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def may_be_one(names: Iterable[str]) -> list[list[str]]:
+    """Return the groups of names that may be one class: dog, dogs and dog (1).
+
+    Names that `look_the_same` are in none.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(_spelling(name), []).append(name)
+    return [
+        group
+        for group in groups.values()
+        if len(set(map(same_name, group))) > 1 and not all(map(_COPY.search, group))
+    ]
+
+
+def _spelling(name: str) -> str:
+    joined = _JOINT.sub("", same_name(_COPY.sub("", name)))
+    return _PLURAL.sub("", joined)
 
 
 def split_of(stem: str) -> SplitName | None:

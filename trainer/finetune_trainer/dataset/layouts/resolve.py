@@ -78,7 +78,8 @@ class FileIndex:
 class Resolver:
     r"""Finds the files that the paths of one list mean, for all of them in the same way.
 
-    Paths are relative to the list's folder or to the source. If most are not there: without the
+    Paths are relative to the list's folder, to the source or, in train.txt, to train. If most are
+    not there: without the
     folders at the beginning of most of them (`C:\\photos\\cat\\1.jpg`, `/content/cat/1.jpg`);
     if most are not there either: by the name alone, in any folder, unless these are other photos of
     the same names. Case, Unicode form and a missing ending of the name do not matter, if no more
@@ -98,11 +99,11 @@ class Resolver:
         self._may_be_numbers = numbers
         folder, _, name = file.rpartition("/")
         self._folders = folder.split("/") if folder else []
-        self._bases = tuple(dict.fromkeys((folder, "")))
         self.split = split_of(_stem(name))
         """The split that the list is named after: train for train.csv."""
         self._own = {f for f in self._tree.folders[""] if self.split and split_of(f) == self.split}
         """The folders in which names are sought first: those in train for train.csv."""
+        self._bases = tuple(dict.fromkeys((folder, "", *sorted(self._own))))
         self._only_own = False
         """True if most names are found in these folders, so that names elsewhere are others."""
         self.removed = ""

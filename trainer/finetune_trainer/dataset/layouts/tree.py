@@ -1,6 +1,7 @@
 """The files of a source by folder: one walk that opens no file."""
 
 import dataclasses
+import errno
 import os
 import stat
 from bisect import bisect_left
@@ -8,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from finetune_trainer.run.hidden_files import is_skipped
+
+LEADS_NOWHERE = (errno.ENOENT, errno.ELOOP)
+"""The errors for a link to a file that does not exist, and for one that leads to itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +48,11 @@ class Tree:
             )
             hidden += len(entries) - len(visible)
             if "/" not in folder:
-                unseen = (e.name for e in entries if e.name.startswith(".") and e.is_dir())
+                unseen = (e.name for e in entries if e.name.startswith(".") and _is_folder(e))
                 hidden_folders += (join(folder, name) for name in sorted(unseen))
-            below = [e.name for e in visible if e.is_dir() and not _leads_back(e)]
+            below = [e.name for e in visible if _is_folder(e) and not _leads_back(e)]
             folders[folder] = tuple(below)
-            files[folder] = tuple(e.name for e in visible if not e.is_dir())
+            files[folder] = tuple(e.name for e in visible if not _is_folder(e))
             left += [join(folder, name) for name in reversed(below)]
         return cls(root, files, folders, hidden, tuple(hidden_folders))
 
@@ -76,7 +80,9 @@ class Tree:
         """Return the state of a regular file, or of the one that a link leads to; else None."""
         try:
             state = os.stat(self.root / path)
-        except FileNotFoundError:  # a link whose target does not exist
+        except OSError as error:
+            if error.errno not in LEADS_NOWHERE:
+                raise
             return None
         return state if stat.S_ISREG(state.st_mode) else None
 
@@ -84,6 +90,16 @@ class Tree:
 def join(folder: str, name: str) -> str:
     """Return the path of an entry of a folder."""
     return f"{folder}/{name}" if folder else name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return True for a folder and a link to one; False for a link to itself."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno not in LEADS_NOWHERE:
+            raise
+        return False
 
 
 def _leads_back(entry: os.DirEntry[str]) -> bool:

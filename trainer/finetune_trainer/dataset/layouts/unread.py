@@ -4,6 +4,7 @@ photos is compared with the folders.
 
 import bz2
 import gzip
+import itertools
 import lzma
 import posixpath
 import re
@@ -31,7 +32,8 @@ from finetune_trainer.dataset.layouts.tree import join
 
 TABLES = (
     *(".xlsx", ".xls", ".ods", ".parquet", ".feather", ".xml", ".pkl", ".yaml", ".yml", ".db"),
-    *(".sqlite", ".sqlite3", ".h5", ".mat", ".npz", ".rds"),
+    *(".sqlite", ".sqlite3", ".h5", ".mat", ".npz", ".npy", ".rds", ".rda", ".rdata"),
+    *(".p", ".pickle", ".arrow", ".docx", ".odt"),
 )
 """Files that may hold labels, in forms that are not read, and of which no line is compared."""
 HARMLESS = (".log", ".py", ".sh", ".ipynb", ".torrent", ".par2", ".xmp", ".aae", ".pp3", ".thm")
@@ -41,8 +43,12 @@ MOST_TOGETHER = 100
 """The most files of a kind in a folder that are looked at as if they were one."""
 FEW_WORDS = 3
 """The most words beside a path, for a number to be a class."""
+CLASS_ENDINGS = (".cls", ".txt", ".json", ".label", ".lbl", ".class")
+"""Endings of files that lie beside a photo and may have its class and nothing else."""
 _PACKED: dict[str, Callable[[str], object]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _LINE = re.compile(rb"[\r\n]+|</tr>|\}\s*,\s*(?=\{)", re.IGNORECASE)
+_LABELS = re.compile(r"(?i:labels?|targets?|annotations?|truth|classes|y[_-]?(train|test)?)$")
+"""The end of the name of a file with labels."""
 _IN_PATH = rb"^\s,;|\"'<>()={}\[\]"
 _WORD = re.compile(r"[^\W_]+")
 
@@ -58,6 +64,57 @@ def files_that_say_otherwise(source: Source, used: set[str]) -> Iterator[str]:
                 yield files[0]
         elif _says_otherwise(source, b"\n".join(_content(source, file) for file in files)):
             yield files[0]
+
+
+def lists_of_single_classes(source: Source, used: set[str]) -> list[str]:
+    """Return the texts that each name the photos of a class, if these are not the folders'.
+
+    `used` are the photos, and files that are known to be no labels.
+    """
+    files: dict[str, str] = {}
+    for file in itertools.chain(*_groups(source, used)):
+        if file.lower().endswith(TABLES):
+            continue
+        for path, _ in _beside_names(source, _content(source, file)):
+            if files.setdefault(path, file) != file:
+                return []  # both name all photos
+    if len(files) < max(4, len(source.sample) / 2) or not _may_be_classes(list(files.items())):
+        return []
+    same = compare(files.items()).agreement == "same"
+    return [] if same else sorted(set(files.values()))
+
+
+def named_like_labels(source: Source) -> list[str]:
+    """Return the files that are named like labels, in forms that are not read."""
+    tables = (file for file in source.tree if file.lower().endswith(TABLES))
+    return [file for file in tables if _LABELS.search(posixpath.splitext(file)[0])]
+
+
+def sidecar_that_says_otherwise(source: Source) -> str | None:
+    """Return one of the files beside the photos that have each its class, if not the folders'.
+
+    Files of more than a few words are not looked at: they describe their photo.
+    """
+    beside: dict[str, dict[str, str]] = {}
+    for path in source.sampled:
+        folder, name = posixpath.split(path)
+        for other in (name, posixpath.splitext(name)[0]):
+            for ending in CLASS_ENDINGS:
+                if (file := join(folder, other + ending)) in source.tree:
+                    beside.setdefault(ending, {})[path] = file
+    return next((min(f.values()) for f in beside.values() if _have_classes(source, f)), None)
+
+
+def _have_classes(source: Source, files: dict[str, str]) -> bool:
+    """Return True if files, by their photos, have few words, and other classes than the folders."""
+    lines = []
+    for path, file in files.items():
+        photo = path.encode(errors="surrogateescape")
+        words = _content(source, file).replace(posixpath.basename(photo), b"").split()
+        if len(_WORD.findall(b" ".join(words).decode(errors="replace"))) > FEW_WORDS:
+            return False
+        lines.append(b" ".join([photo, *words]))
+    return _says_otherwise(source, b"\n".join(lines))
 
 
 def _groups(source: Source, used: set[str]) -> Iterator[list[str]]:
