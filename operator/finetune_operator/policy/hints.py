@@ -46,8 +46,8 @@ REFUSAL = (
     ),
     (
         "violates PodSecurity",
-        "The namespace rejects the pod: check its pod-security labels. Is a container named that is "
-        "not `trainer`? Then check what injects it.",
+        "The namespace rejects the pod: check its pod-security labels, and what injects a "
+        "container that is named.",
     ),
     ("PriorityClass", "Create the PriorityClass, or correct trainer.priorityClassName."),
     ("service ?account", "Create the ServiceAccount, or correct trainer.serviceAccountName."),
