@@ -332,6 +332,15 @@ def test_pod_whose_gates_were_just_removed_has_no_failure_before_the_scheduler_s
         pytest.param(
             make_event(
                 "FailedCreate",
+                'Error creating: Pod "x" is invalid: spec.containers[0].resources.requests: '
+                'Invalid value: "1Gi": must be less than or equal to memory limit of 256Mi',
+            ),
+            "set trainer.resources.limits",
+            id="default limit of a limit range",
+        ),
+        pytest.param(
+            make_event(
+                "FailedCreate",
                 'Error creating: Internal error occurred: failed calling webhook "inject.test": '
                 "no endpoints available",
             ),
