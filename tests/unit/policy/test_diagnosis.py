@@ -422,6 +422,18 @@ def test_warning_is_over_when_the_pod_has_come_further() -> None:
     assert diagnose(attempt, (warned, make_event("Scheduled", "", type="Normal", at=4)))
 
 
+def test_warning_in_the_second_in_which_the_pod_was_scheduled_is_not_over() -> None:
+    """A kubelet writes whole seconds, the scheduler fractions of them."""
+    replace, pod = msgspec.structs.replace, make_waiting_pod("ContainerCreating")
+    event = replace(make_event("FailedScheduling", ""), last_timestamp=None, event_time=later(4.2))
+    scheduled = replace(event, type="Normal", reason="Scheduled", event_time=later(4.7))
+    warned = make_event("FailedCreatePodSandBox", "no runtime is configured", at=4)
+    failure = diagnose(make_attempt(1, pod), (event, scheduled, warned))
+    assert failure
+    assert failure.message == "FailedCreatePodSandBox: no runtime is configured"
+    assert diagnose(make_attempt(1, pod), (event, scheduled)) is None
+
+
 def test_warning_that_pods_get_which_start_hides_no_other() -> None:
     attempt = make_attempt(1, make_waiting_pod("ContainerCreating"))
     harmless = make_event("DNSConfigForming", "Search Line limits were exceeded", at=9)
