@@ -62,9 +62,9 @@ def test_attempt_without_work_for_so_long_is_recorded_as_stalled_and_deleted() -
         pytest.param(answer(read=900, worked="2026-01-01T12:14:00Z"), 901, id="it works"),
         pytest.param(answer(read=900, worked="9999-12-31T23:59:59Z"), 901, id="its clock is ahead"),
         pytest.param(answer(read=901, sent=1), 902, id="its clock is slow and it works"),
-        pytest.param(
-            answer(read=901, sent=8e10, worked="0001-01-01T00:00:00Z"), 902, id="impossible dates"
-        ),
+        pytest.param(answer(read=901, sent=8e10), 902, id="impossible dates"),
+        pytest.param(answer(read=900, worked="0001-01-01T00:00:00Z"), 901, id="zero time of Go"),
+        pytest.param(answer(read=900, worked="1970-01-01T00:00:00Z"), 901, id="zero time of Unix"),
         pytest.param(answer(read=900, worked=None), 901, id="it does not say"),
         pytest.param(answer(read=900, worked="yesterday"), 901, id="it says nonsense"),
         pytest.param(answer(read=900, worked="2026-01-01T12:00:00"), 901, id="it says no zone"),

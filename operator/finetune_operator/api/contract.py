@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 
 from finetune_operator.api import lenient
-from finetune_operator.api.kubernetes import Object, Time
+from finetune_operator.api.kubernetes import NEVER, Object, Time
 from finetune_operator.api.types import (
     CheckpointStatus,
     DatasetStatus,
@@ -55,7 +55,7 @@ class Progress(Object):
         """The time of the last progress, by the operator's clock.
 
         The pod's clock may differ: only the time between the progress and the report is taken from
-        it.
+        it. A zero time, as programs write one that is not set, is none.
         """
         updated = self.trainer_status.last_updated_time if self.trainer_status else None
         try:
@@ -63,7 +63,7 @@ class Progress(Object):
         except ValueError:
             return None
         sent = self.sent_at or self.read_at
-        if not (moved.tzinfo and sent and sent.tzinfo and self.read_at):
+        if not (moved.tzinfo and moved > NEVER and sent and sent.tzinfo and self.read_at):
             return None
         try:
             return self.read_at - max(sent - moved, datetime.timedelta(0))

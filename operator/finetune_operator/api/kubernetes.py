@@ -12,6 +12,9 @@ from finetune_operator.api import constants as c
 
 Time = datetime.datetime
 NEVER = datetime.datetime.fromtimestamp(0, datetime.UTC)
+# https://github.com/kubernetes/apimachinery/blob/master/pkg/apis/meta/v1/time.go
+REST_OF_A_SECOND = datetime.timedelta(microseconds=999_999)
+"""Longest time that metav1.Time cuts off."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
@@ -292,10 +295,13 @@ class Event(Object):
 
     @property
     def last_seen(self) -> Time:
-        """Time of the last occurrence: the recorder of events.k8s.io/v1 sets no lastTimestamp."""
+        """Latest time of the last occurrence: the recorder of events.k8s.io/v1 sets no
+        lastTimestamp, and that of others is cut to a whole second.
+        """
         repeated = self.series.last_observed_time if self.series else None
+        counted = self.last_timestamp and self.last_timestamp + REST_OF_A_SECOND
         first = self.event_time or self.metadata.creation_timestamp
-        return repeated or self.last_timestamp or first or NEVER
+        return repeated or counted or first or NEVER
 
 
 class WorkloadSpec(Object):

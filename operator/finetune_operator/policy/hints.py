@@ -57,6 +57,11 @@ REFUSAL = (
         "The namespace's LimitRange does not allow trainer.resources: "
         "`kubectl describe limitrange`.",
     ),
+    (
+        "must be less than or equal to .* limit",
+        "A LimitRange of the namespace gives pods a default limit below their request: "
+        "set trainer.resources.limits.",
+    ),
     ("failed calling webhook", "The webhook that the message names does not answer: repair it."),
     ("", "An admission policy rejected the pod; its message says why."),
 )

@@ -101,6 +101,12 @@ async def test_progress_of_a_running_pod_is_kept_and_its_job_is_queued(polling: 
         assert polling.cache.progress["pod-1"].step == 7
 
 
+async def test_pod_with_an_ipv6_address_is_polled(polling: Polling) -> None:
+    async with polling.serving(answering(body("pod-1"))) as address:
+        polling.add_pod(f"::ffff:{address}")
+        await polling.until(lambda: "pod-1" in polling.cache.progress)
+
+
 @pytest.mark.parametrize(
     ("date", "sent"),
     [

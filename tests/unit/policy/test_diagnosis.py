@@ -332,6 +332,15 @@ def test_pod_whose_gates_were_just_removed_has_no_failure_before_the_scheduler_s
         pytest.param(
             make_event(
                 "FailedCreate",
+                'Error creating: Pod "x" is invalid: spec.containers[0].resources.requests: '
+                'Invalid value: "1Gi": must be less than or equal to memory limit of 256Mi',
+            ),
+            "set trainer.resources.limits",
+            id="default limit of a limit range",
+        ),
+        pytest.param(
+            make_event(
+                "FailedCreate",
                 'Error creating: Internal error occurred: failed calling webhook "inject.test": '
                 "no endpoints available",
             ),
@@ -411,6 +420,18 @@ def test_warning_is_over_when_the_pod_has_come_further() -> None:
     warned = make_event("FailedMount", "timed out", at=5)
     assert diagnose(attempt, (warned, make_event("Pulling", "", type="Normal", at=9))) is None
     assert diagnose(attempt, (warned, make_event("Scheduled", "", type="Normal", at=4)))
+
+
+def test_warning_in_the_second_in_which_the_pod_was_scheduled_is_not_over() -> None:
+    """A kubelet writes whole seconds, the scheduler fractions of them."""
+    replace, pod = msgspec.structs.replace, make_waiting_pod("ContainerCreating")
+    event = replace(make_event("FailedScheduling", ""), last_timestamp=None, event_time=later(4.2))
+    scheduled = replace(event, type="Normal", reason="Scheduled", event_time=later(4.7))
+    warned = make_event("FailedCreatePodSandBox", "no runtime is configured", at=4)
+    failure = diagnose(make_attempt(1, pod), (event, scheduled, warned))
+    assert failure
+    assert failure.message == "FailedCreatePodSandBox: no runtime is configured"
+    assert diagnose(make_attempt(1, pod), (event, scheduled)) is None
 
 
 def test_warning_that_pods_get_which_start_hides_no_other() -> None:
