@@ -9,8 +9,11 @@ from finetune_operator.api.kubernetes import (
     AdmissionCheck,
     Condition,
     EventSource,
+    Metadata,
     OwnerReference,
     Pod,
+    Workload,
+    WorkloadSpec,
     WorkloadStatus,
 )
 from finetune_operator.api.types import CurrentAttempt, FineTuneJob, Preparation, Status
@@ -109,6 +112,15 @@ class TestQueue:
             workload=make_workload("Pending", text),
         ).status
         assert message_of(status) == f"Pending: {text}"
+        assert status.failure is None
+
+    def test_workload_that_kueue_has_not_looked_at_waits_its_turn_in_a_queue_with_a_name(
+        self,
+    ) -> None:
+        workload = Workload(metadata=Metadata(), spec=WorkloadSpec(queue_name="team"))
+        held = make_attempt(1, suspended=True)
+        status = plan_of(make_job(LIVE), held, workload=workload).status
+        assert message_of(status) == "It waits its turn in the LocalQueue 'team' of Kueue."
         assert status.failure is None
 
     @pytest.mark.parametrize(

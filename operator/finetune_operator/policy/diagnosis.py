@@ -69,7 +69,11 @@ def queued(workload: Workload | None, events: Iterable[Event]) -> str:
     if workload and (cause := _unadmitted(workload)):
         return cause
     newest = _newest(event for event in events if "kueue" in event.reporter)
-    return f"{newest.reason}: {newest.message}" if newest else ""
+    if newest:
+        return f"{newest.reason}: {newest.message}"
+    # Kueue says nothing of a Workload behind another that asks for the same and has no quota.
+    queue = workload.spec.queue_name if workload else ""
+    return f"It waits its turn in the LocalQueue {queue!r} of Kueue." if queue else ""
 
 
 def _unadmitted(workload: Workload) -> str:
