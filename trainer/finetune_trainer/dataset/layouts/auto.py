@@ -12,14 +12,13 @@ from finetune_trainer.dataset.layouts.agreement import MOSTLY, PREDICTED, compar
 from finetune_trainer.dataset.layouts.archives import check_archives, closed_archives
 from finetune_trainer.dataset.layouts.folders import other_folders, split_folders
 from finetune_trainer.dataset.layouts.found import BELOW, Found
-from finetune_trainer.dataset.layouts.lists import (
-    OpenList,
+from finetune_trainer.dataset.layouts.inspect_list import (
     deeper_lists,
     inspect,
     may_be_lists,
-    scan_csv,
     usable_lists,
 )
+from finetune_trainer.dataset.layouts.lists import scan_csv
 from finetune_trainer.dataset.layouts.names import (
     WITHOUT_CLASS,
     listed,
@@ -31,6 +30,7 @@ from finetune_trainer.dataset.layouts.names import (
     split_order,
     words_of,
 )
+from finetune_trainer.dataset.layouts.open_list import OpenList
 from finetune_trainer.dataset.layouts.source import Source
 from finetune_trainer.dataset.layouts.unnamed import labels_in_order
 from finetune_trainer.dataset.layouts.unread import (

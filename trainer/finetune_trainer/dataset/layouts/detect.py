@@ -10,7 +10,9 @@ from finetune_trainer.dataset.layouts import auto
 from finetune_trainer.dataset.layouts.archives import closed_archives
 from finetune_trainer.dataset.layouts.folders import has_splits, scan_folders, scan_splits
 from finetune_trainer.dataset.layouts.found import Found, LeftOut, accounted
-from finetune_trainer.dataset.layouts.lists import has_lst, scan_csv, scan_lst, usable_lists
+from finetune_trainer.dataset.layouts.inspect_list import usable_lists
+from finetune_trainer.dataset.layouts.lists import scan_csv
+from finetune_trainer.dataset.layouts.lst import has_lst, scan_lst
 from finetune_trainer.dataset.layouts.records import has_records, scan_records
 from finetune_trainer.dataset.layouts.source import Source
 from finetune_trainer.dataset.layouts.tree import Tree

@@ -27,7 +27,7 @@ class Source:
     tree: Tree
     spec: Dataset
     inspected: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """The lists.Inspected of each file that may be a list, so that it is read once."""
+    """The inspect_list.Inspected of each file that may be a list, so that it is read once."""
 
     @property
     def csv(self) -> Csv:

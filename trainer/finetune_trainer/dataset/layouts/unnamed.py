@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from finetune_trainer.dataset.layouts.agreement import compare
-from finetune_trainer.dataset.layouts.lists import MOST_LISTS
+from finetune_trainer.dataset.layouts.inspect_list import MOST_LISTS
 from finetune_trainer.dataset.layouts.source import MOST_BYTES, Source
 from finetune_trainer.dataset.layouts.tree import join
 

@@ -24,7 +24,7 @@ from finetune_trainer.dataset.layouts.columns import (
     has_classes,
     open_listing,
 )
-from finetune_trainer.dataset.layouts.lists import MOST_LISTS
+from finetune_trainer.dataset.layouts.inspect_list import MOST_LISTS
 from finetune_trainer.dataset.layouts.names import same_name
 from finetune_trainer.dataset.layouts.source import MOST_BYTES, Source, cells_of
 from finetune_trainer.dataset.layouts.tables import SUFFIXES, open_table
