@@ -28,6 +28,7 @@ from typing import Any
 from aiohttp import web
 from finetune_operator.api import constants as c
 from finetune_operator.kube import urls
+from finetune_operator.settings import Settings
 
 from bench.population import NAMESPACE, populate
 from bench.watch_memory import prepare
@@ -148,6 +149,7 @@ async def run(jobs: int, seconds: float, checkouts: list[Path]) -> None:
     """Print one line of the table for each checkout."""
     with ControlPlane(controllers=False) as plane:
         prepare(plane)
+        plane.add_namespace(Settings().lease.partition("/")[0])  # of the operator's Lease
         await populate(plane, range(0, RUNNING * jobs, RUNNING))
         pods = plane.api.get(urls.pods(NAMESPACE))["items"]
         runner = await play(pods)
