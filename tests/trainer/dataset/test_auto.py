@@ -952,6 +952,31 @@ def test_a_list_of_paths_for_each_class_is_refused(tmp_path: Path) -> None:
     assert prepare_photos(tmp_path, photos).status.classes == 2
 
 
+def test_a_text_in_each_class_folder_is_no_list_of_the_class(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    folders = [photos / split / name for split in ("train", "val") for name in ("cat", "dog")]
+    for seed, folder in enumerate(folders):
+        make_photos(folder.parent, {folder.name: 4}, seed=1000 * seed)
+        for path in list(folder.iterdir()):
+            path.rename(path.with_name(f"{seed}-{path.name}"))
+        (folder / "index.html").write_text("\n".join(path.name for path in folder.iterdir()))
+    assert prepare_photos(tmp_path, photos).packed.classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("name", ["broken.npy", "labels.npy", "summary.xlsx"])
+def test_a_file_that_has_nothing_to_do_with_the_photos_is_no_reason_to_stop(
+    tmp_path: Path, name: str
+) -> None:
+    photos = make_photos(tmp_path / "photos", {"cat": 4, "dog": 4})
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("a", "b")
+    data = content.getvalue()
+    (photos / name).write_bytes(data[:20] if name.startswith("broken") else data)
+    warnings = prepare_photos(tmp_path, photos).lock.warnings
+    assert ("is not read" in " ".join(warnings)) == (name == "labels.npy")
+
+
 @pytest.mark.parametrize("name", ["imagelabels.mat", "y.npz", "annotations.pkl"])
 def test_a_file_that_is_named_like_labels_and_not_read_is_a_warning(
     tmp_path: Path, name: str
@@ -972,6 +997,28 @@ def test_paths_in_the_list_of_a_split_may_be_those_in_its_folder(tmp_path: Path)
     assert (status.train_images, status.validation_images, status.rejected_images) == (8, 8, 0)
 
 
+@pytest.mark.parametrize("layout", ["Auto", "Csv"])
+def test_paths_in_the_list_of_val_are_not_those_in_the_folder_test(
+    tmp_path: Path, layout: str
+) -> None:
+    photos = tmp_path / "photos"
+    for seed, split in enumerate(("test", "train", "val")):
+        make_photos(photos, {split: 8}, seed=10_000 * seed)
+        if split != "test":
+            rows = [(f"{n}.jpg", "ab"[n % 2]) for n in range(8)]
+            (photos / f"{split}.csv").write_text(csv(rows, "filename,label"))
+    used = classes_of(prepare_photos(tmp_path, photos, layout=layout))
+    assert {path.partition("/")[0] for path in used} == {"train", "val"}
+
+
+def test_paths_in_the_list_of_a_split_with_two_folders_are_refused(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", {"annotations_train": 8, "images_train": 8})
+    rows = [(f"{n}.jpg", "ab"[n % 2]) for n in range(8)]
+    (photos / "train.csv").write_text(csv(rows))
+    error = refusal(tmp_path, photos, layout="Csv")
+    assert "annotations_train/0.jpg or images_train/0.jpg" in error.message
+
+
 def numpy_file(labels: list[int]) -> bytes:
     content = io.BytesIO()
     np.save(content, np.array(labels))
@@ -983,6 +1030,7 @@ IN_ORDER: dict[str, Callable[[list[int]], bytes]] = {
     "meta/y": lambda labels: "\n".join(("kitten", "puppy")[n] for n in labels).encode(),
     "labels.dat": lambda labels: "\n".join(["label", *map(str, labels)]).encode(),
     "labels.json": lambda labels: json.dumps(labels).encode(),
+    "notepad.txt": lambda labels: "\n".join(f"batch{n + 1}" for n in labels).encode("utf-8-sig"),
     "y_train.npy": numpy_file,
 }
 

@@ -10,7 +10,13 @@ from functools import cached_property
 
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.dataset.file_types import is_picture
-from finetune_trainer.dataset.layouts.names import TRAIN, VALIDATION, split_named, split_of
+from finetune_trainer.dataset.layouts.names import (
+    TRAIN,
+    VALIDATION,
+    split_named,
+    split_of,
+    split_order,
+)
 from finetune_trainer.dataset.layouts.tree import Tree, join
 from finetune_trainer.dataset.lock import SplitName
 
@@ -78,13 +84,13 @@ class FileIndex:
 class Resolver:
     r"""Finds the files that the paths of one list mean, for all of them in the same way.
 
-    Paths are relative to the list's folder, to the source or, in train.txt, to train. If most are
-    not there: without the
-    folders at the beginning of most of them (`C:\\photos\\cat\\1.jpg`, `/content/cat/1.jpg`);
-    if most are not there either: by the name alone, in any folder, unless these are other photos of
-    the same names. Case, Unicode form and a missing ending of the name do not matter, if no more
-    than one file fits. Addresses are decoded: `a%20b.jpg`. With `numbers`, names that are numbers
-    may be found by their value: spreadsheets make 1 of 00001, pandas 1.0.
+    Paths are relative to the list's folder, to the source or, in train.txt, to the only folder that
+    is named after the same split. If most are not there: without the folders at the beginning of
+    most of them (`C:\\photos\\cat\\1.jpg`, `/content/cat/1.jpg`); if most are not there either: by
+    the name alone, in any folder, unless these are other photos of the same names. Case, Unicode
+    form and a missing ending of the name do not matter, if no more than one file fits. Addresses
+    are decoded: `a%20b.jpg`. With `numbers`, names that are numbers may be found by their value:
+    spreadsheets make 1 of 00001, pandas 1.0.
     """
 
     def __init__(
@@ -103,7 +109,9 @@ class Resolver:
         """The split that the list is named after: train for train.csv."""
         self._own = {f for f in self._tree.folders[""] if self.split and split_of(f) == self.split}
         """The folders in which names are sought first: those in train for train.csv."""
-        self._bases = tuple(dict.fromkeys((folder, "", *sorted(self._own))))
+        named_alike = [f for f in self._own if split_order(f) == split_order(_stem(name))]
+        bases = (folder, "", *named_alike) if len(named_alike) == 1 else (folder, "")
+        self._bases = tuple(dict.fromkeys(bases))
         self._only_own = False
         """True if most names are found in these folders, so that names elsewhere are others."""
         self.removed = ""

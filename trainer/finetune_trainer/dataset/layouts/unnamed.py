@@ -3,6 +3,7 @@
 import io
 import json
 import posixpath
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -46,16 +47,17 @@ def _values(source: Source, file: str) -> Sequence[str]:
     state = source.tree.state(file)
     if state is None or state.st_size > MOST_BYTES:
         return ()
-    data = (source.tree.root / file).read_bytes()
     try:
+        data = (source.tree.root / file).read_bytes()
         if file.lower().endswith(".npy"):
             array = np.load(io.BytesIO(data), allow_pickle=False)
-            return list(map(str, array.tolist())) if array.ndim == 1 else ()
+            is_row = isinstance(array, np.ndarray) and array.ndim == 1
+            return list(map(str, array.tolist())) if is_row else ()
         if file.lower().endswith(".json"):
             content = json.loads(data)
             return list(map(str, content)) if isinstance(content, list) else ()
-        return [line for each in data.decode().splitlines() if (line := each.strip())]
-    except (ValueError, EOFError, RecursionError):
+        return [line for each in data.decode("utf-8-sig").splitlines() if (line := each.strip())]
+    except (OSError, ValueError, EOFError, RecursionError, MemoryError, zipfile.BadZipFile):
         return ()
 
 

@@ -47,7 +47,9 @@ CLASS_ENDINGS = (".cls", ".txt", ".json", ".label", ".lbl", ".class")
 """Endings of files that lie beside a photo and may have its class and nothing else."""
 _PACKED: dict[str, Callable[[str], object]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _LINE = re.compile(rb"[\r\n]+|</tr>|\}\s*,\s*(?=\{)", re.IGNORECASE)
-_LABELS = re.compile(r"(?i:labels?|targets?|annotations?|truth|classes|y[_-]?(train|test)?)$")
+_LABELS = re.compile(
+    r"(?i:labels?|targets?|annotations?|truth|classes|(?<![^\W_])y[_-]?(train|test)?)$"
+)
 """The end of the name of a file with labels."""
 _IN_PATH = rb"^\s,;|\"'<>()={}\[\]"
 _WORD = re.compile(r"[^\W_]+")
@@ -76,8 +78,10 @@ def lists_of_single_classes(source: Source, used: set[str]) -> list[str]:
         if file.lower().endswith(TABLES):
             continue
         for path, _ in _beside_names(source, _content(source, file)):
+            if posixpath.dirname(file) == posixpath.dirname(path):
+                continue  # it describes its folder
             if files.setdefault(path, file) != file:
-                return []  # both name all photos
+                return []  # a photo has one class
     if len(files) < max(4, len(source.sample) / 2) or not _may_be_classes(list(files.items())):
         return []
     same = compare(files.items()).agreement == "same"
