@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from finetune_trainer.cli import living
 from finetune_trainer.cli.living import read_living
 from finetune_trainer.cli.main import main
 from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.run.files import write_json
+from finetune_trainer.run.handoff import LOCAL
 
 from tests.servers.web import Site, make_certificate, serve
-from tests.trainer.run.test_prune import Workspace
+from tests.trainer.run.test_prune import Workspace, age
+from tests.trainer.support.datasets import as_ordinary_user
 
 MANIFEST = Path("deploy/workspace-clean-up.yaml")
 API = "/apis/finetune-operator.dev/v1alpha1"
@@ -69,15 +73,22 @@ def test_outside_a_cluster_nobody_is_asked() -> None:
     assert read_living({}) is None
 
 
-@pytest.mark.parametrize("code", [403, 404, 500])
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (403, "Give the pod's ServiceAccount a Role"),
+        (404, "This cluster has no FineTuneJobs"),
+        (500, "Run it again"),
+    ],
+)
 def test_api_server_that_does_not_say_what_exists_ends_it_before_anything_is_removed(
-    account: Path, code: int
+    account: Path, code: int, remedy: str
 ) -> None:
     with serve_jobs(certificate=account / "ca.crt") as site:
         site.answers.append(code)
         with pytest.raises(TrainerError, match=f"answers {code} to a list") as refused:
             read_living(environment_of(site))
-    assert refused.value.hint.startswith("Nothing was removed. Give the pod's ServiceAccount")
+    assert refused.value.hint.startswith(f"Nothing was removed. {remedy}")
 
 
 def test_api_server_that_is_away_ends_it_before_anything_is_removed(account: Path) -> None:
@@ -110,6 +121,27 @@ def test_command_of_the_cron_job_removes_what_is_old_and_a_dry_run_only_says_so(
     assert any("team/flowers" in line and "kept: its FineTuneJob exists" in line for line in lines)
     assert not gone.exists()
     assert waits.is_dir()
+
+
+def test_directory_that_cannot_be_removed_is_named_and_keeps_no_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with tempfile.TemporaryDirectory() as name:  # that of a test is for its user alone
+        workspace = Workspace(Path(name))
+        stays, goes = (workspace.add_job(uid, days=40) for uid in ("a", "b"))
+        for path in (stays, goes):
+            write_json(path / LOCAL, {})
+            age(path, 40)
+        for path in (workspace.path, *workspace.path.rglob("*")):
+            os.chown(path, 65534, 65534)
+        os.chown(stays / "checkpoints", 0, 0)
+        with as_ordinary_user():
+            code = main(shlex.split(f"workspace prune --workspace {name} --older-than 30d"))
+        assert code == ExitCode.PermissionDenied
+        assert not goes.exists()
+    printed = capsys.readouterr()
+    assert "jobs/a (Permission denied)" in printed.err
+    assert "cannot be removed: Permission denied" in printed.out
 
 
 def cron_job() -> dict[str, Any]:

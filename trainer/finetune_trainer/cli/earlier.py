@@ -81,7 +81,7 @@ def take_over(directory: Path, this: LocalRun) -> str:
 def _newest(jobs: Path, this: LocalRun) -> Path | None:
     """Return the newest run of this manifest; one with the same digest comes before all others."""
     found = []
-    for record in jobs.glob(f"*/{LOCAL}"):
+    for record in jobs.glob(f"[!.]*/{LOCAL}"):  # not of what a clean-up is removing
         try:
             run = read_json(record, LocalRun)
         except (OSError, msgspec.MsgspecError):  # it is being deleted, or of another version

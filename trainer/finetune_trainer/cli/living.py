@@ -1,5 +1,6 @@
 """Asks the API server which FineTuneJobs exist, with the rights of this pod's ServiceAccount."""
 
+import http.client
 import ssl
 import urllib.error
 import urllib.request
@@ -18,6 +19,15 @@ _RIGHTS = (
     "Nothing was removed. Give the pod's ServiceAccount a Role that may list finetunejobs of "
     "finetune-operator.dev: see deploy/workspace-clean-up.yaml."
 )
+_AGAIN = "Nothing was removed. Run it again when the API server is well."
+_REFUSALS = {
+    401: (ExitCode.PermissionDenied, _RIGHTS),
+    403: (ExitCode.PermissionDenied, _RIGHTS),
+    404: (
+        ExitCode.InputNotFound,
+        "Nothing was removed. This cluster has no FineTuneJobs: clean up where they are applied.",
+    ),
+}
 
 
 class _Metadata(msgspec.Struct):
@@ -71,8 +81,9 @@ def read_living(environment: Mapping[str, str]) -> Living | None:
     except urllib.error.HTTPError as error:
         error.close()
         what = f"The API server answers {error.code} to a list of FineTuneJobs in {namespace}."
-        raise TrainerError(ExitCode.PermissionDenied, what, _RIGHTS) from error
-    except (OSError, msgspec.DecodeError) as error:
+        code, hint = _REFUSALS.get(error.code, (ExitCode.TemporaryFailure, _AGAIN))
+        raise TrainerError(code, what, hint) from error
+    except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
         what = f"The FineTuneJobs in {namespace} cannot be listed: {error}"
-        raise TrainerError(ExitCode.TemporaryFailure, what, "Nothing was removed.") from error
+        raise TrainerError(ExitCode.TemporaryFailure, what, _AGAIN) from error
     return Living(namespace, {job.metadata.uid: job.finished for job in jobs})

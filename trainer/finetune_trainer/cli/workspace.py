@@ -41,7 +41,10 @@ def age(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print each directory with its fate; remove those that may go."""
+    """Print each directory with its fate; remove those that may go.
+
+    Raises TrainerError at the end if some could not be removed.
+    """
     if not options.workspace.is_dir():
         raise TrainerError(
             ExitCode.InputNotFound, f"--workspace {options.workspace} is no folder", "Name one."
@@ -53,9 +56,13 @@ def run(options: argparse.Namespace) -> int:
     for column in ("MB", "days"):
         table.add_column(column, justify="right")
     table.add_column("", overflow="fold")
-    freed = 0
+    freed, failed = 0, []
     for entry in entries:
-        fate, size = _settle(entry, before=before, dry_run=options.dry_run)
+        try:
+            fate, size = _settle(entry, before=before, dry_run=options.dry_run)
+        except OSError as error:
+            fate, size = f"cannot be removed: {error.strerror}", 0
+            failed.append(f"{entry.path} ({error.strerror})")
         freed += size
         days = f"{(time.time() - entry.used) / _UNITS['d']:.0f}"
         path = entry.path.relative_to(options.workspace)
@@ -65,6 +72,12 @@ def run(options: argparse.Namespace) -> int:
     console.print(table)
     verb = "would be removed" if options.dry_run else "removed"
     print(f"{_megabytes(freed)} MB {verb}")
+    if failed:
+        raise TrainerError(
+            ExitCode.PermissionDenied,
+            f"{len(failed)} directories could not be removed, such as {failed[0]}.",
+            "Run it as the user whose files these are: securityContext.runAsUser in the CronJob.",
+        )
     return 0
 
 
@@ -75,7 +88,7 @@ def _settle(entry: prune.Entry, *, before: float, dry_run: bool) -> tuple[str, i
     if dry_run:
         return f"would be removed: {entry.reason}", entry.size
     if not prune.remove(entry, before=before):
-        return "kept: a job uses it now", 0
+        return "kept: used meanwhile", 0
     return f"removed: {entry.reason}", entry.size
 
 

@@ -209,6 +209,7 @@ def _publish(records: Path, directory: Path) -> None:
         # Another job may have packed a copy of the same photos meanwhile, under another key.
         if not directory.is_dir():
             raise
+        mark_used(directory)
     sync_directory(directory.parent)
 
 

@@ -86,7 +86,7 @@ def survey(workspace: Path, *, living: Living | None, before: float) -> list[Ent
 def remove(entry: Entry, *, before: float) -> bool:
     """Remove a directory, unless a job uses it now or has used it since; return True if it is gone.
 
-    It is renamed first: no job ever finds a part of it.
+    It is renamed first: no job ever finds a part of it. Raises OSError if it cannot be removed.
     """
     path = entry.path
     pruned = path if path.name.endswith(_PRUNED) else path.with_name(f".{path.name}{_PRUNED}")
@@ -97,12 +97,13 @@ def remove(entry: Entry, *, before: float) -> bool:
             if pruned != path:
                 if _last_use(path) >= before:
                     return False
-                _forget(path)
                 path.rename(pruned)
+                _forget(path)
                 sync_directory(path.parent)
     except (_Busy, FileNotFoundError):
         return False
-    shutil.rmtree(pruned)
+    with contextlib.suppress(FileNotFoundError):  # another clean-up removes it, too
+        shutil.rmtree(pruned)
     return True
 
 
