@@ -40,20 +40,18 @@ demo: venv ## Everything from nothing: build, start a cluster, train on the demo
 
 .PHONY: test
 test: lint types programs images ## What CI runs: lint, types, and every test but the slow ones
-	@$(PARTS) SELECT='-m "not slow"'
+	@$(BOTH) SELECT='-m "not slow"'
 
 .PHONY: test-full
 test-full: lint types programs images ## make test and the whole matrices
-	@$(PARTS)
+	@$(BOTH)
 
-# Three parts at a time: what needs the node, or an operator that runs, mostly waits for it.
-PARTS = $(MAKE) --no-print-directory --jobs=3 --output-sync=target test-operator test-trainer test-node
+# Two halves at a time: what needs the node mostly waits for it.
+BOTH = $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-parts test-node
 PYTEST := $(PYTHON) -m pytest
-.PHONY: test-operator test-trainer test-node
-test-operator:
-	$(PYTEST) $(SELECT) tests/unit tests/component tests/chart
-test-trainer:
-	$(PYTEST) $(SELECT) tests/trainer tests/docs tests/images
+.PHONY: test-parts test-node
+test-parts:
+	$(PYTEST) $(SELECT) tests/unit tests/component tests/chart tests/images tests/trainer tests/docs
 test-node:
 	$(PYTEST) $(SELECT) tests/cluster tests/e2e
 
