@@ -1,7 +1,7 @@
 """The scenarios: a FineTuneJob, what its trainers do, what its user does, and how it must end."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.support.faults import queue, sidecar, users
@@ -32,16 +32,12 @@ class End:
     pods: int = 0  # how many of their pods may still run
 
 
-REFUSED = End(
-    phase="Failed",
-    reason="DeadlineExceeded",
-    failure="CreateRefused",
-    attempts=0,
-    history=(),
-    accuracy="",
-    jobs=(),
-)
-"""The end of a job whose deadline passes while its Job is refused."""
+LATE = End(phase="Failed", history=(), accuracy="", jobs=())
+DEADLINES = {
+    "activeDeadlineSeconds": "DeadlineExceeded",
+    "startupDeadlineSeconds": "StartupDeadlineExceeded",
+}
+"""The reason of a job's end, by the field that has the deadline."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +53,13 @@ class Scenario:
     user: Callable[[Namespace], Awaitable[None]] = users.does_nothing
 
     def ends(self, *, refused: bool) -> tuple[End, ...]:
-        """Return what it may come to; with its Job `refused`, its deadline may pass before."""
-        can_be_late = refused and "activeDeadlineSeconds" in self.spec
-        return (self.end, REFUSED) if can_be_late else (self.end,)
+        """Return what it may come to; with its Job `refused` for a while, it may be too late."""
+        late: list[End] = []
+        for name in DEADLINES.keys() & self.spec.keys() if refused else ():
+            end = replace(LATE, reason=DEADLINES[name])
+            late.append(replace(end, failure="CreateRefused", attempts=0))
+            late.append(replace(end, failure=DEADLINES[name]))
+        return (self.end, *late)
 
 
 async def apply(namespace: Namespace, scenario: Scenario) -> None:
