@@ -28,6 +28,12 @@ class Comparison(NamedTuple):
     """The path of such a photo, and its class in the list."""
 
 
+def may_be_classes(values: Iterable[str], *, of: int) -> bool:
+    """Return True if two values at least are repeated, and few differ among so many fields."""
+    counts = Counter(values)
+    return len(counts) <= of / 2 and sum(count > 1 for count in counts.values()) > 1
+
+
 def compare(classes: Iterable[tuple[str, str]], *, mostly: float = MOSTLY) -> Comparison:
     """Compare the class of each photo, given as (path, class), with the name of its folder.
 

@@ -4,12 +4,11 @@ import io
 import json
 import posixpath
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from finetune_trainer.dataset.layouts.agreement import compare
+from finetune_trainer.dataset.layouts.agreement import compare, may_be_classes
 from finetune_trainer.dataset.layouts.inspect_list import MOST_LISTS
 from finetune_trainer.dataset.layouts.source import MOST_BYTES, Source
 from finetune_trainer.dataset.layouts.tree import join
@@ -28,7 +27,7 @@ def labels_in_order(source: Source, classes: Mapping[str, str]) -> Iterator[str]
         values = _values(source, file)
         if len(values) == len(paths) + 1 and values[0] not in values[1:]:
             values = values[1:]  # without the header
-        if len(values) == len(paths) and _may_be_classes(values):
+        if len(values) == len(paths) and may_be_classes(values, of=len(values)):
             pairs = zip(paths, values, strict=True)
             if compare(pairs).agreement != "same":
                 yield file
@@ -59,9 +58,3 @@ def _values(source: Source, file: str) -> Sequence[str]:
         return [line for each in data.decode("utf-8-sig").splitlines() if (line := each.strip())]
     except (OSError, ValueError, EOFError, RecursionError, MemoryError, zipfile.BadZipFile):
         return ()
-
-
-def _may_be_classes(values: Sequence[str]) -> bool:
-    """Return True if two values at least are repeated, and the others are few."""
-    counts = Counter(values)
-    return len(counts) <= len(values) / 2 and sum(count > 1 for count in counts.values()) > 1

@@ -8,7 +8,6 @@ import itertools
 import lzma
 import posixpath
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from typing import BinaryIO, cast
@@ -16,7 +15,7 @@ from typing import BinaryIO, cast
 from finetune_trainer.contract import TrainerError
 from finetune_trainer.dataset.file_types import is_picture, unreadable_name
 from finetune_trainer.dataset.layouts import archives
-from finetune_trainer.dataset.layouts.agreement import compare
+from finetune_trainer.dataset.layouts.agreement import compare, may_be_classes
 from finetune_trainer.dataset.layouts.columns import (
     LABEL_COLUMNS,
     LOOKED_AT,
@@ -207,10 +206,7 @@ def _differ(column: list[tuple[str, str]]) -> bool:
 
 
 def _may_be_classes(column: list[tuple[str, str]]) -> bool:
-    """Return True if two values at least are repeated, and the others are few."""
-    counts = Counter(value for _, value in column if value)
-    repeated = [count for count in counts.values() if count > 1]
-    return len(repeated) > 1 and len(counts) <= len(column) / 2
+    return may_be_classes((value for _, value in column if value), of=len(column))
 
 
 def _has_names(column: list[tuple[str, str]]) -> bool:
