@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from finetune_trainer.contract.parse import parse_job
 from finetune_trainer.run import owner, prune
-from finetune_trainer.run.files import exclusive, scratch_directory, write_json
+from finetune_trainer.run.files import exclusive, mark_used, scratch_directory, write_json
 from finetune_trainer.run.handoff import LOCAL, RECORD, RESULT
 from finetune_trainer.run.prune import Living, survey
 
@@ -177,7 +177,7 @@ def test_data_that_is_used_after_the_survey_is_kept(workspace: Workspace) -> Non
     packed = workspace.add_packed(days=40)
     before = time.time() - 30 * DAY
     (entry,) = survey(workspace.path, living=jobs(), before=before)
-    prune.mark_used(packed)
+    mark_used(packed)
     assert entry.removable
     assert not prune.remove(entry, before=before)
     assert (workspace.path / "packed/keys" / KEY).exists()

@@ -38,6 +38,7 @@ from finetune_trainer.dataset.stored_size import choose_size
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.files import (
     exclusive,
+    mark_used,
     read_json,
     scratch_directory,
     sync_directory,
@@ -46,7 +47,6 @@ from finetune_trainer.run.files import (
 )
 from finetune_trainer.run.handoff import FETCHED, PACKED, Fetched, Packed
 from finetune_trainer.run.printable import printable
-from finetune_trainer.run.prune import mark_used
 from finetune_trainer.run.reporter import Pace
 
 SHOWN_REJECTIONS = 20

@@ -137,6 +137,11 @@ def scratch_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(path)
 
 
+def mark_used(directory: Path) -> None:
+    """Record a use of packed or fetched data; to be called under its lock. See prune."""
+    os.utime(directory)
+
+
 def clear_leftovers(directory: Path, name: str = "*") -> None:
     """Remove the temporary directories of killed writers of `whole_directory`, for targets of this
     name (a pattern).

@@ -61,11 +61,6 @@ class _Busy(Exception):
     """The lock is held by a job."""
 
 
-def mark_used(directory: Path) -> None:
-    """Record a use of packed or fetched data; to be called under its lock."""
-    os.utime(directory)
-
-
 def survey(workspace: Path, *, living: Living | None, before: float) -> list[Entry]:
     """Return all directories of a workspace, and whether they may go: those last used before.
 

@@ -21,13 +21,13 @@ from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.files import (
     exclusive,
+    mark_used,
     read_json,
     scratch_directory,
     sync_filesystem,
     write_json,
 )
 from finetune_trainer.run.hidden_files import is_skipped
-from finetune_trainer.run.prune import mark_used
 from finetune_trainer.run.reporter import Pace
 from finetune_trainer.storage.member import MAKE_AGAIN, Member, Refused
 from finetune_trainer.storage.tar import is_tar, tar_members

@@ -15,8 +15,7 @@ import fsspec.asyn
 
 from finetune_trainer.contract import ExitCode, Source, TrainerError
 from finetune_trainer.run.context import Run
-from finetune_trainer.run.files import exclusive, sync_filesystem
-from finetune_trainer.run.prune import mark_used
+from finetune_trainer.run.files import exclusive, mark_used, sync_filesystem
 from finetune_trainer.storage.archive import MAX_MEMBERS, WAITING, Obtained, Put, unpacked_once
 from finetune_trainer.storage.s3_bucket import Bucket, S3Object
 from finetune_trainer.storage.volume_source import check_sha256
