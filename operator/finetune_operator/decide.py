@@ -32,8 +32,6 @@ from finetune_operator.policy.status import HISTORY, StatusUpdate
 from finetune_operator.settings import Settings
 
 RETRY_SOON = datetime.timedelta(seconds=5)
-FINISH_WITHIN = datetime.timedelta(seconds=5)
-"""Time from the recorded end of an attempt in which its Job finishes, and other containers end."""
 
 
 def decide(seen: Observed, now: Time, settings: Settings) -> Plan:
@@ -150,7 +148,7 @@ def _decide(seen: Observed, now: Time, settings: Settings) -> Plan:
         _conclude(ended, update, spec.backoff_limit)
         live = None
     late = deadlines.active(spec, update.status).expired(now)
-    if late and not update.status.finished and not (live and _finishes_soon(live)):
+    if late and not update.status.finished and not (live and live.finishes_soon):
         refused = seen.job.status.failure if update.status.refused_since else None
         _exceed_deadline(update, spec.active_deadline_seconds, refused)
     if update.status.finished:
@@ -316,7 +314,7 @@ def _suspend(seen: Observed, update: StatusUpdate) -> Plan:
     live = [attempt for attempt in seen.attempts if not attempt.finished]
     update.suspend(done=not live and not _trainers_left(seen))
     update.block(_kept(seen, live))
-    return Plan(update.finish(), tuple(_deletions(a for a in live if not _finishes_soon(a))))
+    return Plan(update.finish(), tuple(_deletions(a for a in live if not a.finishes_soon)))
 
 
 def _stop(seen: Observed, update: StatusUpdate) -> Plan:
@@ -326,7 +324,7 @@ def _stop(seen: Observed, update: StatusUpdate) -> Plan:
     "orphan" (--cascade=orphan) the user keeps the Jobs.
     """
     kept = "orphan" in seen.job.metadata.finalizers
-    live = [a for a in seen.attempts if not a.finished and not _finishes_soon(a)]
+    live = [a for a in seen.attempts if not a.finished and not a.finishes_soon]
     update.block(_kept(seen, live))
     return Plan(update.finish(), () if kept else tuple(_deletions(live)))
 
@@ -454,12 +452,6 @@ def _holders(seen: Observed, blocking: Iterable[Attempt]) -> list[str]:
     ]
 
 
-def _finishes_soon(attempt: Attempt) -> bool:
-    """Return True if all pods of the attempt have ended, and its Job's condition must follow."""
-    ended = bool(attempt.pods) and all(pod.ended for pod in attempt.pods)
-    return ended and attempt.undisturbed and not attempt.finished
-
-
 def _overdue(seen: Observed, update: StatusUpdate, now: Time) -> list[Attempt]:
     """Return the attempts whose Jobs must be deleted, as they do not finish by themselves."""
     return [a for a in seen.attempts if _finish_clock(a, seen, update, now).expired(now)]
@@ -479,14 +471,14 @@ def _finish_clock(
     still run. Else its trainers have ended, and the Job finishes in a moment, if not another
     container keeps a pod, or a queue has suspended the Job: it would train again.
     """
-    record = update.record_of(attempt)
+    record = attempt.record_in(update.status)
     if attempt.finished:
         return deadlines.Clock(None)
     if not (record and record.end_time) or record.reason == c.STALLED or _has_lost(seen, attempt):
         return deadlines.Clock(now)
-    if attempt.finishes or _finishes_soon(attempt):
+    if attempt.finishes or attempt.finishes_soon:
         return deadlines.Clock(None)
-    return deadlines.Clock(record.end_time + FINISH_WITHIN)
+    return deadlines.finish(record)
 
 
 def _blocks_next(ended: Attempt) -> bool:

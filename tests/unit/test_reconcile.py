@@ -346,7 +346,9 @@ async def test_container_that_runs_on_after_the_trainer_is_named_in_an_event(
 ) -> None:
     cluster.put(make_job(make_status(attempt=1)))
     cluster.cache.observe_attempt(make_attempt(1).job)
-    cluster.cache.observe_pod(make_kept_pod(0, result_message("0.9")))
+    pod = make_kept_pod(0, result_message("0.9"))
+    cluster.cache.observe_pod(pod)
+    cluster.pods = [msgspec.to_builtins(pod)]
     assert await reconcile(KEY) == 5
     assert cluster.status["phase"] == "Complete"
     cluster.now = 5

@@ -12,7 +12,7 @@ import msgspec
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Job, Pod
-from finetune_operator.api.types import CurrentAttempt, FineTuneJob, Preparation
+from finetune_operator.api.types import CurrentAttempt, FineTuneJob, Preparation, Status
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client, NotFound
 from finetune_operator.observe.cache import Cache, Children, Key, attempts_in_order
@@ -59,15 +59,17 @@ async def is_cache_stale(
     """Return True if the cache and the API server differ where the next decision is final.
 
     Such decisions are: the attempt's Job was deleted; the attempt ended; its node is lost; it did
-    not start in time; it is stopped, though it may just have left a result; a suspended job has no
-    attempt; a resumed job keeps its attempt. A Job with an active pod that the cache does not have
-    is stale, too: the pod may have started.
+    not start in time; it is stopped, though it may just have left a result; the Job of an ended
+    attempt does not finish; a suspended job has no attempt; a resumed job keeps its attempt. A Job
+    with an active pod that the cache does not have is stale, too: the pod may have started.
     """
     status, namespace = job.status, job.metadata.namespace
     current = status.current_attempt
     name = current.job_name if current else _next_name(job)  # decide will adopt it
     attempts = cache.attempts_of(job.metadata.uid)
     live = next((attempt for attempt in attempts if attempt.name == name), None)
+    if await _differ(client, namespace, [a for a in attempts if _seems_to_run_on(a, status, now)]):
+        return True
     if live is None and current:
         return bool(await _read(client, job, name)) or await _has_unseen_pods(client, cache, job)
     if live is None:
@@ -85,9 +87,15 @@ async def is_cache_stale(
         or _stops(job, live, now)
         or deadlines.startup(job.spec, live, status).expired(now)
     ):
-        pods = await _pods_of(client, namespace, [live.job])
-        return _versions(pods) != _versions(live.pods)
+        return await _differ(client, namespace, [live])
     return False
+
+
+def _seems_to_run_on(attempt: Attempt, status: Status, now: datetime.datetime) -> bool:
+    """Return True if the Job of an ended attempt is about to be deleted, as it does not finish."""
+    going = attempt.finished or attempt.finishes or attempt.finishes_soon
+    late = deadlines.finish(attempt.record_in(status)).expired(now)
+    return late and not (going or attempt.job.metadata.deletion_timestamp)
 
 
 def _stops(job: FineTuneJob, live: Attempt, now: datetime.datetime) -> bool:
@@ -178,6 +186,12 @@ async def _pods_of(client: Client, namespace: str, jobs: Collection[Job]) -> lis
 async def _list(client: Client, namespace: str, selector: str) -> list[Pod]:
     query = {"labelSelector": selector}
     return (await client.list(urls.pods(namespace), Pod, query=query)).items
+
+
+async def _differ(client: Client, namespace: str, attempts: Collection[Attempt]) -> bool:
+    """Return True if the cache lacks the newest state of a pod of these attempts."""
+    pods = await _pods_of(client, namespace, [attempt.job for attempt in attempts])
+    return _versions(pods) != _versions(pod for attempt in attempts for pod in attempt.pods)
 
 
 def _versions(pods: Iterable[Pod]) -> dict[str, str]:

@@ -5,7 +5,7 @@ import datetime
 
 from finetune_operator.api.contract import Progress
 from finetune_operator.api.kubernetes import Pod, Time
-from finetune_operator.api.types import Spec, Status
+from finetune_operator.api.types import AttemptRecord, Spec, Status
 from finetune_operator.policy.plan import Attempt
 
 
@@ -45,6 +45,15 @@ def startup(spec: Spec, attempt: Attempt, status: Status) -> Clock:
     if start is None or not awaits_start(attempt):
         return Clock(None)
     return _clock(max(start, status.active_since or start), spec.startup_deadline_seconds)
+
+
+FINISH_SECONDS = 5
+"""Time from the recorded end of an attempt in which its Job finishes, and other containers end."""
+
+
+def finish(record: AttemptRecord | None) -> Clock:
+    """Return the clock from the recorded end of an attempt until its Job must have finished."""
+    return _clock(record.end_time if record else None, FINISH_SECONDS)
 
 
 def creation(spec: Spec, status: Status) -> Clock:

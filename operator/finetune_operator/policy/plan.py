@@ -7,7 +7,7 @@ from typing import ClassVar
 from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress
 from finetune_operator.api.kubernetes import Event, Job, Pod, Workload
-from finetune_operator.api.types import CurrentAttempt, Failure, FineTuneJob, Status
+from finetune_operator.api.types import AttemptRecord, CurrentAttempt, Failure, FineTuneJob, Status
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,6 +79,12 @@ class Attempt:
         )
 
     @property
+    def finishes_soon(self) -> bool:
+        """True if all its pods have ended, and its Job's condition must follow."""
+        ended = bool(self.pods) and all(pod.ended for pod in self.pods)
+        return ended and self.undisturbed and not self.finished
+
+    @property
     def trains(self) -> bool:
         """True if the trainer of one of its pods may still run."""
         return any(not pod.trainer_ended for pod in self.pods)
@@ -89,6 +95,11 @@ class Attempt:
         if self.trains:
             return ()
         return tuple(sorted({name for pod in self.pods for name in pod.kept_by}))
+
+    def record_in(self, status: Status) -> AttemptRecord | None:
+        """Return its recorded end."""
+        records = (record for record in status.history if record.prepare == self.prepare)
+        return next((record for record in records if record.number == self.number), None)
 
 
 def _ran_since(start: datetime.datetime, pod: Pod) -> bool:

@@ -78,11 +78,6 @@ class StatusUpdate:
         self.status.preparation = self.status.preparation or Preparation()
         return self.status.preparation
 
-    def record_of(self, attempt: Attempt) -> AttemptRecord | None:
-        """Return the recorded end of the attempt."""
-        records = (r for r in self.status.history if r.prepare == attempt.prepare)
-        return next((r for r in records if r.number == attempt.number), None)
-
     def observe(self, *, image: str, prepare_image: str) -> None:
         """Resolve the images when the job is first observed: all its attempts use these."""
         self.status.observed_uid = self._job.metadata.uid

@@ -13,6 +13,7 @@ from tests.support.builders import (
     later,
     make_attempt,
     make_ended_pod,
+    make_history,
     make_job,
     make_pod,
     make_status,
@@ -137,6 +138,24 @@ async def test_attempt_is_not_stopped_before_the_result_that_it_just_left_is_see
     cluster.cache.observe_pod(ended)
     await reconcile(KEY)
     assert cluster.status["accuracy"] == "0.9"
+
+
+async def test_ended_attempt_is_not_deleted_before_the_end_of_its_pod_is_seen(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempts=1, failures=1, history=make_history("Crashed"))))
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.cache.observe_pod(make_pod())  # without its end
+    ended = make_ended_pod(139)
+    ended = msgspec.structs.replace(
+        ended, metadata=msgspec.structs.replace(ended.metadata, resource_version="9")
+    )
+    cluster.pods = [msgspec.to_builtins(ended)]
+    cluster.now = 6
+    assert await reconcile(KEY) == 1
+    cluster.cache.observe_pod(ended)
+    await reconcile(KEY)
+    assert "DELETE photos-1" not in cluster.calls()
 
 
 @pytest.mark.parametrize("attempt", [1, 0], ids=["written down", "to be adopted"])
