@@ -52,6 +52,8 @@ NOT_RUN = {
     "kubectl -n argocd patch *": "needs Argo CD; tests/chart/test_argocd.py runs its scripts",
     "docker *": "needs Docker; tests/images builds the same targets with buildah",
     "sed 's/gpusPerNode: 0/gpusPerNode: 1/' *": "needs a GPU",
+    "tensorboard --logdir models": "is a server for a browser, which is no part of the project;"
+    " tests/trainer/export/test_tensorboard.py reads the file as it does",
     "finetune-trainer stages NAME=FUNCTION...": "is internal: the supervisor runs it in each pod of"
     " tests/trainer",
 }

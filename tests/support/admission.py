@@ -238,6 +238,7 @@ OTHERWISE = changed(
             "uri": "s3://models/flowers",
             "secretRef": {"name": "bucket"},
             "formats": ["onnx"],
+            "tensorboard": True,
         },
     },
 )

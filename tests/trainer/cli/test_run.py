@@ -150,12 +150,15 @@ def test_the_output_may_be_a_folder_beside_this_one(manifest: Path, photos: Path
     assert job.output.uri == (photos.parent / "models").as_uri()
 
 
-def test_the_formats_of_the_output_are_the_manifests(manifest: Path, photos: Path) -> None:
-    output = "backoffLimit: 3\n  output: {uri: 's3://b/models', formats: [onnx]}"
+def test_formats_and_event_file_of_the_output_are_the_manifests(
+    manifest: Path, photos: Path
+) -> None:
+    output = "backoffLimit: 3\n  output: {uri: 's3://b/models', formats: [onnx], tensorboard: true}"
     manifest.write_text(MANIFEST.replace("backoffLimit: 3", output))
     job = localize(read_manifest(manifest), choose(photos))
     assert job.output is not None
     assert (job.output.uri[:8], job.output.formats) == ("file:///", ("onnx",))
+    assert job.output.tensorboard
 
 
 OWN = "model: {source: {uri: pvc://m/r.pth, sha256: 'SHA', architecture: resnet-18}}"

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import urllib.error
 from pathlib import Path
 from typing import Any
@@ -132,20 +133,35 @@ def test_progress_shows_what_the_stage_reported(tmp_path: Path) -> None:
     pod.wait()
 
 
-def test_metrics_have_progress_stage_and_numbers_only(tmp_path: Path) -> None:
+def test_metrics_have_the_reported_figures_by_names_of_their_own(tmp_path: Path) -> None:
     pod = start_pod(tmp_path, "fetch=report_all", "fit=succeed")
     pod.wait_for("waiting")
-    wait_until(lambda: b"accuracy" in pod.get("/metrics"))
+    wait_until(lambda: b"_accuracy" in pod.get("/metrics"))
+    page = pod.get("/metrics")
     samples = {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(pod.get("/metrics").decode())
+        (sample.name.removeprefix("finetune_trainer_"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(page.decode())
         for sample in family.samples
     }
-    assert samples["finetune_trainer_progress_ratio",] == 0.25
-    assert samples["finetune_trainer_metric", "accuracy"] == 0.5
-    assert ("finetune_trainer_metric", "note") not in samples
-    assert samples["finetune_trainer_stage", "fetch"] == 1
-    assert samples["finetune_trainer_stage", "fit"] == 0
+    assert all(samples.pop(key, 1) > 0 for key in [("memory_bytes",), ("memory_limit_bytes",)])
+    assert samples.pop(("estimated_remaining_seconds",), 0) >= 0
+    assert samples == {
+        ("progress_ratio",): 0.25,
+        ("stage", "fetch"): 1,
+        ("stage", "fit"): 0,
+        ("accuracy",): 0.5,
+        ("epoch",): 1,
+        ("learning_rate",): 1.25e-06,
+        ("steps_total",): 2,
+        ("images_total",): 16,
+        ("step_seconds_total",): 1.5,
+        ("data_wait_seconds_total",): 0.25,
+        ("checkpoints_total",): 1,
+        ("checkpoint_seconds_total",): 0,
+        ("checkpoint_timestamp_seconds",): 1767225600,
+    }
+    assert b"work" not in pod.get("/progress")
+    check_with_promtool(page)
     with pytest.raises(urllib.error.HTTPError):
         pod.get("/other")
     pod.process.send_signal(signal.SIGTERM)
@@ -158,6 +174,13 @@ def test_the_termination_message_keeps_to_the_schema(tmp_path: Path) -> None:
         pod = start_pod(tmp_path / name, f"fit={stage}")
         pod.wait()
         check("Termination", json.loads(pod.message))
+
+
+def check_with_promtool(page: bytes) -> None:
+    lint = subprocess.run(
+        ["promtool", "check", "metrics"], input=page, capture_output=True, check=False
+    )
+    assert (lint.returncode, lint.stdout, lint.stderr) == (0, b"", b"")
 
 
 texts = st.text(max_size=3000)

@@ -30,7 +30,13 @@ from finetune_trainer.run.handoff import FITTED, Fitted
 from finetune_trainer.run.history import HISTORY, Row, append, read
 from finetune_trainer.run.signals import Signals
 
-from tests.trainer.fit.test_stage import assert_same_bits, best_params, stop_after
+from tests.trainer.fit.test_stage import (
+    assert_same_bits,
+    best_params,
+    epochs_in_history,
+    reported_epochs,
+    stop_after,
+)
 from tests.trainer.support.networks import Reports, make_run, write_records
 
 TRAIN = [0, 1, 2] * 10
@@ -379,6 +385,7 @@ def test_the_last_epoch_is_found_on_held_out_images_and_all_are_trained_for_so_l
     assert [row.epoch for row in read(run.paths.job / HISTORY)] == [*range(1, found.epochs + 1)]
     saved = [line["checkpoint"]["epoch"] for line in reports.lines if "checkpoint" in line]
     assert [epoch for epoch in saved if epoch] == [*range(1, found.epochs + 1)]
+    assert reported_epochs(reports.lines) == epochs_in_history(run)  # none of the trial
     assert not (run.paths.job / "trial").exists()
     assert not (run.paths.job / "held-out").exists()
     other, _ = make_run(tmp_path / "wrong", validation=VALIDATION, **common)

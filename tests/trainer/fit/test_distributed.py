@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from finetune_trainer.contract import ExitCode
 from finetune_trainer.model.network import load
+from finetune_trainer.run.history import HISTORY, read
 
 from tests.trainer.support.pods import Pod, make_job, start_pod
 
@@ -135,6 +136,9 @@ def test_a_gang_gives_what_one_pod_gives_with_the_batch_of_all(
     assert follower.termination.error is None
     assert (job_directory(tmp_path) / "owner").read_text() == "pod-0 of 1"
     assert "Validation-accuracy" not in follower.log
+    epochs = read(job_directory(tmp_path) / HISTORY)
+    assert [row.epoch for row in epochs] == [1, 2, 3, 4, 5, 6]
+    assert all(row.learning_rate and row.images_per_second for row in epochs)
 
 
 @pytest.mark.slow

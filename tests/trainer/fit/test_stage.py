@@ -1,6 +1,9 @@
 """The stage `fit`: resuming, stopping, diverging, devices. Real MXNet, a small network."""
 
+import csv
 import dataclasses
+import datetime
+import itertools
 import json
 import logging
 import os
@@ -10,6 +13,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -49,7 +53,35 @@ def best_params(run: Run) -> dict[str, Any]:
 def epochs_of(run: Run) -> list[Row]:
     """Return the rows of history.csv, without times."""
     rows = read(run.paths.job / HISTORY)
-    return [dataclasses.replace(row, seconds=0) for row in rows]
+    return [dataclasses.replace(row, seconds=0, images_per_second=None, time="") for row in rows]
+
+
+def reported_epochs(lines: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return the metrics of an epoch whenever they change, by the columns of history.csv."""
+    columns = {
+        "epoch": "epoch",
+        "loss": "train_loss",
+        "train-accuracy": "train_accuracy",
+        "accuracy": "validation_accuracy",
+        "learning-rate": "learning_rate",
+    }
+    found: list[dict[str, str]] = []
+    for line in lines:
+        metrics = {each["name"]: each["value"] for each in line.get("metrics", ())}
+        epoch = {columns[name]: metrics[name] for name in columns if name in metrics}
+        if epoch and epoch != (found or [{}])[-1]:
+            found.append(epoch)
+    return found
+
+
+def epochs_in_history(run: Run) -> list[dict[str, str]]:
+    """Return the same from the file itself."""
+    others = ("seconds", "images_per_second", "time")
+    with open(run.paths.job / HISTORY, newline="") as file:
+        return [
+            {name: text for name, text in line.items() if text and name not in others}
+            for line in csv.DictReader(file)
+        ]
 
 
 def assert_same_bits(left: dict[str, Any], right: dict[str, Any]) -> None:
@@ -272,7 +304,61 @@ def test_a_fit_on_two_contexts_learns_and_logs_the_lines_of_mxnet(
     assert progress[-1]["fraction"] == pytest.approx(1)
     assert progress[-1]["note"] == "epoch 6 of 6"
     names = {metric["name"] for metric in progress[-1]["metrics"]}
-    assert names == {"accuracy", "data-stall", "loss", "images-per-second"}
+    assert names == {
+        *("epoch", "loss", "train-accuracy", "accuracy", "learning-rate"),
+        *("images-per-second", "data-stall"),
+    }
+
+
+def test_the_reported_epochs_are_the_lines_of_the_history(tmp_path: Path) -> None:
+    training = settings("tutorial", epochs=3, schedule={"name": "cosine"})
+    run, reports = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=training)
+    fit(run)
+    assert len(epochs_in_history(run)) == 3
+    assert reported_epochs(reports.lines) == epochs_in_history(run)
+    rows = read(run.paths.job / HISTORY)
+    rates = [row.learning_rate or 0 for row in rows]
+    assert all(before > after > 0 for before, after in itertools.pairwise(rates))
+    assert all(row.images_per_second for row in rows)
+    times = [datetime.datetime.fromisoformat(row.time).timestamp() for row in rows]
+    assert time.time() - 60 < times[0] <= times[1] <= times[2] <= time.time()
+
+
+def test_a_resumed_fit_reports_the_epoch_that_it_goes_on_from(tmp_path: Path) -> None:
+    training = settings("tutorial", epochs=4)
+    run, reports = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=training)
+    stop_after(reports, 2)
+    with pytest.raises(TrainerError):
+        fit(run)
+    before = len(reports.lines)
+    fit(run)
+    # The accuracy of the second epoch was not measured any more.
+    assert "validation_accuracy" not in epochs_in_history(run)[1]
+    assert reported_epochs(reports.lines[before:]) == epochs_in_history(run)[1:]
+
+
+def test_of_a_fit_in_phases_the_epochs_of_the_last_one_are_reported(tmp_path: Path) -> None:
+    training = settings("progressive", epochs=2)
+    run, reports = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=training)
+    fit(run)
+    assert [epoch["epoch"] for epoch in reported_epochs(reports.lines)] == ["1", "2"]
+    assert reported_epochs(reports.lines) == epochs_in_history(run)
+
+
+def test_the_work_of_a_fit_is_counted(tmp_path: Path) -> None:
+    training = settings("tutorial", epochs=2, gradientAccumulation=2)
+    run, reports = make_run(tmp_path, train=TRAIN, validation=VALIDATION, training=training)
+    began = time.monotonic()
+    fit(run)
+    took = time.monotonic() - began
+    work = [line["work"] for line in reports.lines if line.get("work")]
+    for name in work[0]:
+        assert [each[name] for each in work] == sorted(each[name] for each in work), name
+    last = work[-1]
+    assert (last["steps"], last["images"], last["checkpoints"]) == (4, 2 * len(TRAIN), 2)
+    seconds = [last[f"{name}_seconds"] for name in ("step", "data_wait", "checkpoint")]
+    assert min(seconds) > 0
+    assert sum(seconds) < took
 
 
 def test_one_batch_is_learnt_by_heart(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
-"""The limits of a container: CPUs and memory."""
+"""CPUs and memory of a container: its limits, and what it uses."""
 
 from pathlib import Path
 
 import pytest
-from finetune_trainer.run.cgroup import available_cpus, memory_limit
+from finetune_trainer.run.cgroup import available_cpus, memory_limit, working_set
 
 
 def lay_out(root: Path, files: dict[str, str]) -> None:
@@ -64,6 +64,34 @@ def test_the_memory_limit_of_a_container_is_found(
     (tmp_path / "membership").write_text(membership)
     found = memory_limit(cgroup=tmp_path / "cgroup", membership=tmp_path / "membership")
     assert found == limit
+
+
+V1 = {"memory.usage_in_bytes": "700", "memory.stat": "inactive_file 1\ntotal_inactive_file 300"}
+V2 = {"memory.current": "700", "memory.stat": "anon 400\ninactive_file 300"}
+
+
+def below(folder: str, files: dict[str, str]) -> dict[str, str]:
+    return {f"{folder}/{name}": text for name, text in files.items()}
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "used"),
+    [
+        ("0::/", V2, 400),
+        ("0::/a/b", below("a/b", V2) | {"a/memory.current": "9000", "a/memory.stat": ""}, 400),
+        ("0::/", V2 | {"memory.stat": "inactive_file 900"}, 0),
+        ("9:memory:/pod1\n0::/", below("memory", V1), 400),
+        ("9:memory:/pod1", below("memory/pod1", V1), 400),
+        ("0::/", {}, None),
+    ],
+)
+def test_the_working_set_of_a_container_is_its_memory_without_inactive_files(
+    tmp_path: Path, membership: str, files: dict[str, str], used: int | None
+) -> None:
+    lay_out(tmp_path / "cgroup", files)
+    (tmp_path / "membership").write_text(membership)
+    found = working_set(cgroup=tmp_path / "cgroup", membership=tmp_path / "membership")
+    assert found == used
 
 
 def test_this_machine_has_a_cpu() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
 from finetune_trainer.export.stage import check_output, export
+from finetune_trainer.export.tensorboard import EVENTS
 from finetune_trainer.run import owner
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.files import read_json
@@ -19,6 +20,7 @@ from finetune_trainer.storage import web_source
 from tests.servers import answers, s3
 from tests.servers.s3 import S3, Cutter
 from tests.trainer.export.test_stage import FILES, fitted_run
+from tests.trainer.export.test_tensorboard import curves, wanting_events
 
 LARGE = 12 << 20
 """Bytes of a model that is sent in parts."""
@@ -102,6 +104,16 @@ def test_a_bucket_gets_the_same_files_as_a_claim(tmp_path: Path, server: S3, uri
     assert status is not None
     assert (status.uri, status.digest) == (f"{uri}/flowers/uid-1", manifest["digest"])
     assert not (run.paths.job / ".export.tmp").exists()
+
+
+def test_a_bucket_gets_the_event_file_that_the_job_wants(
+    tmp_path: Path, server: S3, uri: str
+) -> None:
+    export(wanting_events(tmp_path, uri))
+    model = server.contents(f"{uri}/flowers/uid-1")
+    check_whole(model)
+    (tmp_path / EVENTS).write_bytes(model[EVENTS])
+    assert [step for _, step, _ in curves(tmp_path)["loss/train"]] == [1, 2, 3]
 
 
 def test_a_bucket_without_a_prefix_has_the_names_on_top(tmp_path: Path, server: S3) -> None:

@@ -2,6 +2,7 @@
 
 from finetune_trainer.contract import JobRef, Metric
 from finetune_trainer.pipeline import STAGES
+from finetune_trainer.run.reporter import Work
 from finetune_trainer.supervisor.run_status import PROGRESS_LIMIT, Report, RunStatus
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +29,22 @@ def test_a_metric_is_replaced_by_its_name() -> None:
     for value in ("0.1", "0.2"):
         run_status.apply(Report(metrics=(Metric(name="accuracy", value=value),)))
     assert run_status.snapshot().trainer_status.metrics == (Metric(name="accuracy", value="0.2"),)
+
+
+def test_the_work_of_later_stages_is_added_and_no_number_falls() -> None:
+    run_status = RunStatus(JOB, stages=STAGES)
+    for work in (Work(steps=3, step_seconds=1.5), Work(steps=5, step_seconds=2.0)):
+        run_status.apply(Report(work=work))
+    assert run_status.work == Work(steps=5, step_seconds=2.0)
+    run_status.start(STAGES[1])
+    assert run_status.work.steps == 5
+    run_status.apply(Report(work=Work(steps=7, step_seconds=1.0)))
+    assert run_status.work == Work(steps=12, step_seconds=3.0)
+    run_status.apply(Report(note="without any"))
+    run_status.apply(Report(work=Work(steps=2, step_seconds=0.5)))  # it has begun again
+    assert run_status.work == Work(steps=14, step_seconds=3.5)
+    run_status.apply(Report(work=Work(steps=-9)))
+    assert run_status.work.steps == 14
 
 
 @settings(deadline=None)

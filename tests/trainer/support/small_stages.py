@@ -27,6 +27,7 @@ from finetune_trainer.pipeline import Stage
 from finetune_trainer.run import handoff
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.files import write_json
+from finetune_trainer.run.reporter import Work
 from finetune_trainer.supervisor.pod import supervise
 
 DATASET = DatasetStatus(
@@ -53,8 +54,15 @@ def report_all(run: Run) -> None:
     run.reporter.progress(
         step=3,
         fraction=0.5,
-        metrics=(Metric(name="accuracy", value="0.5"), Metric(name="note", value="none")),
+        metrics=(
+            Metric(name="accuracy", value="0.5"),
+            Metric(name="epoch", value="1"),
+            Metric(name="learning-rate", value="1.25e-06"),
+            Metric(name="loss", value="none"),
+            Metric(name="speed-of-light", value="3e8"),
+        ),
         note="epoch 1 of 2",
+        work=Work(steps=2, images=16, step_seconds=1.5, data_wait_seconds=0.25, checkpoints=1),
     )
     print("half of it is done", flush=True)
     wait(run)

@@ -25,6 +25,8 @@ class Output(Struct, forbid_unknown_fields=True):
     )
     """Formats of the model. mxnet: a symbol with its parameters. onnx: model.onnx, whose answers
     are compared with MXNet's on every validation image."""
+    tensorboard: bool | None = None
+    """True: write the curves of history.csv as an event file for TensorBoard, too."""
 
     cel: ClassVar[Rules] = (
         (

@@ -1,4 +1,5 @@
-"""The files of an output beside the model: figures, history, ONNX file, report, model card.
+"""The files of an output beside the model: figures, history, ONNX file, report, model card, and
+an event file where it is wanted.
 
 All follow from the files of earlier stages, so that a second export gives the same bytes.
 Imports no MXNet.
@@ -18,6 +19,7 @@ from finetune_trainer.evaluate.metrics import Evaluation, OnnxFile, status_metri
 from finetune_trainer.export.report.card import model_card
 from finetune_trainer.export.report.page import Content, render
 from finetune_trainer.export.report.provenance import DataSet, Facts
+from finetune_trainer.export.tensorboard import EVENTS, write_events
 from finetune_trainer.run import files, handoff, history
 from finetune_trainer.run.context import Run
 
@@ -33,8 +35,7 @@ PICTURE = 180
 def add_artifacts(run: Run, evaluation: Evaluation, staged: Path) -> None:
     """Add all other files to a directory that holds the model's."""
     _add_figures(staged, evaluation)
-    if (rows := run.paths.job / history.HISTORY).exists():
-        shutil.copyfile(rows, staged / history.HISTORY)
+    _add_history(run, staged)
     has_onnx = evaluation.onnx is not None and not evaluation.onnx.reason
     if has_onnx:
         shutil.copyfile(run.paths.job / handoff.MODEL_ONNX, staged / handoff.MODEL_ONNX)
@@ -47,6 +48,14 @@ def add_artifacts(run: Run, evaluation: Evaluation, staged: Path) -> None:
     files.write_atomic(staged / REPORT, render(content).encode())
     card = model_card(content, has_mxnet=has_mxnet, has_onnx=has_onnx)
     files.write_atomic(staged / CARD, card.encode())
+
+
+def _add_history(run: Run, staged: Path) -> None:
+    path = run.paths.job / history.HISTORY
+    if path.exists():
+        shutil.copyfile(path, staged / history.HISTORY)
+        if run.job.output and run.job.output.tensorboard:
+            write_events(staged / EVENTS, history.read(path))
 
 
 def _add_figures(staged: Path, evaluation: Evaluation) -> None:

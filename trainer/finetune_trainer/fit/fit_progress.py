@@ -1,11 +1,12 @@
 """The progress of a fit in units of work; a fit that was asked to stop is stopped here."""
 
 import time
-from collections.abc import Mapping
 
 from finetune_trainer.contract import DatasetStatus, ExitCode, Metric, TrainerError
+from finetune_trainer.fit.stall import Stall
 from finetune_trainer.recipes.recipe import Recipe
-from finetune_trainer.run.reporter import Reporter
+from finetune_trainer.run.history import Row
+from finetune_trainer.run.reporter import Reporter, Work
 from finetune_trainer.run.signals import Signals
 
 INTERVAL_SECONDS = 0.5
@@ -15,6 +16,15 @@ LAST_BLOCKS_COST = 0.5
 """Units of training the last blocks on an image's cached activations."""
 HEAD_COST = 0.01
 """Units of training the new layer on an image's cached features."""
+_COLUMNS = {
+    "epoch": "epoch",
+    "loss": "train_loss",
+    "train-accuracy": "train_accuracy",
+    "accuracy": "validation_accuracy",
+    "learning-rate": "learning_rate",
+    "images-per-second": "images_per_second",
+}
+"""The metrics of an epoch, and their columns in history.csv."""
 
 
 def units(recipe: Recipe, data: DatasetStatus) -> float:
@@ -50,6 +60,10 @@ class FitProgress:
         self._step = 0
         self._reported = 0.0
         self._metrics: dict[str, str] = {}
+        self.work = Work()
+        """Work of this process, of trials, too."""
+        self.stall = Stall()
+        """Time that this process has waited for batches."""
         self.purpose = ""
         """Human-readable purpose of a trial; empty for the fit itself."""
         self.note = ""
@@ -86,13 +100,23 @@ class FitProgress:
         if now - self._reported >= INTERVAL_SECONDS:
             self.report()
 
-    def report(self, metrics: Mapping[str, float] | None = None) -> None:
-        """Report now, and keep these metrics for the reports that follow."""
+    def report_epoch(self, row: Row, *, data_stall: float | None = None) -> None:
+        """Report the figures of an epoch of the job's own fit, with the digits of history.csv."""
+        texts = row.texts()
+        measured = {name: texts[column] for name, column in _COLUMNS.items()}
+        if data_stall is not None:
+            measured["data-stall"] = f"{data_stall:.4f}"
+        self._metrics |= {name: text for name, text in measured.items() if text}
+        self.report()
+
+    def report(self) -> None:
+        """Report now, with the newest metrics."""
         self._reported = time.monotonic()
-        self._metrics |= {name: f"{value:.4f}" for name, value in (metrics or {}).items()}
+        self.work.data_wait_seconds = self.stall.seconds
         self.reporter.progress(
             step=self._step,
             fraction=min(1.0, self._done / self.total),
             metrics=tuple(Metric(name=n, value=v) for n, v in self._metrics.items()),
             note=": ".join(filter(None, (self.purpose, self.note))),
+            work=self.work,
         )

@@ -49,7 +49,8 @@ class Learner:
         restore_states(self.module, start.states)
         self._optimizer = self.module._optimizer  # MXNet has no public accessor
         slowed = SLOWED_RATE if start.slowed else 1.0
-        self._rate = slowed * self._optimizer.lr
+        self.learning_rate = slowed * self._optimizer.lr
+        """The learning rate of the new layers, which the schedule multiplies."""
         self._scale = self._optimizer.rescale_grad / loss_scale
         self._batches = 0
         """Number of batches since the last update."""
@@ -83,7 +84,7 @@ class Learner:
         """Update the weights by the mean gradient of the batches since the last update, at `rate`
         times the recipe's learning rate.
         """
-        self._optimizer.lr = self._rate * rate
+        self._optimizer.lr = self.learning_rate * rate
         self._optimizer.rescale_grad = self._scale / self._batches
         self.module.update()
         self._batches = 0

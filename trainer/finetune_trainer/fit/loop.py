@@ -11,9 +11,10 @@ import logging
 import math
 import time
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mxnet as mx
+from numpy.typing import NDArray
 
 from finetune_trainer.contract import CheckpointStatus, ExitCode, TrainerError
 from finetune_trainer.evaluate.scoring import Score, score_all
@@ -22,7 +23,6 @@ from finetune_trainer.fit.checkpoint import Checkpoint, Checkpoints
 from finetune_trainer.fit.early_stopping import Patience
 from finetune_trainer.fit.fit_progress import TRAINING_COST, FitProgress
 from finetune_trainer.fit.learner import Learner
-from finetune_trainer.fit.stall import Stall
 from finetune_trainer.fit.tasks import Task
 from finetune_trainer.model.inference import labels_of
 from finetune_trainer.model.network import Network, is_finite
@@ -65,18 +65,22 @@ def run_epochs(
     `patience` the fit is a trial: it may end earlier, and its checkpoints are not the job's.
     """
     loop = _Loop(task, recipe, start, checkpoints, progress, is_trial=patience is not None)
+    earlier = checkpoints.epochs()[: start.epoch] if checkpoints else ()
     if start.status:
         log.info("resumed at epoch %d", start.epoch)
         if not patience:
             progress.reporter.checkpoint(start.status)
-    if patience and checkpoints:
-        patience.resume(checkpoints.epochs()[: start.epoch])
+    if patience:
+        patience.resume(earlier)
+    elif earlier:
+        progress.report_epoch(earlier[-1])
     for epoch in range(start.epoch, recipe.last_epoch):
         if patience and patience.is_over:
             break
         accuracy = loop.run_epoch(epoch)
         if patience and accuracy is not None:
             patience.add(epoch + 1, accuracy)
+    progress.report()  # the work since the last report: a gang's follower reports no epochs
     if task.pods > 1:
         log.info("weights of this pod, the same on all: %s", _digest(loop.learner.network))
     network = loop.network
@@ -102,7 +106,7 @@ class _Loop:
         """True for a pod alone and for a gang's leader, which checks the loss for all pods."""
         self.learner = Learner(task, recipe, start, seed=_seed(recipe, "new layer"))
         self._average = Average(recipe.averaging, self.learner, start.average)
-        self._step, self._saved = start.step, time.monotonic()
+        self._updates, self._saved = start.step, time.monotonic()
         self.status = start.status
         """Status of the newest checkpoint."""
 
@@ -118,9 +122,9 @@ class _Loop:
         task, recipe, progress = self._task, self._recipe, self._progress
         began = time.monotonic()
         progress.note = f"epoch {epoch + 1} of {recipe.last_epoch}"
-        stall = Stall()
-        score = self._train_batches(epoch, stall)
-        stalled = stall.seconds / (time.monotonic() - began)
+        waited = progress.stall.seconds
+        score, speed = self._train_batches(epoch)
+        stalled = (progress.stall.seconds - waited) / (time.monotonic() - began)
         # Each device has its own BatchNorm statistics. All devices get their mean now, so that a
         # resumed fit, which starts from the mean, has the same bits.
         self.learner.share_statistics()
@@ -132,8 +136,16 @@ class _Loop:
         saves = (epoch + 1) % recipe.checkpoint_epochs == 0 or epoch + 1 == recipe.last_epoch
         if saves and not self._is_trial:
             self._save(epoch=epoch + 1)
-        seconds = time.monotonic() - began
-        row = Row(epoch + 1, score.accuracy, score.cross_entropy, None, seconds)
+        row = Row(
+            epoch=epoch + 1,
+            train_accuracy=score.accuracy,
+            train_loss=score.cross_entropy,
+            validation_accuracy=None,
+            seconds=time.monotonic() - began,
+            learning_rate=self.learner.learning_rate * self._rate(epoch, task.steps),
+            images_per_second=speed,
+            time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
         if saves:  # an attempt that resumes here does not measure this epoch again
             self._checkpoints.add_epoch(row)
         validation = score_all(
@@ -141,39 +153,38 @@ class _Loop:
         )
         if saves:
             log.info("Epoch[%d] Train-accuracy=%.6f", epoch, score.accuracy)
-            log.info("Epoch[%d] Time cost=%.3f", epoch, seconds)
+            log.info("Epoch[%d] Time cost=%.3f", epoch, row.seconds)
             log.info("Epoch[%d] Validation-accuracy=%.6f", epoch, validation.accuracy)
-        self._checkpoints.add_epoch(
-            dataclasses.replace(row, validation_accuracy=validation.accuracy)
-        )
+        row = dataclasses.replace(row, validation_accuracy=validation.accuracy)
+        self._checkpoints.add_epoch(row)
         # A trial saves after it has measured: resumed, it needs the accuracy of every epoch.
         if saves and self._is_trial:
             self._save(epoch=epoch + 1)
-        measured = {"accuracy": validation.accuracy, "loss": score.cross_entropy}
         if recipe.trains_trunk:
             log.info("Epoch[%d] Data-stall=%.4f", epoch, stalled)
-            measured["data-stall"] = stalled
-        progress.report(measured)
+        if self._is_trial:  # its figures are not the job's
+            progress.report()
+        else:
+            progress.report_epoch(row, data_stall=stalled if recipe.trains_trunk else None)
         return validation.accuracy
 
-    def _train_batches(self, epoch: int, stall: Stall) -> Score:
+    def _train_batches(self, epoch: int) -> tuple[Score, float | None]:
+        """Train on the images that are left of the epoch; return the epoch's score, and the images
+        per second; None: no image was left.
+        """
         task, recipe, start = self._task, self._recipe, self._start
-        began, rows, size = time.monotonic(), 0, task.shape[0]
+        began, rows, size, speed = time.monotonic(), 0, task.shape[0], None
         resumed = start if epoch == start.epoch else Checkpoint()
         score, batches_done = dataclasses.replace(resumed.score), math.ceil(resumed.rows / size)
         # The epoch seeds order and crops, the batch seeds dropout: a resumed fit has the same bits.
         batches = task.batches(_seed(recipe, f"epoch {epoch}{task.seed_suffix}"))
-        remaining = stall.watch(itertools.islice(batches, batches_done, None))
+        remaining = self._progress.stall.watch(itertools.islice(batches, batches_done, None))
         for number, batch in enumerate(remaining, start=batches_done + 1):
-            seed = _seed(recipe, f"step {epoch * task.steps + number - 1}{task.seed_suffix}")
-            mx.random.seed(seed)
-            targets = task.targets.of(batch, seed=seed) if task.targets else batch
-            probabilities = self.learner.learn(targets)
+            probabilities = self._step(epoch, number, batch)
             score.add(probabilities, labels_of(batch))
             rows += len(probabilities)
-            if number % recipe.accumulation and number < task.steps:
+            if not self._ends_update(number):
                 continue
-            self._update(epoch, number)
             if self._is_leader:
                 self._raise_if_diverged(score.is_finite, epoch)
             if self._progress.stopping or time.monotonic() - self._saved > CHECKPOINT_SECONDS:
@@ -181,17 +192,38 @@ class _Loop:
             speed = task.pods * (score.total - resumed.score.total) / (time.monotonic() - began)
             units, rows = task.pods * rows * task.cost, 0
             self._progress.advance(units, images_per_second=speed)
-        return score
+        return score, speed
 
-    def _update(self, epoch: int, number: int) -> None:
-        """Update the weights by the batches since the last update, up to the `number`-th."""
+    def _step(self, epoch: int, number: int, batch: mx.io.DataBatch) -> NDArray[Any]:
+        """Learn the `number`-th batch of an epoch, and update the weights if an update ends with
+        it; return the probabilities of its rows.
+        """
+        task, work, began = self._task, self._progress.work, time.perf_counter()
+        purpose = f"step {epoch * task.steps + number - 1}{task.seed_suffix}"
+        seed = _seed(self._recipe, purpose)
+        mx.random.seed(seed)
+        targets = task.targets.of(batch, seed=seed) if task.targets else batch
+        probabilities = self.learner.learn(targets)
+        if self._ends_update(number):
+            self.learner.update(rate=self._rate(epoch, number))
+            self._updates += 1
+            self._average.after_step(self._updates)
+            work.steps += 1
+        work.images += len(probabilities)
+        work.step_seconds += time.perf_counter() - began
+        return probabilities
+
+    def _ends_update(self, number: int) -> bool:
+        """Return True if the weights are updated after the `number`-th batch of an epoch."""
+        return number % self._recipe.accumulation == 0 or number == self._task.steps
+
+    def _rate(self, epoch: int, number: int) -> float:
+        """Return the factor of the learning rate for the update after the `number`-th batch."""
         recipe = self._recipe
         batches = (number - 1) % recipe.accumulation + 1
         # The rate at the middle of these batches: at either end of the schedule it could be 0.
         position = epoch + (number - batches / 2) / self._task.steps
-        self.learner.update(rate=recipe.schedule.rate(position, epochs=recipe.epochs))
-        self._step += 1
-        self._average.after_step(self._step)
+        return recipe.schedule.rate(position, epochs=recipe.epochs)
 
     def _raise_if_diverged(self, is_finite: bool, epoch: int) -> None:
         """Raise Diverged with a hint unless loss or weights are finite."""
@@ -215,12 +247,15 @@ class _Loop:
         checkpoint = Checkpoint(
             epoch=epoch,
             rows=rows,
-            step=self._step,
+            step=self._updates,
             average=self._average.arrays,
             slowed=self._start.slowed,
             score=score or Score(),
         )
+        work, began = self._progress.work, time.perf_counter()
         self.status = self._checkpoints.save(self.learner.module, checkpoint)
+        work.checkpoints += 1
+        work.checkpoint_seconds += time.perf_counter() - began
         if not self._is_trial:
             self._progress.reporter.checkpoint(self.status)
         self._saved = time.monotonic()

@@ -27,6 +27,24 @@ def memory_limit(
     return min(limits, default=None)
 
 
+def working_set(
+    *, cgroup: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> int | None:
+    """Return the bytes of memory that the cgroup, v1 or v2, uses, without files that were not used
+    of late: the kubelet counts so, too. None if the kernel does not tell.
+    """
+    for group in _groups(cgroup, membership):
+        for usage, inactive in (
+            ("memory.current", "inactive_file"),
+            ("memory.usage_in_bytes", "total_inactive_file"),
+        ):
+            if (group / usage).is_file():
+                used = int((group / usage).read_text())
+                lines = (group / "memory.stat").read_text().splitlines()
+                return max(0, used - int(dict(map(str.split, lines))[inactive]))
+    return None
+
+
 def _groups(cgroup: Path, membership: Path) -> Iterator[Path]:
     """Yield this process's groups and all above them: each may hold a limit.
 

@@ -1,4 +1,4 @@
-"""history.csv: accuracy and loss of each epoch, for the curves of the report. Imports no MXNet."""
+"""history.csv: the figures of each epoch, for the curves of the report. Imports no MXNet."""
 
 import csv
 import dataclasses
@@ -10,6 +10,17 @@ from finetune_trainer.run import files
 HISTORY = "history.csv"
 DIGITS = 6
 """Digits after the point of accuracies and losses."""
+_FORMATS = {
+    "epoch": "d",
+    "train_accuracy": f".{DIGITS}f",
+    "train_loss": f".{DIGITS}f",
+    "validation_accuracy": f".{DIGITS}f",
+    "seconds": ".3f",
+    "learning_rate": ".6g",
+    "images_per_second": ".1f",
+    "time": "",
+}
+"""The columns, with the format of their values."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +36,20 @@ class Row:
     """Accuracy on the validation split; None: not measured in this epoch."""
     seconds: float
     """Duration of the epoch."""
+    learning_rate: float | None = None
+    """Learning rate of the new layers in the epoch's last update. This and the following fields are
+    unknown if an earlier version of the trainer has written the epoch."""
+    images_per_second: float | None = None
+    """Mean speed of the training; None: an earlier attempt has trained the whole epoch."""
+    time: str = ""
+    """Time at which the training of the epoch ended, in RFC 3339."""
 
-
-_COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
+    def texts(self) -> dict[str, str]:
+        """Return the columns as history.csv has them; "" is an unknown value."""
+        return {
+            name: "" if value is None else format(value, _FORMATS[name])
+            for name, value in dataclasses.asdict(self).items()
+        }
 
 
 def append(path: Path, row: Row) -> None:
@@ -36,9 +58,9 @@ def append(path: Path, row: Row) -> None:
     """
     rows = [earlier for earlier in read(path) if earlier.epoch < row.epoch]
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows(_written(each) for each in [*rows, row])
+    writer = csv.DictWriter(text, _FORMATS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(each.texts() for each in [*rows, row])
     files.write_atomic(path, text.getvalue().encode())
 
 
@@ -50,18 +72,19 @@ def read(path: Path) -> tuple[Row, ...]:
         return tuple(_row(fields) for fields in csv.DictReader(file))
 
 
-def _written(row: Row) -> tuple[object, ...]:
-    numbers = (row.train_accuracy, row.train_loss, row.validation_accuracy)
-    texts = ("" if number is None else f"{number:.{DIGITS}f}" for number in numbers)
-    return row.epoch, *texts, f"{row.seconds:.3f}"
-
-
 def _row(fields: dict[str, str]) -> Row:
-    validation = fields["validation_accuracy"]
+    """Return a line's epoch; files of earlier versions lack the last columns."""
+
+    def number(name: str) -> float | None:
+        return float(fields[name]) if fields.get(name) else None
+
     return Row(
         epoch=int(fields["epoch"]),
         train_accuracy=float(fields["train_accuracy"]),
         train_loss=float(fields["train_loss"]),
-        validation_accuracy=float(validation) if validation else None,
+        validation_accuracy=number("validation_accuracy"),
         seconds=float(fields["seconds"]),
+        learning_rate=number("learning_rate"),
+        images_per_second=number("images_per_second"),
+        time=fields.get("time") or "",
     )

@@ -11,6 +11,23 @@ import msgspec
 from finetune_trainer.contract import CheckpointStatus, DatasetStatus, Metric, ModelStatus
 
 
+class Work(msgspec.Struct):
+    """The work of a stage since its start, and the time it took. Only the fit counts any."""
+
+    steps: int = 0
+    """Updates of the weights."""
+    images: int = 0
+    """Images that were trained on."""
+    step_seconds: float = 0.0
+    """Time in the steps, without the wait for their images."""
+    data_wait_seconds: float = 0.0
+    """Time that the steps waited for their images."""
+    checkpoints: int = 0
+    """Checkpoints that were saved."""
+    checkpoint_seconds: float = 0.0
+    """Time in which they were saved."""
+
+
 class Pace:
     """Limits how often fast work is reported."""
 
@@ -51,10 +68,17 @@ class Reporter:
         fraction: float | None = None,
         metrics: tuple[Metric, ...] = (),
         note: str = "",
+        work: Work | None = None,
     ) -> None:
         """Report work done: `step` counts up within the stage, `fraction` is 0..1 of the stage,
         `metrics` replace those of the same name, `note` is human-readable ("epoch 3 of 8")."""
-        self._line(step=step, fraction=fraction, metrics=msgspec.to_builtins(metrics), note=note)
+        self._line(
+            step=step,
+            fraction=fraction,
+            metrics=msgspec.to_builtins(metrics),
+            note=note,
+            work=msgspec.to_builtins(work),
+        )
 
     def waiting(self, note: str) -> Callable[[int], None]:
         """Return a function that reports a wait, given its seconds so far: so it is no stall."""

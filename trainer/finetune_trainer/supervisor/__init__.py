@@ -7,6 +7,8 @@ child        one child process: its output, its reports, its end
 run_status   the status of the run, for HTTP, display and stall check
 estimate     overall progress and remaining time
 http         /progress, /metrics, /healthz
+metrics      what /metrics says
+gpus         memory and utilization of the GPUs
 gang         the other pods of a gang: joining, heartbeats, a lost pod
 connection   a TCP connection between two of them
 termination  exit code and termination message

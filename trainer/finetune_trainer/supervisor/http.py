@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from finetune_trainer.pipeline import Stage
+from finetune_trainer.supervisor import metrics
 from finetune_trainer.supervisor.run_status import RunStatus
 
 _BLOCKED_SECONDS = 60
@@ -23,9 +23,8 @@ _BLOCKED_SECONDS = 60
 @contextlib.contextmanager
 def serve(run_status: RunStatus, *, stages: tuple[Stage, ...], port: int) -> Iterator[int]:
     """Serve the run status on all addresses while the context lasts; yield the port."""
-    registry = CollectorRegistry()
-    registry.register(_Collector(run_status, stages))
-    with _Server(("", port), _handler(run_status, registry)) as server:
+    handler = _handler(run_status, metrics.registry(run_status, stages))
+    with _Server(("", port), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -82,39 +81,3 @@ def _handler(
             """Log nothing: a poll every few seconds would flood the training log."""
 
     return Handler
-
-
-class _Collector:
-    """The run status as Prometheus metrics; their number is bounded as its metrics are."""
-
-    def __init__(self, run_status: RunStatus, stages: tuple[Stage, ...]) -> None:
-        self._run_status = run_status
-        self._stages = stages
-
-    def collect(self) -> Iterator[Metric]:
-        progress = self._run_status.snapshot()
-        yield GaugeMetricFamily(
-            "finetune_trainer_progress_ratio",
-            "Fraction of the run that is done, 0 to 1.",
-            self._run_status.fraction,
-        )
-        remaining = progress.trainer_status.estimated_remaining_seconds
-        if remaining is not None:
-            yield GaugeMetricFamily(
-                "finetune_trainer_estimated_remaining_seconds", "Estimated time left.", remaining
-            )
-        stage = GaugeMetricFamily(
-            "finetune_trainer_stage", "1 for the current stage.", labels=["stage"]
-        )
-        for known in self._stages:
-            stage.add_metric([known.name], known.name == progress.stage)
-        yield stage
-        values = GaugeMetricFamily(
-            "finetune_trainer_metric",
-            "Newest value of each metric that the stages report.",
-            labels=["name"],
-        )
-        for metric in progress.trainer_status.metrics:
-            with contextlib.suppress(ValueError):
-                values.add_metric([metric.name], float(metric.value))
-        yield values

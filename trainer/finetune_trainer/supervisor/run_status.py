@@ -2,6 +2,7 @@
 stall check read it. Its size is bounded, whatever a stage sends.
 """
 
+import copy
 import datetime
 import threading
 import time
@@ -20,6 +21,7 @@ from finetune_trainer.contract import (
     TrainerStatus,
 )
 from finetune_trainer.pipeline import Stage
+from finetune_trainer.run.reporter import Work
 from finetune_trainer.supervisor.estimate import Estimate
 
 LOG_LINES = 20
@@ -49,6 +51,7 @@ class Report(Struct):
     dataset: DatasetStatus | None = None
     model: ModelStatus | None = None
     checkpoint: CheckpointStatus | None = None
+    work: Work | None = None
     error: ReportedError | None = None
 
 
@@ -59,6 +62,8 @@ class RunStatus:
         self._lock = threading.Lock()
         self._estimate = Estimate(stages)
         self._metrics: dict[str, Metric] = {}
+        self._work = Work()
+        self._reported_work = Work()
         self._log = b""
         self._position: tuple[int | None, float | None] = (None, None)
         self._progress = Progress(job=job, stage="fetch", step=0)
@@ -75,6 +80,7 @@ class RunStatus:
         with self._lock:
             self._estimate.start(stage.name)
             self.note = ""
+            self._reported_work = Work()
             self._position = (None, None)
             self._record_progress(stage=stage.name)
 
@@ -95,6 +101,8 @@ class RunStatus:
                 self._record_progress()
             self.note = report.note or self.note
             self._update_metrics(report.metrics)
+            if report.work:
+                self._add_work(report.work)
             self._progress = msgspec.structs.replace(
                 self._progress,
                 dataset=report.dataset or self._progress.dataset,
@@ -117,6 +125,12 @@ class RunStatus:
     def fraction(self) -> float:
         """The fraction of the whole run that is done, 0 to 1."""
         return self._estimate.fraction
+
+    @property
+    def work(self) -> Work:
+        """The work of all stages of this attempt: no number of it ever falls."""
+        with self._lock:
+            return copy.copy(self._work)
 
     def snapshot(self) -> Progress:
         """Return the body of /progress."""
@@ -149,6 +163,14 @@ class RunStatus:
         )
         self._updated = datetime.datetime.now(datetime.UTC)
         self.last_progress = time.monotonic()
+
+    def _add_work(self, work: Work) -> None:
+        """Add the work since the last report. A stage that reports less has begun again at 0."""
+        for name in Work.__struct_fields__:
+            new, old = getattr(work, name), getattr(self._reported_work, name)
+            added = new - old if new >= old else new
+            setattr(self._work, name, getattr(self._work, name) + max(0, added))
+        self._reported_work = work
 
     def _update_metrics(self, metrics: Sequence[Metric]) -> None:
         for metric in metrics:
