@@ -1,40 +1,35 @@
-"""Prometheus metrics: gauges that are read from the cache when scraped, and counters of the status
-changes that this process wrote. The series of a FineTuneJob are deleted with it; no counter has the
-name of a job.
+"""Metrics of the jobs together: how many there are now, and the status changes that this process
+wrote. A kill between a write and its count loses that one; none is counted twice.
 """
 
 import collections
+import datetime
 import typing
 from collections.abc import Callable, Iterable
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-)
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from finetune_operator import __version__
-from finetune_operator.api.types import Phase, Status
+from finetune_operator.api.types import FineTuneJob, Phase, Status
 from finetune_operator.observe.cache import Cache
+from finetune_operator.observe.summary import queued_since
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+BUCKETS = (
+    *(1, 5, 15, 30, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINUTE),
+    *(HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, DAY, 3 * DAY, 7 * DAY),
+)
+"""Seconds of waiting and of running: a second to a week."""
 
 
-class Metrics:
-    """All metrics of one operator process."""
+class Totals:
+    """Metrics of all jobs, by namespace."""
 
     def __init__(
-        self,
-        cache: Cache,
-        *,
-        queue_depth: Callable[[], int],
-        leading: Callable[[], bool] = lambda: True,
+        self, registry: CollectorRegistry, cache: Cache, leading: Callable[[], bool]
     ) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = registry = CollectorRegistry()
-        registry.register(JobCollector(cache, leading))
+        registry.register(PhaseCollector(cache, leading))
         self.completed = Counter(
             "finetune_jobs_completed", "FineTuneJobs completed", ["namespace"], registry=registry
         )
@@ -47,88 +42,63 @@ class Metrics:
         self.attempts = Counter(
             "finetune_attempts", "Attempts ended", ["namespace", "reason"], registry=registry
         )
-        prefix = "finetune_operator"
-        self.reconcile_seconds = Histogram(
-            f"{prefix}_reconcile_duration_seconds", "Time of one reconcile", registry=registry
-        )
-        self.reconcile_errors = Counter(
-            f"{prefix}_reconcile_errors", "Reconciles that raised", registry=registry
-        )
-        self.stale_cache = Counter(
-            f"{prefix}_stale_cache",
-            "Reconciles that listed children which the watches had missed for too long",
-            registry=registry,
-        )
-        self.watch_age = Gauge(
-            f"{prefix}_watch_age_seconds",
-            "Time since the most idle watch is known to have missed nothing",
-            registry=registry,
-        )
-        self.broken_namespaces = Gauge(
-            f"{prefix}_broken_namespaces",
-            "Namespaces whose Jobs or pods cannot be listed or watched",
-            registry=registry,
-        )
-        depth = Gauge(f"{prefix}_queue_depth", "Keys that wait for a worker", registry=registry)
-        depth.set_function(lambda: queue_depth() if leading() else 0)
-        unreadable = Gauge(
-            f"{prefix}_unreadable_jobs",
-            "FineTuneJobs that this version of the operator cannot read",
-            registry=registry,
-        )
-        unreadable.set_function(lambda: len(cache.unreadable) if leading() else 0)
-        leader = Gauge(f"{prefix}_leader", "1 if this operator is the leader", registry=registry)
-        leader.set_function(lambda: int(leading()))
-        build = Gauge(f"{prefix}_build_info", "Version", ["version"], registry=registry)
-        build.labels(__version__).set(1)
 
-    def count(self, namespace: str, old: Status, new: Status) -> None:
-        """Count a status change that this process wrote."""
+        def histogram(name: str, text: str, *labels: str) -> Histogram:
+            labels = ("namespace", *labels)
+            return Histogram(
+                f"finetune_job_{name}", text, labels, buckets=BUCKETS, registry=registry
+            )
+
+        self.queue_wait = histogram("queue_wait_seconds", "Time in phase Queued, when it ends")
+        self.first_step = histogram(
+            "time_to_first_step_seconds", "Time from creation to the first report of the fit"
+        )
+        self.run = histogram("run_seconds", "Time from startTime to completionTime", "result")
+
+    def count(self, job: FineTuneJob, new: Status, now: datetime.datetime) -> None:
+        """Count the change of a job's status that this process has just written."""
+        old, namespace = job.status, job.metadata.namespace
         if new.history[-1:] != old.history[-1:]:
             self.attempts.labels(namespace, new.history[-1].reason).inc()
+        if old.phase == "Queued" != new.phase:
+            _observe(self.queue_wait.labels(namespace), queued_since(job), now)
+        if new.fit_start_time and not old.fit_start_time:
+            created = job.metadata.creation_timestamp
+            _observe(self.first_step.labels(namespace), created, new.fit_start_time)
         if new.finished and not old.finished:
-            if new.phase == "Complete":
-                self.completed.labels(namespace).inc()
-            else:
-                failed = new.condition("Failed")
-                self.failed.labels(namespace, failed.reason if failed else "").inc()
+            self._count_end(namespace, new)
+
+    def _count_end(self, namespace: str, new: Status) -> None:
+        complete = new.phase == "Complete"
+        if complete:
+            self.completed.labels(namespace).inc()
+        else:
+            failed = new.condition("Failed")
+            self.failed.labels(namespace, failed.reason if failed else "").inc()
+        run = self.run.labels(namespace, "complete" if complete else "failed")
+        _observe(run, new.start_time, new.completion_time)
 
 
-class JobCollector(Collector):
-    """The gauges of all FineTuneJobs. Only the leader has them, so each job appears once."""
+def _observe(
+    histogram: Histogram, begin: datetime.datetime | None, end: datetime.datetime | None
+) -> None:
+    if begin and end:
+        histogram.observe(max((end - begin).total_seconds(), 0))
+
+
+class PhaseCollector(Collector):
+    """The number of FineTuneJobs in each phase."""
 
     def __init__(self, cache: Cache, leading: Callable[[], bool]) -> None:
         self._cache = cache
         self._leading = leading
 
     def collect(self) -> Iterable[Metric]:
-        """Build the gauges from the cache; it runs in the event loop: the cache cannot change."""
-        names = ["namespace", "name"]
+        """Count the jobs in the cache; it runs in the event loop: the cache cannot change."""
+        jobs = self._cache.jobs.items() if self._leading() else ()
+        counts = collections.Counter((namespace, job.phase) for (namespace, _), job in jobs)
         phases = GaugeMetricFamily("finetune_jobs", "FineTuneJobs", labels=["namespace", "phase"])
-        accuracy = GaugeMetricFamily(
-            "finetune_job_accuracy", "Exact accuracy on the validation images", labels=names
-        )
-        progress = GaugeMetricFamily("finetune_job_progress_ratio", "Work done", labels=names)
-        attempts = GaugeMetricFamily("finetune_job_attempts", "Attempts started", labels=names)
-        remaining = GaugeMetricFamily(
-            "finetune_job_remaining_seconds", "Estimated time to the end", labels=names
-        )
-        info = GaugeMetricFamily(
-            "finetune_job_info", "Phase of each FineTuneJob", labels=[*names, "phase"]
-        )
-        counts: collections.Counter[tuple[str, str]] = collections.Counter()
-        for (namespace, name), job in self._cache.jobs.items() if self._leading() else ():
-            phase = job.phase or "Pending"
-            counts[namespace, phase] += 1
-            info.add_metric([namespace, name, phase], 1)
-            if job.accuracy:
-                accuracy.add_metric([namespace, name], float(job.accuracy))
-            if job.progress_percentage is not None:
-                progress.add_metric([namespace, name], job.progress_percentage / 100)
-            if job.remaining_seconds is not None:
-                remaining.add_metric([namespace, name], job.remaining_seconds)
-            attempts.add_metric([namespace, name], job.attempts)
         for namespace in {namespace for namespace, _ in counts}:
             for phase in typing.get_args(Phase):  # zeros too, so that no line of a graph ends
                 phases.add_metric([namespace, phase], counts[namespace, phase])
-        return (phases, accuracy, progress, attempts, remaining, info)
+        return (phases,)
