@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import functools
 import json
 import logging
 import sys
@@ -70,8 +71,7 @@ async def _operate(
     client: Client, settings: Settings, elector: Elector, cache: Cache, metrics: Metrics
 ) -> None:
     """Watch at once; compete for the Lease once all is listed; reconcile as the leader."""
-    process, clock = metrics.process, asyncio.get_running_loop().time
-    start = clock()
+    process = metrics.process
     queue: WorkQueue[Key] = WorkQueue(added=process.adds.inc, waited=process.queue_seconds.observe)
     # Each watch keeps a connection: however many there are, requests have theirs.
     watch_client = await Client.connect(connections=0, observe=process.count_request)
@@ -105,9 +105,6 @@ async def _operate(
     heartbeat = Heartbeat(client, urls.RESOURCES)
     watching = asyncio.Event()
 
-    def age(heard: Callable[[], float]) -> Callable[[], float]:
-        return lambda: clock() - max(heard(), start)
-
     def not_ready() -> str:
         if not watching.is_set():
             return "FineTuneJobs are not served yet"
@@ -117,9 +114,9 @@ async def _operate(
         stale = resync.missed_by_watch()
         return workers.stuck() or stale or heartbeat.silent(UNHEALTHY_SECONDS)
 
-    process.watch_age.labels(c.PLURAL).set_function(age(lambda: resync.last_heard))
-    process.watch_age.labels("jobs").set_function(age(lambda: namespaces.last_heard("jobs")))
-    process.watch_age.labels("pods").set_function(age(lambda: namespaces.last_heard("pods")))
+    process.show_watch_age(c.PLURAL, lambda: resync.last_heard)
+    for resource in ("jobs", "pods"):
+        process.show_watch_age(resource, functools.partial(namespaces.last_heard, resource))
     process.broken_namespaces.set_function(namespaces.broken)
     process.ready.set_function(lambda: not not_ready())
     process.depth.set_function(lambda: len(queue) if elector.leading.is_set() else 0)

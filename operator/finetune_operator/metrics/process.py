@@ -1,6 +1,7 @@
 """Metrics of this process, by the names of client-go and controller-runtime."""
 
 import os
+import time
 from collections.abc import Callable
 
 from prometheus_client import (
@@ -27,6 +28,7 @@ class Process:
 
     def __init__(self, registry: CollectorRegistry, leading: Callable[[], bool]) -> None:
         self._registry = registry
+        self._started = time.monotonic()  # the clock of asyncio's loop
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -90,6 +92,11 @@ class Process:
             "stale_cache",
             "Reconciles that listed children which the watches had missed for too long",
         )
+
+    def show_watch_age(self, resource: str, last_heard: Callable[[], float]) -> None:
+        """Show the time since the loop time `last_heard`, at most that since the start."""
+        age = self.watch_age.labels(resource)
+        age.set_function(lambda: time.monotonic() - max(last_heard(), self._started))
 
     def count_request(self, verb: str, resource: str, status: int | None, seconds: float) -> None:
         """Count a request; without a status it got no answer."""

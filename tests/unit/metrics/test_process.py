@@ -1,5 +1,9 @@
 """Metrics of the process: what it asks the API server, what it is, and what it costs."""
 
+import functools
+import math
+import time
+
 import pytest
 from finetune_operator import __version__
 from finetune_operator.metrics import Metrics
@@ -47,3 +51,16 @@ def test_memory_and_garbage_collection_of_the_process_are_shown() -> None:
     assert memory
     assert memory > 10_000_000
     assert value(metrics, "python_gc_collections_total", generation="0") is not None
+
+
+def test_age_of_a_watch_that_was_never_heard_from_is_that_of_the_process() -> None:
+    metrics = Metrics(Cache())
+    name = "finetune_operator_watch_age_seconds"
+    heard = {"pods": -math.inf, "jobs": 0.0, "finetunejobs": time.monotonic()}
+    for resource, last_heard in heard.items():
+        metrics.process.show_watch_age(resource, functools.partial(float, last_heard))
+    metrics.process._started -= 100
+    ages = {resource: value(metrics, name, resource=resource) or 0 for resource in heard}
+    assert 100 <= ages["pods"] < 105
+    assert 100 <= ages["jobs"] < 105  # not the machine's uptime
+    assert ages["finetunejobs"] < 5
