@@ -35,6 +35,9 @@ COPY --from=operator-files /app /app
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["python", "-m", "finetune_operator"]
+# For finetune_operator_build_info: --build-arg COMMIT="$(git rev-parse --short HEAD)".
+ARG COMMIT=unknown
+ENV FINETUNE_OPERATOR_COMMIT=$COMMIT
 LABEL org.opencontainers.image.title="finetune-operator" \
       org.opencontainers.image.description="Kubernetes operator of FineTuneJobs" \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -62,7 +62,7 @@ async def _create(send: Callable[..., Awaitable[Object]], number: int) -> dict[s
         return await send("PUT", f"{path}/{name}/status", {**made, "status": status})
 
     path = urls.fine_tune_jobs(NAMESPACE)
-    parent = await put(path, _fine_tune_job(number), _job_status(number, running=running))
+    parent = await put(path, fine_tune_job(number), job_status(number, running=running))
     manifest = build_job(
         msgspec.convert(parent, FineTuneJob),
         CreateAttempt(1),
@@ -76,7 +76,8 @@ async def _create(send: Callable[..., Awaitable[Object]], number: int) -> dict[s
     return {each["kind"]: len(msgspec.json.encode(each)) for each in (parent, attempt, pod)}
 
 
-def _fine_tune_job(number: int) -> Object:
+def fine_tune_job(number: int) -> Object:
+    """Return a FineTuneJob without a status."""
     return {
         "apiVersion": c.API_VERSION,
         "kind": c.KIND,
@@ -129,7 +130,8 @@ def _result(number: int, uid: str) -> Object:
     }
 
 
-def _job_status(number: int, *, running: bool) -> Object:
+def job_status(number: int, *, running: bool) -> Object:
+    """Return the status of a FineTuneJob that trains, or is complete."""
     result = _result(number, "")
     ready = {"Suspended": "NotSuspended", "DatasetReady": "Packed", "PodsReady": "PodsReady"}
     progress = {

@@ -21,13 +21,16 @@ import kopf
 import msgspec
 from finetune_operator import __main__ as operator
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import Job, Metadata, Object, Pod
+from finetune_operator.api.kubernetes import Job, Pod
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client
 from finetune_operator.kube.informer import WATCH_IDLE_SECONDS, Informer
 from finetune_operator.kube.workqueue import WorkQueue
+from finetune_operator.metrics import Metrics
 from finetune_operator.observe import kopf_watch
-from finetune_operator.observe.cache import Cache, Key, summarize
+from finetune_operator.observe.cache import Cache, Key
+from finetune_operator.observe.summary import Outline, summarize
+from finetune_operator.settings import Settings
 
 SETTLE_SECONDS = 12  # kopf ends the task of an idle object after 5
 LIMIT_SECONDS = 300
@@ -51,7 +54,7 @@ class Watched:
         return [
             informer.run()
             for informer in operator._informers(
-                self.client, self.cache, self.queue, "", relist_seconds=300
+                self.client, self.cache, self.queue, Metrics(self.cache), Settings(), ""
             )
         ]
 
@@ -100,38 +103,19 @@ async def watch_by_kopf(watched: Watched, *, children: bool, paged: bool) -> Non
 async def watch_by_informers(watched: Watched) -> None:
     """Watch all three kinds through the operator's own informer."""
 
-    def take(job: FineTuneJob, *, deleted: bool) -> None:
+    def take(job: Outline, *, deleted: bool) -> None:
         key = job.metadata.namespace, job.metadata.name
         if deleted:
             watched.cache.jobs.pop(key, None)
         else:
-            status: Any = job.status
-            watched.cache.jobs[key] = summarize(job.metadata.uid, status)
+            watched.cache.jobs[key] = summarize(job)
         watched.queue.add(key)
 
-    kind: Any = FineTuneJob
+    kind: Any = Outline
     jobs = Informer(
         watched.client, urls.fine_tune_jobs(), kind, selector="", observe=take, known=tuple
     )
     await asyncio.gather(jobs.run(), *watched.informers())
-
-
-class Progress(Object):
-    progress_percentage: int | None = None
-
-
-class Status(Object):
-    phase: str = ""
-    accuracy: str = ""
-    attempts: int = 0
-    trainer_status: Progress | None = None
-
-
-class FineTuneJob(Object):
-    """Of a FineTuneJob, what the metrics need."""
-
-    metadata: Metadata
-    status: Status = Status()
 
 
 VARIANTS: dict[str, Callable[[Watched], Awaitable[None]]] = {

@@ -71,23 +71,23 @@ def operator_version() -> str:
 
 def reconcile_duration(quantile: float) -> str:
     """Seconds that `quantile` of the reconciles stay below."""
-    buckets = "finetune_operator_reconcile_duration_seconds_bucket"
+    buckets = "finetune_operator_workqueue_work_duration_seconds_bucket"
     return f"histogram_quantile({quantile}, sum by (le) (rate({buckets}[{RATE}])))"
 
 
 def reconciles() -> str:
     """Reconciles per second."""
-    return f"sum(rate(finetune_operator_reconcile_duration_seconds_count[{RATE}]))"
+    return f"sum(rate(finetune_operator_workqueue_work_duration_seconds_count[{RATE}]))"
 
 
 def reconcile_errors() -> str:
     """Reconciles per second that ended in an error and will be repeated."""
-    return f"sum(rate(finetune_operator_reconcile_errors_total[{RATE}]))"
+    return f'sum(rate(finetune_operator_reconciles_total{{result="error"}}[{RATE}]))'
 
 
 def queue_depth() -> str:
     """FineTuneJobs waiting for a worker."""
-    return "max(finetune_operator_queue_depth)"
+    return "max(finetune_operator_workqueue_depth)"
 
 
 def watch_age() -> str:

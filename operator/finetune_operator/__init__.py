@@ -5,12 +5,13 @@ reconcile    one pass over one job   decide      from the observed state to a pl
 policy/      the rules, pure         children/   the objects that a job owns
 observe/     the observed state      kube/       the access to the API server
 api/         types and constants     settings    environment variables
-events, metrics, server              the output for users and Prometheus
+events, metrics/, server             the output for users and Prometheus
 
 Where something new goes: a policy is a file in policy/ and a line in decide; a status field a field
 in api/types and the change in policy/status; an exit code of the trainer a line in the table of
-policy/outcome and a reason in api/constants; a metric a line in metrics; a child object a file in
-children/ and a call in reconcile.
+policy/outcome and a reason in api/constants; a child object a file in children/ and a call in
+reconcile; a metric of each job a field of observe/summary and a line in metrics/job_series, another
+one a line in metrics/totals or metrics/process.
 """
 
 __version__ = "0.1.0"

@@ -2,13 +2,14 @@
 
 import asyncio
 import datetime
+import functools
 import json
 import logging
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from finetune_operator.api.constants import CHILD_SELECTOR
+from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Job, Pod
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client
@@ -19,7 +20,7 @@ from finetune_operator.kube.login import UnusableProxy
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import kopf_watch
-from finetune_operator.observe.cache import Cache, Key
+from finetune_operator.observe.cache import C, Cache, Key
 from finetune_operator.observe.namespaces import Namespaces
 from finetune_operator.observe.poller import Poller
 from finetune_operator.observe.queues import QueueReader
@@ -50,26 +51,32 @@ class JsonFormatter(logging.Formatter):
 
 async def run(settings: Settings) -> None:
     """Run until SIGTERM; raise if a part fails."""
-    lease_client = await Client.connect(connections=2)  # no other request may delay a renewal
+    cache = Cache()
+    metrics = Metrics(
+        cache, leading=lambda: elector.leading.is_set(), job_limit=settings.metrics_job_limit
+    )
+    observe = metrics.process.count_request
+    # No other request may delay a renewal.
+    lease_client = await Client.connect(connections=2, observe=observe)
     elector = Elector(lease_client, settings)
-    client = await Client.connect(time_to_write=elector.time_to_write)
+    client = await Client.connect(time_to_write=elector.time_to_write, observe=observe)
     try:
-        await _operate(client, settings, elector)
+        await _operate(client, settings, elector, cache, metrics)
     finally:  # nothing writes any more
         await elector.release()
         await lease_client.close()
 
 
-async def _operate(client: Client, settings: Settings, elector: Elector) -> None:
+async def _operate(
+    client: Client, settings: Settings, elector: Elector, cache: Cache, metrics: Metrics
+) -> None:
     """Watch at once; compete for the Lease once all is listed; reconcile as the leader."""
-    queue: WorkQueue[Key] = WorkQueue()
-    cache = Cache()
-    metrics = Metrics(cache, queue_depth=lambda: len(queue), leading=elector.leading.is_set)
+    process = metrics.process
+    queue: WorkQueue[Key] = WorkQueue(added=process.adds.inc, waited=process.queue_seconds.observe)
     # Each watch keeps a connection: however many there are, requests have theirs.
-    watch_client = await Client.connect(connections=0)
-    relist = settings.sweep_interval_seconds
+    watch_client = await Client.connect(connections=0, observe=process.count_request)
     informers = {
-        namespace: _informers(watch_client, cache, queue, namespace, relist_seconds=relist)
+        namespace: _informers(watch_client, cache, queue, metrics, settings, namespace)
         for namespace in settings.namespaces or ("",)
     }
     namespaces = Namespaces(informers)
@@ -79,7 +86,7 @@ async def _operate(client: Client, settings: Settings, elector: Elector) -> None
         # Before the first lists a reconcile could miss its own Jobs.
         return await reconciler(key) if namespaces.is_listed(key[0]) else WAIT_FOR_LISTS_SECONDS
 
-    workers = Workers(queue, reconcile, metrics)
+    workers = Workers(queue, reconcile, process)
     resync = Resync(
         client,
         cache,
@@ -107,11 +114,14 @@ async def _operate(client: Client, settings: Settings, elector: Elector) -> None
         stale = resync.missed_by_watch()
         return workers.stuck() or stale or heartbeat.silent(UNHEALTHY_SECONDS)
 
-    metrics.watch_age.set_function(
-        lambda: asyncio.get_running_loop().time() - min(namespaces.oldest(), resync.last_heard)
-    )
-    metrics.broken_namespaces.set_function(namespaces.broken)
-    server = Server(registry=metrics.registry, healthy=unhealthy, ready=not_ready)
+    process.show_watch_age(c.PLURAL, lambda: resync.last_heard)
+    for resource in ("jobs", "pods"):
+        process.show_watch_age(resource, functools.partial(namespaces.last_heard, resource))
+    process.broken_namespaces.set_function(namespaces.broken)
+    process.ready.set_function(lambda: not not_ready())
+    process.depth.set_function(lambda: len(queue) if elector.leading.is_set() else 0)
+    process.longest_running.set_function(workers.longest_running)
+    server = Server(metrics=metrics, healthy=unhealthy, ready=not_ready)
     try:
         await _until_first_ends(
             kopf_watch.watch_jobs(
@@ -163,9 +173,9 @@ def _informers(
     client: Client,
     cache: Cache,
     queue: WorkQueue[Key],
+    metrics: Metrics,
+    settings: Settings,
     namespace: str,
-    *,
-    relist_seconds: float,
 ) -> tuple[Informer[Job], Informer[Pod]]:
     def observe(take: Callable[..., Key | None]) -> Callable[..., None]:
         def seen(child: Any, *, deleted: bool) -> None:
@@ -174,25 +184,23 @@ def _informers(
 
         return seen
 
+    def informer(
+        path: str, kind: type[C], take: Callable[..., Key | None], known: Callable[[str], list[C]]
+    ) -> Informer[C]:
+        return Informer(
+            client,
+            path,
+            kind,
+            selector=c.CHILD_SELECTOR,
+            observe=observe(take),
+            known=lambda: known(namespace),
+            relist_seconds=settings.sweep_interval_seconds,
+            watch_failed=metrics.process.watch_errors.labels(path.rpartition("/")[2]).inc,
+        )
+
     return (
-        Informer(
-            client,
-            urls.jobs(namespace),
-            Job,
-            selector=CHILD_SELECTOR,
-            observe=observe(cache.observe_attempt),
-            known=lambda: cache.attempts_in(namespace),
-            relist_seconds=relist_seconds,
-        ),
-        Informer(
-            client,
-            urls.pods(namespace),
-            Pod,
-            selector=CHILD_SELECTOR,
-            observe=observe(cache.observe_pod),
-            known=lambda: cache.pods_in(namespace),
-            relist_seconds=relist_seconds,
-        ),
+        informer(urls.jobs(namespace), Job, cache.observe_attempt, cache.attempts_in),
+        informer(urls.pods(namespace), Pod, cache.observe_pod, cache.pods_in),
     )
 
 

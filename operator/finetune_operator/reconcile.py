@@ -31,7 +31,8 @@ from finetune_operator.kube.client import (
 from finetune_operator.kube.merge_patch import merge_patch
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import consistency
-from finetune_operator.observe.cache import Cache, Children, Key, summarize
+from finetune_operator.observe.cache import Cache, Children, Key
+from finetune_operator.observe.summary import summarize
 from finetune_operator.policy import deadlines
 from finetune_operator.policy.plan import (
     Action,
@@ -140,7 +141,7 @@ class Reconciler:
 
     def _remember(self, key: Key, job: FineTuneJob) -> None:
         """Remember what was read or written, so that the watch's event of it queues no pass."""
-        self.cache.jobs[key] = summarize(job.metadata.uid, job.status)
+        self.cache.jobs[key] = summarize(job)
         self.cache.reconciled[key] = job.metadata.resource_version
 
     async def _decide(
@@ -165,7 +166,7 @@ class Reconciler:
                 return decided
         if self.stale.may_catch_up(key, now):
             return None
-        self.metrics.stale_cache.inc()
+        self.metrics.process.stale_cache.inc()
         listed = await consistency.read_children(self.client, self.cache, job)
         plan, requeue = await self._decide_on(job, listed, now)
         return plan, deadlines.earliest(requeue, STUCK_POLL_SECONDS)  # no watch would report it
@@ -291,7 +292,7 @@ class Reconciler:
             self._remember(key, await self._patch_or_reduce(job, patch))
         finally:  # after an error the pass is repeated anyway
             reported = self.cache.writing.pop(key)
-        self.metrics.count(key[0], job.status, status)
+        self.metrics.totals.count(job, status, now)
         if status.phase != job.status.phase:
             log.info("%s/%s: %s", *key, status.phase)
         for event in events_of(job, status, now):

@@ -8,23 +8,24 @@ import asyncio
 from collections.abc import Callable
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, exposition
+
+from finetune_operator.metrics import Metrics
 
 
 class Server:
     """Answers probes and scrapes."""
 
     def __init__(
-        self, *, registry: CollectorRegistry, healthy: Callable[[], str], ready: Callable[[], str]
+        self, *, metrics: Metrics, healthy: Callable[[], str], ready: Callable[[], str]
     ) -> None:
-        self._registry = registry
+        self._metrics = metrics
         self._healthy = healthy
         self._ready = ready
 
     async def run(self, port: int) -> None:
         """Serve until cancelled."""
         app = web.Application()
-        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/metrics", self._page)
         app.router.add_get("/healthz", _probe(self._healthy))
         app.router.add_get("/readyz", _probe(self._ready))
         runner = web.AppRunner(app, access_log=None)
@@ -35,9 +36,9 @@ class Server:
         finally:
             await runner.cleanup()
 
-    async def _metrics(self, request: web.Request) -> web.Response:
-        encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+    async def _page(self, request: web.Request) -> web.Response:
+        body, content_type = await self._metrics.page(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 def _probe(problem: Callable[[], str]) -> Callable[[web.Request], "asyncio.Future[web.Response]"]:

@@ -34,6 +34,8 @@ class Settings:
     """Seconds between two polls of a running pod; its status is written no more often."""
     sweep_interval_seconds: float = 300
     """Seconds between two resyncs, which list everything to find what a watch has missed."""
+    metrics_job_limit: int = 10_000
+    """Number of FineTuneJobs that have metrics of their own; the others are only counted."""
     port: int = 8080
     """Port of /metrics, /healthz and /readyz."""
     log_level: str = "INFO"
@@ -91,12 +93,12 @@ def _parse(name: str, text: str, default: object) -> object:
     try:
         value = (
             int(text)
-            if isinstance(default, int) and name.endswith(("PORT", "WORKERS", "USER"))
+            if isinstance(default, int) and name.endswith(("PORT", "WORKERS", "USER", "LIMIT"))
             else float(text)
         )
     except ValueError:
         raise ValueError(f"{name}: {text!r} is not a number") from None
-    if not value > 0 and not (name.endswith("USER") and value == 0):
+    if not value > 0 and not (name.endswith(("USER", "LIMIT")) and value == 0):
         raise ValueError(f"{name}: {text} must be greater than 0")
     return value
 

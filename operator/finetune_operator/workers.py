@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from finetune_operator.kube.client import ApiError, Conflict
 from finetune_operator.kube.workqueue import Backoff, WorkQueue
-from finetune_operator.metrics import Metrics
+from finetune_operator.metrics.process import Process
 from finetune_operator.observe.cache import Key
 
 STUCK_SECONDS = 300
@@ -21,7 +21,7 @@ class Workers:
         self,
         queue: WorkQueue[Key],
         reconcile: Callable[[Key], Awaitable[float | None]],
-        metrics: Metrics,
+        metrics: Process,
     ) -> None:
         self._queue = queue
         self._reconcile = reconcile
@@ -41,27 +41,39 @@ class Workers:
         keys = [f"{ns}/{name}" for (ns, name), start in self._started.items() if start < limit]
         return f"stuck: {', '.join(keys)}" if keys else ""
 
+    def longest_running(self) -> float:
+        """Return the seconds of the reconcile that is longest at work, 0 if there is none."""
+        now = time.monotonic()
+        return max((now - start for start in self._started.values()), default=0)
+
     async def _work(self) -> None:
         while True:
             key = await self._queue.get()
             self._started[key] = time.monotonic()
             try:
-                with self._metrics.reconcile_seconds.time():
+                with self._metrics.work_seconds.time():
                     again = await self._reconcile(key)
+            except Conflict:  # it changed since it was read: read it again
+                self._retry(key, "conflict")
+            except ApiError as error:
+                delay = self._retry(key, "error", least=error.retry_after or 0)
+                log.warning("%s/%s: %s; again in %.1f s", *key, error, delay)
+            except Exception:
+                self._retry(key, "error")
+                log.exception("%s/%s", *key)
+            else:
+                self._metrics.reconciles.labels("success").inc()
                 self._backoff.forget(key)
                 if again is not None:
                     self._queue.add_after(key, again)
-            except Conflict:  # it changed since it was read: read it again
-                self._queue.add_after(key, self._backoff.next(key))
-            except ApiError as error:
-                self._metrics.reconcile_errors.inc()
-                delay = max(self._backoff.next(key), error.retry_after or 0)
-                log.warning("%s/%s: %s; again in %.1f s", *key, error, delay)
-                self._queue.add_after(key, delay)
-            except Exception:
-                self._metrics.reconcile_errors.inc()
-                log.exception("%s/%s", *key)
-                self._queue.add_after(key, self._backoff.next(key))
             finally:
                 del self._started[key]
                 self._queue.done(key)
+
+    def _retry(self, key: Key, result: str, *, least: float = 0) -> float:
+        """Count a pass without success, and add its key again; return the seconds until then."""
+        self._metrics.reconciles.labels(result).inc()
+        self._metrics.retries.inc()
+        delay = max(self._backoff.next(key), least)
+        self._queue.add_after(key, delay)
+        return delay

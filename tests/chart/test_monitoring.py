@@ -1,5 +1,6 @@
 """Dashboard and alerts against a real Prometheus that scrapes the operator's metrics."""
 
+import asyncio
 import re
 import subprocess
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from deploy.render.operator_yaml import ALERTS, ROOT
-from tests.chart.metrics_page import serve
+from tests.chart.metrics_page import make_metrics, serve
 from tests.prometheus import Prometheus, dashboard_queries, dashboard_variables
 
 RULES = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
@@ -41,9 +42,17 @@ def test_a_jobs_metrics_keep_the_jobs_namespace(prometheus: Prometheus) -> None:
     (series,) = prometheus.wait_for('finetune_job_accuracy{name="flowers"}')
     assert series["metric"]["namespace"] == "team-a"
     assert not prometheus.query('{exported_namespace!=""}')
-    (operator,) = prometheus.wait_for("finetune_operator_queue_depth")
+    (operator,) = prometheus.wait_for("finetune_operator_workqueue_depth")
     assert operator["metric"]["namespace"] == "finetune-system"
     assert operator["metric"]["job"] == "finetune-operator"
+
+
+def test_promtool_finds_nothing_to_improve_in_the_page() -> None:
+    page, _ = asyncio.run(make_metrics().page())
+    run = subprocess.run(
+        ["promtool", "check", "metrics"], input=page, capture_output=True, check=False
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
 
 
 def test_prometheus_evaluates_each_alert_rule(prometheus: Prometheus) -> None:

@@ -1,6 +1,7 @@
 """A FineTuneJob from apply to its end, with the real Job controller between."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,14 @@ def test_job_completes_with_the_accuracy_in_status_and_columns_and_metrics(
     assert "currentAttempt" not in status
     assert "0.8704" in world.kubectl("get", "ftj", "photos").stdout
     labels = f'{{name="photos",namespace="{world.namespace}"}}'
-    assert f"finetune_job_accuracy{labels} 0.8704" in shared_operator.get("/metrics")
+    page = shared_operator.get("/metrics")
+    assert f"finetune_job_accuracy{labels} 0.8704" in page
+    assert f'finetune_job_run_seconds_count{{namespace="{world.namespace}"' in page
+    assert 'api_requests_total{code="201",resource="jobs",verb="create"}' in page
+    assert "finetune_operator_ready 1.0" in page
+    ages = re.findall(r'^finetune_operator_watch_age_seconds{resource="(.*)"} (.*)$', page, re.M)
+    assert {resource for resource, _ in ages} == {"finetunejobs", "jobs", "pods"}
+    assert all(0 <= float(age) < 300 for _, age in ages)
     events = world.wait("an Event", lambda: world.kubectl("events", "--for", "ftj/photos").stdout)
     assert "FineTuneJobComplete" in events
 

@@ -38,7 +38,7 @@ async def reconcile(cluster: ScriptedCluster) -> AsyncIterator[Reconciler]:
         yield Reconciler(
             client,
             cluster.cache,
-            Metrics(cluster.cache, queue_depth=lambda: 0),
+            Metrics(cluster.cache),
             Settings(trainer_image="trainer:cpu", trainer_gpu_image="trainer:gpu"),
             clock=lambda: later(cluster.now),
         )

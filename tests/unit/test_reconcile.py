@@ -1,6 +1,7 @@
 """One pass against an HTTP server in the API server's place: order of calls, refusals, races."""
 
 import copy
+import dataclasses
 import datetime
 import time
 from email.utils import formatdate
@@ -11,7 +12,7 @@ import pytest
 from aiohttp import web
 from finetune_operator.api import constants as c
 from finetune_operator.api.types import CheckpointStatus, CurrentAttempt
-from finetune_operator.kube.client import ApiError, Conflict, Forbidden, Invalid
+from finetune_operator.kube.client import ApiError, Conflict, Forbidden, Invalid, Unavailable
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe.cache import Key
@@ -21,6 +22,7 @@ from finetune_operator.settings import Settings
 
 from tests.support.api_server import Answer, ApiServer, Body, serving
 from tests.support.builders import (
+    NAMESPACE,
     UID,
     later,
     make_attempt,
@@ -449,7 +451,7 @@ async def test_deadline_is_kept_by_the_clock_of_the_api_server(
     cluster.put(make_job(make_status(attempt=1), startupDeadlineSeconds=deadline))
     cluster.cache.observe_attempt(make_attempt(1, started=started).job)
     async with serving(ApiServer(answer)) as client:
-        metrics = Metrics(cluster.cache, queue_depth=lambda: 0)
+        metrics = Metrics(cluster.cache)
         reconcile = Reconciler(client, cluster.cache, metrics, Settings(), clock=client.clock.now)
         await reconcile(KEY)
     assert cluster.status["phase"] == phase
@@ -545,3 +547,30 @@ async def test_data_set_is_prepared_with_the_image_for_pods_without_gpus(
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "trainer:cpu"
     assert cluster.status["image"] == "trainer:gpu"
+
+
+def completed(metrics: Metrics) -> float:
+    labels = {"namespace": NAMESPACE}
+    return metrics.registry.get_sample_value("finetune_jobs_completed_total", labels) or 0
+
+
+async def test_end_is_counted_by_the_process_that_wrote_it_and_once(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1, phase="Training")))
+    ended = make_ended_attempt(1, 0, result_message())
+    cluster.cache.observe_attempt(ended.job)
+    cluster.cache.observe_pod(ended.pods[0])
+    cluster.pods = [msgspec.to_builtins(ended.pods[0])]
+    cluster.fail["PATCH status"] = 500
+    with pytest.raises(Unavailable):
+        await reconcile(KEY)
+    assert completed(reconcile.metrics) == 0
+    cluster.fail.clear()
+    await reconcile(KEY)
+    assert cluster.status["phase"] == "Complete"
+    await reconcile(KEY)
+    assert completed(reconcile.metrics) == 1
+    restarted = dataclasses.replace(reconcile, metrics=Metrics(cluster.cache))
+    await restarted(KEY)
+    assert completed(restarted.metrics) == 0

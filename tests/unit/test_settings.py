@@ -26,8 +26,10 @@ def test_each_field_has_its_variable_and_type() -> None:
     assert (settings.log_level, settings.image_pull_policy) == ("DEBUG", "Never")
 
 
-def test_user_of_the_trainers_may_be_left_to_the_cluster() -> None:
-    assert Settings.from_environment({"FINETUNE_OPERATOR_TRAINER_USER": "0"}).trainer_user == 0
+@pytest.mark.parametrize("name", ["TRAINER_USER", "METRICS_JOB_LIMIT"])
+def test_some_numbers_may_be_zero(name: str) -> None:
+    settings = Settings.from_environment({f"FINETUNE_OPERATOR_{name}": "0"})
+    assert getattr(settings, name.lower()) == 0
 
 
 def test_empty_variable_is_the_default() -> None:
@@ -41,6 +43,7 @@ def test_empty_variable_is_the_default() -> None:
         ("WORKERS", "1.5", "not a number"),
         ("PORT", "0", "greater than 0"),
         ("TRAINER_USER", "-1", "greater than 0"),
+        ("METRICS_JOB_LIMIT", "1e3", "not a number"),
         ("TRAINER_USER", "nobody", "not a number"),
         ("SWEEP_INTERVAL_SECONDS", "-1", "greater than 0"),
         ("SWEEP_INTERVAL_SECONDS", "nan", "greater than 0"),

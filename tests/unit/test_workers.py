@@ -25,7 +25,7 @@ def starts(
     """
     found: list[float] = []
     queue: WorkQueue[Key] = WorkQueue()
-    metrics = Metrics(Cache(), queue_depth=lambda: len(queue))
+    metrics = Metrics(Cache())
 
     async def reconcile(key: Key) -> float | None:
         found.append(asyncio.get_running_loop().time())
@@ -36,7 +36,7 @@ def starts(
         queue.add(KEY)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(seconds):
-                await Workers(queue, reconcile, metrics).run(2)
+                await Workers(queue, reconcile, metrics.process).run(2)
 
     loop = looptime.new_event_loop()
     try:
@@ -46,8 +46,16 @@ def starts(
     return found, metrics
 
 
-def errors(metrics: Metrics) -> float | None:
-    return metrics.registry.get_sample_value("finetune_operator_reconcile_errors_total")
+def results(metrics: Metrics) -> dict[str, float | None]:
+    name = "finetune_operator_reconciles_total"
+    return {
+        result: metrics.registry.get_sample_value(name, {"result": result})
+        for result in ("success", "conflict", "error")
+    }
+
+
+def value(metrics: Metrics, series: str) -> float | None:
+    return metrics.registry.get_sample_value(f"finetune_operator_{series}")
 
 
 def failing(error: Exception, *, times: int) -> Callable[[int], float | None]:
@@ -60,22 +68,26 @@ def failing(error: Exception, *, times: int) -> Callable[[int], float | None]:
 
 
 def test_key_comes_again_when_the_reconcile_says_so() -> None:
-    found, _ = starts(lambda number: 10 if number < 3 else None, seconds=100)
+    found, metrics = starts(lambda number: 10 if number < 3 else None, seconds=100)
     assert [round(start) for start in found] == [0, 10, 20]
+    assert results(metrics)["success"] == 3
+    assert value(metrics, "workqueue_retries_total") == 0
+    assert value(metrics, "workqueue_work_duration_seconds_count") == 3
 
 
 def test_conflict_is_tried_again_soon_and_is_no_error() -> None:
     found, metrics = starts(failing(Conflict("changed", status=409), times=1), seconds=100)
     assert len(found) == 2
     assert found[1] <= 0.5
-    assert errors(metrics) == 0
+    assert results(metrics) == {"success": 1, "conflict": 1, "error": 0}
+    assert value(metrics, "workqueue_retries_total") == 1
 
 
 def test_api_server_that_asks_for_time_gets_it() -> None:
     error = Unavailable("busy", status=429, retry_after=30)
     found, metrics = starts(failing(error, times=1), seconds=100)
     assert [round(start) for start in found] == [0, 30]
-    assert errors(metrics) == 1
+    assert results(metrics) == {"success": 1, "conflict": 0, "error": 1}
 
 
 def test_bug_is_logged_and_tried_again_ever_more_rarely(
@@ -86,7 +98,7 @@ def test_bug_is_logged_and_tried_again_ever_more_rarely(
     pauses = [after - before for before, after in itertools.pairwise(found)]
     assert len(found) < 25
     assert 45 <= pauses[-1] <= 60
-    assert errors(metrics) == len(found)
+    assert results(metrics)["error"] == value(metrics, "workqueue_retries_total") == len(found)
     assert "a bug" in caplog.text
 
 
@@ -107,11 +119,12 @@ def test_what_is_worked_on_for_too_long_is_named(monkeypatch: pytest.MonkeyPatch
         async def hang(key: Key) -> None:
             await asyncio.sleep(1000)
 
-        workers = Workers(queue, hang, Metrics(Cache(), queue_depth=lambda: 0))
+        workers = Workers(queue, hang, Metrics(Cache()).process)
         task = asyncio.create_task(workers.run(1))
-        assert workers.stuck() == ""
+        assert (workers.stuck(), workers.longest_running()) == ("", 0)
         queue.add(KEY)
         await asyncio.sleep(0.05)
+        assert 0.02 < workers.longest_running() < 5
         assert workers.stuck() == ""
         monkeypatch.setattr("finetune_operator.workers.STUCK_SECONDS", 0.01)
         assert workers.stuck() == "stuck: team/photos"

@@ -20,9 +20,10 @@ ROLE_PREPARE = "prepare"
 ROLE_TRAIN = "train"
 LABEL_INDEX = "batch.kubernetes.io/job-completion-index"
 KUEUE_GROUP = "kueue.x-k8s.io"
+LABEL_QUEUE = f"{KUEUE_GROUP}/queue-name"
 # Kueue reads these from a Job; priority-class names a WorkloadPriorityClass.
 KUEUE_LABELS = (
-    f"{KUEUE_GROUP}/queue-name",
+    LABEL_QUEUE,
     f"{KUEUE_GROUP}/priority-class",
     f"{KUEUE_GROUP}/max-exec-time-seconds",
 )

@@ -344,6 +344,8 @@ class Status(Object, frozen=False):  # type: ignore[misc]  # StatusUpdate edits 
     """Seconds on that clock before it was last started."""
     refused_since: Time | None = None
     """Time since which the next attempt cannot be created; not set once its Job exists."""
+    fit_start_time: Time | None = None
+    """Time of the first report of the fit, in whichever attempt."""
     completion_time: Time | None = None
     """Time at which the job completed or failed."""
     image: str = ""

@@ -14,6 +14,7 @@ ApiError
 """
 
 import asyncio
+import contextlib
 import math
 import re
 import time
@@ -24,6 +25,7 @@ import aiohttp
 import msgspec
 from kubernetes.aio import client as official
 
+from finetune_operator.kube import urls
 from finetune_operator.kube.login import configure
 from finetune_operator.kube.server_clock import ServerClock
 
@@ -34,6 +36,8 @@ DENIED = re.compile(r"denied (the )?request")
 """The words of admission for a denial. A webhook chooses its status; that of a policy is 422.
 https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/errors/statuserror.go
 """
+Observer = Callable[[str, str, int | None, float], None]
+"""Called after each request with its verb, resource, status and seconds; None: no answer."""
 INVALID = ("", "BadRequest", "Invalid")
 """The reasons with which the API server itself rejects a field."""
 
@@ -117,9 +121,11 @@ class Client:
         configuration: official.Configuration,
         *,
         time_to_write: Callable[[], float] = lambda: math.inf,
+        observe: Observer = lambda *_: None,
     ) -> None:
         self._api = official.ApiClient(configuration)
         self._time_to_write = time_to_write
+        self._observe = observe
         self.clock = ServerClock()
         """The API server's clock, by all responses to this client."""
         self._answered = -math.inf  # loop time of the last answer
@@ -131,6 +137,7 @@ class Client:
         *,
         connections: int = CONNECTIONS,
         time_to_write: Callable[[], float] = lambda: math.inf,
+        observe: Observer = lambda *_: None,
     ) -> "Client":
         """Log in: see kube/login.
 
@@ -138,7 +145,7 @@ class Client:
         """
         configuration = await configure()
         configuration.connection_pool_maxsize = connections
-        return cls(configuration, time_to_write=time_to_write)
+        return cls(configuration, time_to_write=time_to_write, observe=observe)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -203,23 +210,21 @@ class Client:
             await self._call("PATCH", path, body=body, content=content), type=type
         )
 
+    @contextlib.asynccontextmanager
     async def watch(
         self, path: str, *, query: Mapping[str, str], idle_seconds: float
-    ) -> AsyncIterator[bytes]:
-        """Yield the lines of a watch until the server ends it.
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Begin a watch; give its lines, until the server ends it.
 
-        Raise Unavailable if no line comes for `idle_seconds`: a bookmark comes each minute.
+        They raise Unavailable if none comes for `idle_seconds`: a bookmark comes each minute.
         """
         timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=idle_seconds)
+        query = {**query, "watch": "1"}
+        response = await self._send("GET", path, query=query, limit=timeout, whole=False)
         try:
-            response = await self._send("GET", path, query={**query, "watch": "1"}, limit=timeout)
-            try:
-                async for line in response.content:
-                    yield line
-            finally:
-                response.close()
-        except (TimeoutError, aiohttp.ClientError) as error:
-            raise Unavailable(f"watch of {path}: {error!r}") from error
+            yield _lines(response, path)
+        finally:
+            response.close()
 
     async def _call(self, method: str, path: str, *, seconds: float = 15, **options: Any) -> bytes:
         if method != "GET" and (seconds := min(seconds, self._time_to_write())) <= 0:
@@ -228,15 +233,14 @@ class Client:
         try:
             async with asyncio.timeout(seconds):
                 response = await self._send(method, path, limit=seconds, **options)
-                body = await response.read()
-        except (TimeoutError, aiohttp.ClientError) as error:
+        except TimeoutError as error:
             self._record(start, answered=False)
             raise Unavailable(f"{method} {path}: {error!r}") from error
         except ApiError as error:
             self._record(start, answered=error.status > 0)
             raise
         self._record(start, answered=True)
-        return body
+        return await response.read()  # there already
 
     def _record(self, start: float, *, answered: bool) -> None:
         if answered:
@@ -254,20 +258,39 @@ class Client:
         return 0.0 if since is None else asyncio.get_running_loop().time() - since
 
     async def _send(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, **options: Any
+    ) -> aiohttp.ClientResponse:
+        """Send a request, and report it to the observer; a cancelled one got no answer either."""
+        clock = asyncio.get_running_loop().time
+        start, status = clock(), None
+        try:
+            response = await self._exchange(method, path, query=query or {}, **options)
+            status = response.status
+            return response
+        except ApiError as error:
+            status = error.status or None
+            raise
+        finally:
+            kind = urls.verb_and_resource(method, path, query or {})
+            self._observe(*kind, status, clock() - start)
+
+    async def _exchange(
         self,
         method: str,
         path: str,
         *,
         limit: float | aiohttp.ClientTimeout,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str],
         body: Mapping[str, Any] | None = None,
         accept: str = "application/json",
         content: str = "application/json",
+        whole: bool = True,
     ) -> aiohttp.ClientResponse:
+        """Return the response, read to its end if `whole`; raise ApiError for a refusal."""
         prepared = await self._api.param_serialize(
             method,
             path,
-            query_params=list((query or {}).items()),
+            query_params=list(query.items()),
             header_params={"Accept": accept, "Content-Type": content},
             body=body,
             auth_settings=AUTH,
@@ -275,13 +298,23 @@ class Client:
         sent = time.time()
         try:
             answer = await self._api.call_api(*prepared, _request_timeout=limit)
+            response: aiohttp.ClientResponse = answer.response
+            self.clock.observe(response.headers.get("Date", ""), sent=sent, received=time.time())
+            if whole or response.status >= 400:
+                await response.read()
         except (TimeoutError, aiohttp.ClientError) as error:
             raise Unavailable(f"{method} {path}: {error!r}") from error
-        response: aiohttp.ClientResponse = answer.response
-        self.clock.observe(response.headers.get("Date", ""), sent=sent, received=time.time())
         if response.status >= 400:
             raise error_of(response.status, await response.read(), response.headers)
         return response
+
+
+async def _lines(response: aiohttp.ClientResponse, path: str) -> AsyncIterator[bytes]:
+    try:
+        async for line in response.content:
+            yield line
+    except (TimeoutError, aiohttp.ClientError) as error:
+        raise Unavailable(f"watch of {path}: {error!r}") from error
 
 
 def error_of(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:

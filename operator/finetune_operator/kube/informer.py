@@ -7,12 +7,14 @@ memory: docs/design/20261124-watching.md.
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 import msgspec
 
 from finetune_operator.api.kubernetes import Job, Pod, Unread
+from finetune_operator.kube import urls
 from finetune_operator.kube.client import ApiError, Client, Forbidden, Gone, NotFound
 from finetune_operator.kube.workqueue import Backoff
 
@@ -38,7 +40,8 @@ class Informer(Generic[T]):
     """Calls `observe(object, deleted=...)` for every change of an object of one kind.
 
     `known` returns the objects in the cache. Those that a list does not contain are reported as
-    deleted, whoever put them into the cache.
+    deleted, whoever put them into the cache. `watch_failed` is called when a watch that had begun
+    ends by an error.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Informer(Generic[T]):
         observe: Callable[..., None],
         known: Callable[[], Iterable[T]],
         relist_seconds: float = 300,
+        watch_failed: Callable[[], object] = lambda: None,
     ) -> None:
         self._client = client
         self._path = path
@@ -60,14 +64,16 @@ class Informer(Generic[T]):
         self._observe = observe
         self._known = known
         self._relist_seconds = relist_seconds
+        self._watch_failed = watch_failed
         self._listed = 0.0
         self._version = ""
+        self.resource = urls.verb_and_resource("GET", path, {})[1]
         self.synced = asyncio.Event()
         """Set once the first list is complete."""
         self.problem = ""
         """The last error of a list, or refusal of a watch, until a list succeeds."""
-        self.last_heard = 0.0
-        """The loop time of the last list, watch event or refusal, at first of the start."""
+        self.last_heard = -math.inf
+        """The loop time of the last list, watch event or refusal; at first of the start."""
 
     async def run(self) -> None:
         """List and watch for ever, with a backoff after errors and after short watches."""
@@ -119,20 +125,29 @@ class Informer(Generic[T]):
             "timeoutSeconds": f"{self._relist_seconds:.0f}",
         }
         idle_seconds = min(WATCH_IDLE_SECONDS, self._relist_seconds)
-        async for text in self._client.watch(self._path, query=query, idle_seconds=idle_seconds):
-            self._heard()
-            line = msgspec.json.decode(text, type=_Line)
-            if line.type == "ERROR":
-                status = msgspec.json.decode(line.object, type=_Status)
-                raise (Gone if status.code == 410 else ApiError)(status.message, status=status.code)
-            if line.type == "BOOKMARK":
-                bookmark = msgspec.json.decode(line.object, type=Unread)
-                self._version = bookmark.metadata.resource_version
-                continue
-            item = self._decode(line.object)
-            self._version = item.metadata.resource_version
-            if isinstance(item, self._kind):
-                self._observe(item, deleted=line.type == "DELETED")
+        async with self._client.watch(self._path, query=query, idle_seconds=idle_seconds) as lines:
+            try:
+                async for text in lines:
+                    self._take(text)
+            except (ApiError, msgspec.DecodeError):
+                self._watch_failed()
+                raise
+
+    def _take(self, text: bytes) -> None:
+        """Report the change that one line of a watch is."""
+        self._heard()
+        line = msgspec.json.decode(text, type=_Line)
+        if line.type == "ERROR":
+            status = msgspec.json.decode(line.object, type=_Status)
+            raise (Gone if status.code == 410 else ApiError)(status.message, status=status.code)
+        if line.type == "BOOKMARK":
+            bookmark = msgspec.json.decode(line.object, type=Unread)
+            self._version = bookmark.metadata.resource_version
+            return
+        item = self._decode(line.object)
+        self._version = item.metadata.resource_version
+        if isinstance(item, self._kind):
+            self._observe(item, deleted=line.type == "DELETED")
 
     def _decode(self, body: msgspec.Raw) -> T | Unread:
         """Decode one object; one that cannot be decoded is left out, and harms no other."""

@@ -1,6 +1,15 @@
 """The URL paths of the API server; without a namespace of all namespaces."""
 
+import re
+from collections.abc import Mapping
+
 from finetune_operator.api import constants as c
+
+OBJECTS = re.compile(
+    r"/(?:api|apis/[^/]+)/[^/]+(?:/namespaces/[^/]+)?/(?P<plural>[^/]+)"
+    r"(?P<name>/[^/]+(?P<subresource>/[^/]+)?)?"
+)
+WRITES = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
 
 GROUPS = "/apis"
 """The path of the list of API groups."""
@@ -53,6 +62,20 @@ def leases(namespace: str) -> str:
 def fine_tune_jobs(namespace: str = "") -> str:
     """Return the path of FineTuneJobs."""
     return f"/apis/{c.API_VERSION}{_scope(namespace)}/{c.PLURAL}"
+
+
+def verb_and_resource(method: str, path: str, query: Mapping[str, str]) -> tuple[str, str]:
+    """Return what a request is, in the words of Kubernetes' RBAC: ("patch", "finetunejobs/status").
+
+    The resource of discovery, and of all that is no object, is "other".
+    """
+    found = OBJECTS.fullmatch(path)
+    resource = found["plural"] + (found["subresource"] or "") if found else "other"
+    if method in WRITES:
+        return WRITES[method], resource
+    if "watch" in query:
+        return "watch", resource
+    return "list" if found and not found["name"] else "get", resource
 
 
 def _scope(namespace: str) -> str:

@@ -6,7 +6,10 @@ https://github.com/kubernetes/client-go/tree/master/util/workqueue
 import asyncio
 import heapq
 import itertools
+import math
 import random
+import time
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -15,11 +18,19 @@ K = TypeVar("K")
 class WorkQueue(Generic[K]):
     """Keys that wait for a worker, now or from a later time of the loop's clock."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        added: Callable[[], object] = lambda: None,
+        waited: Callable[[float], object] = lambda _: None,
+    ) -> None:
+        """`added` is called for each key that begins to wait, `waited` with the seconds it did."""
+        self._on_add = added
+        self._on_get = waited
         self._ready: asyncio.Queue[K] = asyncio.Queue()
-        self._waiting: set[K] = set()  # in _ready
+        self._waiting: dict[K, float] = {}  # when it was added; in _ready, unless it is active
         self._active: set[K] = set()
-        self._dirty: set[K] = set()  # added while active
+        self._opened = math.inf  # when the first worker came
         self._due: dict[K, tuple[float, int]] = {}  # the timer of each key that counts
         self._timers: list[tuple[tuple[float, int], K]] = []
         self._order = itertools.count()
@@ -28,10 +39,11 @@ class WorkQueue(Generic[K]):
     def add(self, key: K) -> None:
         """Hand the key out as soon as a worker is free."""
         self._due.pop(key, None)
-        if key in self._active:
-            self._dirty.add(key)
-        elif key not in self._waiting:
-            self._waiting.add(key)
+        if key in self._waiting:
+            return
+        self._waiting[key] = time.monotonic()
+        self._on_add()
+        if key not in self._active:
             self._ready.put_nowait(key)
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -44,22 +56,26 @@ class WorkQueue(Generic[K]):
             self._set_alarm()
 
     async def get(self) -> K:
-        """Wait for a key; the caller must call done() with it."""
+        """Wait for a key; the caller must call done() with it.
+
+        A standby has no workers, and its keys wait for none: their time begins with the first.
+        """
+        self._opened = min(self._opened, time.monotonic())
         key = await self._ready.get()
-        self._waiting.discard(key)
+        self._on_get(time.monotonic() - max(self._waiting.pop(key), self._opened))
         self._active.add(key)
         return key
 
     def done(self, key: K) -> None:
         """Take a key back from its worker; it waits again if it was added meanwhile."""
         self._active.discard(key)
-        if key in self._dirty:
-            self._dirty.discard(key)
-            self.add(key)
+        if key in self._waiting:
+            self._due.pop(key, None)
+            self._ready.put_nowait(key)
 
     def __len__(self) -> int:
         """Return the number of keys that wait for a worker."""
-        return len(self._waiting) + len(self._dirty)
+        return len(self._waiting)
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:

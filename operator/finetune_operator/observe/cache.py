@@ -13,7 +13,7 @@ import msgspec
 from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress
 from finetune_operator.api.kubernetes import Job, Metadata, Pod, Workload
-from finetune_operator.api.types import Status
+from finetune_operator.observe.summary import Outline, Summary, summarize
 from finetune_operator.policy.plan import Attempt
 
 C = TypeVar("C", Job, Pod)
@@ -21,20 +21,6 @@ MAX_DELETED_PODS = 1000
 K = TypeVar("K")
 Key = tuple[str, str]
 """Namespace and name of a FineTuneJob."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Summary:
-    """The fields of a FineTuneJob that the metrics need."""
-
-    uid: str
-    phase: str
-    accuracy: str
-    progress_percentage: int | None
-    attempts: int
-    remaining_seconds: int | None = None
-    finished: bool = False
-    """True if the job is Complete or Failed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,11 +73,11 @@ class Cache:
             self.forget(key)
             return key
         try:
-            job = msgspec.convert(body, _Body)
+            job = msgspec.convert(body, Outline)
         except msgspec.ValidationError:  # its reconcile reports it
             self.jobs.pop(key, None)
         else:
-            self.jobs[key] = summarize(job.metadata.uid, job.status)
+            self.jobs[key] = summarize(job)
         return key
 
     def forget(self, key: Key) -> None:
@@ -232,27 +218,6 @@ class Cache:
     def __len__(self) -> int:
         """Return the number of Jobs and pods."""
         return sum(map(len, self._attempts.values())) + sum(map(len, self._pods.values()))
-
-
-class _Body(msgspec.Struct):
-    """The part of a FineTuneJob that the metrics need."""
-
-    metadata: Metadata
-    status: Status = msgspec.field(default_factory=Status)
-
-
-def summarize(uid: str, status: Status) -> Summary:
-    """Return the summary of a FineTuneJob with this status."""
-    progress = status.trainer_status
-    return Summary(
-        uid=uid,
-        phase=status.phase or "",
-        accuracy=status.accuracy,
-        progress_percentage=progress.progress_percentage if progress else None,
-        attempts=status.attempts,
-        remaining_seconds=progress.estimated_remaining_seconds if progress else None,
-        finished=status.finished,
-    )
 
 
 def attempts_in_order(jobs: Iterable[Job], pods: Collection[Pod]) -> tuple[Attempt, ...]:

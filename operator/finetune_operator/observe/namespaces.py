@@ -41,6 +41,7 @@ class Namespaces:
         """Return the number of namespaces that cannot be listed or watched now."""
         return sum(any(each.problem for each in group) for group in self._informers.values())
 
-    def oldest(self) -> float:
-        """Return the loop time when the most idle watch was last heard from."""
-        return min(each.last_heard for group in self._informers.values() for each in group)
+    def last_heard(self, resource: str) -> float:
+        """Return the loop time when the most idle watch of this resource was last heard from."""
+        informers = [each for group in self._informers.values() for each in group]
+        return min(each.last_heard for each in informers if each.resource == resource)

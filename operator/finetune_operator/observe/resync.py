@@ -6,6 +6,7 @@ reports those.
 
 import asyncio
 import logging
+import math
 
 from finetune_operator.api.kubernetes import Unread
 from finetune_operator.kube import urls
@@ -42,7 +43,7 @@ class Resync:
         self._patience = patience_seconds
         self._observed: dict[Key, str] = {}  # the last version from the watch
         self._missed: dict[Key, float] = {}  # loop time of the list that had it
-        self.last_heard = 0.0
+        self.last_heard = -math.inf
         """The loop time of the watch's last event, or of a list that it had missed nothing of."""
         self._refused: set[str] = set()  # namespaces that cannot be listed
 

@@ -10,8 +10,9 @@ from finetune_operator.api.contract import Progress
 from finetune_operator.api.types import TrainerStatus
 
 WRITE_SECONDS = 30
-MEASUREMENTS = ("accuracy", "loss")
-"""Last words of the names of metrics that are measured at the end of an epoch."""
+MEASUREMENTS = ("epoch", "accuracy", "loss")
+"""Last words of the names of metrics that change at the end of an epoch. A report is written as a
+whole: the learning rate in a status, too, is of the same epoch."""
 
 
 def has_news(new: Progress, old: Progress | None) -> bool:
@@ -45,13 +46,14 @@ def _figures(status: TrainerStatus) -> object:
 
 def _seconds_between(new: TrainerStatus, old: TrainerStatus) -> float:
     """Return the time between two reports by the pod's clock, 0 if one does not say its time."""
-    later, earlier = _time(new), _time(old)
+    later, earlier = parse_time(new.last_updated_time), parse_time(old.last_updated_time)
     return abs((later - earlier).total_seconds()) if later and earlier else 0
 
 
-def _time(status: TrainerStatus) -> datetime.datetime | None:
+def parse_time(text: str | None) -> datetime.datetime | None:
+    """Return the time that a trainer reports, None for what is no time or has no zone."""
     try:
-        time = datetime.datetime.fromisoformat(status.last_updated_time or "")
+        time = datetime.datetime.fromisoformat(text or "")
     except ValueError:
         return None
     return time if time.tzinfo else None

@@ -33,6 +33,7 @@ REPORTED = ("eta", "trainerStatus", "dataset", "model", "checkpoint", "output")
 NAMED = 5
 IMAGE_LENGTH = 1024
 PREPARING = ("fetch", "prepare")
+BEFORE_FIT = (*PREPARING, "model")
 
 
 class StatusUpdate:
@@ -218,8 +219,13 @@ class StatusUpdate:
         status.model = result.model or status.model
         status.checkpoint = result.checkpoint or status.checkpoint
         status.output = result.output or status.output
+        # What the result does not say again, such as the loss, was measured in the last epoch.
+        reported = status.trainer_status.metrics if status.trainer_status else ()
+        metrics = {each.name: each for each in (*reported, *result.metrics)}
         status.trainer_status = TrainerStatus(
-            progress_percentage=100, estimated_remaining_seconds=0, metrics=result.metrics
+            progress_percentage=100,
+            estimated_remaining_seconds=0,
+            metrics=tuple(metrics.values()),
         )
         self._conditions.set(c.METRICS_AVAILABLE, True, c.REPORTED, "The result was read.")
 
@@ -341,6 +347,8 @@ class StatusUpdate:
         reason = c.PREPARING if preparing else c.TRAINING
         self._conditions.set(c.RUNNING, not preparing, reason)
         self._conditions.set(c.METRICS_AVAILABLE, True, c.REPORTED)
+        if progress.stage not in BEFORE_FIT:
+            self.status.fit_start_time = self.status.fit_start_time or self._now
 
     def _finish(self, phase: Phase, condition: str, reason: str, message: str) -> None:
         self.status.completion_time = self._now

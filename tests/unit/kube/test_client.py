@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from finetune_operator.kube.client import (
     ApiError,
     Client,
     Conflict,
+    Fenced,
     Forbidden,
     Gone,
     Invalid,
@@ -145,7 +147,8 @@ async def test_server_that_is_not_there_is_unavailable() -> None:
 
 
 async def lines_of(client: Client, *, idle_seconds: float = 5) -> list[bytes]:
-    return [line async for line in client.watch(PATH, query={}, idle_seconds=idle_seconds)]
+    async with client.watch(PATH, query={}, idle_seconds=idle_seconds) as lines:
+        return [line async for line in lines]
 
 
 async def test_watch_yields_lines_of_any_length() -> None:
@@ -179,3 +182,69 @@ async def test_watch_of_an_old_version_is_gone() -> None:
     async with serving(failing(410)) as client:
         with pytest.raises(Gone):
             await lines_of(client)
+
+
+@asynccontextmanager
+async def observed(server: ApiServer) -> AsyncIterator[tuple[Client, list[tuple[Any, ...]]]]:
+    """A client, and the verb, resource and status of each of its requests."""
+    seen: list[tuple[Any, ...]] = []
+
+    def observe(verb: str, resource: str, status: int | None, seconds: float) -> None:
+        assert 0 <= seconds < 5
+        seen.append((verb, resource, status))
+
+    async with serving(server) as shown:
+        client = Client(shown._api.configuration, observe=observe)
+        try:
+            yield client, seen
+        finally:
+            await client.close()
+
+
+async def test_each_request_is_observed_with_its_status() -> None:
+    answers = iter([Answer({}), Answer({}, status=201), Answer({}, status=409), Answer({})])
+    async with observed(ApiServer(lambda request, body: next(answers))) as (client, seen):
+        await client.get(f"{PATH}/x", dict)
+        await client.create(PATH, {}, dict)
+        with pytest.raises(Conflict):
+            await client.patch(f"{PATH}/x/status", {}, dict)
+        await client.delete(f"{PATH}/x", uid="u")
+    assert seen == [
+        ("get", "jobs", 200),
+        ("create", "jobs", 201),
+        ("patch", "jobs/status", 409),
+        ("delete", "jobs", 200),
+    ]
+
+
+async def test_request_without_a_whole_answer_is_observed_without_a_status() -> None:
+    async with observed(always(Answer(b'{"half":', CUT))) as (client, seen):
+        with pytest.raises(Unavailable):
+            await client.list(PATH, dict, query={})
+    async with observed(always(Answer(HANG))) as (client, later):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):  # as the election does
+                await client.get(f"{PATH}/x", dict)
+    assert [*seen, *later] == [("list", "jobs", None), ("get", "jobs", None)]
+
+
+async def test_watch_is_observed_when_its_answer_begins() -> None:
+    async with (
+        observed(always(Answer({"a": 1}, HANG))) as (client, seen),
+        client.watch(PATH, query={}, idle_seconds=5) as lines,
+    ):
+        assert seen == [("watch", "jobs", 200)]
+        assert await anext(lines) == b'{"a": 1}\n'
+    async with observed(failing(410)) as (client, seen):
+        with pytest.raises(Gone):
+            async with client.watch(PATH, query={}, idle_seconds=5):
+                pass
+        assert seen == [("watch", "jobs", 410)]
+
+
+async def test_write_that_is_not_sent_is_not_observed() -> None:
+    async with observed(always(Answer({}))) as (client, seen):
+        client._time_to_write = lambda: 0
+        with pytest.raises(Fenced):
+            await client.create(PATH, {}, dict)
+    assert seen == []

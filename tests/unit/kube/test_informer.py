@@ -43,6 +43,10 @@ class Seen:
     def __init__(self) -> None:
         self.reported: list[tuple[str, bool]] = []
         self.pods: dict[str, Pod] = {}
+        self.failures = 0
+
+    def fail(self) -> None:
+        self.failures += 1
 
     def observe(self, pod: Pod, *, deleted: bool) -> None:
         self.reported.append((pod.metadata.name, deleted))
@@ -81,6 +85,7 @@ async def informing(
             observe=seen.observe,
             known=lambda: seen.pods.values(),
             relist_seconds=relist_seconds,
+            watch_failed=seen.fail,
         )
         task = asyncio.create_task(informer.run())
         try:
@@ -256,3 +261,22 @@ async def test_server_for_which_each_version_is_too_old_is_not_listed_without_a_
     async with informing(answer) as (_, server, _):
         await asyncio.sleep(1.5)
         assert 1 <= lists(server) <= 4
+
+
+@pytest.mark.parametrize(
+    ("watch", "failures"),
+    [
+        pytest.param(Answer(GONE), 1, id="too old"),
+        pytest.param(Answer(line("ERROR", {"kind": "Status", "code": 500})), 1, id="error"),
+        pytest.param(Answer(line("ADDED", pod("b", 2)), CUT), 1, id="cut"),
+        pytest.param(Answer(b"<html>\n"), 1, id="garbage"),
+        pytest.param(Answer({}, status=410), 0, id="refused, which is a request that failed"),
+        pytest.param(Answer(line("ADDED", pod("b", 2))), 0, id="ended by the server"),
+    ],
+)
+async def test_watch_that_had_begun_and_ends_by_an_error_is_counted(
+    watch: Answer, failures: int
+) -> None:
+    async with informing(Script([page(pod("a")), page()], [watch])) as (seen, server, _):
+        await until(lambda: len(watched_from(server)) == 2)
+        assert seen.failures == failures

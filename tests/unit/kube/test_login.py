@@ -140,8 +140,9 @@ async def test_any_number_of_watches_have_their_connections(
         return Answer(HANG)
 
     async def watch(client: Client) -> None:
-        async for _ in client.watch("/api/v1/pods", query={}, idle_seconds=30):
-            pass
+        async with client.watch("/api/v1/pods", query={}, idle_seconds=30) as lines:
+            async for _ in lines:
+                pass
 
     count = CONNECTIONS + 1
     server = ApiServer(answer)

@@ -223,3 +223,31 @@ def test_get_that_is_cancelled_loses_no_key() -> None:
         assert await taken(queue, seconds=1) == [(0, "a")]
 
     in_virtual_time(main())
+
+
+async def test_each_key_that_begins_to_wait_is_reported_and_how_long_it_did() -> None:
+    added: list[None] = []
+    waited: list[float] = []
+    queue: WorkQueue[str] = WorkQueue(added=lambda: added.append(None), waited=waited.append)
+    worker = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add("a")
+    queue.add("a")
+    assert (await worker, len(added)) == ("a", 1)
+    queue.add("a")  # while it is worked on
+    queue.add("a")
+    assert (len(added), len(queue)) == (2, 1)
+    await asyncio.sleep(0.05)
+    queue.done("a")
+    assert await queue.get() == "a"
+    assert (len(added), len(queue)) == (2, 0)
+    assert waited[0] < 0.04 < waited[1] < 5
+
+
+async def test_wait_begins_with_the_first_worker() -> None:
+    waited: list[float] = []
+    queue: WorkQueue[str] = WorkQueue(waited=waited.append)
+    queue.add("a")
+    await asyncio.sleep(0.05)  # on a standby
+    await queue.get()
+    assert waited[0] < 0.04

@@ -236,6 +236,6 @@ def test_fine_tune_job_is_summed_up_and_forgotten() -> None:
     assert cache.observe_fine_tune_job(body(**status), deleted=False) == KEY
     summary = cache.jobs[KEY]
     assert (summary.uid, summary.phase, summary.attempts) == (UID, "Training", 2)
-    assert summary.progress_percentage == 40
+    assert summary.progress == 0.4
     assert cache.observe_fine_tune_job(body(), deleted=True) == KEY
     assert cache.jobs == {}

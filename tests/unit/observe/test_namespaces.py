@@ -87,8 +87,8 @@ async def test_namespace_that_is_deleted_later_is_reported_and_no_stale_watch(
         cluster.status["b"] = 403
         while not namespaces.broken():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-        before = namespaces.oldest()
-        while namespaces.oldest() == before:  # noqa: ASYNC110
+        before = namespaces.last_heard("pods")
+        while namespaces.last_heard("pods") == before:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         assert namespaces.not_ready() == ""
         await asyncio.sleep(1)

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 from finetune_operator.kube.workqueue import WorkQueue
-from finetune_operator.observe.cache import Cache, Key, Summary
+from finetune_operator.observe.cache import Cache, Key
 from finetune_operator.observe.resync import Resync
+from finetune_operator.observe.summary import Summary
 
 from tests.support.api_server import Answer, ApiServer, Body, serving
 
@@ -68,7 +69,7 @@ async def swept(answers: list[Answer], cache: Cache, *, count: int) -> tuple[set
 
 async def test_both_what_is_there_and_what_was_known_are_queued() -> None:
     cache = Cache()
-    cache.jobs["team", "ghost"] = Summary("u", "Training", "", None, 1)
+    cache.jobs["team", "ghost"] = Summary(uid="u", phase="Training")
     pages = [page("a", **{"continue": "next"}), page("b")]
     keys, server = await swept(pages, cache, count=3)
     assert keys == {("team", "a"), ("team", "b"), ("team", "ghost")}
@@ -78,7 +79,7 @@ async def test_both_what_is_there_and_what_was_known_are_queued() -> None:
 async def test_job_in_which_nothing_can_change_is_read_no_more() -> None:
     cache = Cache()
     for name, phase in (("done", "Complete"), ("changed", "Failed"), ("runs", "Training")):
-        summary = Summary("u", phase, "", None, 1, finished=phase != "Training")
+        summary = Summary(uid="u", phase=phase, finished=phase != "Training")
         cache.jobs["team", name] = summary
         cache.reconciled["team", name] = "6" if name == "changed" else "7"
     cache.reconciled["team", "unreadable"] = cache.unreadable["team", "unreadable"] = "7"
@@ -89,7 +90,7 @@ async def test_job_in_which_nothing_can_change_is_read_no_more() -> None:
 
 async def test_finished_job_that_was_deleted_unseen_is_queued() -> None:
     cache = Cache()
-    cache.jobs["team", "ghost"] = Summary("u", "Complete", "", None, 1, finished=True)
+    cache.jobs["team", "ghost"] = Summary(uid="u", phase="Complete", finished=True)
     cache.reconciled["team", "ghost"] = "7"
     keys, _ = await swept([page("a")], cache, count=2)
     assert ("team", "ghost") in keys

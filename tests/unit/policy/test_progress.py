@@ -16,6 +16,7 @@ START = make_figures()
         pytest.param(make_figures(at=25, speed="212.4"), id="images per second"),
         pytest.param(make_figures(at=25, remaining=575), id="time left"),
         pytest.param(make_figures(at=25, metrics={"data-stall": "0.1"}), id="data stall"),
+        pytest.param(make_figures(at=25, metrics={"learning-rate": "0.1"}), id="learning rate"),
         pytest.param(make_figures(at=25, metrics={"gpu-memory": "7.1"}), id="of another image"),
         pytest.param(make_figures(at=-25, speed="212.4"), id="pod's clock was set back"),
         pytest.param(make_figures(at=3600), id="time alone, however late"),
@@ -42,6 +43,7 @@ def test_figure_that_changes_with_each_batch_is_not_worth_a_write(
         pytest.param(make_figures(at=1, metrics={"accuracy": "0.81"}), id="accuracy"),
         pytest.param(make_figures(at=1, metrics={"train-accuracy": "0.81"}), id="train accuracy"),
         pytest.param(make_figures(at=1, metrics={"loss": "0.4"}), id="loss"),
+        pytest.param(make_figures(at=1, metrics={"epoch": "3"}), id="epoch"),
     ],
 )
 def test_figure_that_was_measured_or_is_old_is_worth_a_write(new: TrainerStatus) -> None:

@@ -1,11 +1,21 @@
 """Times as people say them, and the bounds of what others say."""
 
 import pytest
-from finetune_operator.api.types import Failure
+from finetune_operator.api.contract import Result
+from finetune_operator.api.types import Failure, Metric, Status
 from finetune_operator.policy.outcome import Outcome
 from finetune_operator.policy.status import StatusUpdate, duration
 
-from tests.support.builders import NOW, make_job, make_status
+from tests.support.builders import (
+    NOW,
+    later,
+    make_attempt,
+    make_figures,
+    make_job,
+    make_pod,
+    make_progress,
+    make_status,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,3 +51,49 @@ def test_text_of_others_is_bounded_wherever_it_is_shown() -> None:
     failed = status.condition("Failed")
     assert failed
     assert (len(failed.reason), len(failed.message)) == (128, 1024)
+
+
+def metrics_of(status: Status) -> dict[str, str]:
+    assert status.trainer_status
+    return {metric.name: metric.value for metric in status.trainer_status.metrics}
+
+
+def test_figures_of_a_new_epoch_are_written_at_once_and_together() -> None:
+    epochs = [
+        {"epoch": f"{epoch}", "loss": f"0.{epoch}", "train-accuracy": f"0.8{epoch}"}
+        | {"accuracy": f"0.7{epoch}", "learning-rate": f"0.00{epoch}"}
+        for epoch in (1, 2)
+    ]
+    first, second = (make_figures(at=at, metrics=each) for at, each in enumerate(epochs))
+    update = StatusUpdate(make_job(make_status(attempt=1, trainer_status=first)), NOW)
+    update.take_progress(make_progress(trainer_status=second))
+    assert metrics_of(update.finish()).items() >= epochs[1].items()
+
+
+def test_figures_of_the_last_epoch_stay_beside_the_result() -> None:
+    figures = make_figures(metrics={"epoch": "8", "loss": "0.2"})
+    update = StatusUpdate(make_job(make_status(attempt=1, trainer_status=figures)), NOW)
+    result = Result(accuracy="0.9", metrics=(Metric(name="accuracy", value="0.9"),))
+    update.record(Outcome(reason="Complete", result=result))
+    update.complete(result)
+    metrics = metrics_of(update.finish())
+    assert (metrics["epoch"], metrics["loss"], metrics["accuracy"]) == ("8", "0.2", "0.9")
+
+
+def described(status: Status, stage: str, *, at: float) -> Status:
+    update = StatusUpdate(make_job(status), later(at))
+    progress = make_progress(stage)
+    live = make_attempt(1, make_pod())
+    update.describe(live, failure=None, progress=progress, unreachable=False, queued="")
+    return update.finish()
+
+
+def test_start_of_the_fit_is_its_first_report_and_stays_that() -> None:
+    status = make_status(attempt=1)
+    for at, stage in enumerate(("prepare", "model")):
+        status = described(status, stage, at=at)
+        assert status.fit_start_time is None
+    status = described(status, "fit", at=10)
+    assert status.fit_start_time == later(10)
+    again = described(described(status, "prepare", at=500), "fit", at=600)
+    assert again.fit_start_time == later(10)
