@@ -6,11 +6,14 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from finetune_operator.api.constants import CHILD_SELECTOR
 from finetune_operator.api.kubernetes import Job, Pod
+from finetune_operator.certificate import Certificate, UnusableCertificate
 from finetune_operator.kube import urls
+from finetune_operator.kube.access import Access
 from finetune_operator.kube.client import Client
 from finetune_operator.kube.heartbeat import NOT_READY_SECONDS, UNHEALTHY_SECONDS, Heartbeat
 from finetune_operator.kube.informer import Informer
@@ -25,7 +28,7 @@ from finetune_operator.observe.poller import Poller
 from finetune_operator.observe.queues import QueueReader
 from finetune_operator.observe.resync import Resync
 from finetune_operator.reconcile import Reconciler
-from finetune_operator.server import Server
+from finetune_operator.server import Secure, Server
 from finetune_operator.settings import Settings
 from finetune_operator.workers import Workers
 
@@ -111,7 +114,12 @@ async def _operate(client: Client, settings: Settings, elector: Elector) -> None
         lambda: asyncio.get_running_loop().time() - min(namespaces.oldest(), resync.last_heard)
     )
     metrics.broken_namespaces.set_function(namespaces.broken)
-    server = Server(registry=metrics.registry, healthy=unhealthy, ready=not_ready)
+    server = Server(
+        registry=metrics.registry,
+        healthy=unhealthy,
+        ready=not_ready,
+        secure=_secure(settings, watch_client),
+    )
     try:
         await _until_first_ends(
             kopf_watch.watch_jobs(
@@ -131,6 +139,16 @@ async def _operate(client: Client, settings: Settings, elector: Elector) -> None
     finally:
         await watch_client.close()
         await client.close()
+
+
+def _secure(settings: Settings, client: Client) -> Secure | None:
+    """Return the secure port of the metrics, if they are to have one; a standby's `client`, too,
+    may ask about tokens.
+    """
+    if not settings.metrics_tls_directory:
+        return None
+    certificate = Certificate(Path(settings.metrics_tls_directory))
+    return Secure(settings.metrics_tls_port, certificate, Access(client))
 
 
 async def _when_ready(
@@ -207,7 +225,7 @@ def main() -> None:
     logging.basicConfig(level=settings.log_level, handlers=[handler])
     try:
         asyncio.run(run(settings))
-    except UnusableProxy as unusable:
+    except (UnusableProxy, UnusableCertificate) as unusable:
         sys.exit(str(unusable))
     except LostLease as lost:
         sys.exit(f"{lost}: this operator ends, and restarts as a standby")

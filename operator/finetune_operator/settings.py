@@ -35,7 +35,11 @@ class Settings:
     sweep_interval_seconds: float = 300
     """Seconds between two resyncs, which list everything to find what a watch has missed."""
     port: int = 8080
-    """Port of /metrics, /healthz and /readyz."""
+    """Port of /healthz and /readyz, and of /metrics unless that is served over TLS."""
+    metrics_tls_port: int = 8443
+    """Port of /metrics over TLS."""
+    metrics_tls_directory: str = ""
+    """Folder with tls.crt and tls.key for /metrics over TLS; empty: it is served without."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
     stuck_after_seconds: float = 15
