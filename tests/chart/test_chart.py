@@ -49,6 +49,17 @@ def test_helm_unittest_passes_and_the_defaults_are_those_reviewed() -> None:
         ("--set=image.digest=latest", "'latest' does not match pattern"),
         ("--set=grafana.dashboards.labels.x=1", "got number, want string"),
         ("--set=enabled=maybe", "got string, want boolean"),
+        ("--set=prometheus.podMonitor.interval=fast", "'fast' does not match pattern"),
+        ("--set=grafana.url=grafana.example.org", "does not match pattern '^(https?://"),
+        ("--set=metrics.secure.enabled=true", "certSecretName: name a Secret with tls.crt"),
+        (
+            "--set=metrics.secure.enabled=true,metrics.secure.certSecretName=x,settings.port=8443",
+            "metrics.secure.port: 8443 is settings.port too",
+        ),
+        (
+            r"--set=grafana.grafanaDashboards.labels.helm\.sh/chart=x",
+            "grafana.grafanaDashboards.labels: the chart sets the label helm",
+        ),
         ("--set=settings.renewDeadlineSeconds=20", "must be less than settings.leaseDuration"),
         ("--set=settings.renewDeadlineSeconds=15", "must be less than settings.leaseDuration"),
         ("--set=settings.leaseDurationSeconds=9", "must be less than settings.leaseDuration"),
@@ -89,6 +100,25 @@ def test_chart_refuses_the_times_that_the_operator_refuses(times: tuple[float, .
             template("--show-only=templates/deployment.yaml", value)
     else:
         assert template("--show-only=templates/deployment.yaml", value)
+
+
+ADDRESS = "/d/finetune-job/?var-namespace={{ $labels.namespace }}"
+
+
+@pytest.mark.parametrize("written", [ADDRESS, f"'{ADDRESS}'", f'"{ADDRESS}"', f">-\n    {ADDRESS}"])
+@pytest.mark.parametrize("url", ["", "https://grafana.test/g", "https://grafana.test/g/"])
+def test_address_of_grafana_goes_before_the_dashboard_of_an_alert(
+    tmp_path: Path, written: str, url: str
+) -> None:
+    chart = shutil.copytree(CHART, tmp_path / CHART.name)
+    (chart / "files/alerts.yaml").write_text(
+        f"groups:\n- dashboard_url: {written}\n  other: /d/x\n"
+    )
+    flags = ("--set=prometheus.rules.enabled=true", f"--set=grafana.url={url}")
+    show = "--show-only=templates/prometheusrule.yaml"
+    rule = yaml.safe_load(helm("template", "release", str(chart), show, *flags))
+    (group,) = rule["spec"]["groups"]
+    assert group == {"dashboard_url": url.rstrip("/") + ADDRESS, "other": "/d/x"}
 
 
 @pytest.mark.parametrize("alias", ["", "tuner"])
