@@ -1,11 +1,13 @@
 """Times as people say them, and the bounds of what others say."""
 
+import msgspec
 import pytest
+from finetune_operator.api.kubernetes import Pod
 from finetune_operator.api.types import Failure
 from finetune_operator.policy.outcome import Outcome
 from finetune_operator.policy.status import StatusUpdate, duration
 
-from tests.support.builders import NOW, make_job, make_status
+from tests.support.builders import NOW, make_attempt, make_job, make_pod, make_status
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,27 @@ def test_text_of_others_is_bounded_wherever_it_is_shown() -> None:
     failed = status.condition("Failed")
     assert failed
     assert (len(failed.reason), len(failed.message)) == (128, 1024)
+
+
+@pytest.mark.parametrize(
+    ("pods", "node"),
+    [((), ""), ((make_pod("Pending"),), ""), ((make_pod(node="gpu-7"),), "gpu-7")],
+    ids=["no pod yet", "a pod without a node", "a pod on a node"],
+)
+def test_current_attempt_has_the_node_of_its_present_pod(pods: tuple[Pod, ...], node: str) -> None:
+    status = make_status(attempt=1)
+    assert status.current_attempt
+    before = msgspec.structs.replace(status.current_attempt, node="gpu-1")
+    status.current_attempt = before  # of a pod that was replaced
+    update = StatusUpdate(make_job(status), NOW)
+    update.take_node(make_attempt(1, *pods))
+    assert update.status.current_attempt == msgspec.structs.replace(before, node=node)
+
+
+def test_conditions_of_a_job_that_ended_say_why() -> None:
+    update = StatusUpdate(make_job(make_status(attempt=1)), NOW)
+    update.block(Failure(reason="Unschedulable", message="No node has 8 GPUs."))
+    update.fail("DeadlineExceeded", Failure(reason="DeadlineExceeded", message="Too late."))
+    ready = update.finish().condition("PodsReady")
+    assert ready
+    assert (ready.reason, ready.message) == ("DeadlineExceeded", "Too late.")
