@@ -1,8 +1,6 @@
 """`python -m finetune_operator`: reads the settings, then runs every part in one event loop."""
 
 import asyncio
-import datetime
-import json
 import logging
 import sys
 from collections.abc import Callable, Coroutine
@@ -20,6 +18,7 @@ from finetune_operator.kube.informer import Informer
 from finetune_operator.kube.leader_election import Elector, LostLease
 from finetune_operator.kube.login import UnusableProxy
 from finetune_operator.kube.workqueue import WorkQueue
+from finetune_operator.logs import JsonFormatter
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import kopf_watch
 from finetune_operator.observe.cache import Cache, Key
@@ -33,22 +32,6 @@ from finetune_operator.settings import Settings
 from finetune_operator.workers import Workers
 
 WAIT_FOR_LISTS_SECONDS = 1.0
-
-
-class JsonFormatter(logging.Formatter):
-    """Formats a log record as one line of JSON."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line; a traceback has a field of its own."""
-        line = {
-            "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line)
 
 
 async def run(settings: Settings) -> None:
