@@ -17,7 +17,6 @@ from deploy.render.operator_yaml import ALERTS, ALERTS_IN_CHART, CHART, OUTPUT, 
 from tests.cluster.programs import HELM, HELM_UNITTEST, ensure
 
 SNAPSHOT = CHART / "tests/__snapshot__/defaults_test.yaml.snap"
-OPERATIONS = Path("docs/operations.md")
 EVERYTHING = CHART / "ci/everything-values.yaml"
 
 
@@ -138,23 +137,6 @@ def test_chart_is_a_dependency_that_its_parent_may_turn_off(tmp_path: Path, alia
 
     assert {"Deployment", "CustomResourceDefinition", "PodDisruptionBudget"} <= kinds()
     assert kinds(f"--set={name}.enabled=false") == set()
-
-
-def test_page_scrapes_each_pod_of_the_chart_and_no_address_that_several_share() -> None:
-    (block,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", OPERATIONS.read_text(), re.DOTALL)
-    ((scrape,),) = yaml.safe_load(block).values()
-    (discovery,) = scrape["kubernetes_sd_configs"]
-    (selector,) = discovery["selectors"]
-    (deployment,) = template("--show-only=templates/deployment.yaml")
-    pod = deployment["spec"]["template"]
-    (port,) = pod["spec"]["containers"][0]["ports"]
-    label, _, value = selector["label"].partition("=")
-    assert (discovery["role"], selector["role"]) == ("pod", "pod")
-    assert discovery["namespaces"]["names"] == [deployment["metadata"]["namespace"]]
-    assert pod["metadata"]["labels"][label] == value
-    kept = [each["regex"] for each in scrape["relabel_configs"] if each.get("action") == "keep"]
-    assert kept == [port["name"]]
-    assert scrape["honor_labels"]
 
 
 def test_every_value_has_a_comment() -> None:
