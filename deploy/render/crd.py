@@ -39,7 +39,7 @@ COLUMNS = (
     ("Reason", "string", ".status.failure.reason", 1),
     ("Queue", "string", r".metadata.labels.kueue\.x-k8s\.io/queue-name", 1),
     ("Node", "string", ".status.currentAttempt.node", 1),
-    ("Epoch", "integer", ".status.checkpoint.epoch", 1),
+    ("Epoch", "string", '.status.trainerStatus.metrics[?(@.name=="epoch")].value', 1),
     ("GPUs", "integer", ".spec.trainer.gpusPerNode", 1),
     ("Model", "string", ".status.model.name", 1),
     ("Classes", "integer", ".status.dataset.classes", 1),

@@ -116,6 +116,9 @@ def test_columns_show_where_a_job_waits_or_runs_and_why_it_failed(world: Kubelet
     world.wait_for_phase("Failed", "fails")
     world.wait("the node", lambda: "node" in world.status("runs").get("currentAttempt", {}))
     world.wait_for_phase("Queued", "queued")
+    figures = {"metrics": [{"name": "loss", "value": "0.4"}, {"name": "epoch", "value": "3"}]}
+    path = f"{FTJS}/namespaces/{world.namespace}/finetunejobs/fails/status"
+    world.api.merge(path, {"status": {"trainerStatus": figures}})
     table = world.kubectl("get", "finetunejobs", "-o", "wide").stdout.splitlines()
     heads = table[0].split()
     assert heads[:7] == ["NAME", "PHASE", "ACCURACY", "PROGRESS", "ETA", "ATTEMPTS", "AGE"]
@@ -126,7 +129,7 @@ def test_columns_show_where_a_job_waits_or_runs_and_why_it_failed(world: Kubelet
 
     assert cell("queued", "QUEUE") == "night"
     assert cell("runs", "NODE") == "node-a"
-    assert cell("fails", "REASON") == "InvalidData"
+    assert (cell("fails", "REASON"), cell("fails", "EPOCH")) == ("InvalidData", "3")
     assert "exited with code 65" in cell("fails", "MESSAGE")
 
 
