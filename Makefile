@@ -22,9 +22,9 @@ $(VENV)/ready:  # its name has the lock file's hash: a new clone finds it
 	$(PYTHON) -m pip install --quiet --require-hashes --no-deps -r tests/requirements.txt
 	touch $@
 
-# Debian packages that tests on the machine itself need: MXNet's libraries, promtool, and Lua in
-# the version of Argo CD's scripts.
-PACKAGES := libgomp1 libquadmath0 prometheus lua5.1
+# Debian packages that tests on the machine itself need: MXNet's libraries, promtool, Lua in the
+# version of Argo CD's scripts, and jq, which a page uses.
+PACKAGES := libgomp1 libquadmath0 prometheus lua5.1 jq
 .PHONY: packages
 packages:
 	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || { apt-get -qq update && \

@@ -97,6 +97,7 @@ class Prometheus:
         )
         (endpoint,) = monitor["spec"]["endpoints"]
         name = monitor["metadata"]["name"]
+        (job,) = (r["replacement"] for r in endpoint["relabelings"] if r["targetLabel"] == "job")
         # The labels the Prometheus Operator's relabelling gives each target of a ServiceMonitor.
         labels = {
             "namespace": NAMESPACE,
@@ -106,7 +107,7 @@ class Prometheus:
             "pod": f"{name}-0",
         }
         scrape = {
-            "job_name": monitor["metadata"]["labels"][monitor["spec"]["jobLabel"]],
+            "job_name": job,
             "metrics_path": endpoint["path"],
             "honor_labels": endpoint["honorLabels"],
             "static_configs": [{"targets": [self._target], "labels": labels}],

@@ -35,11 +35,15 @@ COLUMNS = (
     ("ETA", "string", ".status.eta", 0),
     ("Attempts", "integer", ".status.attempts", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
-    ("Message", "string", '.status.conditions[?(@.type=="PodsReady")].message', 1),
+    # By `-o wide`: why it waits or failed, where it is, what it is; the text of any length last.
+    ("Reason", "string", ".status.failure.reason", 1),
+    ("Queue", "string", r".metadata.labels.kueue\.x-k8s\.io/queue-name", 1),
+    ("Node", "string", ".status.currentAttempt.node", 1),
+    ("Epoch", "string", '.status.trainerStatus.metrics[?(@.name=="epoch")].value', 1),
+    ("GPUs", "integer", ".spec.trainer.gpusPerNode", 1),
     ("Model", "string", ".status.model.name", 1),
     ("Classes", "integer", ".status.dataset.classes", 1),
-    ("GPUs", "integer", ".spec.trainer.gpusPerNode", 1),
-    ("Reason", "string", ".status.failure.reason", 1),
+    ("Message", "string", '.status.conditions[?(@.type=="PodsReady")].message', 1),
 )
 CONDITIONS = {
     "maxItems": 32,

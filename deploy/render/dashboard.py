@@ -34,7 +34,7 @@ from deploy.render.dashboard_style import (
 ROOT = Path(__file__).parents[2]
 PLACES = (
     ROOT / "deploy/grafana/finetune-jobs.json",
-    ROOT / "charts/finetune-operator/files/finetune-jobs.json",
+    ROOT / "charts/finetune-operator/files/dashboards/finetune-jobs.json",
 )
 UID = "finetune-jobs"
 WAITING = ("Pending", "Queued", "Suspended")

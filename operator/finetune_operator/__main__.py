@@ -1,23 +1,25 @@
 """`python -m finetune_operator`: reads the settings, then runs every part in one event loop."""
 
 import asyncio
-import datetime
 import functools
-import json
 import logging
 import sys
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Job, Pod
+from finetune_operator.certificate import Certificate, UnusableCertificate
 from finetune_operator.kube import urls
+from finetune_operator.kube.access import Access
 from finetune_operator.kube.client import Client
 from finetune_operator.kube.heartbeat import NOT_READY_SECONDS, UNHEALTHY_SECONDS, Heartbeat
 from finetune_operator.kube.informer import Informer
 from finetune_operator.kube.leader_election import Elector, LostLease
 from finetune_operator.kube.login import UnusableProxy
 from finetune_operator.kube.workqueue import WorkQueue
+from finetune_operator.logs import JsonFormatter
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import kopf_watch
 from finetune_operator.observe.cache import C, Cache, Key
@@ -26,27 +28,11 @@ from finetune_operator.observe.poller import Poller
 from finetune_operator.observe.queues import QueueReader
 from finetune_operator.observe.resync import Resync
 from finetune_operator.reconcile import Reconciler
-from finetune_operator.server import Server
+from finetune_operator.server import Secure, Server
 from finetune_operator.settings import Settings
 from finetune_operator.workers import Workers
 
 WAIT_FOR_LISTS_SECONDS = 1.0
-
-
-class JsonFormatter(logging.Formatter):
-    """Formats a log record as one line of JSON."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line; a traceback has a field of its own."""
-        line = {
-            "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line)
 
 
 async def run(settings: Settings) -> None:
@@ -121,7 +107,12 @@ async def _operate(
     process.ready.set_function(lambda: not not_ready())
     process.depth.set_function(lambda: len(queue) if elector.leading.is_set() else 0)
     process.longest_running.set_function(workers.longest_running)
-    server = Server(metrics=metrics, healthy=unhealthy, ready=not_ready)
+    server = Server(
+        metrics=metrics,
+        healthy=unhealthy,
+        ready=not_ready,
+        secure=_secure(settings, watch_client),
+    )
     try:
         await _until_first_ends(
             kopf_watch.watch_jobs(
@@ -141,6 +132,16 @@ async def _operate(
     finally:
         await watch_client.close()
         await client.close()
+
+
+def _secure(settings: Settings, client: Client) -> Secure | None:
+    """Return the secure port of the metrics, if they are to have one; a standby's `client`, too,
+    may ask about tokens.
+    """
+    if not settings.metrics_tls_directory:
+        return None
+    certificate = Certificate(Path(settings.metrics_tls_directory))
+    return Secure(settings.metrics_tls_port, certificate, Access(client))
 
 
 async def _when_ready(
@@ -215,7 +216,7 @@ def main() -> None:
     logging.basicConfig(level=settings.log_level, handlers=[handler])
     try:
         asyncio.run(run(settings))
-    except UnusableProxy as unusable:
+    except (UnusableProxy, UnusableCertificate) as unusable:
         sys.exit(str(unusable))
     except LostLease as lost:
         sys.exit(f"{lost}: this operator ends, and restarts as a standby")

@@ -142,6 +142,7 @@ def _decide(seen: Observed, now: Time, settings: Settings) -> Plan:
     if live:
         update.activate(live)
         update.take_image(live)
+        update.take_node(live)
         update.take_checkpoint(outcome.termination_of(live.pod))
     update.take_progress(seen.progress)
     if ended := _outcome(seen, live, update):

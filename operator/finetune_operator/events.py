@@ -8,7 +8,7 @@ from typing import Any
 from finetune_operator import __version__
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Identity, Metadata
-from finetune_operator.api.types import Failure, FineTuneJob, Status
+from finetune_operator.api.types import AttemptRecord, Failure, FineTuneJob, Status
 from finetune_operator.policy.plan import Plan
 
 WARNING, NORMAL = "Warning", "Normal"
@@ -20,6 +20,8 @@ ACTIONS = {
     "Failed": "Failing",
 }
 """What the operator was doing, by the phase that came of it; the other phases say it themselves."""
+NO_FAILURES = (c.COMPLETE, c.PREPARED, c.SUSPENDED)
+"""Reasons of attempts that ended as they should."""
 
 
 def events_of(job: FineTuneJob, new: Status, now: datetime.datetime) -> list[dict[str, Any]]:
@@ -35,11 +37,12 @@ def events_of(job: FineTuneJob, new: Status, now: datetime.datetime) -> list[dic
         found.append((WARNING, f"{c.KIND}Failed", action, _end(new)))
     elif phase not in ("", old.phase):
         found.append((NORMAL, f"{c.KIND}{phase}", action, _phase_message(new)))
-    if new.failure and not failed:
-        if _has_ended(new, old):
-            message = f"Attempt {new.history[-1].number} ended: {_text(new.failure)}"
-            found.append((WARNING, new.failure.reason, "EndingAttempt", message))
-        elif phase != "Failed" and _differs(new, old):
+    if phase != "Failed":
+        known = [old.failure.reason] if old.failure else []
+        if ended := _failed_attempt(new, old):
+            found.append((WARNING, ended.reason, "EndingAttempt", _end_of(ended, new.failure)))
+            known = [ended.reason]
+        if new.failure and new.failure.reason not in known:
             found.append((WARNING, new.failure.reason, "StartingAttempt", _text(new.failure)))
     return [_event(job.metadata, *each, now) for each in found]
 
@@ -67,8 +70,16 @@ def _end(status: Status) -> str:
     return f"{reason}: {_joined(message, failure.hint)}"
 
 
-def _has_ended(new: Status, old: Status) -> bool:
-    return bool(new.history) and new.history[-1:] != old.history[-1:]
+def _failed_attempt(new: Status, old: Status) -> AttemptRecord | None:
+    """Return the attempt whose failure this change records."""
+    ended = new.history[-1] if new.history[-1:] != old.history[-1:] else None
+    return ended if ended and ended.reason not in NO_FAILURES else None
+
+
+def _end_of(ended: AttemptRecord, failure: Failure | None) -> str:
+    """Return what ended the attempt; the job may be suspended by now, or wait for another thing."""
+    same = failure and failure.reason == ended.reason
+    return f"Attempt {ended.number} ended: {_text(failure) if failure and same else ended.message}"
 
 
 def refusal_of(job: FineTuneJob, error: Exception, now: datetime.datetime) -> dict[str, Any]:
@@ -90,14 +101,11 @@ def _joined(message: str, hint: str) -> str:
     return f"{message}{stop} {hint}".strip()
 
 
-def _differs(new: Status, old: Status) -> bool:
-    before = old.failure.reason if old.failure else ""
-    return new.failure is not None and new.failure.reason != before
-
-
 def _phase_message(status: Status) -> str:
     if status.phase == "Complete":
         return f"Accuracy {status.accuracy} on the validation images."
+    if status.phase == "Pending" and status.history and not status.current_attempt:
+        return f"Attempt {status.history[-1].number} ended; the next one follows."
     number = status.current_attempt.number if status.current_attempt else status.attempts
     return f"Attempt {number}." if number else "The job was accepted."
 

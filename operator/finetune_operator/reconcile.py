@@ -29,6 +29,7 @@ from finetune_operator.kube.client import (
     Unavailable,
 )
 from finetune_operator.kube.merge_patch import merge_patch
+from finetune_operator.logs import about
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import consistency
 from finetune_operator.observe.cache import Cache, Children, Key
@@ -75,6 +76,7 @@ class Reconciler:
     async def __call__(self, key: Key) -> float | None:
         """Reconcile the FineTuneJob; return the seconds until it must be reconciled again."""
         namespace, name = key
+        about(namespace, name)
         path = f"{urls.fine_tune_jobs(namespace)}/{name}"
         try:
             job = await self.client.get(path, FineTuneJob)
@@ -87,6 +89,7 @@ class Reconciler:
             return None
         self.cache.unreadable.pop(key, None)
         self._remember(key, job)
+        _log_about(key, job.status)
         written = job.status
         job = self._without_restored_status(job)
         now = self.clock()
@@ -293,6 +296,7 @@ class Reconciler:
         finally:  # after an error the pass is repeated anyway
             reported = self.cache.writing.pop(key)
         self.metrics.totals.count(job, status, now)
+        _log_about(key, status)
         if status.phase != job.status.phase:
             log.info("%s/%s: %s", *key, status.phase)
         for event in events_of(job, status, now):
@@ -351,6 +355,12 @@ class Reconciler:
 
 def _key(job: FineTuneJob) -> Key:
     return job.metadata.namespace, job.metadata.name
+
+
+def _log_about(key: Key, status: Status) -> None:
+    """Let the log say what this status is."""
+    current = status.current_attempt
+    about(*key, attempt=current.number if current else status.attempts, phase=status.phase)
 
 
 def _seen(job: FineTuneJob, children: Children) -> Observed:

@@ -37,7 +37,11 @@ class Settings:
     metrics_job_limit: int = 10_000
     """Number of FineTuneJobs that have metrics of their own; the others are only counted."""
     port: int = 8080
-    """Port of /metrics, /healthz and /readyz."""
+    """Port of /healthz and /readyz, and of /metrics unless that is served over TLS."""
+    metrics_tls_port: int = 8443
+    """Port of /metrics over TLS."""
+    metrics_tls_directory: str = ""
+    """Folder with tls.crt and tls.key for /metrics over TLS; empty: it is served without."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
     stuck_after_seconds: float = 15

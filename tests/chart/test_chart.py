@@ -17,7 +17,6 @@ from deploy.render.operator_yaml import ALERTS, ALERTS_IN_CHART, CHART, OUTPUT, 
 from tests.cluster.programs import HELM, HELM_UNITTEST, ensure
 
 SNAPSHOT = CHART / "tests/__snapshot__/defaults_test.yaml.snap"
-OPERATIONS = Path("docs/operations.md")
 EVERYTHING = CHART / "ci/everything-values.yaml"
 
 
@@ -49,6 +48,17 @@ def test_helm_unittest_passes_and_the_defaults_are_those_reviewed() -> None:
         ("--set=image.digest=latest", "'latest' does not match pattern"),
         ("--set=grafana.dashboards.labels.x=1", "got number, want string"),
         ("--set=enabled=maybe", "got string, want boolean"),
+        ("--set=prometheus.podMonitor.interval=fast", "'fast' does not match pattern"),
+        ("--set=grafana.url=grafana.example.org", "does not match pattern '^(https?://"),
+        ("--set=metrics.secure.enabled=true", "certSecretName: name a Secret with tls.crt"),
+        (
+            "--set=metrics.secure.enabled=true,metrics.secure.certSecretName=x,settings.port=8443",
+            "metrics.secure.port: 8443 is settings.port too",
+        ),
+        (
+            r"--set=grafana.grafanaDashboards.labels.helm\.sh/chart=x",
+            "grafana.grafanaDashboards.labels: the chart sets the label helm",
+        ),
         ("--set=settings.renewDeadlineSeconds=20", "must be less than settings.leaseDuration"),
         ("--set=settings.renewDeadlineSeconds=15", "must be less than settings.leaseDuration"),
         ("--set=settings.leaseDurationSeconds=9", "must be less than settings.leaseDuration"),
@@ -91,6 +101,25 @@ def test_chart_refuses_the_times_that_the_operator_refuses(times: tuple[float, .
         assert template("--show-only=templates/deployment.yaml", value)
 
 
+ADDRESS = "/d/finetune-job/?var-namespace={{ $labels.namespace }}"
+
+
+@pytest.mark.parametrize("written", [ADDRESS, f"'{ADDRESS}'", f'"{ADDRESS}"', f">-\n    {ADDRESS}"])
+@pytest.mark.parametrize("url", ["", "https://grafana.test/g", "https://grafana.test/g/"])
+def test_address_of_grafana_goes_before_the_dashboard_of_an_alert(
+    tmp_path: Path, written: str, url: str
+) -> None:
+    chart = shutil.copytree(CHART, tmp_path / CHART.name)
+    (chart / "files/alerts.yaml").write_text(
+        f"groups:\n- dashboard_url: {written}\n  other: /d/x\n"
+    )
+    flags = ("--set=prometheus.rules.enabled=true", f"--set=grafana.url={url}")
+    show = "--show-only=templates/prometheusrule.yaml"
+    rule = yaml.safe_load(helm("template", "release", str(chart), show, *flags))
+    (group,) = rule["spec"]["groups"]
+    assert group == {"dashboard_url": url.rstrip("/") + ADDRESS, "other": "/d/x"}
+
+
 @pytest.mark.parametrize("alias", ["", "tuner"])
 def test_chart_is_a_dependency_that_its_parent_may_turn_off(tmp_path: Path, alias: str) -> None:
     name = alias or CHART.name
@@ -108,23 +137,6 @@ def test_chart_is_a_dependency_that_its_parent_may_turn_off(tmp_path: Path, alia
 
     assert {"Deployment", "CustomResourceDefinition", "PodDisruptionBudget"} <= kinds()
     assert kinds(f"--set={name}.enabled=false") == set()
-
-
-def test_page_scrapes_each_pod_of_the_chart_and_no_address_that_several_share() -> None:
-    (block,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", OPERATIONS.read_text(), re.DOTALL)
-    ((scrape,),) = yaml.safe_load(block).values()
-    (discovery,) = scrape["kubernetes_sd_configs"]
-    (selector,) = discovery["selectors"]
-    (deployment,) = template("--show-only=templates/deployment.yaml")
-    pod = deployment["spec"]["template"]
-    (port,) = pod["spec"]["containers"][0]["ports"]
-    label, _, value = selector["label"].partition("=")
-    assert (discovery["role"], selector["role"]) == ("pod", "pod")
-    assert discovery["namespaces"]["names"] == [deployment["metadata"]["namespace"]]
-    assert pod["metadata"]["labels"][label] == value
-    kept = [each["regex"] for each in scrape["relabel_configs"] if each.get("action") == "keep"]
-    assert kept == [port["name"]]
-    assert scrape["honor_labels"]
 
 
 def test_every_value_has_a_comment() -> None:

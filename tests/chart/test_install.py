@@ -11,7 +11,7 @@ import pytest
 
 from deploy.render.operator_yaml import CHART, NAMESPACE, OUTPUT, template
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.programs import HELM, KUBERNETES, ensure
+from tests.cluster.programs import HELM, KUBERNETES, PROMETHEUS_OPERATOR, ensure
 
 NAME = "finetune-operator"
 CRD = "customresourcedefinitions/finetunejobs.finetune-operator.dev"
@@ -68,32 +68,40 @@ def test_the_api_server_accepts_each_object_of_operator_yaml(plane: ControlPlane
     assert len(accepted) == OUTPUT.read_text().count("\nkind: ") == 11
 
 
-def test_the_api_server_accepts_what_several_operators_and_named_namespaces_add(
-    plane: ControlPlane,
-) -> None:
+@pytest.fixture(scope="module")
+def monitored_plane(plane: ControlPlane) -> ControlPlane:
+    """The control plane with the kinds of the Prometheus Operator, as that one defines them."""
+    folder = PROMETHEUS_OPERATOR.sources() / "example/prometheus-operator-crd"
+    for kind in ("podmonitors", "prometheusrules", "servicemonitors"):
+        definition = folder / f"monitoring.coreos.com_{kind}.yaml"
+        kubectl(plane, "apply", "--server-side", "-f", str(definition))
+    kubectl(plane, "wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+    return plane
+
+
+def test_the_api_server_accepts_what_every_option_adds(monitored_plane: ControlPlane) -> None:
     for namespace in ("team-a", "team-b"):
-        plane.add_namespace(namespace)
+        monitored_plane.add_namespace(namespace)
+    # grafana-operator's kind is not to be had here.
     own = [
         manifest
         for manifest in template(f"--values={CHART}/ci/everything-values.yaml")
-        if not manifest["apiVersion"].startswith("monitoring.coreos.com/")
+        if manifest["kind"] != "GrafanaDashboard"
     ]
-    accepted = dry_run(plane, json.dumps({"apiVersion": "v1", "kind": "List", "items": own}))
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": own})
+    accepted = dry_run(monitored_plane, text)
     assert len(accepted) == len(own)
-    # What the CRD gives to the users of the cluster; the operator has Roles.
-    own_roles = {f"clusterrole.rbac.authorization.k8s.io/{NAME}-{who}" for who in ("edit", "view")}
-    assert {name for name in accepted if "clusterrole" in name} == own_roles
+    # What the CRD gives to the users of the cluster, and /metrics needs; the operator has Roles.
+    suffixes = ("edit", "metrics-auth", "metrics-reader", "view")
+    own_roles = {f"clusterrole.rbac.authorization.k8s.io/{NAME}-{each}" for each in suffixes}
+    assert {name for name in accepted if name.startswith("clusterrole.")} == own_roles
     assert sum(name.startswith("networkpolicy") for name in accepted) == 3
     assert sum(name.startswith("poddisruptionbudget") for name in accepted) == 1
-
-
-def test_the_api_server_accepts_the_dashboard(plane: ControlPlane) -> None:
-    manifests = template(
-        "--show-only=templates/dashboard-configmap.yaml", "--set=grafana.dashboards.enabled=true"
-    )
-    assert dry_run(plane, json.dumps(manifests[0])) == [
-        "configmap/finetune-operator-dashboard",
-    ]
+    assert {name.partition(".")[0] for name in accepted if ".monitoring." in name} == {
+        "podmonitor",
+        "prometheusrule",
+        "servicemonitor",
+    }
 
 
 def test_uninstall_leaves_the_crd_alone_and_a_new_install_takes_it_over(

@@ -112,6 +112,13 @@ VERSITYGW = Program(
     module="github.com/versity/versitygw",
     package="./cmd/versitygw",
 )
+# Not built: its module has the definitions of its kinds.
+PROMETHEUS_OPERATOR = Program(
+    name="prometheus-operator",
+    version="v0.85.0",
+    cold_minutes=0,
+    module="github.com/prometheus-operator/prometheus-operator",
+)
 ALL = (KUBERNETES, COREDNS, HELM, HELM_UNITTEST, VERSITYGW)
 
 

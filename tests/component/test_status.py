@@ -13,6 +13,7 @@ import pytest
 
 from tests.cluster.client import ApiError
 from tests.cluster.controlplane import ControlPlane
+from tests.support.faults import queue
 from tests.support.kubelet_world import KubeletWorld, ids_of
 from tests.support.operator_process import OperatorProcess
 from tests.support.release import Release
@@ -103,6 +104,33 @@ def test_rate_of_a_running_trainer_is_not_written_and_a_percentage_is(
 
     world.wait("the percentage", shown)
     assert condition(world.status(), "Reconciling")["status"] == "True"
+
+
+def test_columns_show_where_a_job_waits_or_runs_and_why_it_failed(world: KubeletWorld) -> None:
+    queued = fine_tune_job("queued")
+    queued["metadata"]["labels"] = {queue.LABEL: "night"}
+    for job in (queued, fine_tune_job("runs"), fine_tune_job("fails", backoffLimit=0)):
+        world.apply(job)
+    world.run(world.wait_for_pod(name="runs"))
+    world.exit(world.wait_for_pod(name="fails"), 65)
+    world.wait_for_phase("Failed", "fails")
+    world.wait("the node", lambda: "node" in world.status("runs").get("currentAttempt", {}))
+    world.wait_for_phase("Queued", "queued")
+    figures = {"metrics": [{"name": "loss", "value": "0.4"}, {"name": "epoch", "value": "3"}]}
+    path = f"{FTJS}/namespaces/{world.namespace}/finetunejobs/fails/status"
+    world.api.merge(path, {"status": {"trainerStatus": figures}})
+    table = world.kubectl("get", "finetunejobs", "-o", "wide").stdout.splitlines()
+    heads = table[0].split()
+    assert heads[:7] == ["NAME", "PHASE", "ACCURACY", "PROGRESS", "ETA", "ATTEMPTS", "AGE"]
+
+    def cell(name: str, head: str) -> str:
+        (row,) = (line for line in table if line.startswith(f"{name} "))
+        return row[table[0].index(head) :].split("  ")[0].strip()
+
+    assert cell("queued", "QUEUE") == "night"
+    assert cell("runs", "NODE") == "node-a"
+    assert (cell("fails", "REASON"), cell("fails", "EPOCH")) == ("InvalidData", "3")
+    assert "exited with code 65" in cell("fails", "MESSAGE")
 
 
 def test_job_that_no_operator_has_seen_has_not_observed_its_generation(

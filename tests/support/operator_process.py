@@ -19,6 +19,13 @@ IMAGE = "example.test/trainer:cpu"
 GPU_IMAGE = "example.test/trainer:gpu"
 
 
+def free_port() -> int:
+    """Return a port of the loopback address that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 class OperatorProcess:
     """`python -m finetune_operator` with short times."""
 
@@ -54,9 +61,7 @@ class OperatorProcess:
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         environment = {
             **leases.settings_of_a_new_lease(),
             **self._environment,

@@ -53,8 +53,23 @@ matchExpressions:
 {{- fail (printf "settings.retryPeriodSeconds: %v must be less than half of settings.renewDeadlineSeconds, %v: lower the first or raise the second" .retryPeriodSeconds .renewDeadlineSeconds) -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.metrics.secure.enabled -}}
+{{- if not .Values.metrics.secure.certSecretName -}}
+{{- fail "metrics.secure.certSecretName: name a Secret with tls.crt and tls.key, or set metrics.secure.enabled=false" -}}
+{{- end -}}
+{{- if eq (int .Values.metrics.secure.port) (int .Values.settings.port) -}}
+{{- fail (printf "metrics.secure.port: %v is settings.port too: choose another" .Values.metrics.secure.port) -}}
+{{- end -}}
+{{- end -}}
 {{- $own := include "finetune-operator.labels" . | fromYaml -}}
-{{- $labels := dict "podLabels" .Values.podLabels "prometheus.serviceMonitor.labels" .Values.prometheus.serviceMonitor.labels "prometheus.rules.labels" .Values.prometheus.rules.labels "grafana.dashboards.labels" .Values.grafana.dashboards.labels -}}
+{{- $labels := dict "podLabels" .Values.podLabels -}}
+{{- range $section, $parts := pick .Values "prometheus" "grafana" -}}
+{{- range $part, $values := $parts -}}
+{{- if kindIs "map" $values -}}
+{{- $_ := set $labels (printf "%s.%s.labels" $section $part) $values.labels -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $value, $keys := $labels -}}
 {{- range $key := keys $keys | sortAlpha -}}
 {{- if hasKey $own $key -}}

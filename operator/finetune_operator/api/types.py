@@ -261,6 +261,8 @@ class CurrentAttempt(Object, kw_only=True):
     """Name of its batch/v1 Job."""
     start_time: Time | None = None
     """Time at which it was created."""
+    node: str = ""
+    """Node of its pod; of pod 0 if it has several."""
 
 
 class AttemptRecord(Object, kw_only=True):

@@ -18,6 +18,9 @@ KUEUE = f"/apis/{c.KUEUE_GROUP}"
 RESOURCES = f"/apis/{c.API_VERSION}"
 """The path of the list of resources of the operator's API."""
 
+TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
+ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+
 
 def jobs(namespace: str = "") -> str:
     """Return the path of batch/v1 Jobs."""

@@ -19,6 +19,7 @@ from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress, parse_progress
 from finetune_operator.api.kubernetes import Pod
 from finetune_operator.kube.workqueue import WorkQueue
+from finetune_operator.logs import about
 from finetune_operator.observe.cache import Cache, Key
 from finetune_operator.policy.progress import has_news
 
@@ -124,6 +125,7 @@ class Poller:
 async def _fetch(
     session: aiohttp.ClientSession, pod: Pod, clock: Callable[[], datetime.datetime]
 ) -> Progress | None:
+    about(pod.metadata.namespace, pod.metadata.labels.get(c.LABEL_JOB, ""))
     address = pod.status.pod_ip
     host = f"[{address}]" if ":" in address else address
     try:

@@ -207,6 +207,13 @@ class StatusUpdate:
         if live.pod and not live.prepare and (image := live.pod.image_id(c.CONTAINER)):
             self.status.image_id = image[:IMAGE_LENGTH]
 
+    def take_node(self, live: Attempt) -> None:
+        """Copy the node of the pod once its trainer runs: then the status is written anyway."""
+        pod, attempt = live.pod, self.status.current_attempt
+        if attempt and pod and pod.started:
+            node = pod.spec.node_name
+            self.status.current_attempt = msgspec.structs.replace(attempt, node=node)
+
     def take_checkpoint(self, termination: Termination | None) -> None:
         """Copy the checkpoint from a termination message: it may be newer than the last poll."""
         if termination and termination.checkpoint:
@@ -356,7 +363,7 @@ class StatusUpdate:
         self.status.refused_since = None
         self.status.eta = ""
         for ended in (c.PODS_READY, c.RUNNING):
-            self._conditions.clear(ended, reason, "The job ended.")
+            self._conditions.clear(ended, reason, message)
         self._conditions.set(condition, True, reason, message)
         self.status.phase = phase
 

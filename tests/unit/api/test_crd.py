@@ -66,3 +66,16 @@ def test_references_and_selectors_are_atomic() -> None:
 def test_jobs_can_be_selected_by_their_phase() -> None:
     assert VERSION["selectableFields"] == [{"jsonPath": ".status.phase"}]
     assert FIELDS[".status.phase"]["enum"][0] == "Pending"
+
+
+def test_columns_are_of_fields_that_exist_and_wide_ones_follow_the_others() -> None:
+    columns = VERSION["additionalPrinterColumns"]
+    names = [column["name"] for column in columns]
+    assert names[:6] == ["Phase", "Accuracy", "Progress", "ETA", "Attempts", "Age"]
+    assert names[6:] == [
+        *("Reason", "Queue", "Node", "Epoch", "GPUs", "Model", "Classes", "Message"),
+    ]
+    assert [column["priority"] for column in columns] == [0] * 6 + [1] * 8
+    paths = [column["jsonPath"] for column in columns]
+    plain = [path for path in paths if not path.startswith(".metadata.") and "?" not in path]
+    assert set(plain) <= FIELDS.keys()

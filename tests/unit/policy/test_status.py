@@ -1,7 +1,9 @@
 """Times as people say them, and the bounds of what others say."""
 
+import msgspec
 import pytest
 from finetune_operator.api.contract import Result
+from finetune_operator.api.kubernetes import Pod
 from finetune_operator.api.types import Failure, Metric, Status
 from finetune_operator.policy.outcome import Outcome
 from finetune_operator.policy.status import StatusUpdate, duration
@@ -97,3 +99,33 @@ def test_start_of_the_fit_is_its_first_report_and_stays_that() -> None:
     assert status.fit_start_time == later(10)
     again = described(described(status, "prepare", at=500), "fit", at=600)
     assert again.fit_start_time == later(10)
+
+
+@pytest.mark.parametrize(
+    ("pods", "node"),
+    [
+        ((), "gpu-1"),
+        ((make_pod("Pending", node="gpu-7"),), "gpu-1"),
+        ((make_pod(node="gpu-7"),), "gpu-7"),
+    ],
+    ids=["no pod yet", "a pod that does not run", "a pod that runs"],
+)
+def test_current_attempt_has_the_node_of_the_pod_that_runs_or_ran_last(
+    pods: tuple[Pod, ...], node: str
+) -> None:
+    status = make_status(attempt=1)
+    assert status.current_attempt
+    before = msgspec.structs.replace(status.current_attempt, node="gpu-1")
+    status.current_attempt = before  # of a pod that was replaced
+    update = StatusUpdate(make_job(status), NOW)
+    update.take_node(make_attempt(1, *pods))
+    assert update.status.current_attempt == msgspec.structs.replace(before, node=node)
+
+
+def test_conditions_of_a_job_that_ended_say_why() -> None:
+    update = StatusUpdate(make_job(make_status(attempt=1)), NOW)
+    update.block(Failure(reason="Unschedulable", message="No node has 8 GPUs."))
+    update.fail("DeadlineExceeded", Failure(reason="DeadlineExceeded", message="Too late."))
+    ready = update.finish().condition("PodsReady")
+    assert ready
+    assert (ready.reason, ready.message) == ("DeadlineExceeded", "Too late.")
