@@ -113,10 +113,11 @@ render: venv ## Generate the CRD, deploy/, the dashboards and the contract's sch
 	$(PYTHON) -m deploy.render
 
 .PHONY: pictures
-pictures: venv packages ## Make the README's picture of a report again, from a run on the demo photos
+pictures: venv packages ## Make the pictures of the pages again: a report of the demo photos, the dashboards
 	@dpkg -s chromium fonts-dejavu-core >/dev/null 2>&1 || { apt-get -qq update && \
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core; }
 	$(PYTHON) -m bench.report_picture
+	$(PYTHON) -m tests.grafana draw tests/grafana/recording.json.gz --into docs/pictures
 
 .PHONY: bench
 bench: venv ## Every figure that the documentation quotes

@@ -112,8 +112,8 @@ class Prometheus(PrometheusApi):
         """Store the history as Prometheus does what it has scraped."""
         text = self._directory / "history.txt"
         text.write_text(self._history)
-        command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet", text]
-        subprocess.run([*command, self._directory / "data"], check=True, timeout=120)
+        command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet"]
+        subprocess.run([*command, text, self._directory / "data"], check=True, timeout=120)
 
     def _configuration(self) -> dict[str, Any]:
         (monitor,) = template(

@@ -76,10 +76,12 @@ def variables(uid: str) -> Iterator[tuple[str, str, str]]:
             yield variable["name"], found[1], found[2]
 
 
-def fill_in(expression: str, values: Mapping[str, str], *, seconds: int, step: int = 30) -> str:
+def fill_in(
+    expression: str, values: Mapping[str, str], *, seconds: int, step: int = 30, scrape: int = 30
+) -> str:
     """The expression as Grafana sends it, for a time range of so many seconds."""
     own = {
-        "__rate_interval": f"{max(4 * 30, step + 30)}s",
+        "__rate_interval": f"{max(4 * scrape, step + scrape)}s",
         "__range_s": str(seconds),
         "__range": f"{seconds}s",
         "__interval": f"{step}s",

@@ -103,9 +103,10 @@ def _tiles() -> tuple[stat.Panel, ...]:
 def _alerts() -> table.Panel:
     columns = [
         Column("Alert", "alertname", look=(_link("Runbook", f"{DOCS}/operations.md#runbook"),)),
-        Column("Severity", "severity", look=(setting("custom.width", 80),)),
-        *_name_columns(),
-        Column("Reason", "reason"),
+        Column("Severity", "severity", look=_width(100)),
+        _job_column(),
+        _reason_column(),
+        _namespace_column(),
         Column("", query=queries.firing_alerts()),
     ]
     about = (
@@ -113,36 +114,38 @@ def _alerts() -> table.Panel:
         "not loaded the alert rules (prometheus.rules.enabled of the chart)."
     )
     panel = rows("Alerts", columns, description=about, sort="Severity")
-    return panel.height(6).span(WIDTH // 3).no_value("No alert fires")
+    return panel.height(5).no_value("No alert fires")
 
 
 def _waiting() -> table.Panel:
     columns = [
-        *_name_columns(),
-        _phase_column(),
+        _job_column(),
         _reason_column(),
-        Column("For", query=queries.waited(), look=(setting("unit", "s"), *_width(90))),
+        Column("For", query=queries.waited(), look=(setting("unit", "s"), *_width(100))),
+        _phase_column(),
+        _namespace_column(),
     ]
     about = "Jobs that are Pending, Queued or Starting now; the reason is that of status.failure."
     panel = rows("What waits, and why", columns, description=about, sort="For")
-    return panel.height(6).span(WIDTH // 3).no_value("No job waits")
+    return panel.height(6).span(WIDTH // 2).no_value("No job waits")
 
 
 def _failed() -> table.Panel:
     columns = [
-        *_name_columns(),
+        _job_column(),
         _reason_column(),
-        Column("Ended", query=queries.failed(), look=(*TIME_AGO, *_width(120))),
+        Column("Ended", query=queries.failed(), look=(*TIME_AGO, *_width(130))),
+        _namespace_column(),
     ]
     about = "Jobs that failed in the time range and have not been deleted."
     panel = rows("What failed, and why", columns, description=about, sort="Ended")
-    return panel.height(6).span(WIDTH // 3).no_value("No job failed in the time range")
+    return panel.height(6).span(WIDTH // 2).no_value("No job failed in the time range")
 
 
 def _jobs() -> table.Panel:
     columns = [
         Column("Cluster", "cluster"),
-        *_name_columns(_LIFETIME),
+        _job_column(_LIFETIME),
         _phase_column(),
         _reason_column(),
         Column("", query=queries.jobs()),
@@ -153,6 +156,7 @@ def _jobs() -> table.Panel:
         Column("GPUs", query=jobs.gpus(), look=_width(60)),
         Column("Created", query=jobs.created(), look=(*TIME_AGO, *_width(130))),
         Column("Until", query=jobs.until(), look=HIDDEN),
+        _namespace_column(),
     ]
     about = (
         "The newest first. A job's name leads to its curves, from its creation to its end. "
@@ -207,33 +211,35 @@ def _ended() -> tuple[bargauge.Panel, ...]:
         bars(
             "Time to start, and to run",
             [
-                Line(queries.time_in_queue(0.5), "in a queue: half below", PURPLE),
-                Line(queries.time_in_queue(0.95), "in a queue: 95 % below", PURPLE),
-                Line(queries.time_to_first_step(0.5), "to the first step: half below", SKY),
-                Line(queries.time_to_first_step(0.95), "to the first step: 95 % below", SKY),
-                Line(queries.run_time(0.5), "to complete: half below", BLUE),
-                Line(queries.run_time(0.95), "to complete: 95 % below", BLUE),
+                Line(queries.time_in_queue(0.5), "queued: median", PURPLE),
+                Line(queries.time_in_queue(0.95), "queued: 95 %", PURPLE),
+                Line(queries.time_to_first_step(0.5), "started: median", SKY),
+                Line(queries.time_to_first_step(0.95), "started: 95 %", SKY),
+                Line(queries.run_time(0.5), "ran: median", BLUE),
+                Line(queries.run_time(0.95), "ran: 95 %", BLUE),
             ],
-            description="Of the jobs that left a queue, took their first step (since their "
-            "creation) or completed (since their start) in the time range.",
+            description="Time in a queue, from creation to the first step, and from start to "
+            "completion: half of the jobs stayed below the median, 95 % below the other.",
             unit="s",
         ).no_value("No job started in the time range"),
     )
 
 
 _FINISHED = ("Complete", "Failed")
+_NARROW = setting("custom.minWidth", 120)  # a phone shows three columns
 _LIFETIME = "from=${__data.fields.Created.numeric}&to=${__data.fields.Until.numeric}"
 
 
-def _name_columns(time_range: str = "${__url_time_range}") -> list[Column]:
-    job = (
+def _namespace_column() -> Column:
+    return Column("Namespace", "namespace")
+
+
+def _job_column(time_range: str = "${__url_time_range}") -> Column:
+    url = (
         f"/d/{JOB}?{SELECTED}&var-namespace=${{__data.fields.Namespace}}"
         f"&var-finetunejob=${{__value.raw}}&{time_range}"
     )
-    return [
-        Column("Namespace", "namespace"),
-        Column("Job", "name", look=(_link("Show this job", job),)),
-    ]
+    return Column("Job", "name", look=(_link("Show this job", url), _NARROW))
 
 
 def _phase_column() -> Column:
@@ -244,7 +250,7 @@ def _phase_column() -> Column:
 
 def _reason_column() -> Column:
     explained = _link("What it means, and what to do", f"{DOCS}/troubleshooting.md")
-    return Column("Reason", "reason", look=(explained,))
+    return Column("Reason", "reason", look=(explained, _NARROW))
 
 
 def _progress_bar() -> tuple[DynamicConfigValue, ...]:

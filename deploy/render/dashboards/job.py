@@ -128,8 +128,8 @@ def _timeline() -> statetimeline.Panel:
         .row_height(0.8)
         .fill_opacity(80)
         .line_width(0)
-        .height(5)
-        .span(WIDTH // 2)
+        .height(4)
+        .span(WIDTH)
     )
 
 
@@ -153,7 +153,7 @@ def _details() -> table.Panel:
         "the newest checkpoint, while it runs. Failures count against backoffLimit."
     )
     panel = rows("Details", columns, description=about, sort="Created")
-    return panel.height(5).span(WIDTH // 2).no_value("No such job")
+    return panel.height(4).no_value("No such job")
 
 
 def _accuracy() -> timeseries.Panel:

@@ -27,7 +27,7 @@ from deploy.render.dashboards.style import (
     value_mappings,
 )
 
-QUANTILES = {"half below": (0.5, SKY), "95 % below": (0.95, BLUE), "99 % below": (0.99, PURPLE)}
+QUANTILES = {"median": (0.5, SKY), "95 %": (0.95, BLUE), "99 %": (0.99, PURPLE)}
 
 
 def render() -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _waits() -> timeseries.Panel:
 
 def _durations() -> timeseries.Panel:
     return graph(
-        "Time of a reconcile",
+        "Reconcile duration",
         _quantiles(queries.work_duration),
         description="How long a worker is at one job. Above a second the API server is slow, or "
         "slows the operator down.",

@@ -15,14 +15,14 @@ from grafana_foundation_sdk.models import dashboard as model
 SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 WIDTH = 24
 BLUE, SKY, GREEN, ORANGE = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
-VERMILION, PURPLE, GREY = "#D55E00", "#CC79A7", "#999999"
+VERMILION, PURPLE, YELLOW, GREY = "#D55E00", "#CC79A7", "#F0E442", "#999999"
 PHASE_COLORS = {
     "Pending": GREY,
     "Queued": PURPLE,
     "Starting": ORANGE,
     "Preparing": SKY,
     "Training": BLUE,
-    "Suspended": "#6B6B6B",
+    "Suspended": YELLOW,
     "Complete": GREEN,
     "Failed": VERMILION,
 }
@@ -123,6 +123,7 @@ def bars(title: str, lines: list[Line], *, description: str, unit: str) -> barga
         .orientation(common.VizOrientation.HORIZONTAL)
         .display_mode(common.BarGaugeDisplayMode.BASIC)
         .value_mode(common.BarGaugeValueMode.TEXT)
+        .text(build_common.VizTextDisplayOptions().title_size(13).value_size(16))
         .color_scheme(build.FieldColor().mode(model.FieldColorModeId.FIXED).fixed_color(SKY))
         .show_unfilled(False)
         .unit(unit)

@@ -35,6 +35,8 @@ def rows(title: str, columns: list[Column], *, description: str, sort: str) -> t
         target = prometheus_query(column.query).ref_id(letter).instant()
         panel.with_target(target.format(PromQueryFormat.TABLE))
         names[f"Value #{letter}" if len(valued) > 1 else "Value"] = column.title
+    # The text for a table without rows is not for a cell without value.
+    panel.override_by_regexp("/.*/", [setting("noValue", "-")])
     order = [column.title for column in columns]
     shown = {name: title for name, title in names.items() if title}
     for column in columns:
