@@ -80,7 +80,7 @@ component: programs ## The operator against a real kube-apiserver
 	$(PYTEST) tests/component
 trainer: programs packages ## The trainer with real MXNet
 	$(PYTEST) tests/trainer
-chart: programs packages ## The chart, the dashboard and the alert rules
+chart: programs packages ## The chart, the dashboards and the alert rules
 	$(PYTEST) tests/chart
 docs: programs packages ## The commands of the pages, as a user types them
 	$(PYTEST) tests/docs
@@ -109,14 +109,15 @@ trainer-gpu-image: venv ## Build and check the GPU trainer's image (2 GB of whee
 	$(PYTHON) -m tests.images check trainer-gpu
 
 .PHONY: render
-render: venv ## Generate the CRD, deploy/, the dashboard and the contract's schema again
+render: venv ## Generate the CRD, deploy/, the dashboards and the contract's schema again
 	$(PYTHON) -m deploy.render
 
 .PHONY: pictures
-pictures: venv packages ## Make the README's picture of a report again, from a run on the demo photos
+pictures: venv packages ## Make the pictures of the pages again: a report of the demo photos, the dashboards
 	@dpkg -s chromium fonts-dejavu-core >/dev/null 2>&1 || { apt-get -qq update && \
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core; }
 	$(PYTHON) -m bench.report_picture
+	$(PYTHON) -m tests.grafana draw tests/grafana/recording.json.gz --into docs/pictures
 
 .PHONY: bench
 bench: venv ## Every figure that the documentation quotes

@@ -4,7 +4,6 @@ with Prometheus("10.244.0.7:8080") as prometheus:
     accuracy = prometheus.wait_for('finetune_job_accuracy{name="flowers"}')
 """
 
-import json
 import random
 import shutil
 import subprocess
@@ -17,31 +16,70 @@ from typing import Any, Self
 import requests
 import yaml
 
-from deploy.render.operator_yaml import ALERTS, NAMESPACE, ROOT, template
+from deploy.render.operator_yaml import ALERTS, NAMESPACE, template
 
-DASHBOARD = ROOT / "deploy/grafana/finetune-jobs.json"
 READY_SECONDS = 30
-# What Grafana puts in place of a variable when "All" is selected.
-VARIABLES = {"$namespace": ".*", "$job": ".*", "$__rate_interval": "10s"}
 
 
-class Prometheus:
+class PrometheusApi:
+    """The answers of a Prometheus."""
+
+    def __init__(self, url: str) -> None:
+        """Choose the Prometheus."""
+        self._url = url
+        self._http = requests.Session()
+        # A proxy from the environment is not for this machine.
+        self._http.trust_env = False
+
+    def query(self, expression: str, *, at: float | None = None) -> list[dict[str, Any]]:
+        """The series of an instant query: [{"metric": labels, "value": [time, text]}]."""
+        answer = self._get("query", query=expression, **({"time": at} if at else {}))
+        if answer["resultType"] != "vector":
+            raise ValueError(f"{expression!r} gives a {answer['resultType']}, not a vector")
+        series: list[dict[str, Any]] = answer["result"]
+        return series
+
+    def query_range(
+        self, expression: str, *, start: float, end: float, step: int
+    ) -> list[dict[str, Any]]:
+        """The series over time: [{"metric": labels, "values": [[time, text], ...]}]."""
+        answer = self._get("query_range", query=expression, start=start, end=end, step=step)
+        series: list[dict[str, Any]] = answer["result"]
+        return series
+
+    def rules(self) -> list[dict[str, Any]]:
+        """The alert rules, each with its health and last error."""
+        groups = self._get("rules")["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+    def _get(self, path: str, **parameters: str | float) -> Any:
+        url = f"{self._url}/api/v1/{path}"
+        answer = self._http.get(url, params=parameters, timeout=30).json()
+        if answer["status"] != "success":
+            raise ValueError(f"{parameters}: {answer['error']}")
+        return answer["data"]
+
+
+class Prometheus(PrometheusApi):
     """A running Prometheus with the project's alert rules; a context manager."""
 
-    def __init__(self, target: str, *, scrape_seconds: float = 1) -> None:
-        """Choose the address (host:port) whose metrics are read, and how often."""
+    def __init__(self, target: str = "", *, scrape_seconds: float = 1, history: str = "") -> None:
+        """Choose the address (host:port) whose metrics are read, and how often; or a history that
+        it has read: OpenMetrics with times, in which a series ends where it has no more samples.
+        """
         self._target = target
+        self._history = history
         self._interval = f"{scrape_seconds * 1000:.0f}ms"
         self._directory = Path(tempfile.mkdtemp(prefix="finetune-prometheus-"))
         # Every 127.x.y.z is this machine: an address of its own needs no hunt for a free port.
         host = ".".join(str(random.randint(1, 254)) for _ in range(3))
         self._address = f"127.{host}:9090"
-        self._http = requests.Session()
-        # A proxy from the environment is not for this machine.
-        self._http.trust_env = False
+        super().__init__(f"http://{self._address}")
 
     def __enter__(self) -> Self:
         """Start it and wait until it answers queries."""
+        if self._history:
+            self._write_blocks()
         (self._directory / "prometheus.yaml").write_text(yaml.safe_dump(self._configuration()))
         with (self._directory / "log").open("wb") as log:
             self._process = subprocess.Popen(self._command(), stdout=log, stderr=log)
@@ -61,14 +99,6 @@ class Prometheus:
         """Stop it and remove its data."""
         self._stop()
 
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series of an instant query: [{"metric": labels, "value": [time, text]}]."""
-        answer = self._get("query", query=expression)
-        if answer["resultType"] != "vector":
-            raise ValueError(f"{expression!r} gives a {answer['resultType']}, not a vector")
-        series: list[dict[str, Any]] = answer["result"]
-        return series
-
     def wait_for(self, expression: str, *, seconds: float = 30) -> list[dict[str, Any]]:
         """Query until there is data: a scrape may not have happened yet, a rate needs two."""
         deadline = time.monotonic() + seconds
@@ -78,17 +108,12 @@ class Prometheus:
             time.sleep(0.2)
         return series
 
-    def rules(self) -> list[dict[str, Any]]:
-        """The alert rules, each with its health and last error."""
-        groups = self._get("rules")["groups"]
-        return [rule for group in groups for rule in group["rules"]]
-
-    def _get(self, path: str, **parameters: str) -> Any:
-        url = f"http://{self._address}/api/v1/{path}"
-        answer = self._http.get(url, params=parameters, timeout=10).json()
-        if answer["status"] != "success":
-            raise ValueError(f"{parameters}: {answer['error']}")
-        return answer["data"]
+    def _write_blocks(self) -> None:
+        """Store the history as Prometheus does what it has scraped."""
+        text = self._directory / "history.txt"
+        text.write_text(self._history)
+        command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet"]
+        subprocess.run([*command, text, self._directory / "data"], check=True, timeout=120)
 
     def _configuration(self) -> dict[str, Any]:
         (monitor,) = template(
@@ -116,7 +141,7 @@ class Prometheus:
         return {
             "global": intervals | {"scrape_timeout": self._interval},
             "rule_files": [str(ALERTS)],
-            "scrape_configs": [scrape],
+            "scrape_configs": [scrape] if self._target else [],
         }
 
     def _command(self) -> list[str]:
@@ -128,6 +153,7 @@ class Prometheus:
             f"--config.file={self._directory / 'prometheus.yaml'}",
             f"--storage.tsdb.path={self._directory / 'data'}",
             f"--web.listen-address={self._address}",
+            *(["--query.lookback-delta=20s"] if self._history else []),
         ]
 
     def _wait_until_ready(self) -> None:
@@ -150,32 +176,3 @@ class Prometheus:
         self._process.wait()
         self._http.close()
         shutil.rmtree(self._directory, ignore_errors=True)
-
-
-def dashboard_queries() -> list[tuple[str, str]]:
-    """Title and PromQL of each query on the dashboard, as Grafana sends it with "All" selected."""
-    return [
-        (panel["title"], _substitute(target["expr"]))
-        for panel in json.loads(DASHBOARD.read_text())["panels"]
-        for target in panel.get("targets", ())
-    ]
-
-
-def dashboard_variables() -> list[tuple[str, str, str]]:
-    """Name, series and label of each variable whose values Grafana asks Prometheus for."""
-    return [
-        (variable["name"], *_label_values(variable["query"]["query"]))
-        for variable in json.loads(DASHBOARD.read_text())["templating"]["list"]
-        if variable["type"] == "query"
-    ]
-
-
-def _label_values(query: str) -> tuple[str, str]:
-    series, label = query.removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
-    return _substitute(series), label
-
-
-def _substitute(expression: str) -> str:
-    for variable, value in VARIABLES.items():
-        expression = expression.replace(variable, value)
-    return expression

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from finetune_trainer.contract.schema import contract_schema
 
-from deploy.render import argocd, crd, dashboard, operator_yaml
+from deploy.render import argocd, crd, dashboards, operator_yaml
 
 SCHEMA = Path("docs/trainer-contract.schema.json")
 OUTPUTS = (
     crd.TARGET,
     SCHEMA,
-    *dashboard.PLACES,
+    *dashboards.PLACES,
     argocd.OUTPUT,
     operator_yaml.ALERTS_IN_CHART,
     operator_yaml.OUTPUT,
@@ -23,7 +23,7 @@ def main() -> None:
     before = [_content(path) for path in OUTPUTS]
     crd.TARGET.write_text(crd.render())
     SCHEMA.write_text(contract_schema())
-    dashboard.main()
+    dashboards.main()
     argocd.main()
     operator_yaml.main()
     changed = [

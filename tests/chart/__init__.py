@@ -1,1 +1,1 @@
-"""The chart, the rendered manifests, the dashboard and the alert rules."""
+"""The chart, the rendered manifests, the dashboards and the alert rules."""

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from finetune_operator.settings import PREFIX, Settings
 
-from deploy.render import dashboard, operator_yaml
+from deploy.render import dashboards, operator_yaml
 from deploy.render.operator_yaml import ALERTS, ALERTS_IN_CHART, CHART, OUTPUT, helm, template
 from tests.cluster.programs import HELM, HELM_UNITTEST, ensure
 
@@ -182,9 +182,9 @@ def test_the_crd_in_the_chart_is_the_generated_one() -> None:
     assert rendered["metadata"]["name"] == generated["metadata"]["name"]
 
 
-def test_the_dashboard_is_rendered_from_its_source() -> None:
-    for place in dashboard.PLACES:
-        assert place.read_text() == dashboard.render(), "run `make render`"
+def test_the_dashboards_are_rendered_from_their_source() -> None:
+    for place in dashboards.PLACES:
+        assert place.read_text() == dashboards.render(place.stem), "run `make render`"
 
 
 def test_the_alert_rules_in_the_chart_are_those_for_prometheus() -> None:

@@ -8,7 +8,8 @@ import pytest
 from tests.demo.clusters import Cluster
 from tests.e2e.conftest import directory_of, sample
 from tests.e2e.correct_answers import count_correct
-from tests.prometheus import Prometheus, dashboard_queries
+from tests.grafana import boards
+from tests.prometheus import Prometheus
 from tests.support.world import World, condition
 
 SYSTEM = "finetune-system"
@@ -18,7 +19,7 @@ def test_sample_gives_the_accuracy_in_status_volume_and_prometheus(
     world: World, cluster: Cluster
 ) -> None:
     broken = sample("finetunejob", dataset={"source": {"uri": "pvc://photos/nowhere"}})
-    broken["metadata"]["name"] = "broken"  # the dashboard shows failures too
+    broken["metadata"]["name"] = "broken"  # the dashboards show failures too
     world.apply(broken)
     world.wait_for_phase("Failed", "broken", seconds=60)
     start = time.monotonic()
@@ -32,8 +33,10 @@ def test_sample_gives_the_accuracy_in_status_volume_and_prometheus(
         labels = f'{{name="photos", namespace="{world.namespace}"}}'
         (series,) = prometheus.wait_for(f"finetune_job_accuracy{labels}")
         assert float(series["value"][1]) == float(status["accuracy"])
-        for title, query in dashboard_queries():
-            assert prometheus.wait_for(query), f"{title}: {query} has no data"
+        for query in boards.queries("finetune-fleet", "finetune-operator"):
+            if not query.may_be_empty:
+                expression = boards.fill_in(query.expression, boards.ALL, seconds=60)
+                assert prometheus.wait_for(expression), f"{query} has no data"
     model = directory_of(world, "models") / "photos" / job["metadata"]["uid"]
     assert json.loads((model / "metrics.json").read_text())["accuracy"] == float(status["accuracy"])
     assert _recounted(world, job) == status["accuracy"]

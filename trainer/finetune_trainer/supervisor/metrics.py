@@ -2,7 +2,7 @@
 
 import contextlib
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -15,7 +15,7 @@ from finetune_trainer.supervisor.gpus import Gpu, read_gpus
 from finetune_trainer.supervisor.run_status import RunStatus
 
 PREFIX = "finetune_trainer_"
-_REPORTED = {
+REPORTED = {
     "epoch": ("epoch", "Finished epochs."),
     "loss": ("train_loss", "Mean cross-entropy of the training images of that epoch, in nats."),
     "train-accuracy": ("train_accuracy", "Accuracy on the training images of that epoch."),
@@ -34,19 +34,30 @@ _WORK = {
 }
 
 
-def registry(run_status: RunStatus, stages: tuple[Stage, ...]) -> CollectorRegistry:
-    """Return a registry that reads the run status whenever it is scraped."""
+def registry(
+    run_status: RunStatus,
+    stages: tuple[Stage, ...],
+    *,
+    gpus: Callable[[], tuple[Gpu, ...]] = read_gpus,
+) -> CollectorRegistry:
+    """Return a registry that reads the run status and the GPUs whenever it is scraped."""
     result = CollectorRegistry()
-    result.register(_Collector(run_status, stages))
+    result.register(_Collector(run_status, stages, gpus))
     return result
 
 
 class _Collector:
     """The metrics; their number does not depend on what stages report."""
 
-    def __init__(self, run_status: RunStatus, stages: tuple[Stage, ...]) -> None:
+    def __init__(
+        self,
+        run_status: RunStatus,
+        stages: tuple[Stage, ...],
+        gpus: Callable[[], tuple[Gpu, ...]],
+    ) -> None:
         self._run_status = run_status
         self._stages = stages
+        self._read_gpus = gpus
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics that have a value."""
@@ -62,7 +73,7 @@ class _Collector:
         yield from _counters(self._run_status.work)
         yield from _checkpoint(progress.checkpoint)
         yield from _memory()
-        yield from _gpus(read_gpus())
+        yield from _gpus(self._read_gpus())
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -74,9 +85,9 @@ def _reported(status: TrainerStatus) -> Iterator[Metric]:
     if (remaining := status.estimated_remaining_seconds) is not None:
         yield _gauge("estimated_remaining_seconds", "Estimated time left.", remaining)
     for metric in status.metrics:
-        if metric.name in _REPORTED:
+        if metric.name in REPORTED:
             with contextlib.suppress(ValueError):
-                yield _gauge(*_REPORTED[metric.name], float(metric.value))
+                yield _gauge(*REPORTED[metric.name], float(metric.value))
 
 
 def _counters(work: Work) -> Iterator[Metric]:
