@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
 from deploy.render.operator_yaml import ALERTS, ROOT
+from tests.chart.metrics_page import serve
 
 UNIT_TESTS = sorted((Path(__file__).parent / "alerts").glob("*.yaml"))
 METRIC = re.compile(r"(?<![\w:])((?:finetune|process)_\w+)(?![\w:])\s*(\{[^}]*\})?")
@@ -72,6 +74,16 @@ def test_each_alert_is_tested_with_a_gap_of_the_scrape_and_a_restart(alert: str)
 def test_each_metric_of_a_rule_is_that_of_our_scrape_jobs(name: str) -> None:
     for metric, selector in METRIC.findall(NAMED[name]["expr"]):
         assert re.search(r'\bjob="finetune-(operator|trainer)"', selector), metric
+
+
+def test_each_metric_of_a_rule_is_one_that_the_operator_has() -> None:
+    with serve() as address, requests.Session() as http:
+        http.trust_env = False  # a proxy from the environment is not for this machine
+        page = http.get(f"http://{address}/metrics", timeout=10).text
+    exposed = set(re.findall(r"^# TYPE (\S+)", page, flags=re.MULTILINE))
+    named = {metric for rule in rules() for metric, _ in METRIC.findall(rule["expr"])}
+    assert named
+    assert named - exposed == set()
 
 
 @pytest.mark.parametrize("alert", ALERT_NAMES)
