@@ -5,6 +5,7 @@ with Prometheus("10.244.0.7:8080") as prometheus:
 """
 
 import random
+import re
 import shutil
 import subprocess
 import tempfile
@@ -16,9 +17,16 @@ from typing import Any, Self
 import requests
 import yaml
 
-from deploy.render.operator_yaml import ALERTS, NAMESPACE, template
+from deploy.render.operator_yaml import ALERTS, NAMESPACE, ROOT, template
 
 READY_SECONDS = 30
+
+
+def scrape_configs() -> dict[str, Any]:
+    """Return the scrape configurations of the page for operators, by their names."""
+    text = (ROOT / "docs/operations.md").read_text()
+    (block,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", text, re.DOTALL)
+    return {config["job_name"]: config for config in yaml.safe_load(block)["scrape_configs"]}
 
 
 class PrometheusApi:
@@ -40,7 +48,7 @@ class PrometheusApi:
         return series
 
     def query_range(
-        self, expression: str, *, start: float, end: float, step: int
+        self, expression: str, *, start: float, end: float, step: float
     ) -> list[dict[str, Any]]:
         """The series over time: [{"metric": labels, "values": [[time, text], ...]}]."""
         answer = self._get("query_range", query=expression, start=start, end=end, step=step)
@@ -63,11 +71,22 @@ class PrometheusApi:
 class Prometheus(PrometheusApi):
     """A running Prometheus with the project's alert rules; a context manager."""
 
-    def __init__(self, target: str = "", *, scrape_seconds: float = 1, history: str = "") -> None:
+    def __init__(
+        self,
+        target: str = "",
+        *,
+        trainers: Path | None = None,
+        scrape_seconds: float = 1,
+        history: str = "",
+    ) -> None:
         """Choose the address (host:port) whose metrics are read, and how often; or a history that
         it has read: OpenMetrics with times, in which a series ends where it has no more samples.
+
+        `trainers` is a file of targets (JSON, or its name with a star), as Prometheus would
+        discover the trainers' pods: they are scraped as docs/operations.md has it.
         """
         self._target = target
+        self._trainers = trainers
         self._history = history
         self._interval = f"{scrape_seconds * 1000:.0f}ms"
         self._directory = Path(tempfile.mkdtemp(prefix="finetune-prometheus-"))
@@ -141,8 +160,16 @@ class Prometheus(PrometheusApi):
         return {
             "global": intervals | {"scrape_timeout": self._interval},
             "rule_files": [str(ALERTS)],
-            "scrape_configs": [scrape] if self._target else [],
+            "scrape_configs": [*([scrape] if self._target else []), *self._trainers_scrape()],
         }
+
+    def _trainers_scrape(self) -> list[dict[str, Any]]:
+        if self._trainers is None:
+            return []
+        scrape = scrape_configs()["finetune-trainer"]
+        del scrape["kubernetes_sd_configs"]  # Debian's Prometheus has been built without it
+        files = {"files": [str(self._trainers)], "refresh_interval": "1s"}
+        return [scrape | {"file_sd_configs": [files]}]
 
     def _command(self) -> list[str]:
         program = shutil.which("prometheus")

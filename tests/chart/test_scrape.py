@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -12,16 +11,10 @@ from finetune_operator.children.job import build_job
 from finetune_operator.policy.plan import CreateAttempt
 
 from deploy.render.operator_yaml import template
+from tests.prometheus import scrape_configs
 from tests.support.builders import make_job
 
-OPERATIONS = Path("docs/operations.md")
 Labels = dict[str, str]
-
-
-def scrape_configs() -> dict[str, Any]:
-    """The page's scrape configurations, by their names."""
-    (block,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", OPERATIONS.read_text(), re.DOTALL)
-    return {config["job_name"]: config for config in yaml.safe_load(block)["scrape_configs"]}
 
 
 def test_page_scrapes_each_pod_of_the_chart_and_no_address_that_several_share() -> None:

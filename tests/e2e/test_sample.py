@@ -24,7 +24,7 @@ def test_sample_gives_the_accuracy_in_status_volume_and_prometheus(
     world.wait_for_phase("Failed", "broken", seconds=60)
     start = time.monotonic()
     job = world.apply(sample("finetunejob"))
-    with Prometheus(_operator_address(world)) as prometheus:
+    with Prometheus(operator_address(world)) as prometheus:
         status = world.wait_for_phase("Complete", seconds=180)
         print(f"\nComplete after {time.monotonic() - start:.0f} s, accuracy {status['accuracy']}")
         assert float(status["accuracy"]) >= 0.83
@@ -98,7 +98,8 @@ def _recounted(world: World, job: dict[str, object]) -> str:
     return f"{correct / total:.4f}"
 
 
-def _operator_address(world: World) -> str:
+def operator_address(world: World) -> str:
+    """Return the address of the operator's metrics."""
     pods = world.api.get(f"/api/v1/namespaces/{SYSTEM}/pods")["items"]
     running = next(pod for pod in pods if pod["status"]["phase"] == "Running")
     return f"{running['status']['podIP']}:8080"

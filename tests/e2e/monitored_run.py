@@ -1,0 +1,134 @@
+"""Jobs that succeed, fail, are retried, wait, stall and train as a gang, while a Prometheus scrapes
+the operator and the trainers' pods. From this run the documentation's pictures are drawn.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.cluster.client import Api
+from tests.e2e.conftest import sample
+from tests.e2e.test_faults import named, process_of_stage
+from tests.support.world import Object, World
+
+CURVE = "flowers"
+"""The job whose learning curve is looked at."""
+SMALL = {"source": {"uri": "pvc://photos/small"}, "prepare": "Inline"}
+EPOCHS = 6
+
+
+@contextlib.contextmanager
+def trainers_of(api: Api, file: Path) -> Iterator[None]:
+    """Keep a file of what Prometheus would discover of the trainers' pods while the context lasts:
+    Debian's Prometheus does not know Kubernetes.
+    """
+    stop = threading.Event()
+
+    def follow() -> None:
+        while not stop.wait(1):
+            path = "/api/v1/pods?labelSelector=finetune-operator.dev%2Fjob-uid"
+            targets = [target for pod in api.get(path)["items"] for target in _targets(pod)]
+            draft = file.with_suffix(".draft")
+            draft.write_text(json.dumps(targets))
+            draft.replace(file)
+
+    file.write_text("[]")
+    follower = threading.Thread(target=follow)
+    follower.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        follower.join()
+
+
+def _targets(pod: Object) -> Iterator[Object]:
+    metadata, status = pod["metadata"], pod["status"]
+    if status["phase"] != "Running":
+        return
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status["conditions"])
+    meta = {
+        "namespace": metadata["namespace"],
+        "pod_name": metadata["name"],
+        "pod_ready": str(ready).lower(),
+    }
+    for label, value in metadata["labels"].items():
+        meta[f"pod_label_{re.sub(r'[^a-zA-Z0-9_]', '_', label)}"] = value
+    for container in pod["spec"]["containers"]:
+        for port in container.get("ports", ()):
+            of_port = {"container_name": container["name"], "container_port_name": port["name"]}
+            labels = meta | {f"pod_{name}": value for name, value in of_port.items()}
+            yield {
+                "targets": [f"{status['podIP']}:{port['containerPort']}"],
+                "labels": {f"__meta_kubernetes_{name}": v for name, v in labels.items()},
+            }
+
+
+def play(world: World) -> None:
+    """Play all jobs to their ends; those that wait still wait then."""
+    world.apply(_queued("leaves"))
+    world.apply(_without_photos("bark"))
+    world.apply(_too_large("cones"))
+    world.wait_for_phase("Failed", "bark", seconds=90)
+    with ThreadPoolExecutor() as pool:
+        ends = [pool.submit(one, world) for one in (_train, _retry, _stall, _train_gang)]
+    for end in ends:
+        end.result()
+
+
+def _train(world: World) -> None:
+    training = {"recipe": "tutorial", "epochs": EPOCHS}
+    world.apply(named(sample("tutorial", training=training), CURVE))
+    world.wait_for_phase("Complete", CURVE, seconds=900)
+
+
+def _retry(world: World) -> None:
+    world.apply(_small("mushrooms", epochs=40))
+    pod = world.wait_for_pod(1, "mushrooms", seconds=60)
+    world.wait_for_epoch(2, "mushrooms")
+    os.kill(process_of_stage(pod["metadata"]["uid"], "fit"), signal.SIGSEGV)
+    world.wait_for_phase("Complete", "mushrooms", seconds=600)
+
+
+def _stall(world: World) -> None:
+    world.apply(_small("moss", epochs=40, stallDeadlineSeconds=60))
+    pod = world.wait_for_pod(1, "moss", seconds=60)
+    world.wait_for_epoch(2, "moss")
+    os.kill(process_of_stage(pod["metadata"]["uid"], "fit"), signal.SIGSTOP)
+    world.wait_for_phase("Complete", "moss", seconds=600)
+
+
+def _train_gang(world: World) -> None:
+    job = _small("ferns", epochs=10)
+    job["spec"]["trainer"]["numNodes"] = 2
+    world.apply(job)
+    world.wait_for_phase("Complete", "ferns", seconds=600)
+
+
+def _small(name: str, *, epochs: int, **spec: object) -> Object:
+    trainer = {"gpusPerNode": 0, "resources": {"requests": {"cpu": "100m"}}}
+    training = {"recipe": "tutorial", "epochs": epochs}
+    job = sample("tutorial", dataset=SMALL, training=training, trainer=trainer)
+    return named(job, name, **spec)
+
+
+def _queued(name: str) -> Object:
+    """Return a job of a queue that nobody serves."""
+    job = _small(name, epochs=1)
+    job["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "night"}
+    return job
+
+
+def _without_photos(name: str) -> Object:
+    return named(sample("finetunejob", dataset={"source": {"uri": "pvc://photos/nowhere"}}), name)
+
+
+def _too_large(name: str) -> Object:
+    """Return a job that no node has the GPUs for."""
+    return named(sample("gpu", trainer={"gpusPerNode": 8}, dataset=SMALL), name)
