@@ -74,6 +74,12 @@ def test_each_metric_of_a_rule_is_that_of_our_scrape_jobs(name: str) -> None:
         assert re.search(r'\bjob="finetune-(operator|trainer)"', selector), metric
 
 
+@pytest.mark.parametrize("name", NAMED)
+def test_each_rule_tells_clusters_apart(name: str) -> None:
+    for labels in re.findall(r"\b(?:by|on) \(([^)]*)\)", NAMED[name]["expr"]):
+        assert "cluster" in labels.split(", ")
+
+
 @pytest.mark.parametrize("alert", ALERT_NAMES)
 def test_each_alert_says_how_bad_it_is_and_where_to_look(alert: str) -> None:
     labels, notes = NAMED[alert]["labels"], NAMED[alert]["annotations"]
