@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
 from deploy.render.operator_yaml import ALERTS, ROOT
+from tests.chart.metrics_page import serve
 
 UNIT_TESTS = sorted((Path(__file__).parent / "alerts").glob("*.yaml"))
 METRIC = re.compile(r"(?<![\w:])((?:finetune|process)_\w+)(?![\w:])\s*(\{[^}]*\})?")
@@ -78,6 +80,16 @@ def test_each_metric_of_a_rule_is_that_of_our_scrape_jobs(name: str) -> None:
 def test_each_rule_tells_clusters_apart(name: str) -> None:
     for labels in re.findall(r"\b(?:by|on) \(([^)]*)\)", NAMED[name]["expr"]):
         assert "cluster" in labels.split(", ")
+
+
+def test_each_metric_of_a_rule_is_one_that_the_operator_has() -> None:
+    with serve() as address, requests.Session() as http:
+        http.trust_env = False  # a proxy from the environment is not for this machine
+        page = http.get(f"http://{address}/metrics", timeout=10).text
+    exposed = set(re.findall(r"^# TYPE (\S+)", page, flags=re.MULTILINE))
+    named = {metric for rule in rules() for metric, _ in METRIC.findall(rule["expr"])}
+    assert named
+    assert named - exposed == set()
 
 
 @pytest.mark.parametrize("alert", ALERT_NAMES)
