@@ -1,6 +1,7 @@
 """The operator's own metrics, of jobs made up here, served without an operator."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +21,14 @@ def make_metrics() -> Metrics:
     cache.jobs["team-b", "birds"] = Summary(
         uid="2", phase="Complete", accuracy=0.8625, progress=1, attempts=1, finished=True
     )
-    cache.jobs["team-a", "broken"] = Summary(uid="3", phase="Failed", attempts=1, finished=True)
+    cache.jobs["team-a", "broken"] = Summary(
+        uid="3",
+        phase="Failed",
+        reason="InvalidData",
+        attempts=1,
+        finished=True,
+        completed=time.time(),
+    )
     metrics = Metrics(cache)
     metrics.totals.completed.labels("team-b").inc()
     metrics.totals.failed.labels("team-a", "InvalidData").inc()

@@ -75,6 +75,12 @@ def test_each_metric_of_a_rule_is_that_of_our_scrape_jobs(name: str) -> None:
         assert re.search(r'\bjob="finetune-(operator|trainer)"', selector), metric
 
 
+@pytest.mark.parametrize("name", NAMED)
+def test_each_rule_tells_clusters_apart(name: str) -> None:
+    for labels in re.findall(r"\b(?:by|on) \(([^)]*)\)", NAMED[name]["expr"]):
+        assert "cluster" in labels.split(", ")
+
+
 def test_each_metric_of_a_rule_is_one_that_can_be_scraped() -> None:
     named = {metric for rule in rules() for metric, _ in METRIC.findall(rule["expr"])}
     assert named

@@ -41,3 +41,5 @@ def test_prometheus_evaluates_each_rule(prometheus: Prometheus) -> None:
     while (health := {rule["name"]: rule["health"] for rule in prometheus.rules()}) != expected:
         assert time.monotonic() < deadline, health
         time.sleep(0.2)
+    (alert,) = prometheus.wait_for('ALERTS{alertname="FineTuneJobFailed"}')
+    assert (alert["metric"]["namespace"], alert["metric"]["name"]) == ("team-a", "broken")

@@ -106,7 +106,8 @@ def waiting_since(job: Outline | FineTuneJob) -> Time | None:
     attempt, ready = status.current_attempt, status.condition(c.PODS_READY)
     ended = ready.last_transition_time if ready and ready.status != "True" else None
     begun = ended or (attempt.start_time if attempt else None)
-    return _latest(job.metadata.creation_timestamp, begun, _resumed(status))
+    # The clock of the active deadline begins again when a job leaves its queue.
+    return _latest(job.metadata.creation_timestamp, begun, _resumed(status), status.active_since)
 
 
 def queued_since(job: Outline | FineTuneJob) -> Time | None:

@@ -127,6 +127,13 @@ def test_job_that_was_never_reconciled_is_pending_since_it_was_created() -> None
             make_status(attempt=1, phase="Starting", conditions=(not_ready(5),)), 5, id="starting"
         ),
         pytest.param(
+            make_status(
+                attempt=1, phase="Starting", conditions=(not_ready(5),), active_since=later(400)
+            ),
+            400,
+            id="starting after its time in a queue",
+        ),
+        pytest.param(
             make_status(attempt=1, phase="Starting", conditions=(not_ready(9, status="True"),)),
             0,
             id="its trainer has not reported yet",
