@@ -31,7 +31,7 @@ from deploy.render.dashboards.style import (
     tile,
     value_mappings,
 )
-from deploy.render.dashboards.tables import TIME_AGO, Column, rows
+from deploy.render.dashboards.tables import TIME_AGO, Column, rows, width
 
 NO_POD = "No pod is scraped: see the description"
 NO_GPU = "No GPU is measured: see the description"
@@ -80,7 +80,7 @@ def _tiles() -> tuple[stat.Panel, ...]:
             description="The reason of status.failure: what it waits for, or why it ended. "
             f"[What it means, and what to do]({DOCS}/troubleshooting.md)",
         )
-        .thresholds(levels(ORANGE, {}))
+        .thresholds(levels(GREEN, {1: ORANGE}))
         .no_value("nothing is wrong"),
         _percentage(
             "Accuracy", jobs.accuracy(), "On the validation images, of the last epoch."
@@ -110,7 +110,6 @@ def _timeline() -> statetimeline.Panel:
         str(number): (phase, color)
         for number, (phase, color) in enumerate(PHASE_COLORS.items(), start=1)
     }
-    attempts = [setting("mappings", []), fixed_color(GREY)]
     query = prometheus_query(queries.phase_number(tuple(PHASE_COLORS)), legend="Phase")
     return (
         statetimeline.Panel()
@@ -119,15 +118,15 @@ def _timeline() -> statetimeline.Panel:
         .datasource(SOURCE)
         .with_target(query)
         .with_target(prometheus_query(jobs.attempts(), legend="Attempt").ref_id("B"))
-        .mappings([value_mappings(phases)])
-        .override_by_name("Attempt", attempts)
+        .override_by_name("Phase", [setting("mappings", [value_mappings(phases)])])
+        .override_by_name("Attempt", [fixed_color(GREY)])
         .unit("short")
         .no_value("No such job in the time range")
         .show_value(common.VisibilityMode.AUTO)
         .merge_values(True)
         .row_height(0.8)
         .fill_opacity(80)
-        .line_width(0)
+        .line_width(1)
         .height(4)
         .span(WIDTH)
     )
@@ -140,13 +139,13 @@ def _details() -> table.Panel:
         Column("Recipe", "recipe"),
         Column("Data set", "dataset"),
         Column("Queue", "queue"),
-        Column("GPUs", query=jobs.gpus()),
-        Column("Ran for", query=jobs.ran_for(), look=(setting("unit", "s"),)),
-        Column("Epoch", query=jobs.epoch()),
-        Column("Failures", query=jobs.failures()),
-        Column("Disruptions", query=jobs.disruptions()),
-        Column("Saved", query=jobs.saved(), look=TIME_AGO),
-        Column("Created", query=jobs.created(), look=TIME_AGO),
+        Column("GPUs", query=jobs.gpus(), look=width(70)),
+        Column("Ran for", query=jobs.ran_for(), look=(setting("unit", "s"), *width(110))),
+        Column("Epoch", query=jobs.epoch(), look=width(80)),
+        Column("Failures", query=jobs.failures(), look=width(90)),
+        Column("Disruptions", query=jobs.disruptions(), look=width(110)),
+        Column("Saved", query=jobs.saved(), look=(*TIME_AGO, *width(140))),
+        Column("Created", query=jobs.created(), look=(*TIME_AGO, *width(140))),
     ]
     about = (
         "What it trains and where it is. Data set is the digest's first 12 characters; Saved is "

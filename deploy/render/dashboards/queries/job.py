@@ -44,7 +44,8 @@ def phase_number(phases: Sequence[str]) -> str:
 def new_attempt() -> str:
     """The number of an attempt, where it began; the first one begins with the job."""
     attempts = select("finetune_job_attempts", OPERATOR, JOB)
-    return f"{of_job('finetune_job_attempts')} > max by ({BY_JOB}) ({attempts} offset $__interval)"
+    earlier = f"max by ({BY_JOB}) ({attempts} offset $__interval)"
+    return f"({of_job('finetune_job_attempts')} > 1) > {earlier}"
 
 
 def step_seconds(choice: str) -> str:
