@@ -57,7 +57,7 @@ def render() -> dict[str, Any]:
     sections: dict[str, list[Panel]] = {
         "": [*_tiles(), _timeline(), _details()],
         "How well it learns": [_accuracy(), _loss(), _learning_rate(), _throughput(), _data_wait()],
-        "Its pods": [_step_time(), _time_shares(), _memory()],
+        "Its pods": [_step_time(), _time_shares(), _checkpoints(), _memory()],
         "Its GPUs": [_gpu_use(), _gpu_memory(), _dcgm_use(), _dcgm_power()],
     }
     result = to_json(dashboard, sections)
@@ -208,7 +208,8 @@ def _step_time() -> timeseries.Panel:
         Line(queries.step_seconds("min"), "fastest pod", SKY),
     ]
     about = "Seconds of one step, without the wait for its images." + NEEDS_POD
-    return graph("Time of a step", lines, description=about, unit="s").no_value(NO_POD)
+    panel = graph("Time of a step", lines, description=about, unit="s")
+    return panel.span(WIDTH // 4).no_value(NO_POD)
 
 
 def _time_shares() -> timeseries.Panel:
@@ -219,7 +220,14 @@ def _time_shares() -> timeseries.Panel:
     ]
     about = "What the pods do, on average; the rest is validation and what is between." + NEEDS_POD
     panel = graph("Where the time goes", lines, description=about, unit="percentunit")
-    return stacked(panel).max(1).no_value(NO_POD)
+    return stacked(panel).max(1).span(WIDTH // 4).no_value(NO_POD)
+
+
+def _checkpoints() -> timeseries.Panel:
+    lines = [Line(queries.checkpoint_seconds(), "one checkpoint", PURPLE)]
+    about = "Seconds that it took to save, where something was saved. Long: a slow workspace."
+    panel = graph("Time of a checkpoint", lines, description=about + NEEDS_POD, unit="s")
+    return panel.span(WIDTH // 4).no_value("No checkpoint was saved, or no pod is scraped")
 
 
 def _memory() -> timeseries.Panel:
@@ -228,7 +236,8 @@ def _memory() -> timeseries.Panel:
         Line(queries.memory_limit(), "limit", VERMILION, dashed=True),
     ]
     about = "At its limit a pod is killed, and the attempt ends with OutOfMemory." + NEEDS_POD
-    return graph("Memory", lines, description=about, unit="bytes").no_value(NO_POD)
+    panel = graph("Memory", lines, description=about, unit="bytes")
+    return panel.span(WIDTH // 4).no_value(NO_POD)
 
 
 def _gpu_use() -> timeseries.Panel:

@@ -58,6 +58,11 @@ def share_of_time(name: str) -> str:
     return f"avg({_rate(f'{name}_seconds_total')})"
 
 
+def checkpoint_seconds() -> str:
+    """Seconds that it took to save, on average, where something was saved."""
+    return f"sum({_rate('checkpoint_seconds_total')}) / (sum({_rate('checkpoints_total')}) > 0)"
+
+
 def memory() -> str:
     """Memory of the pod that uses most."""
     return f"max({_of_trainer('memory_bytes')})"
