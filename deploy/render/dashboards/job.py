@@ -227,7 +227,11 @@ def _checkpoints() -> timeseries.Panel:
     lines = [Line(queries.checkpoint_seconds(), "one checkpoint", PURPLE)]
     about = "Seconds that it took to save, where something was saved. Long: a slow workspace."
     panel = graph("Time of a checkpoint", lines, description=about + NEEDS_POD, unit="s")
-    return panel.span(WIDTH // 4).no_value("No checkpoint was saved, or no pod is scraped")
+    return (
+        panel.span_nulls(True)
+        .span(WIDTH // 4)
+        .no_value("No checkpoint was saved, or no pod is scraped")
+    )
 
 
 def _memory() -> timeseries.Panel:
