@@ -12,6 +12,7 @@ from deploy.render.dashboards.style import PHASE_COLORS
 from tests.chart.exposed import metric_names
 from tests.grafana import boards
 from tests.grafana.boards import UIDS, Query
+from tests.grafana.made_up import samples
 
 PANELS = [
     pytest.param(panel, id=f"{uid}: {panel['title']}")
@@ -70,6 +71,11 @@ def test_no_counter_is_shown_as_it_is(query: Query) -> None:
 @pytest.mark.parametrize("query", QUERIES)
 def test_each_metric_is_one_that_can_be_scraped(query: Query) -> None:
     names = {re.sub("_bucket$", "", name) for name, _ in SELECTOR.findall(query.expression)}
+    assert names <= metric_names()
+
+
+def test_the_made_up_jobs_have_metrics_that_can_be_scraped_alone() -> None:
+    names = {re.sub("_bucket$", "", name) for name, _, _ in samples(300, 0)}
     assert names <= metric_names()
 
 

@@ -16,8 +16,8 @@ END = START + MINUTES * 60 - SCRAPE_SECONDS
 HOURS = 3
 BIRDS = {"cluster": ".*", "namespace": "team-a", "finetunejob": "birds"}
 VALUES = dict.fromkeys(boards.UIDS, boards.ALL) | {"finetune-job": BIRDS}
-# What the made-up jobs give no data for: no request fails now.
-EMPTY = {"Failed requests"}
+# What the made-up jobs give no data for: no request fails now, and birds trains well.
+EMPTY = {"Failed requests", "Why", "Ended"}
 QUERIES = [
     pytest.param(query, id=f"{query.uid}: {query.title}")
     for uid in boards.UIDS
@@ -95,3 +95,10 @@ def test_the_table_of_what_failed_names_job_and_reason(prometheus: Prometheus) -
         ("bark", "InvalidData"),
         ("mushrooms", "BackoffLimitExceeded"),
     }
+
+
+def test_the_job_says_why_it_failed(prometheus: Prometheus) -> None:
+    (query,) = (query for query in boards.queries("finetune-job") if query.title == "Why")
+    mushrooms = {"cluster": ".*", "namespace": "team-b", "finetunejob": "mushrooms"}
+    (found,) = prometheus.query(boards.fill_in(query.expression, mushrooms, seconds=60), at=END)
+    assert found["metric"]["reason"] == "BackoffLimitExceeded"

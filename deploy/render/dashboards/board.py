@@ -13,7 +13,11 @@ from deploy.render.dashboards.queries import variables
 from deploy.render.dashboards.style import SOURCE
 
 FLEET, JOB, OPERATOR = "finetune-fleet", "finetune-job", "finetune-operator"
-TITLES = {FLEET: "FineTuneJobs", JOB: "FineTuneJob", OPERATOR: "finetune-operator"}
+TITLES = {
+    FLEET: "FineTuneJobs / Fleet",
+    JOB: "FineTuneJobs / Job",
+    OPERATOR: "FineTuneJobs / Operator",
+}
 DOCS = "https://github.com/finetune-operator/finetune-operator/blob/main/docs"
 SELECTED = "${datasource:queryparam}&${cluster:queryparam}"
 Panel = bargauge.Panel | stat.Panel | statetimeline.Panel | table.Panel | timeseries.Panel

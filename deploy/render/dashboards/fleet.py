@@ -30,6 +30,7 @@ from deploy.render.dashboards.style import (
     Line,
     bars,
     colored,
+    counted,
     fixed_color,
     graph,
     levels,
@@ -39,7 +40,7 @@ from deploy.render.dashboards.style import (
     tile,
     value_mappings,
 )
-from deploy.render.dashboards.tables import HIDDEN, TIME_AGO, Column, rows
+from deploy.render.dashboards.tables import HIDDEN, TIME_AGO, Column, rows, width
 
 WAITING = ("Pending", "Queued", "Starting")
 RUNNING = ("Preparing", "Training")
@@ -103,7 +104,7 @@ def _tiles() -> tuple[stat.Panel, ...]:
 def _alerts() -> table.Panel:
     columns = [
         Column("Alert", "alertname", look=(_link("Runbook", f"{DOCS}/operations.md#runbook"),)),
-        Column("Severity", "severity", look=_width(100)),
+        Column("Severity", "severity", look=width(100)),
         _job_column(),
         _reason_column(),
         _namespace_column(),
@@ -121,7 +122,7 @@ def _waiting() -> table.Panel:
     columns = [
         _job_column(),
         _reason_column(),
-        Column("For", query=queries.waited(), look=(setting("unit", "s"), *_width(100))),
+        Column("For", query=queries.waited(), look=(setting("unit", "s"), *width(100))),
         _phase_column(),
         _namespace_column(),
     ]
@@ -134,7 +135,7 @@ def _failed() -> table.Panel:
     columns = [
         _job_column(),
         _reason_column(),
-        Column("Ended", query=queries.failed(), look=(*TIME_AGO, *_width(130))),
+        Column("Ended", query=queries.failed(), look=(*TIME_AGO, *width(130))),
         _namespace_column(),
     ]
     about = "Jobs that failed in the time range and have not been deleted."
@@ -150,11 +151,11 @@ def _jobs() -> table.Panel:
         _reason_column(),
         Column("", query=queries.jobs()),
         Column("Progress", query=jobs.progress(), look=_progress_bar()),
-        Column("Left", query=jobs.remaining(), look=(setting("unit", "s"), *_width(90))),
-        Column("Accuracy", query=jobs.accuracy(), look=(*_percent(), *_width(90))),
-        Column("Attempts", query=jobs.attempts(), look=_width(80)),
-        Column("GPUs", query=jobs.gpus(), look=_width(60)),
-        Column("Created", query=jobs.created(), look=(*TIME_AGO, *_width(130))),
+        Column("Left", query=jobs.remaining(), look=(setting("unit", "s"), *width(90))),
+        Column("Accuracy", query=jobs.accuracy(), look=(*_percent(), *width(90))),
+        Column("Attempts", query=jobs.attempts(), look=width(80)),
+        Column("GPUs", query=jobs.gpus(), look=width(60)),
+        Column("Created", query=jobs.created(), look=(*TIME_AGO, *width(130))),
         Column("Until", query=jobs.until(), look=HIDDEN),
         _namespace_column(),
     ]
@@ -173,7 +174,7 @@ def _phases() -> timeseries.Panel:
         description="FineTuneJobs that exist, by phase.",
         unit="short",
     )
-    return stacked(colored(panel, PHASE_COLORS)).decimals(0).span(WIDTH // 2)
+    return counted(stacked(colored(panel, PHASE_COLORS))).span(WIDTH // 2)
 
 
 def _gpus() -> timeseries.Panel:
@@ -186,8 +187,7 @@ def _gpus() -> timeseries.Panel:
     )
     colors = {name: PHASE_COLORS[name] for name in PHASE_COLORS if name not in _FINISHED}
     return (
-        stacked(colored(panel, colors))
-        .decimals(0)
+        counted(stacked(colored(panel, colors)))
         .span(WIDTH // 2)
         .no_value("No unfinished job in the time range")
     )
@@ -245,7 +245,7 @@ def _job_column(time_range: str = "${__url_time_range}") -> Column:
 def _phase_column() -> Column:
     background = {"type": "color-background", "mode": "basic"}
     look = (setting("mappings", [phase_mappings()]), setting("custom.cellOptions", background))
-    return Column("Phase", "phase", look=(*look, *_width(100)))
+    return Column("Phase", "phase", look=(*look, *width(100)))
 
 
 def _reason_column() -> Column:
@@ -255,16 +255,12 @@ def _reason_column() -> Column:
 
 def _progress_bar() -> tuple[DynamicConfigValue, ...]:
     bar = {"type": "gauge", "mode": "basic"}
-    return (*_percent(), setting("custom.cellOptions", bar), fixed_color(SKY), *_width(160))
+    return (*_percent(), setting("custom.cellOptions", bar), fixed_color(SKY), *width(220))
 
 
 def _percent() -> tuple[DynamicConfigValue, ...]:
     limits = (setting("min", 0), setting("max", 1))
     return (setting("unit", "percentunit"), setting("decimals", 1), *limits)
-
-
-def _width(pixels: int) -> tuple[DynamicConfigValue, ...]:
-    return (setting("custom.width", pixels),)
 
 
 def _link(title: str, url: str) -> DynamicConfigValue:

@@ -31,7 +31,7 @@ from deploy.render.dashboards.style import (
     tile,
     value_mappings,
 )
-from deploy.render.dashboards.tables import TIME_AGO, Column, rows
+from deploy.render.dashboards.tables import TIME_AGO, Column, rows, width
 
 NO_POD = "No pod is scraped: see the description"
 NO_GPU = "No GPU is measured: see the description"
@@ -57,7 +57,7 @@ def render() -> dict[str, Any]:
     sections: dict[str, list[Panel]] = {
         "": [*_tiles(), _timeline(), _details()],
         "How well it learns": [_accuracy(), _loss(), _learning_rate(), _throughput(), _data_wait()],
-        "Its pods": [_step_time(), _time_shares(), _memory()],
+        "Its pods": [_step_time(), _time_shares(), _checkpoints(), _memory()],
         "Its GPUs": [_gpu_use(), _gpu_memory(), _dcgm_use(), _dcgm_power()],
     }
     result = to_json(dashboard, sections)
@@ -80,7 +80,7 @@ def _tiles() -> tuple[stat.Panel, ...]:
             description="The reason of status.failure: what it waits for, or why it ended. "
             f"[What it means, and what to do]({DOCS}/troubleshooting.md)",
         )
-        .thresholds(levels(ORANGE, {}))
+        .thresholds(levels(GREEN, {1: ORANGE}))
         .no_value("nothing is wrong"),
         _percentage(
             "Accuracy", jobs.accuracy(), "On the validation images, of the last epoch."
@@ -110,7 +110,6 @@ def _timeline() -> statetimeline.Panel:
         str(number): (phase, color)
         for number, (phase, color) in enumerate(PHASE_COLORS.items(), start=1)
     }
-    attempts = [setting("mappings", []), fixed_color(GREY)]
     query = prometheus_query(queries.phase_number(tuple(PHASE_COLORS)), legend="Phase")
     return (
         statetimeline.Panel()
@@ -119,15 +118,15 @@ def _timeline() -> statetimeline.Panel:
         .datasource(SOURCE)
         .with_target(query)
         .with_target(prometheus_query(jobs.attempts(), legend="Attempt").ref_id("B"))
-        .mappings([value_mappings(phases)])
-        .override_by_name("Attempt", attempts)
+        .override_by_name("Phase", [setting("mappings", [value_mappings(phases)])])
+        .override_by_name("Attempt", [fixed_color(GREY)])
         .unit("short")
         .no_value("No such job in the time range")
         .show_value(common.VisibilityMode.AUTO)
         .merge_values(True)
         .row_height(0.8)
         .fill_opacity(80)
-        .line_width(0)
+        .line_width(1)
         .height(4)
         .span(WIDTH)
     )
@@ -140,13 +139,13 @@ def _details() -> table.Panel:
         Column("Recipe", "recipe"),
         Column("Data set", "dataset"),
         Column("Queue", "queue"),
-        Column("GPUs", query=jobs.gpus()),
-        Column("Ran for", query=jobs.ran_for(), look=(setting("unit", "s"),)),
-        Column("Epoch", query=jobs.epoch()),
-        Column("Failures", query=jobs.failures()),
-        Column("Disruptions", query=jobs.disruptions()),
-        Column("Saved", query=jobs.saved(), look=TIME_AGO),
-        Column("Created", query=jobs.created(), look=TIME_AGO),
+        Column("GPUs", query=jobs.gpus(), look=width(70)),
+        Column("Ran for", query=jobs.ran_for(), look=(setting("unit", "s"), *width(110))),
+        Column("Epoch", query=jobs.epoch(), look=width(80)),
+        Column("Failures", query=jobs.failures(), look=width(90)),
+        Column("Disruptions", query=jobs.disruptions(), look=width(110)),
+        Column("Saved", query=jobs.saved(), look=(*TIME_AGO, *width(140))),
+        Column("Created", query=jobs.created(), look=(*TIME_AGO, *width(140))),
     ]
     about = (
         "What it trains and where it is. Data set is the digest's first 12 characters; Saved is "
@@ -209,7 +208,8 @@ def _step_time() -> timeseries.Panel:
         Line(queries.step_seconds("min"), "fastest pod", SKY),
     ]
     about = "Seconds of one step, without the wait for its images." + NEEDS_POD
-    return graph("Time of a step", lines, description=about, unit="s").no_value(NO_POD)
+    panel = graph("Time of a step", lines, description=about, unit="s")
+    return panel.span(WIDTH // 4).no_value(NO_POD)
 
 
 def _time_shares() -> timeseries.Panel:
@@ -220,7 +220,18 @@ def _time_shares() -> timeseries.Panel:
     ]
     about = "What the pods do, on average; the rest is validation and what is between." + NEEDS_POD
     panel = graph("Where the time goes", lines, description=about, unit="percentunit")
-    return stacked(panel).max(1).no_value(NO_POD)
+    return stacked(panel).max(1).span(WIDTH // 4).no_value(NO_POD)
+
+
+def _checkpoints() -> timeseries.Panel:
+    lines = [Line(queries.checkpoint_seconds(), "one checkpoint", PURPLE)]
+    about = "Seconds that it took to save, where something was saved. Long: a slow workspace."
+    panel = graph("Time of a checkpoint", lines, description=about + NEEDS_POD, unit="s")
+    return (
+        panel.span_nulls(True)
+        .span(WIDTH // 4)
+        .no_value("No checkpoint was saved, or no pod is scraped")
+    )
 
 
 def _memory() -> timeseries.Panel:
@@ -229,7 +240,8 @@ def _memory() -> timeseries.Panel:
         Line(queries.memory_limit(), "limit", VERMILION, dashed=True),
     ]
     about = "At its limit a pod is killed, and the attempt ends with OutOfMemory." + NEEDS_POD
-    return graph("Memory", lines, description=about, unit="bytes").no_value(NO_POD)
+    panel = graph("Memory", lines, description=about, unit="bytes")
+    return panel.span(WIDTH // 4).no_value(NO_POD)
 
 
 def _gpu_use() -> timeseries.Panel:

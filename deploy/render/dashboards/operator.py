@@ -18,9 +18,9 @@ from deploy.render.dashboards.style import (
     Line,
     bars,
     colored,
+    fixed_color,
     graph,
     levels,
-    setting,
     stacked,
     text_tile,
     tile,
@@ -44,7 +44,7 @@ def render() -> dict[str, Any]:
             _latency(),
             _watch_ages(),
             _watch_errors(),
-            _odd(),
+            _unread(),
         ],
         "Process": [_cpu(), _memory(), _files()],
     }
@@ -178,8 +178,7 @@ def _requests() -> timeseries.Panel:
         "5": VERMILION,
         "e": PURPLE,
     }.items():
-        shades = {"mode": "shades", "fixedColor": color}
-        panel.override_by_regexp(f"/^{pattern}/", [setting("color", shades)])
+        panel.override_by_regexp(f"/^{pattern}/", [fixed_color(color)])
     return stacked(panel)
 
 
@@ -223,18 +222,19 @@ def _watch_errors() -> bargauge.Panel:
     ).no_value("No watch has ended by an error")
 
 
-def _odd() -> timeseries.Panel:
-    return graph(
+def _unread() -> bargauge.Panel:
+    return bars(
         "What cannot be read",
         [
             Line(queries.broken_namespaces(), "broken namespaces", VERMILION),
             Line(queries.unreadable_jobs(), "unreadable jobs", ORANGE),
-            Line(queries.stale_caches(), "stale caches per second", SKY),
+            Line(queries.stale_caches(), "stale caches", SKY),
         ],
-        description="Namespaces whose Jobs or pods cannot be listed, FineTuneJobs of a newer "
-        "version, and reconciles that had to list what the watches had missed: all to be 0.",
+        description="Namespaces whose Jobs or pods cannot be listed, FineTuneJobs that this "
+        "version cannot read, and reconciles in the time range that listed what the watches had "
+        "missed.",
         unit="short",
-    )
+    ).no_value("No operator is scraped")
 
 
 def _cpu() -> timeseries.Panel:

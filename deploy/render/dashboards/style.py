@@ -123,7 +123,7 @@ def bars(title: str, lines: list[Line], *, description: str, unit: str) -> barga
         .orientation(common.VizOrientation.HORIZONTAL)
         .display_mode(common.BarGaugeDisplayMode.BASIC)
         .value_mode(common.BarGaugeValueMode.TEXT)
-        .text(build_common.VizTextDisplayOptions().title_size(13).value_size(16))
+        .text(build_common.VizTextDisplayOptions().title_size(12).value_size(16))
         .color_scheme(build.FieldColor().mode(model.FieldColorModeId.FIXED).fixed_color(SKY))
         .show_unfilled(False)
         .unit(unit)
@@ -159,6 +159,11 @@ def stacked(panel: timeseries.Panel) -> timeseries.Panel:
     """Areas on top of each other: their sum is seen, too."""
     stacking = build_common.StackingConfig().mode(common.StackingMode.NORMAL).group("A")
     return panel.stacking(stacking).fill_opacity(70).line_width(1)
+
+
+def counted(panel: timeseries.Panel) -> timeseries.Panel:
+    """Whole numbers, which jump from one to the next."""
+    return panel.decimals(0).line_interpolation(common.LineInterpolation.STEP_AFTER)
 
 
 def colored(panel: timeseries.Panel, colors: dict[str, str]) -> timeseries.Panel:

@@ -13,6 +13,7 @@ HIDDEN = (
     setting("custom.hideFrom", {"viz": True, "legend": True, "tooltip": True}),
     setting("custom.hidden", True),  # its name before Grafana 12.2
 )
+_LABELS = ("cluster", "namespace", "name", "phase", "reason")
 TIME_AGO = (setting("unit", "dateTimeFromNow"),)
 
 
@@ -24,6 +25,11 @@ class Column:
     label: str = ""
     query: str = ""
     look: tuple[model.DynamicConfigValue, ...] = field(default=())
+
+
+def width(pixels: int) -> tuple[model.DynamicConfigValue, ...]:
+    """The look of a column with a fixed width."""
+    return (setting("custom.width", pixels),)
 
 
 def rows(title: str, columns: list[Column], *, description: str, sort: str) -> table.Panel:
@@ -39,11 +45,12 @@ def rows(title: str, columns: list[Column], *, description: str, sort: str) -> t
     panel.override_by_regexp("/.*/", [setting("noValue", "-")])
     order = [column.title for column in columns]
     shown = {name: title for name, title in names.items() if title}
+    hidden = [name for name in ("Time", *_LABELS, *names) if name not in shown]
     for column in columns:
         if column.look:
             panel.override_by_name(column.title, list(column.look))
     organize = {
-        "excludeByName": {"Time": True} | {name: True for name in names if name not in shown},
+        "excludeByName": dict.fromkeys(hidden, True),
         "indexByName": {name: order.index(title) for name, title in shown.items()},
         "renameByName": shown,
     }

@@ -87,7 +87,8 @@ def of_pods(job: Job, at: float) -> Iterator[Sample]:
             "steps_total": int(seconds / 0.9),
             "step_seconds_total": seconds * (0.8 - 0.05 * pod),
             "data_wait_seconds_total": seconds * 0.07,
-            "checkpoint_seconds_total": seconds * 0.02,
+            "checkpoints_total": int(seconds / 600),
+            "checkpoint_seconds_total": int(seconds / 600) * 12.5,
             "memory_bytes": (full + 0.4 * math.sin(at / 3 + pod)) * 2**30,
             "memory_limit_bytes": 12 * 2**30,
         }

@@ -87,7 +87,7 @@ def of_process(at: float, began: float) -> Iterator[Sample]:
         "workqueue_adds_total": lambda: [({}, seconds * 0.82)],
         "workqueue_retries_total": lambda: [({}, seconds * 0.01 + trouble * 0.2)],
         "stale_cache_total": lambda: [({}, seconds * 0.0005)],
-        "watch_errors_total": lambda: [({"resource": r}, trouble / 300) for r in _RESOURCES],
+        "watch_errors_total": lambda: [({"resource": r}, trouble / 300) for r in _RESOURCES[1:]],
         "api_requests_total": lambda: [
             ({"verb": "patch", "resource": "finetunejobs/status", "code": "200"}, seconds * 0.3),
             ({"verb": "list", "resource": "pods", "code": "200"}, seconds * 0.1),

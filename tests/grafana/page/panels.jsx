@@ -49,7 +49,7 @@ function Bars(props) {
         <BarGauge value={display} display={view?.getFieldDisplayProcessor(colIndex)} field={field} width={width} height={height}
           alignmentFactors={alignmentFactors} orientation={orientation} theme={theme} itemSpacing={10} lcdCellWidth={12}
           displayMode={panel.options.displayMode} showUnfilled={panel.options.showUnfilled}
-          valueDisplayMode={panel.options.valueMode} text={panel.options.text} />
+          valueDisplayMode={panel.options.valueMode} text={panel.options.text} namePlacement="auto" />
       )} />
   );
 }

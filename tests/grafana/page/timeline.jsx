@@ -37,7 +37,7 @@ function Span({ left, right, top, height, shown, text }) {
   const fits = shown.text.length * 7 + 8 < right - left;
   return (
     <g>
-      <rect x={left} y={top} width={Math.max(1, right - left)} height={height} fill={shown.color} fillOpacity={0.8} />
+      <rect x={left} y={top} width={Math.max(1, right - left - 1)} height={height} fill={shown.color} fillOpacity={0.8} />
       {fits && <text x={left + 4} y={top + height / 2 + 4} {...text} fill="white">{shown.text}</text>}
     </g>
   );

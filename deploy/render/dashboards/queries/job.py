@@ -44,7 +44,8 @@ def phase_number(phases: Sequence[str]) -> str:
 def new_attempt() -> str:
     """The number of an attempt, where it began; the first one begins with the job."""
     attempts = select("finetune_job_attempts", OPERATOR, JOB)
-    return f"{of_job('finetune_job_attempts')} > max by ({BY_JOB}) ({attempts} offset $__interval)"
+    earlier = f"max by ({BY_JOB}) ({attempts} offset $__interval)"
+    return f"({of_job('finetune_job_attempts')} > 1) > {earlier}"
 
 
 def step_seconds(choice: str) -> str:
@@ -55,6 +56,11 @@ def step_seconds(choice: str) -> str:
 def share_of_time(name: str) -> str:
     """Seconds in each second that the pods spend on something, on average."""
     return f"avg({_rate(f'{name}_seconds_total')})"
+
+
+def checkpoint_seconds() -> str:
+    """Seconds that it took to save, on average, where something was saved."""
+    return f"sum({_rate('checkpoint_seconds_total')}) / (sum({_rate('checkpoints_total')}) > 0)"
 
 
 def memory() -> str:

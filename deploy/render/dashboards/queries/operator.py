@@ -98,8 +98,8 @@ def watch_errors() -> str:
 
 
 def stale_caches() -> str:
-    """Reconciles per second that listed what the watches had missed."""
-    return f"sum({_rate('stale_cache_total')})"
+    """Reconciles in the time range that listed what the watches had missed."""
+    return f"round(sum(increase({_of_operator('stale_cache_total')}[{RANGE}])))"
 
 
 def broken_namespaces() -> str:
