@@ -11,6 +11,10 @@ import os
 import random
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import NamedTuple, Self
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.credentials import kubeconfig
 from tests.support import leases
@@ -27,6 +31,20 @@ TIMES = {
     "FINETUNE_OPERATOR_BACKOFF_SECONDS": "0.5",
     "FINETUNE_OPERATOR_NODE_LOST_SECONDS": "2",
 }
+
+
+COUNTERS_OF_JOBS = ("finetune_jobs_completed_total", "finetune_jobs_failed_total")
+
+
+class Counted(NamedTuple):
+    """The transitions in an operator's counters: ended attempts and ended jobs."""
+
+    attempts: int = 0
+    jobs: int = 0
+
+    def plus(self, other: Self) -> Self:
+        """Return the sum."""
+        return type(self)(self.attempts + other.attempts, self.jobs + other.jobs)
 
 
 class Operator:
@@ -59,6 +77,22 @@ class Operator:
         assert self._process is not None
         self._process.kill()
         self._process.join()
+
+    async def counted(self) -> Counted:
+        """Return what this process has counted; nothing while it does not serve it yet."""
+        url = f"http://127.0.0.1:{self._environment['FINETUNE_OPERATOR_PORT']}/metrics"
+        try:
+            async with aiohttp.ClientSession() as session, session.get(url) as response:
+                page = await response.text()
+        except aiohttp.ClientError:
+            return Counted()
+        samples = [
+            sample for family in text_string_to_metric_families(page) for sample in family.samples
+        ]
+        return Counted(
+            attempts=sum(int(s.value) for s in samples if s.name == "finetune_attempts_total"),
+            jobs=sum(int(s.value) for s in samples if s.name in COUNTERS_OF_JOBS),
+        )
 
     def is_alive(self) -> bool:
         """Whether it has not ended by itself."""

@@ -5,7 +5,7 @@ strikes after the n-th, and makes what trouble.py plans. It changes nothing else
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ class Strike:
     """Do something once the API server has answered the n-th request; see Proxy.calls."""
 
     number: int
-    do: Callable[[], None]
+    do: Callable[[], Awaitable[None]]
     passed_on: bool = False
     """After the operator has got the answer, else before."""
 
@@ -101,7 +101,7 @@ class Proxy:
         if fault.gate:
             await fault.gate.wait()
         answer = await self._forward(request) if fault.forwarded else None
-        self._maybe_strike(call, number, passed_on=False)
+        await self._maybe_strike(call, number, passed_on=False)
         if fault.status:
             answer = _refusal(fault)
         if fault.cut or answer is None:
@@ -109,16 +109,16 @@ class Proxy:
         with suppress(ConnectionResetError):  # the operator has been killed
             await answer.prepare(request)
             await answer.write_eof()
-        self._maybe_strike(call, number, passed_on=True)
+        await self._maybe_strike(call, number, passed_on=True)
         return answer
 
-    def _maybe_strike(self, call: Call, number: int, *, passed_on: bool) -> None:
+    async def _maybe_strike(self, call: Call, number: int, *, passed_on: bool) -> None:
         strike = self.strike
         if call.is_watch or call.is_election or not strike:
             return
         if (number, passed_on) == (strike.number, strike.passed_on):
             self.strike = None
-            strike.do()
+            await strike.do()
 
     async def _forward(self, request: web.BaseRequest) -> web.Response | None:
         """Return the API server's answer, None if there is none: it is down."""

@@ -1,9 +1,10 @@
 """Plays one scenario with one operator behind one proxy, and checks how it ends."""
 
 import asyncio
+import functools
 import itertools
 import tempfile
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,7 @@ from typing import Any, Self
 
 from tests.cluster.controlplane import ControlPlane
 from tests.support.faults.kubelet import Kubelet
-from tests.support.faults.operators import Operator
+from tests.support.faults.operators import Counted, Operator
 from tests.support.faults.proxy import Proxy, Strike
 from tests.support.faults.scenarios import End, Scenario, apply, end_of
 from tests.support.faults.trouble import Trouble
@@ -94,8 +95,10 @@ class Stage:
                     namespaces=namespace.name,
                     resync_seconds=resync_seconds,
                 )
+                lost: list[Counted] = []
                 if kill:
-                    proxy.strike = Strike(kill.call, _restart(operator, proxy), kill.passed_on)
+                    restart = _restart(operator, proxy, lost)
+                    proxy.strike = Strike(kill.call, restart, kill.passed_on)
                 operator.start()
                 try:
                     await _play(
@@ -106,6 +109,8 @@ class Stage:
                         end_seconds=self._end_seconds,
                     )
                     assert operator.is_alive(), "the operator ended"
+                    counted = functools.reduce(Counted.plus, lost, await operator.counted())
+                    _check_counters(counted, namespace, kills=len(lost))
                 except (AssertionError, TimeoutError) as error:
                     calls = "\n".join(f"{c.method} {c.path}" for c in proxy.calls)
                     what = f"{scenario.name}, {kill}: {error!r}"
@@ -153,8 +158,24 @@ async def _end(
     assert is_end(), f"{end_of(namespace)} after the end"
 
 
-def _restart(operator: Operator, proxy: Proxy) -> Callable[[], None]:
-    def restart() -> None:
+def _check_counters(counted: Counted, namespace: Namespace, *, kills: int) -> None:
+    """Check that each kill has lost one transition at most, and that none is counted twice."""
+    if not namespace.job:  # deleted: its status is gone
+        return
+    status = namespace.last_status
+    expected = Counted(
+        attempts=len(status.get("history", [])),
+        jobs=int(status.get("phase") in ("Complete", "Failed")),
+    )
+    for got, all_of_them in zip(counted, expected, strict=True):
+        assert all_of_them - kills <= got <= all_of_them, f"{counted}, not {expected}"
+
+
+def _restart(
+    operator: Operator, proxy: Proxy, lost: list[Counted]
+) -> Callable[[], Awaitable[None]]:
+    async def restart() -> None:
+        lost.append(await operator.counted())
         operator.kill()
         proxy.listen_anew()
         operator.start()
