@@ -40,20 +40,22 @@ demo: venv ## Everything from nothing: build, start a cluster, train on the demo
 
 .PHONY: test
 test: lint types programs images ## What CI runs: lint, types, and every test but the slow ones
-	@$(BOTH) SELECT='-m "not slow"'
+	@$(PARTS) SELECT='-m "not slow"'
 
 .PHONY: test-full
 test-full: lint types programs images ## make test and the whole matrices
-	@$(BOTH)
+	@$(PARTS)
 
-# Two halves at a time: what needs the node mostly waits for it.
-BOTH = $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-parts test-node
+# Two parts at a time, the longest first: what needs the node mostly waits for it.
+PARTS = $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-node test-trainer test-operator
 PYTEST := $(PYTHON) -m pytest
-.PHONY: test-parts test-node
-test-parts:
-	$(PYTEST) $(SELECT) tests/unit tests/component tests/chart tests/images tests/trainer tests/docs
+.PHONY: test-node test-trainer test-operator
 test-node:
 	$(PYTEST) $(SELECT) tests/cluster tests/e2e
+test-trainer:
+	$(PYTEST) $(SELECT) tests/trainer tests/docs tests/images
+test-operator:
+	$(PYTEST) $(SELECT) tests/unit tests/component tests/chart
 
 .PHONY: fmt
 fmt: venv ## Format the code
