@@ -72,10 +72,10 @@ def _targets(pod: Object) -> Iterator[Object]:
 
 def play(world: World) -> None:
     """Play all jobs to their ends; those that wait still wait then."""
-    world.apply(_queued("leaves"))
     world.apply(_without_photos("bark"))
     world.apply(_too_large("cones"))
     world.wait_for_phase("Failed", "bark", seconds=90)
+    _queue(world, "leaves")
     with ThreadPoolExecutor() as pool:
         ends = [pool.submit(one, world) for one in (_train, _retry, _stall, _train_gang)]
     for end in ends:
@@ -118,11 +118,15 @@ def _small(name: str, *, epochs: int, **spec: object) -> Object:
     return named(job, name, **spec)
 
 
-def _queued(name: str) -> Object:
-    """Return a job of a queue that nobody serves."""
-    job = _small(name, epochs=1)
+def _queue(world: World, name: str) -> None:
+    """Let a job be taken back by its queue, as Kueue does it, and wait there."""
+    job = _small(name, epochs=100)
     job["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "night"}
-    return job
+    world.apply(job)
+    world.wait_for_pod(1, name, seconds=60)
+    path = f"/apis/batch/v1/namespaces/{world.namespace}/jobs/{name}-1"
+    world.api.merge(path, {"spec": {"suspend": True}})
+    world.wait_for_phase("Queued", name, seconds=120)
 
 
 def _without_photos(name: str) -> Object:
