@@ -9,7 +9,6 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.cluster.client import Api
@@ -76,10 +75,10 @@ def play(world: World) -> None:
     world.apply(_too_large("cones"))
     world.wait_for_phase("Failed", "bark", seconds=90)
     _queue(world, "leaves")
-    with ThreadPoolExecutor() as pool:
-        ends = [pool.submit(one, world) for one in (_train, _retry, _stall, _train_gang)]
-    for end in ends:
-        end.result()
+    _train(world)
+    _retry(world)
+    _stall(world)
+    _train_gang(world)
 
 
 def _train(world: World) -> None:
@@ -89,7 +88,7 @@ def _train(world: World) -> None:
 
 
 def _retry(world: World) -> None:
-    world.apply(_small("mushrooms", epochs=40))
+    world.apply(_small("mushrooms", epochs=12))
     pod = world.wait_for_pod(1, "mushrooms", seconds=60)
     world.wait_for_epoch(2, "mushrooms")
     os.kill(process_of_stage(pod["metadata"]["uid"], "fit"), signal.SIGSEGV)
@@ -97,7 +96,7 @@ def _retry(world: World) -> None:
 
 
 def _stall(world: World) -> None:
-    world.apply(_small("moss", epochs=40, stallDeadlineSeconds=60))
+    world.apply(_small("moss", epochs=12, stallDeadlineSeconds=60))
     pod = world.wait_for_pod(1, "moss", seconds=60)
     world.wait_for_epoch(2, "moss")
     os.kill(process_of_stage(pod["metadata"]["uid"], "fit"), signal.SIGSTOP)
