@@ -11,13 +11,14 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 import pytest
-from finetune_trainer.contract import ExitCode, TrainerError
+from finetune_trainer.contract import ExitCode, Result, TrainerError
 from finetune_trainer.evaluate.metrics import Answers, measure
+from finetune_trainer.export.result import report
 from finetune_trainer.export.stage import export
 from finetune_trainer.model import network
-from finetune_trainer.run import files, owner
+from finetune_trainer.run import files, history, owner
 from finetune_trainer.run.context import Run
-from finetune_trainer.run.handoff import EVALUATION, EXPORTED, FITTED, Exported, Fitted
+from finetune_trainer.run.handoff import EVALUATION, EXPORTED, FITTED, RESULT, Exported, Fitted
 
 from tests.trainer.support.networks import make_run, random_params, small_network
 
@@ -93,6 +94,20 @@ def test_the_manifest_and_its_digest_can_be_checked_with_sha256sum(tmp_path: Pat
     assert status is not None
     assert status.digest == manifest["digest"]
     assert status.uri == f"file://{tmp_path}/out/flowers/uid-1"
+
+
+def test_result_has_the_figures_of_the_model_and_of_its_last_epoch(tmp_path: Path) -> None:
+    run = fitted_run(tmp_path, output=f"file://{tmp_path}/out")
+    for epoch in (1, 2):
+        row = history.Row(epoch, 0.75, 0.125, 0.5, 1.0, learning_rate=0.01, images_per_second=9)
+        history.append(run.paths.job / history.HISTORY, row)
+    export(run)
+    report(run)
+    metrics = files.read_json(run.paths.job / RESULT, Result).metrics
+    found = {metric.name: metric.value for metric in metrics}
+    assert (found["epoch"], found["loss"], found["train-accuracy"]) == ("2", "0.125000", "0.750000")
+    assert (found["accuracy"], found["learning-rate"]) == ("0.8333", "0.01")
+    assert "images-per-second" not in found
 
 
 def test_a_claims_path_is_below_its_mount(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """The stage `report`: gathers the result of the job from the files of earlier stages."""
 
-from finetune_trainer.contract import Result
+from finetune_trainer.contract import Metric, Result
 from finetune_trainer.evaluate.metrics import Evaluation, as_decimal, status_metrics
-from finetune_trainer.run import handoff
+from finetune_trainer.run import handoff, history
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.files import read_json
 
@@ -18,10 +18,21 @@ def report(run: Run) -> None:
     result = Result(
         accuracy=as_decimal(evaluation.accuracy),
         recipe=fitted.recipe,
-        metrics=status_metrics(evaluation),
+        metrics=_metrics(run, evaluation),
         dataset=packed.status,
         model=built.status,
         checkpoint=fitted.checkpoint,
         output=exported.status,
     )
     run.hand_on(handoff.RESULT, result)
+
+
+def _metrics(run: Run, evaluation: Evaluation) -> tuple[Metric, ...]:
+    """Return the figures of the model, and of the last epoch what they do not say: nobody may have
+    polled this pod since.
+    """
+    last = history.read(run.paths.job / history.HISTORY)[-1:]
+    of_epoch = {name: text for row in last for name, text in row.metrics().items()}
+    of_epoch.pop("images-per-second", None)  # the fit is over
+    of_model = {metric.name: metric.value for metric in status_metrics(evaluation)}
+    return tuple(Metric(name=n, value=v) for n, v in {**of_epoch, **of_model}.items())

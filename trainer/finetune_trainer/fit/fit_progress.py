@@ -16,15 +16,6 @@ LAST_BLOCKS_COST = 0.5
 """Units of training the last blocks on an image's cached activations."""
 HEAD_COST = 0.01
 """Units of training the new layer on an image's cached features."""
-_COLUMNS = {
-    "epoch": "epoch",
-    "loss": "train_loss",
-    "train-accuracy": "train_accuracy",
-    "accuracy": "validation_accuracy",
-    "learning-rate": "learning_rate",
-    "images-per-second": "images_per_second",
-}
-"""The metrics of an epoch, and their columns in history.csv."""
 
 
 def units(recipe: Recipe, data: DatasetStatus) -> float:
@@ -102,11 +93,9 @@ class FitProgress:
 
     def report_epoch(self, row: Row, *, data_stall: float | None = None) -> None:
         """Report the figures of an epoch of the job's own fit, with the digits of history.csv."""
-        texts = row.texts()
-        measured = {name: texts[column] for name, column in _COLUMNS.items()}
+        self._metrics |= row.metrics()
         if data_stall is not None:
-            measured["data-stall"] = f"{data_stall:.4f}"
-        self._metrics |= {name: text for name, text in measured.items() if text}
+            self._metrics["data-stall"] = f"{data_stall:.4f}"
         self.report()
 
     def report(self) -> None:

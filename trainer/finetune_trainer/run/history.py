@@ -21,6 +21,15 @@ _FORMATS = {
     "time": "",
 }
 """The columns, with the format of their values."""
+_METRICS = {
+    "epoch": "epoch",
+    "loss": "train_loss",
+    "train-accuracy": "train_accuracy",
+    "accuracy": "validation_accuracy",
+    "learning-rate": "learning_rate",
+    "images-per-second": "images_per_second",
+}
+"""The metrics of an epoch in the trainer's reports, and their columns."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +59,11 @@ class Row:
             name: "" if value is None else format(value, _FORMATS[name])
             for name, value in dataclasses.asdict(self).items()
         }
+
+    def metrics(self) -> dict[str, str]:
+        """Return the metrics that are known, by their names, with the digits of history.csv."""
+        texts = self.texts()
+        return {name: texts[column] for name, column in _METRICS.items() if texts[column]}
 
 
 def append(path: Path, row: Row) -> None:
