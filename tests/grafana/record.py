@@ -5,9 +5,8 @@ needs no new recording.
 """
 
 import math
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from deploy.render.dashboards.queries import jobs
@@ -24,8 +23,8 @@ class Source:
     """A Prometheus, how often it scrapes, and until when its answers are wanted."""
 
     prometheus: PrometheusApi
-    scrape_seconds: int = 30
-    end: float = field(default_factory=time.time)
+    scrape_seconds: int
+    end: float
 
 
 def record(source: Source, job: tuple[str, str], *, hours: float) -> Recording:

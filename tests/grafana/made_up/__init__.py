@@ -41,7 +41,7 @@ def open_metrics(start: float) -> str:
         for name, labels, value in samples(seconds / 60, start):
             every = labels if "job" in labels or name == "ALERTS" else own | labels
             text = ",".join(f'{label}="{every[label]}"' for label in every)
-            lines.append(f"{name}{{{text}}} {value:.6g} {start + seconds:.0f}\n")
+            lines.append(f"{name}{{{text}}} {value:.12g} {start + seconds:.0f}\n")
     return "".join([*lines, "# EOF\n"])
 
 
