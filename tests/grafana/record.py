@@ -5,8 +5,9 @@ needs no new recording.
 """
 
 import math
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.render.dashboards.queries import jobs
@@ -23,8 +24,8 @@ class Source:
     """A Prometheus, how often it scrapes, and until when its answers are wanted."""
 
     prometheus: PrometheusApi
-    scrape_seconds: int
-    end: float
+    scrape_seconds: int = 30
+    end: float = field(default_factory=time.time)
 
 
 def record(source: Source, job: tuple[str, str], *, hours: float) -> Recording:
