@@ -70,6 +70,27 @@ def test_each_dashboard_is_drawn_without_an_error(
         assert below.getextrema()[0] != below.getextrema()[1]  # the last panel is drawn
 
 
+@pytest.mark.parametrize(
+    ("title", "complaint"),
+    [
+        pytest.param("Reconciles", "Reconciles: no data, and no text for that", id="no data"),
+        pytest.param("Queue", "not recorded: max", id="another query"),
+    ],
+)
+def test_a_panel_without_its_data_is_an_error(
+    recording: Recording, bundle: Path, tmp_path: Path, title: str, complaint: str
+) -> None:
+    spoiled = copy.deepcopy(recording)
+    answers = spoiled["finetune-operator"]["answers"]["range"]
+    (query,) = (one for one in boards.queries("finetune-operator") if one.title == title)
+    if title == "Queue":
+        del answers[query.expression]
+    else:
+        answers[query.expression] = []
+    with pytest.raises(RuntimeError, match=complaint):
+        draw.draw(PICTURES[-1], spoiled, bundle, tmp_path)
+
+
 def _spoil(config: dict[str, Any], key: str, value: str) -> None:
     if key == "unit":
         config["defaults"]["unit"] = value
