@@ -30,6 +30,13 @@ packages:
 	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || { apt-get -qq update && \
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(PACKAGES); }
 
+# What draws pictures. Grafana's components need Node 20 and npm, which Debian 12 does not have.
+BROWSER := chromium fonts-dejavu-core
+.PHONY: browser
+browser:
+	@dpkg -s $(BROWSER) >/dev/null 2>&1 || { apt-get -qq update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(BROWSER); }
+
 .PHONY: programs
 programs: venv ## Build Kubernetes and what else the tests run, once (14 minutes)
 	$(PYTHON) -m tests.cluster build
@@ -43,7 +50,7 @@ test: lint types programs images ## What CI runs: lint, types, and every test bu
 	@$(PARTS) SELECT='-m "not slow"'
 
 .PHONY: test-full
-test-full: lint types programs images ## make test and the whole matrices
+test-full: lint types programs images browser ## make test and the whole matrices
 	@$(PARTS)
 
 # Two parts at a time, the longest first: what needs the node mostly waits for it.
@@ -115,9 +122,7 @@ render: venv ## Generate the CRD, deploy/, the dashboards and the contract's sch
 	$(PYTHON) -m deploy.render
 
 .PHONY: pictures
-pictures: venv packages ## Make the pictures of the pages again: a report of the demo photos, the dashboards
-	@dpkg -s chromium fonts-dejavu-core >/dev/null 2>&1 || { apt-get -qq update && \
-		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core; }
+pictures: venv packages browser ## Make the pictures of the pages again: a report and the dashboards
 	$(PYTHON) -m bench.report_picture
 	$(PYTHON) -m tests.grafana draw tests/grafana/recording.json.gz --into docs/pictures
 

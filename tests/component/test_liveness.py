@@ -26,12 +26,15 @@ class StaleWatches(Trouble):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stale = self.away = self.unknown = False
+        self.stale = self.away = False
+        self.unknown = 0
+        """How many more times the operator is told that its API is not served."""
 
     def of(self, call: Call) -> Fault | Fate | None:
         if self.away:
             return Fault(forwarded=False, cut=True)
         if self.unknown and call.path == f"/apis/{API_VERSION}":
+            self.unknown -= 1
             return Fault(forwarded=False, status=404)
         if self.stale and call.is_watch and call.path.endswith("/finetunejobs"):
             return Fate(0, "frozen")
@@ -118,8 +121,7 @@ async def test_api_server_that_does_not_serve_fine_tune_jobs_yet_is_waited_for(
     bare_plane: ControlPlane, release: Release, world: World, tmp_path: Path
 ) -> None:
     trouble = StaleWatches()
-    trouble.unknown = True
-    asyncio.get_running_loop().call_later(3, setattr, trouble, "unknown", False)
+    trouble.unknown = 3
     operator = operating(bare_plane, release, world, tmp_path, trouble, resync_seconds=300)
     async with operator as process:  # it is ready only when they are served
         assert "does not serve finetunejobs" in process.log()

@@ -4,6 +4,7 @@ import argparse
 import gzip
 import json
 import tempfile
+import time
 from pathlib import Path
 
 from tests.grafana import draw, programs
@@ -18,7 +19,8 @@ def main() -> None:
     recorder = commands.add_parser("record", help="record a Prometheus' answers")
     recorder.add_argument("--prometheus", required=True, metavar="URL")
     recorder.add_argument("--job", required=True, metavar="NAMESPACE/NAME")
-    recorder.add_argument("--hours", type=float, default=6)
+    recorder.add_argument("--hours", type=float, default=6, help="before the end; 6")
+    recorder.add_argument("--end", type=float, default=time.time(), help="a Unix time; now")
     recorder.add_argument("--scrape-seconds", type=int, default=30, metavar="SECONDS")
     recorder.add_argument("--out", type=Path, required=True, metavar="FILE.json.gz")
     drawer = commands.add_parser(
@@ -29,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.command == "record":
         namespace, _, name = options.job.partition("/")
-        source = Source(PrometheusApi(options.prometheus), options.scrape_seconds)
+        source = Source(PrometheusApi(options.prometheus), options.scrape_seconds, options.end)
         answers = record(source, (namespace, name), hours=options.hours)
         with gzip.open(options.out, "wt") as file:
             json.dump(answers, file, separators=(",", ":"))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
+from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
 from deploy.render.dashboards.board import (
@@ -25,6 +26,7 @@ from deploy.render.dashboards.style import (
     PHASE_COLORS,
     PURPLE,
     SKY,
+    TEXT,
     VERMILION,
     WIDTH,
     Line,
@@ -53,12 +55,19 @@ def render() -> dict[str, Any]:
         board(FLEET, "All FineTuneJobs: what runs, what waits and why, what fails and why.")
         .time("now-6h", "now")
         .with_variable(all_of(variable("namespace", "Namespace", variables.namespaces())))
-        .with_variable(all_of(variable("finetunejob", "FineTuneJob", variables.job_names())))
+        .with_variable(all_of(_job_names()))
     )
     panels: list[Panel] = [*_tiles(), _alerts(), _waiting(), _failed(), _jobs()]
     return to_json(
         dashboard,
         {"": panels, "Over time": [_phases(), _gpus()], "In the time range": [*_ended()]},
+    )
+
+
+def _job_names() -> build.QueryVariable:
+    names = variable("finetunejob", "FineTuneJob", variables.job_names())
+    return names.description(
+        "Chooses rows of the tables, GPUs and the longest wait. All else counts the namespaces."
     )
 
 
@@ -81,7 +90,7 @@ def _tiles() -> tuple[stat.Panel, ...]:
             description="Of the jobs that are Pending, Queued or Starting now.",
             unit="s",
         )
-        .thresholds(levels(SKY, {20 * MINUTE: ORANGE, 60 * MINUTE: VERMILION}))
+        .thresholds(levels(TEXT, {20 * MINUTE: ORANGE, 60 * MINUTE: VERMILION}))
         .no_value("none waits"),
         tile(
             "Waiting",

@@ -18,6 +18,7 @@ from deploy.render.dashboards.style import (
     PURPLE,
     SKY,
     SOURCE,
+    TEXT,
     VERMILION,
     WIDTH,
     Line,
@@ -96,7 +97,7 @@ def _tiles() -> tuple[stat.Panel, ...]:
             jobs.attempts(),
             description="Started so far; more than one means that it was disrupted or has failed.",
         )
-        .thresholds(levels(SKY, {2: ORANGE}))
+        .thresholds(levels(TEXT, {2: ORANGE}))
         .no_value("none yet"),
     )
 

@@ -216,8 +216,8 @@ def _watch_errors() -> bargauge.Panel:
     return bars(
         "Broken watches",
         [Line(queries.watch_errors(), "{{resource}}", ORANGE)],
-        description="Watches that ended by an error, in the time range. Each is opened again; a "
-        "few are normal.",
+        description="Watches of Jobs and pods that ended by an error in the time range. Each is "
+        "opened again; a few are normal.",
         unit="short",
     ).no_value("No watch has ended by an error")
 

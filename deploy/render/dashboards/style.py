@@ -16,6 +16,7 @@ SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 WIDTH = 24
 BLUE, SKY, GREEN, ORANGE = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
 VERMILION, PURPLE, YELLOW, GREY = "#D55E00", "#CC79A7", "#F0E442", "#999999"
+TEXT = "text"  # Grafana's own: black or white
 PHASE_COLORS = {
     "Pending": GREY,
     "Queued": PURPLE,
@@ -83,7 +84,7 @@ def levels(below: str, steps: dict[float, str]) -> build.ThresholdsConfig:
 
 
 def tile(title: str, query: str, *, description: str, unit: str = "short") -> stat.Panel:
-    """One big number of now, blue; six of them fill a row."""
+    """One big number of now, in the colour of text; six of them fill a row."""
     return (
         stat.Panel()
         .title(title)
@@ -92,7 +93,7 @@ def tile(title: str, query: str, *, description: str, unit: str = "short") -> st
         .with_target(prometheus_query(query).instant())
         .reduce_options(build_common.ReduceDataOptions().calcs(["lastNotNull"]))
         .color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
-        .thresholds(levels(SKY, {}))
+        .thresholds(levels(TEXT, {}))
         .graph_mode(common.BigValueGraphMode.NONE)
         .color_mode(common.BigValueColorMode.VALUE)
         .unit(unit)

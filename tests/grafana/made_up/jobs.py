@@ -108,7 +108,7 @@ JOBS = (
             Stage(130, "Pending", 1, "Disrupted"),
             Stage(131, "Starting", 2, "Disrupted"),
             Stage(134, "Training", 2),
-            Stage(170, "Complete", 2),
+            Stage(190, "Complete", 2),
         ),
         gpus=1,
         accuracy=0.9107,

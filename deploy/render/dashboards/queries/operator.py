@@ -1,6 +1,13 @@
 """The queries of the Operator dashboard: its processes, and the API server's answers."""
 
-from deploy.render.dashboards.queries.series import OPERATOR, RANGE, RATE, quantile, select
+from deploy.render.dashboards.queries.series import (
+    OPERATOR,
+    RANGE,
+    RATE,
+    counted,
+    quantile,
+    select,
+)
 
 
 def leaders() -> str:
@@ -22,7 +29,7 @@ def version() -> str:
 def failed_reconciles() -> str:
     """Reconciles that ended in an error, in the time range."""
     errors = select("finetune_operator_reconciles_total", OPERATOR, 'result="error"')
-    return f"round(sum(increase({errors}[{RANGE}])))"
+    return f"round(sum({counted(errors)}))"
 
 
 def oldest_watch() -> str:
@@ -94,7 +101,7 @@ def watch_ages() -> str:
 def watch_errors() -> str:
     """Watches that ended by an error after they had begun, in the time range."""
     errors = _of_operator("watch_errors_total")
-    return f"round(sum by (resource) (increase({errors}[{RANGE}])))"
+    return f"round(sum by (resource) ({counted(errors)}))"
 
 
 def stale_caches() -> str:
