@@ -72,8 +72,9 @@ def test_learning_curve_of_the_operator_is_that_of_history_csv(
     with (model / "history.csv").open() as file:
         history = {int(row["epoch"]): row for row in csv.DictReader(file)}
     assert len(history) == EPOCHS
+    job = f'{{namespace="{namespace}", name="{CURVE}"}}'
     points = {
-        name: _points(prometheus, f'finetune_job_{name}{{name="{CURVE}"}}', started)
+        name: _points(prometheus, f"finetune_job_{name}{job}", started)
         for name in ("epoch", *COLUMNS)
     }
     first = {epoch: at for at, epoch in reversed(points["epoch"].items())}
