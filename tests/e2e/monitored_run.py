@@ -19,7 +19,7 @@ from tests.support.world import Object, World
 CURVE = "flowers"
 """The job whose learning curve is looked at."""
 SMALL = {"source": {"uri": "pvc://photos/small"}, "prepare": "Inline"}
-EPOCHS = 6
+EPOCHS = 8
 
 
 @contextlib.contextmanager
@@ -76,23 +76,30 @@ def play(world: World) -> None:
     world.wait_for_phase("Failed", "bark", seconds=90)
     _queue(world, "leaves")
     _train(world)
-    _retry(world)
+    _fail(world)
     _stall(world)
     _train_gang(world)
 
 
 def _train(world: World) -> None:
+    """Let a job crash once and go on."""
     training = {"recipe": "tutorial", "epochs": EPOCHS}
     world.apply(named(sample("tutorial", training=training), CURVE))
+    _crash(world, CURVE, epoch=3)
     world.wait_for_phase("Complete", CURVE, seconds=900)
 
 
-def _retry(world: World) -> None:
-    world.apply(_small("mushrooms", epochs=12))
-    pod = world.wait_for_pod(1, "mushrooms", seconds=60)
-    world.wait_for_epoch(2, "mushrooms")
+def _fail(world: World) -> None:
+    """Let a job crash as often as it may."""
+    world.apply(_small("mushrooms", epochs=12, backoffLimit=0))
+    _crash(world, "mushrooms", epoch=2)
+    world.wait_for_phase("Failed", "mushrooms", seconds=120)
+
+
+def _crash(world: World, name: str, *, epoch: int) -> None:
+    pod = world.wait_for_pod(1, name, seconds=60)
+    world.wait_for_epoch(epoch, name)
     os.kill(process_of_stage(pod["metadata"]["uid"], "fit"), signal.SIGSEGV)
-    world.wait_for_phase("Complete", "mushrooms", seconds=600)
 
 
 def _stall(world: World) -> None:
