@@ -108,6 +108,8 @@ class Trouble:
     def __init__(self, plan: str = "", *, seed: int = 0) -> None:
         self.refuses = plan == "unprocessable"
         """Whether a create may be refused, which is tried again only after a while."""
+        self.hides_writes = plan == "unanswered"
+        """Whether a write may be done without the operator's knowledge."""
         self._plan = PLANS.get(plan)
         self._dice = random.Random(f"{plan} {seed}")
         self._share = 0.8 if plan in ("cut", "frozen", "gone") else SHARE
