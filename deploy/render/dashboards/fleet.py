@@ -144,7 +144,7 @@ def _failed() -> table.Panel:
     columns = [
         _job_column(),
         _reason_column(),
-        Column("Ended", query=queries.failed(), look=(*TIME_AGO, *width(130))),
+        Column("Ended", query=queries.failed(), look=(*TIME_AGO, *width(150))),
         _namespace_column(),
     ]
     about = "Jobs that failed in the time range and have not been deleted."
@@ -164,7 +164,7 @@ def _jobs() -> table.Panel:
         Column("Accuracy", query=jobs.accuracy(), look=(*_percent(), *width(90))),
         Column("Attempts", query=jobs.attempts(), look=width(80)),
         Column("GPUs", query=jobs.gpus(), look=width(60)),
-        Column("Created", query=jobs.created(), look=(*TIME_AGO, *width(130))),
+        Column("Created", query=jobs.created(), look=(*TIME_AGO, *width(150))),
         Column("Until", query=jobs.until(), look=HIDDEN),
         _namespace_column(),
     ]
