@@ -34,14 +34,15 @@ def follow(cluster: Cluster, *, namespace: str, name: str) -> Status:
 
 
 def watch(cluster: Cluster, *, namespace: str, name: str) -> Iterator[Status]:
-    """Yield each status of the job for as long as it exists."""
+    """Yield each status that the operator gives the job, for as long as it exists."""
     command = ["kubectl", "--namespace", namespace, "get", "finetunejob", name]
     command += ["--watch", "--output", 'jsonpath={.status}{"\\n"}']
     while True:  # the API server ends each watch after some minutes
         process = subprocess.Popen(command, env=cluster.environment, stdout=subprocess.PIPE)
         assert process.stdout
         try:
-            yield from (json.loads(line) for line in process.stdout if line.strip())
+            statuses = (json.loads(line) for line in process.stdout if line.strip())
+            yield from (status for status in statuses if "phase" in status)
         finally:
             process.kill()
             process.stdout.close()
