@@ -1,7 +1,7 @@
 """The resync finds what a watch missed, on both sides, and that the watch is stale."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -59,6 +59,12 @@ async def running(
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def until(happened: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not happened():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def swept(answers: list[Answer], cache: Cache, *, count: int) -> tuple[set[Key], ApiServer]:
     """Resync a few times; return the first keys that are queued."""
     queue = WorkQueue[Key]()
@@ -105,8 +111,7 @@ async def test_watch_was_heard_when_it_had_an_event_or_a_list_shows_that_it_miss
         resync.observe(("team", "a"), "7", deleted=False)
         heard = resync.last_heard
         assert heard > started
-        await asyncio.sleep(0.2)
-        assert resync.last_heard > heard
+        await until(lambda: resync.last_heard > heard)
 
 
 async def test_list_of_nothing_is_none_and_ends_nothing() -> None:
@@ -125,9 +130,9 @@ async def test_watch_that_never_reports_what_is_listed_is_stale_until_it_does() 
     async with resyncing([page("a", "b", version="8")], Cache(), WorkQueue[Key]()) as (resync, _):
         resync.observe(("team", "a"), "7", deleted=False)
         resync.observe(("team", "b"), "8", deleted=False)
-        await asyncio.sleep(PATIENCE / 2)
-        assert resync.missed_by_watch() == ""
-        await asyncio.sleep(PATIENCE)
+        began = asyncio.get_running_loop().time()
+        await until(resync.missed_by_watch)
+        assert asyncio.get_running_loop().time() - began >= PATIENCE
         assert (
             resync.missed_by_watch() == "the watch of FineTuneJobs is stale: it has missed team/a"
         )
@@ -191,6 +196,5 @@ async def test_watch_of_a_namespace_that_is_forbidden_later_is_not_called_stale(
             resync.observe((namespace, "photos"), "7", deleted=False)
         await asyncio.sleep(PATIENCE / 2)
         refusing.status["bad"] = 403
-        await asyncio.sleep(PATIENCE * 1.5)
-        assert resync.missed_by_watch().endswith("it has missed good/photos")
+        await until(lambda: resync.missed_by_watch().endswith("it has missed good/photos"))
     assert caplog.messages == ["resync of bad: no"]
