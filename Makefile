@@ -54,7 +54,8 @@ test-full: lint types programs images browser ## make test and the whole matrice
 	@$(PARTS)
 
 # Two parts at a time, the longest first: what needs the node mostly waits for it.
-PARTS = $(MAKE) --no-print-directory --jobs=2 --output-sync=target test-node test-trainer test-operator
+PARTS = $(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target \
+	test-node test-trainer test-operator
 PYTEST := $(PYTHON) -m pytest
 .PHONY: test-node test-trainer test-operator
 test-node:

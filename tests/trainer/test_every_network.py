@@ -55,8 +55,8 @@ def served(name: str, root: Path) -> Iterator[dict[str, str]]:
         shutil.copytree(Path(finetune_trainer.__file__).parent, copy)
         listed = copy / "model" / "catalogue.yaml"
         text = listed.read_text().replace(entry.download.uri, site.url)
-        digest = f"sha256Prefix: {sha256(weights).hexdigest()[:8]}"
-        old = f"sha256Prefix: {entry.download.sha256_prefix}"
+        digest = f'sha256Prefix: "{sha256(weights).hexdigest()[:8]}"'
+        old = f'sha256Prefix: "{entry.download.sha256_prefix}"'
         assert (site.url in text, text.count(old)) == (True, 1)
         listed.write_text(text.replace(old, digest))
         yield {"PYTHONPATH": str(copy.parent), "SSL_CERT_FILE": str(certificate)}
