@@ -87,7 +87,7 @@ class Run:
             after = self._read()
             memory |= self._memory("peak", "VmHWM") | self._memory("after", "VmRSS")
             if len(self._pods.appeared) != len(self._objects.done):
-                raise RuntimeError(f"{self._work.name}: pods were made more than once")
+                raise RuntimeError(f"{self._work.name}: not one pod for each")
             return Figures(
                 work=self._work.name,
                 jobs=jobs,
@@ -150,13 +150,12 @@ class Run:
         return begin, pods, done
 
     def _read(self) -> Reading:
-        pids, page = self._plane.pids(), ""
-        if self._operator:
-            pids[OPERATOR], page = self._operator.pid, self._operator.get("/metrics")
+        pids = self._plane.pids() | ({OPERATOR: self._operator.pid} if self._operator else {})
         return Reading(
+            # First: to read the others takes CPU time.
             cpu={name: cpu_seconds(pid) for name, pid in pids.items()},
             answered=requests.answered(self._plane),
-            sent=requests.count_sent(page),
+            sent=requests.count_sent(self._operator.get("/metrics") if self._operator else ""),
         )
 
     def _memory(self, when: str, field: str) -> dict[str, float]:
