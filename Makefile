@@ -137,6 +137,10 @@ bench: venv ## Every figure that the documentation quotes
 	$(PYTHON) -m bench.recipes --data fashion
 	$(PYTHON) -m bench.recipes --shuffled --only "auto 60 s"
 
+.PHONY: bench-scale
+bench-scale: programs ## Many FineTuneJobs at once beside plain Jobs, on KWOK's nodes (BENCH="--jobs 1000 --out scale")
+	$(PYTHON) -m bench.scale $(BENCH)
+
 # PyTorch is here alone: nothing of the project needs it.
 PARITY := $(CACHE)/parity-$(shell sha256sum bench/requirements-parity.txt | cut -c1-12)
 .PHONY: parity

@@ -6,10 +6,9 @@ controller runs: what it would write is written here.
 
 import asyncio
 import json
-import ssl
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
@@ -20,7 +19,9 @@ from finetune_operator.kube import urls
 from finetune_operator.policy.plan import CreateAttempt
 
 from tests.cluster.controlplane import ControlPlane
+from tests.support.faults.connections import connector
 
+T = TypeVar("T")
 Object = dict[str, Any]
 NAMESPACE = "team-vision"
 IMAGE = "registry.example.com/finetune/trainer@sha256:" + "5" * 64
@@ -30,36 +31,55 @@ TIME = "2026-11-24T06:0{}:00Z"
 
 async def populate(plane: ControlPlane, numbers: range) -> dict[str, int]:
     """Create one object of each kind for each number; return the bytes of one of each."""
-    tls = ssl.create_default_context(cafile=str(plane.certificate_authority))
-    headers = {"Authorization": f"Bearer {plane.token}"}
-    connector = aiohttp.TCPConnector(limit=CONCURRENCY, ssl=tls)
-    todo = iter(numbers)
-    async with aiohttp.ClientSession(plane.url, headers=headers, connector=connector) as session:
+    sizes: dict[str, int] = {}
+    async with connect(plane) as session:
 
-        async def send(method: str, path: str, body: Object) -> Object:
-            async with session.request(method, path, json=body) as answer:
-                found: Object = await answer.json()
-            if answer.status >= 400:
-                raise RuntimeError(f"{method} {path}: {found['message']}")
-            return found
+        async def create(number: int) -> None:
+            sizes.update(await _create(session, number))
 
-        async def work() -> dict[str, int]:
-            sizes = {}
-            for number in todo:
-                sizes = await _create(send, number)
-            return sizes
-
-        return next(filter(None, await asyncio.gather(*(work() for _ in range(CONCURRENCY)))))
+        await for_each(numbers, create)
+    return sizes
 
 
-async def _create(send: Callable[..., Awaitable[Object]], number: int) -> dict[str, int]:
+def connect(plane: ControlPlane) -> aiohttp.ClientSession:
+    """Return a session with the API server as its administrator, without a limit of time."""
+    return aiohttp.ClientSession(
+        plane.url,
+        headers={"Authorization": f"Bearer {plane.token}"},
+        connector=connector(plane.certificate_authority),
+        timeout=aiohttp.ClientTimeout(total=None, connect=10),
+        read_bufsize=2**20,
+    )
+
+
+async def for_each(items: Iterable[T], act: Callable[[T], Awaitable[None]]) -> None:
+    """Act on each item, on CONCURRENCY at a time."""
+    todo = iter(items)
+
+    async def work() -> None:
+        for item in todo:
+            await act(item)
+
+    await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
+
+
+async def send(session: aiohttp.ClientSession, method: str, path: str, body: Object) -> Object:
+    """Send a request and return its answer."""
+    async with session.request(method, path, json=body) as answer:
+        found: Object = await answer.json()
+    if answer.status >= 400:
+        raise RuntimeError(f"{method} {path}: {found['message']}")
+    return found
+
+
+async def _create(session: aiohttp.ClientSession, number: int) -> dict[str, int]:
     """Create a FineTuneJob, its Job and its pod; a status takes a request of its own."""
     running = number % 5 == 0
 
     async def put(path: str, body: Object, status: Object) -> Object:
-        made = await send("POST", path, body)
+        made = await send(session, "POST", path, body)
         name = made["metadata"]["name"]
-        return await send("PUT", f"{path}/{name}/status", {**made, "status": status})
+        return await send(session, "PUT", f"{path}/{name}/status", {**made, "status": status})
 
     path = urls.fine_tune_jobs(NAMESPACE)
     parent = await put(path, fine_tune_job(number), job_status(number, running=running))
@@ -112,7 +132,8 @@ def _conditions(true: dict[str, str], **more: Any) -> list[Object]:
     ]
 
 
-def _result(number: int, uid: str) -> Object:
+def result_of(number: int) -> Object:
+    """Return the result in the termination message of a trainer that succeeded."""
     digest = f"sha256:{number:064x}"
     return {
         "accuracy": f"0.{number % 10000:04}",
@@ -132,7 +153,7 @@ def _result(number: int, uid: str) -> Object:
 
 def job_status(number: int, *, running: bool) -> Object:
     """Return the status of a FineTuneJob that trains, or is complete."""
-    result = _result(number, "")
+    result = result_of(number)
     ready = {"Suspended": "NotSuspended", "DatasetReady": "Packed", "PodsReady": "PodsReady"}
     progress = {
         "progressPercentage": 40 if running else 100,
@@ -207,7 +228,7 @@ def _pod_status(number: int, uid: str, *, running: bool) -> Object:
     else:
         report = {
             "job": {"uid": uid, "attempt": 1, "podUid": str(uuid.uuid4())},
-            "result": _result(number, uid),
+            "result": result_of(number),
         }
         state = {
             "terminated": {

@@ -10,11 +10,9 @@ every two. Several checkouts are measured one after the other on the same object
 
 import argparse
 import asyncio
-import collections
 import contextlib
 import datetime
 import os
-import re
 import resource
 import socket
 import subprocess
@@ -30,6 +28,7 @@ from finetune_operator.api import constants as c
 from finetune_operator.kube import urls
 from finetune_operator.settings import Settings
 
+from bench import requests
 from bench.population import NAMESPACE, populate
 from bench.watch_memory import prepare
 from tests.cluster.controlplane import ControlPlane
@@ -37,15 +36,11 @@ from tests.cluster.controlplane import ControlPlane
 SETTLE_SECONDS = 30
 RUNNING = 5
 """Every so many-th job of the population runs."""
-RESOURCES = ("finetunejobs", "jobs", "pods", "events")
-SERIES = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
-LABEL = re.compile(r'(\w+)="([^"]*)"')
 COLUMNS = {
     "status writes": ("PATCH", "finetunejobs/status"),
     "reads of FineTuneJobs": ("GET", "finetunejobs"),
     "Events": ("POST", "events"),
 }
-Counts = collections.Counter[tuple[str, str]]
 
 
 def progress_of(pod: dict[str, Any]) -> dict[str, Any]:
@@ -123,24 +118,13 @@ def is_ready(port: int) -> bool:
         return False
 
 
-def requests(plane: ControlPlane) -> Counts:
-    """Return how many requests the API server has answered, by verb and resource."""
-    counts: Counts = collections.Counter()
-    for text, value in SERIES.findall(plane.api.get("/metrics")):
-        labels = dict(LABEL.findall(text))
-        if labels["resource"] in RESOURCES:
-            parts = (labels["resource"], labels["subresource"])
-            counts[labels["verb"], "/".join(filter(None, parts))] += int(float(value))
-    return counts
-
-
 async def measure(plane: ControlPlane, checkout: Path, seconds: float) -> list[float]:
     """Return the requests per second, by column, and all together."""
     with operating(plane, checkout):
         await asyncio.sleep(SETTLE_SECONDS)
-        before, begin = await asyncio.to_thread(requests, plane), time.monotonic()
+        before, begin = await asyncio.to_thread(requests.answered, plane), time.monotonic()
         await asyncio.sleep(seconds)
-        after, passed = await asyncio.to_thread(requests, plane), time.monotonic() - begin
+        after, passed = await asyncio.to_thread(requests.answered, plane), time.monotonic() - begin
     after.subtract(before)
     return [each / passed for each in (*(after[key] for key in COLUMNS.values()), after.total())]
 

@@ -87,13 +87,14 @@ class Components:
             *extra,
         ]
 
-    def scheduler(self) -> list[str]:
+    def scheduler(self, *extra: str) -> list[str]:
         """Bind pods to nodes."""
         return [
             program("kube-scheduler"),
             f"--kubeconfig={self.credentials / 'kube-scheduler.kubeconfig'}",
             f"--bind-address={self.loopback}",
             "--leader-elect=false",
+            *extra,
         ]
 
 

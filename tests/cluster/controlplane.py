@@ -47,11 +47,13 @@ class ControlPlane:
         *,
         controllers: bool = True,
         scheduler: bool = False,
+        qps: int = 0,
         audit_log: Path | None = None,
         audited_group: str = "system:authenticated",
     ) -> None:
-        """Choose what runs beside the apiserver; `audit_log` receives a JSON line for each request
-        (and for each end of a watch) of a user of the group.
+        """Choose what runs beside the apiserver; `qps`: how many requests a second the controllers
+        and the scheduler may each send, if not as many as tests need. `audit_log` receives a JSON
+        line for each request (and for each end of a watch) of a user of the group.
         """
         self.directory = Path(tempfile.mkdtemp(prefix="finetune-control-plane-"))
         # Every 127.x.y.z is this machine: an address of its own needs no hunt for free ports.
@@ -59,6 +61,7 @@ class ControlPlane:
         self._components = Components(directory=self.directory, address=address, loopback=address)
         self._controllers = controllers
         self._scheduler = scheduler
+        self._limits = [f"--kube-api-qps={qps}", f"--kube-api-burst={qps}"] if qps else []
         self._audit_log = audit_log
         self._audit_policy = AUDIT_POLICY % audited_group
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -132,7 +135,7 @@ class ControlPlane:
             policy = self.directory / "audit-policy.yaml"
             policy.write_text(self._audit_policy)
             flags += [f"--audit-policy-file={policy}", f"--audit-log-path={self._audit_log}"]
-        self._start("kube-apiserver", self._components.apiserver(*flags))
+        self.start("kube-apiserver", self._components.apiserver(*flags))
         self._wait("the apiserver to be ready", self.api.is_ready)
 
     def restart_apiserver(self) -> None:
@@ -165,24 +168,8 @@ class ControlPlane:
         if self._controllers:
             self._wait(f"the service account of namespace {name}", lambda: self.api.exists(account))
 
-    def log(self, name: str) -> str:
-        """Everything a program has written, for the message of a failing test."""
-        return (self.directory / f"{name}.log").read_text(errors="replace")
-
-    def _start_all(self) -> None:
-        self._start("etcd", self._components.etcd())
-        self.start_apiserver()
-        if self._controllers:
-            flags = [
-                f"--controllers=*,-{NODE_LIFECYCLE}",
-                "--pvclaimbinder-sync-period=1s",  # a claim that raced its volume waits for this
-            ]
-            command = self._components.controller_manager(*flags)
-            self._start("kube-controller-manager", command)
-        if self._scheduler:
-            self._start("kube-scheduler", self._components.scheduler())
-
-    def _start(self, name: str, command: list[str]) -> None:
+    def start(self, name: str, command: list[str]) -> None:
+        """Start a program that ends with this control plane."""
         with (self.directory / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *command],
@@ -191,6 +178,27 @@ class ControlPlane:
                 stderr=log,
                 cwd=self.directory,
             )
+
+    def pids(self) -> dict[str, int]:
+        """The process of each program."""
+        return {name: process.pid for name, process in self._processes.items()}
+
+    def log(self, name: str) -> str:
+        """Everything a program has written, for the message of a failing test."""
+        return (self.directory / f"{name}.log").read_text(errors="replace")
+
+    def _start_all(self) -> None:
+        self.start("etcd", self._components.etcd())
+        self.start_apiserver()
+        if self._controllers:
+            flags = [
+                f"--controllers=*,-{NODE_LIFECYCLE}",
+                "--pvclaimbinder-sync-period=1s",  # a claim that raced its volume waits for this
+            ]
+            command = self._components.controller_manager(*flags, *self._limits)
+            self.start("kube-controller-manager", command)
+        if self._scheduler:
+            self.start("kube-scheduler", self._components.scheduler(*self._limits))
 
     def _wait(self, what: str, is_so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_SECONDS

@@ -112,6 +112,14 @@ VERSITYGW = Program(
     module="github.com/versity/versitygw",
     package="./cmd/versitygw",
 )
+# Only bench/scale needs it.
+KWOK = Program(
+    name="kwok",
+    version="v0.7.0",
+    cold_minutes=2,
+    module="sigs.k8s.io/kwok",
+    package="./cmd/kwok",
+)
 # Not built: its module has the definitions of its kinds.
 PROMETHEUS_OPERATOR = Program(
     name="prometheus-operator",

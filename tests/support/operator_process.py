@@ -61,6 +61,15 @@ class OperatorProcess:
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
+        process = self.launch()
+        deadline = time.monotonic() + 30
+        while self.get("/readyz") != "ok":
+            assert process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.1)
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start it and do not wait."""
         self.port = free_port()
         environment = {
             **leases.settings_of_a_new_lease(),
@@ -73,11 +82,13 @@ class OperatorProcess:
             stdout=self._log,
             stderr=self._log,
         )
-        deadline = time.monotonic() + 30
-        while self.get("/readyz") != "ok":
-            assert self._process.poll() is None, self.log()
-            assert time.monotonic() < deadline, self.log()
-            time.sleep(0.1)
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
 
     def stop(self) -> int:
         """Ask it to end; return its exit code."""
