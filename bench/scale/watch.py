@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from http import HTTPStatus
 
 import aiohttp
 import msgspec
@@ -47,10 +48,19 @@ class Watch:
 
     async def follow(self, session: aiohttp.ClientSession) -> None:
         """Record until cancelled; an object that failed ends the bench."""
+        while not await self._read(session):  # noqa: ASYNC110 (nothing tells when)
+            await asyncio.sleep(0.2)
+        raise RuntimeError(f"the watch of {self._path} ended")
+
+    async def _read(self, session: aiohttp.ClientSession) -> bool:
+        """Record until the watch ends; return False if a new kind cannot be watched yet."""
         async with session.get(self._path, params={"watch": "true"}) as response:
+            if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+                return False
+            response.raise_for_status()
             async for line in response.content:
                 self._take(DECODER.decode(line))
-        raise RuntimeError(f"the watch of {self._path} ended")
+        return True
 
     async def until(self, times: dict[str, float], count: int) -> float:
         """Return the time of the object with which there are so many."""
