@@ -47,20 +47,23 @@ class Watch:
         self.done: dict[str, float] = {}
 
     async def follow(self, session: aiohttp.ClientSession) -> None:
-        """Record until cancelled; an object that failed ends the bench."""
-        while not await self._read(session):  # noqa: ASYNC110 (nothing tells when)
-            await asyncio.sleep(0.2)
-        raise RuntimeError(f"the watch of {self._path} ended")
+        """Record until cancelled; an object that failed ends the bench.
 
-    async def _read(self, session: aiohttp.ClientSession) -> bool:
-        """Record until the watch ends; return False if a new kind cannot be watched yet."""
+        A watch that ends is begun again, and first tells all that is there: the API server ends
+        that of a slow client.
+        """
+        while True:
+            await self._read(session)
+            await asyncio.sleep(0.2)
+
+    async def _read(self, session: aiohttp.ClientSession) -> None:
+        """Record until the watch ends, or at once if a new kind cannot be watched yet."""
         async with session.get(self._path, params={"watch": "true"}) as response:
             if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-                return False
+                return
             response.raise_for_status()
             async for line in response.content:
                 self._take(DECODER.decode(line))
-        return True
 
     async def until(self, times: dict[str, float], count: int) -> float:
         """Return the time of the object with which there are so many."""

@@ -52,7 +52,16 @@ async def test_an_object_that_fails_ends_the_bench() -> None:
             await Watch(PATH).follow(session)
 
 
-async def test_a_watch_that_ends_gives_no_figures() -> None:
-    async with connected(event("ADDED", "1")) as session:
-        with pytest.raises(RuntimeError, match="ended"):
-            await Watch(PATH).follow(session)
+async def test_a_watch_that_ends_is_begun_again_and_keeps_the_first_times() -> None:
+    watch, answers = Watch(PATH), iter([(event("ADDED", "1"),), (event("ADDED", "1"), HANG)])
+    server = ApiServer(lambda *_: Answer(*next(answers)))
+    app = web.Application()
+    app.router.add_get(PATH, server.handle)
+    async with TestServer(app) as site, aiohttp.ClientSession(site.make_url("/")) as session:
+        following = asyncio.create_task(watch.follow(session))
+        first = await watch.until(watch.appeared, 1)
+        async with asyncio.timeout(5):
+            while len(server.requests) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        following.cancel()
+    assert watch.appeared == {"1": first}
