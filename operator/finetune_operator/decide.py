@@ -477,9 +477,7 @@ def _finish_clock(
         return deadlines.Clock(None)
     if not (record and record.end_time) or record.reason == c.STALLED or _has_lost(seen, attempt):
         return deadlines.Clock(now)
-    if attempt.finishes or attempt.finishes_soon:
-        return deadlines.Clock(None)
-    return deadlines.finish(record)
+    return deadlines.finish(attempt, update.status)
 
 
 def _blocks_next(ended: Attempt) -> bool:

@@ -93,9 +93,8 @@ async def is_cache_stale(
 
 def _seems_to_run_on(attempt: Attempt, status: Status, now: datetime.datetime) -> bool:
     """Return True if the Job of an ended attempt is about to be deleted, as it does not finish."""
-    going = attempt.finished or attempt.finishes or attempt.finishes_soon
-    late = deadlines.finish(attempt.record_in(status)).expired(now)
-    return late and not (going or attempt.job.metadata.deletion_timestamp)
+    late = deadlines.finish(attempt, status).expired(now)
+    return late and not attempt.job.metadata.deletion_timestamp
 
 
 def _stops(job: FineTuneJob, live: Attempt, now: datetime.datetime) -> bool:

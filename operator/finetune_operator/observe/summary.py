@@ -78,6 +78,8 @@ def summarize(job: Outline | FineTuneJob) -> Summary:
     """Return the summary of a FineTuneJob."""
     spec, status = job.spec, job.status
     phase = status.phase or "Pending"
+    trainer = status.trainer_status or TrainerStatus()
+    metrics = {metric.name: _number(metric.value) for metric in trainer.metrics}
     return Summary(
         uid=job.metadata.uid,
         phase=sys.intern(phase),
@@ -95,8 +97,8 @@ def summarize(job: Outline | FineTuneJob) -> Summary:
         attempts=status.attempts,
         failures=status.failures,
         disruptions=status.disruptions,
-        **_measured(status),
-        **(_running(status) if phase in RUNNING else {}),
+        **_measured(status, trainer, metrics),
+        **(_running(status, trainer, metrics) if phase in RUNNING else {}),
     )
 
 
@@ -127,10 +129,11 @@ def _latest(*times: Time | None) -> Time | None:
     return max(filter(None, times), default=None)
 
 
-def _measured(status: Status) -> dict[str, float | None]:
+def _measured(
+    status: Status, trainer: TrainerStatus, metrics: Mapping[str, float | None]
+) -> dict[str, float | None]:
     """Return what stays after the run: of the last epoch that the status has."""
-    trainer = status.trainer_status or TrainerStatus()
-    metrics, percentage = _metrics(trainer), trainer.progress_percentage
+    percentage = trainer.progress_percentage
     return {
         "progress": None if percentage is None else percentage / 100,
         "epoch": metrics.get("epoch"),
@@ -141,10 +144,11 @@ def _measured(status: Status) -> dict[str, float | None]:
     }
 
 
-def _running(status: Status) -> dict[str, float | None]:
+def _running(
+    status: Status, trainer: TrainerStatus, metrics: Mapping[str, float | None]
+) -> dict[str, float | None]:
     """Return what is true only while the trainer runs."""
-    trainer = status.trainer_status or TrainerStatus()
-    metrics, checkpoint = _metrics(trainer), status.checkpoint
+    checkpoint = status.checkpoint
     return {
         "progressed": _seconds(parse_time(trainer.last_updated_time)),
         "saved": _seconds(parse_time(checkpoint.time)) if checkpoint else None,
@@ -152,10 +156,6 @@ def _running(status: Status) -> dict[str, float | None]:
         "images_per_second": metrics.get("images-per-second"),
         "data_wait": metrics.get("data-stall"),
     }
-
-
-def _metrics(trainer: TrainerStatus) -> Mapping[str, float | None]:
-    return {metric.name: _number(metric.value) for metric in trainer.metrics}
 
 
 def _number(text: str) -> float | None:

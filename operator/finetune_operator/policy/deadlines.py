@@ -5,7 +5,7 @@ import datetime
 
 from finetune_operator.api.contract import Progress
 from finetune_operator.api.kubernetes import Pod, Time
-from finetune_operator.api.types import AttemptRecord, Spec, Status
+from finetune_operator.api.types import Spec, Status
 from finetune_operator.policy.plan import Attempt
 
 
@@ -51,8 +51,13 @@ FINISH_SECONDS = 5
 """Time from the recorded end of an attempt in which its Job finishes, and other containers end."""
 
 
-def finish(record: AttemptRecord | None) -> Clock:
-    """Return the clock from the recorded end of an attempt until its Job must have finished."""
+def finish(attempt: Attempt, status: Status) -> Clock:
+    """Return the clock from the recorded end of an attempt until its Job must have finished, if it
+    does not finish by itself.
+    """
+    if attempt.finished or attempt.finishes or attempt.finishes_soon:
+        return Clock(None)
+    record = attempt.record_in(status)
     return _clock(record.end_time if record else None, FINISH_SECONDS)
 
 
