@@ -4,12 +4,11 @@ as a gang.
 
 import csv
 import datetime
-import gzip
-import json
 import os
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,9 +20,9 @@ from tests.e2e.conftest import directory_of
 from tests.e2e.monitored_run import CURVE, EPOCHS, play, trainers_of
 from tests.e2e.test_sample import operator_address
 from tests.grafana import boards
-from tests.grafana.record import Source, record
+from tests.grafana.record import Source, record, save
 from tests.prometheus import Prometheus
-from tests.support.world import World
+from tests.support.world import Object, World
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 SCRAPE_SECONDS = 5
@@ -101,31 +100,27 @@ def test_each_query_of_each_dashboard_has_data_where_it_should(
     ):
         values = chosen if query.uid == "finetune-job" else boards.ALL
         asked = boards.fill_in(query.expression, values, seconds=seconds, scrape=SCRAPE_SECONDS)
-        span = {"start": started, "end": time.time(), "step": SCRAPE_SECONDS}
-        if not (prometheus.query(asked) or prometheus.query_range(asked, **span)):
+        if not (prometheus.query(asked) or _over_run(prometheus, asked, started)):
             empty.add((query.uid, query.title, query.may_be_empty))
     print("without data:", *sorted(empty), sep="\n  ")
     assert not [title for _, title, may_be_empty in empty if not may_be_empty]
     if RECORDING:
         source = Source(prometheus, SCRAPE_SECONDS)
         answers = record(source, (namespace, CURVE), hours=seconds / 3600)
-        with gzip.open(RECORDING, "wt") as file:
-            json.dump(answers, file, separators=(",", ":"))
+        save(answers, Path(RECORDING))
 
 
 def test_each_metric_of_each_rule_was_there(prometheus: Prometheus, started: float) -> None:
-    span = {"start": started, "end": time.time(), "step": SCRAPE_SECONDS}
     for rule in rules():
         for selector in re.findall(r"finetune_\w+\{[^}]*\}", rule["expr"]):
             name = selector.partition("{")[0]
-            assert prometheus.query_range(name, **span), (rule, name)
+            assert _over_run(prometheus, name, started), (rule, name)
     health = {rule["name"]: (rule["health"], rule.get("lastError")) for rule in prometheus.rules()}
     assert {state for state, _ in health.values()} == {"ok"}, health
 
 
 def test_each_failed_job_and_no_other_has_its_alert(prometheus: Prometheus, started: float) -> None:
-    span = {"start": started, "end": time.time(), "step": SCRAPE_SECONDS}
-    fired = prometheus.query_range('ALERTS{alertstate="firing"}', **span)
+    fired = _over_run(prometheus, 'ALERTS{alertstate="firing"}', started)
     found = {(one["metric"]["alertname"], one["metric"].get("name", "")) for one in fired}
     print("fired:", *sorted(found), sep="\n  ")
     assert {name for alert, name in found if alert == "FineTuneJobFailed"} == FAILED
@@ -133,10 +128,12 @@ def test_each_failed_job_and_no_other_has_its_alert(prometheus: Prometheus, star
 
 
 def _points(prometheus: Prometheus, selector: str, started: float) -> dict[float, float]:
-    (series,) = prometheus.query_range(
-        selector, start=started, end=time.time(), step=SCRAPE_SECONDS
-    )
+    (series,) = _over_run(prometheus, selector, started)
     return {at: float(value) for at, value in series["values"]}
+
+
+def _over_run(prometheus: Prometheus, expression: str, started: float) -> list[Object]:
+    return prometheus.query_range(expression, start=started, end=time.time(), step=SCRAPE_SECONDS)
 
 
 def _time_of(text: str) -> float:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from tests.grafana import draw, programs
-from tests.grafana.record import Source, record
+from tests.grafana.record import Source, record, save
 from tests.prometheus import PrometheusApi
 
 
@@ -33,8 +33,7 @@ def main() -> None:
         namespace, _, name = options.job.partition("/")
         source = Source(PrometheusApi(options.prometheus), options.scrape_seconds, options.end)
         answers = record(source, (namespace, name), hours=options.hours)
-        with gzip.open(options.out, "wt") as file:
-            json.dump(answers, file, separators=(",", ":"))
+        save(answers, options.out)
     else:
         with gzip.open(options.recording, "rt") as file:
             _draw(json.load(file), options.into)

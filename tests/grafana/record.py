@@ -4,10 +4,13 @@ An answer is found again by its query as the dashboard has it: a panel that only
 needs no new recording.
 """
 
+import gzip
+import json
 import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from deploy.render.dashboards.queries import jobs
@@ -37,6 +40,12 @@ def record(source: Source, job: tuple[str, str], *, hours: float) -> Recording:
     span = {uid: (end - hours * 3600, end) for uid in boards.UIDS} | {JOB: (created, until)}
     chosen = {uid: boards.ALL for uid in boards.UIDS} | {JOB: names}
     return {uid: _record(source, uid, chosen[uid], span[uid]) for uid in boards.UIDS}
+
+
+def save(recording: Recording, path: Path) -> None:
+    """Write a recording as compressed JSON."""
+    with gzip.open(path, "wt") as file:
+        json.dump(recording, file, separators=(",", ":"))
 
 
 def _record(

@@ -6,11 +6,14 @@ import pytest
 from finetune_trainer.run.cgroup import available_cpus, memory_limit, working_set
 
 
-def lay_out(root: Path, files: dict[str, str]) -> None:
+def machine(root: Path, membership: str, files: dict[str, str]) -> dict[str, Path]:
+    """Lay out the files of a kernel; return where they are."""
+    (root / "membership").write_text(membership)
     for name, text in files.items():
-        path = root / name
+        path = root / "cgroup" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n")
+    return {"cgroup": root / "cgroup", "membership": root / "membership"}
 
 
 @pytest.mark.parametrize(
@@ -39,9 +42,7 @@ def test_the_cpu_limit_of_a_container_is_found(
     cpus: int,
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
-    lay_out(tmp_path / "cgroup", files)
-    (tmp_path / "membership").write_text(membership)
-    found = available_cpus(cgroup=tmp_path / "cgroup", membership=tmp_path / "membership")
+    found = available_cpus(**machine(tmp_path, membership, files))
     assert found == cpus
 
 
@@ -60,9 +61,7 @@ def test_the_cpu_limit_of_a_container_is_found(
 def test_the_memory_limit_of_a_container_is_found(
     tmp_path: Path, membership: str, files: dict[str, str], limit: int | None
 ) -> None:
-    lay_out(tmp_path / "cgroup", files)
-    (tmp_path / "membership").write_text(membership)
-    found = memory_limit(cgroup=tmp_path / "cgroup", membership=tmp_path / "membership")
+    found = memory_limit(**machine(tmp_path, membership, files))
     assert found == limit
 
 
@@ -88,9 +87,7 @@ def below(folder: str, files: dict[str, str]) -> dict[str, str]:
 def test_the_working_set_of_a_container_is_its_memory_without_inactive_files(
     tmp_path: Path, membership: str, files: dict[str, str], used: int | None
 ) -> None:
-    lay_out(tmp_path / "cgroup", files)
-    (tmp_path / "membership").write_text(membership)
-    found = working_set(cgroup=tmp_path / "cgroup", membership=tmp_path / "membership")
+    found = working_set(**machine(tmp_path, membership, files))
     assert found == used
 
 
