@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +28,14 @@ def scrape_configs() -> dict[str, Any]:
     text = (ROOT / "docs/operations.md").read_text()
     (block,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", text, re.DOTALL)
     return {config["job_name"]: config for config in yaml.safe_load(block)["scrape_configs"]}
+
+
+def discovered(labels: Mapping[str, str], **meta: str) -> dict[str, str]:
+    """Return the labels of a pod's target before relabelling, as Prometheus discovers them: those
+    of the pod, and what else is known of it.
+    """
+    own = {f"pod_label_{re.sub(r'[^a-zA-Z0-9_]', '_', name)}": labels[name] for name in labels}
+    return {f"__meta_kubernetes_{name}": value for name, value in (meta | own).items()}
 
 
 class PrometheusApi:

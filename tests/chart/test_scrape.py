@@ -1,7 +1,6 @@
 """The page's scrape configurations: the chart's pods, and what Prometheus makes of a trainer's."""
 
 import json
-import re
 import subprocess
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from finetune_operator.children.job import build_job
 from finetune_operator.policy.plan import CreateAttempt
 
 from deploy.render.operator_yaml import template
+from tests import prometheus
 from tests.prometheus import scrape_configs
 from tests.support.builders import make_job
 
@@ -69,16 +69,14 @@ def discovered() -> Labels:
     pod = job["spec"]["template"]
     (container,) = pod["spec"]["containers"]
     (port,) = container["ports"]
-    meta = {
-        "namespace": "team-a",
-        "pod_name": "photos-2-x7k2p",
-        "pod_ready": "true",
-        "pod_container_name": container["name"],
-        "pod_container_port_name": port["name"],
-    }
-    for label, value in pod["metadata"]["labels"].items():
-        meta[f"pod_label_{re.sub(r'[^a-zA-Z0-9_]', '_', label)}"] = value
-    return {f"__meta_kubernetes_{name}": value for name, value in meta.items()}
+    return prometheus.discovered(
+        pod["metadata"]["labels"],
+        namespace="team-a",
+        pod_name="photos-2-x7k2p",
+        pod_ready="true",
+        pod_container_name=container["name"],
+        pod_container_port_name=port["name"],
+    )
 
 
 def labels_of_targets(folder: Path, *discovered: Labels) -> list[Labels]:

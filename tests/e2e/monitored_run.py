@@ -5,7 +5,6 @@ the operator and the trainers' pods. From this run the documentation's pictures 
 import contextlib
 import json
 import os
-import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from tests.cluster.client import Api
 from tests.e2e.conftest import sample
 from tests.e2e.test_faults import named, process_of_stage
+from tests.prometheus import discovered
 from tests.support.world import Object, World
 
 CURVE = "flowers"
@@ -52,21 +52,18 @@ def _targets(pod: Object) -> Iterator[Object]:
     if status["phase"] != "Running":
         return
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status["conditions"])
-    meta = {
-        "namespace": metadata["namespace"],
-        "pod_name": metadata["name"],
-        "pod_ready": str(ready).lower(),
-    }
-    for label, value in metadata["labels"].items():
-        meta[f"pod_label_{re.sub(r'[^a-zA-Z0-9_]', '_', label)}"] = value
     for container in pod["spec"]["containers"]:
         for port in container.get("ports", ()):
-            of_port = {"container_name": container["name"], "container_port_name": port["name"]}
-            labels = meta | {f"pod_{name}": value for name, value in of_port.items()}
-            yield {
-                "targets": [f"{status['podIP']}:{port['containerPort']}"],
-                "labels": {f"__meta_kubernetes_{name}": v for name, v in labels.items()},
-            }
+            labels = discovered(
+                metadata["labels"],
+                namespace=metadata["namespace"],
+                pod_name=metadata["name"],
+                pod_ready=str(ready).lower(),
+                pod_container_name=container["name"],
+                pod_container_port_name=port["name"],
+            )
+            address = f"{status['podIP']}:{port['containerPort']}"
+            yield {"targets": [address], "labels": labels}
 
 
 def play(world: World) -> None:
