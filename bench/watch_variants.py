@@ -22,6 +22,7 @@ import msgspec
 from finetune_operator import __main__ as operator
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Job, Pod
+from finetune_operator.api.types import FineTuneJob
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client
 from finetune_operator.kube.informer import WATCH_IDLE_SECONDS, Informer
@@ -29,7 +30,6 @@ from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import kopf_watch
 from finetune_operator.observe.cache import Cache, Key
-from finetune_operator.observe.summary import Outline, summarize
 from finetune_operator.settings import Settings
 
 SETTLE_SECONDS = 12  # kopf ends the task of an idle object after 5
@@ -103,15 +103,15 @@ async def watch_by_kopf(watched: Watched, *, children: bool, paged: bool) -> Non
 async def watch_by_informers(watched: Watched) -> None:
     """Watch all three kinds through the operator's own informer."""
 
-    def take(job: Outline, *, deleted: bool) -> None:
+    def take(job: FineTuneJob, *, deleted: bool, listed: bool) -> None:
         key = job.metadata.namespace, job.metadata.name
         if deleted:
-            watched.cache.jobs.pop(key, None)
+            watched.cache.forget(key)
         else:
-            watched.cache.jobs[key] = summarize(job)
-        watched.queue.add(key)
+            watched.cache.keep(job)
+        watched.queue.add(key, patient=listed)
 
-    kind: Any = Outline
+    kind: Any = FineTuneJob
     jobs = Informer(
         watched.client, urls.fine_tune_jobs(), kind, selector="", observe=take, known=tuple
     )

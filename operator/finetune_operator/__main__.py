@@ -33,6 +33,8 @@ from finetune_operator.settings import Settings
 from finetune_operator.workers import Workers
 
 WAIT_FOR_LISTS_SECONDS = 1.0
+LIVE_SECONDS = 5.0
+"""Time without an event after which a watch may have missed something."""
 
 
 async def run(settings: Settings) -> None:
@@ -66,7 +68,6 @@ async def _operate(
         for namespace in settings.namespaces or ("",)
     }
     namespaces = Namespaces(informers)
-    reconciler = Reconciler(client, cache, metrics, settings, clock=client.clock.now)
 
     async def reconcile(key: Key) -> float | None:
         # Before the first lists a reconcile could miss its own Jobs.
@@ -80,6 +81,14 @@ async def _operate(
         namespaces=settings.namespaces,
         interval_seconds=settings.sweep_interval_seconds,
         patience_seconds=2 * kopf_watch.watch_idle_seconds(settings),
+    )
+    reconciler = Reconciler(
+        client,
+        cache,
+        metrics,
+        settings,
+        clock=client.clock.now,
+        watch_is_live=lambda: resync.seconds_since_heard() < LIVE_SECONDS,
     )
     poller = Poller(
         cache,
@@ -179,9 +188,9 @@ def _informers(
     namespace: str,
 ) -> tuple[Informer[Job], Informer[Pod]]:
     def observe(take: Callable[..., Key | None]) -> Callable[..., None]:
-        def seen(child: Any, *, deleted: bool) -> None:
+        def seen(child: Any, *, deleted: bool, listed: bool) -> None:
             if key := take(child, deleted=deleted):
-                queue.add(key)
+                queue.add(key, patient=listed)
 
         return seen
 

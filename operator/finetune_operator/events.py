@@ -20,6 +20,8 @@ ACTIONS = {
     "Failed": "Failing",
 }
 """What the operator was doing, by the phase that came of it; the other phases say it themselves."""
+AWAITED = ("Pending", "Starting")
+"""Phases in which nothing has happened to a new job yet."""
 NO_FAILURES = (c.COMPLETE, c.PREPARED, c.SUSPENDED)
 """Reasons of attempts that ended as they should."""
 
@@ -35,7 +37,7 @@ def events_of(job: FineTuneJob, new: Status, now: datetime.datetime) -> list[dic
     found = []
     if failed:
         found.append((WARNING, f"{c.KIND}Failed", action, _end(new)))
-    elif phase not in ("", old.phase):
+    elif phase not in ("", old.phase) and (old.phase or phase not in AWAITED):
         found.append((NORMAL, f"{c.KIND}{phase}", action, _phase_message(new)))
     if phase != "Failed":
         known = [old.failure.reason] if old.failure else []

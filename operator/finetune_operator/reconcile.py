@@ -32,8 +32,7 @@ from finetune_operator.kube.merge_patch import merge_patch
 from finetune_operator.logs import about
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import consistency
-from finetune_operator.observe.cache import Cache, Children, Key
-from finetune_operator.observe.summary import summarize
+from finetune_operator.observe.cache import Cache, Children, Key, is_older
 from finetune_operator.policy import deadlines
 from finetune_operator.policy.plan import (
     Action,
@@ -63,6 +62,19 @@ log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
+class _Decision:
+    """What is to be done about one version of a FineTuneJob."""
+
+    time: datetime.datetime
+    job: FineTuneJob
+    written: Status
+    """Its status in the API server; that of `job` is empty if this one is an earlier object's."""
+    plan: Plan
+    read_again_seconds: float | None
+    """Seconds until what no watch reports has to be read again."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Reconciler:
     """Reconciles one FineTuneJob at each call."""
 
@@ -71,15 +83,42 @@ class Reconciler:
     metrics: Metrics
     settings: Settings
     clock: Callable[[], datetime.datetime]
+    watch_is_live: Callable[[], bool] = lambda: False
     stale: consistency.StaleKeys = dataclasses.field(default_factory=consistency.StaleKeys)
 
     async def __call__(self, key: Key) -> float | None:
-        """Reconcile the FineTuneJob; return the seconds until it must be reconciled again."""
-        namespace, name = key
-        about(namespace, name)
-        path = f"{urls.fine_tune_jobs(namespace)}/{name}"
+        """Reconcile the FineTuneJob; return the seconds until it must be reconciled again.
+
+        It is decided on what the watch has reported, for a status is written on that version: one
+        that is stale is refused, and the job is read. It is also read before an action, as no
+        version guards that, but for the first attempt of a new job.
+        """
+        about(*key)
         try:
-            job = await self.client.get(path, FineTuneJob)
+            job = self.cache.fine_tune_job(key)
+            decision = await self._decide(key, job) if job else None
+            if job is None or (decision and self._must_read(decision)):
+                read = await self._read(key)
+                if read is None:
+                    return None
+                if job is None or read.metadata.resource_version != job.metadata.resource_version:
+                    job, decision = read, await self._decide(key, read)
+            return await self._execute(key, decision) if decision else WAIT_FOR_WATCH_SECONDS
+        except ApiError:
+            self.cache.drop(key)
+            raise
+
+    def _must_read(self, decision: _Decision) -> bool:
+        is_new = decision.written.start_time is None
+        undone = all(isinstance(action, CreateAttempt) for action in decision.plan.actions)
+        return bool(decision.plan.actions) and not (is_new and undone and self.watch_is_live())
+
+    async def _read(self, key: Key) -> FineTuneJob | None:
+        """Read the FineTuneJob; None if it does not exist or cannot be decoded."""
+        namespace, name = key
+        self.cache.drop(key)
+        try:
+            job = await self.client.get(f"{urls.fine_tune_jobs(namespace)}/{name}", FineTuneJob)
         except NotFound:
             self.cache.forget(key)
             self.stale.forget(key)
@@ -88,15 +127,13 @@ class Reconciler:
             await self._report_unreadable(key, str(error))
             return None
         self.cache.unreadable.pop(key, None)
-        self._remember(key, job)
-        _log_about(key, job.status)
-        written = job.status
-        job = self._without_restored_status(job)
-        now = self.clock()
-        decided = await self._decide(key, job, now)
-        if decided is None:
-            return WAIT_FOR_WATCH_SECONDS
-        plan, requeue = decided
+        self.cache.keep(job)
+        return job
+
+    async def _execute(self, key: Key, decision: _Decision) -> float | None:
+        """Carry out the plan; return the seconds until the next pass."""
+        _log_about(key, decision.written)
+        job, plan, now = decision.job, decision.plan, decision.time
         # Create, then write the status, then delete. After a crash in between, the next pass adopts
         # a Job that the status does not name, and repeats the deletions that the status implies. In
         # another order the end of an attempt could be lost.
@@ -107,7 +144,7 @@ class Reconciler:
         full = blocked is not None and is_count_exceeded(blocked.failure)
         spare = plan.spare if full and not plan.status.finished else ()
         try:
-            changed = await self._write(key, job, written, plan.status, now)
+            changed = await self._write(key, decision, plan.status)
             await self._change_planned(job, (*plan.actions, *spare))
         except (Forbidden, Invalid, Unavailable) as error:
             await self._report_refusal(key, job, error, now)
@@ -118,7 +155,7 @@ class Reconciler:
         retry = 0.0 if changed else None
         if full and _ended_lately(plan.status, now):  # its Job leaves its room in a moment
             retry = Blocked.WAIT_FOR_NAME_SECONDS
-        return deadlines.earliest(plan.requeue_after_seconds, requeue, retry)
+        return deadlines.earliest(plan.requeue_after_seconds, decision.read_again_seconds, retry)
 
     async def _report_unreadable(self, key: Key, problem: str) -> None:
         """Report each version of a FineTuneJob that cannot be decoded once, and leave it alone."""
@@ -142,18 +179,13 @@ class Reconciler:
         log.info("%s/%s: its status is that of an earlier object", *_key(job))
         return msgspec.structs.replace(job, status=Status())
 
-    def _remember(self, key: Key, job: FineTuneJob) -> None:
-        """Remember what was read or written, so that the watch's event of it queues no pass."""
-        self.cache.jobs[key] = summarize(job)
-        self.cache.reconciled[key] = job.metadata.resource_version
-
-    async def _decide(
-        self, key: Key, job: FineTuneJob, now: datetime.datetime
-    ) -> tuple[Plan, float | None] | None:
-        """Return the plan and when to read again, None while a stale cache may catch up.
+    async def _decide(self, key: Key, job: FineTuneJob) -> _Decision | None:
+        """Return what to do, None while a stale cache may catch up.
 
         One that does not is passed over: the plan is then made from what the API server lists.
         """
+        self.cache.reconciled[key] = job.metadata.resource_version
+        written, job, now = job.status, self._without_restored_status(job), self.clock()
         stale = await consistency.is_cache_stale(
             self.client,
             self.cache,
@@ -162,17 +194,17 @@ class Reconciler:
             node_lost_seconds=self.settings.node_lost_seconds,
         )
         if not stale:
-            decided = await self._decide_on(job, self.cache.children_of(job.metadata), now)
-            starts = decided[0].starts_another
-            if not (starts and await consistency.has_running_pods(self.client, job)):
+            plan, requeue = await self._decide_on(job, self.cache.children_of(job.metadata), now)
+            if not (plan.starts_another and await consistency.has_running_pods(self.client, job)):
                 self.stale.forget(key)
-                return decided
+                return _Decision(now, job, written, plan, requeue)
         if self.stale.may_catch_up(key, now):
             return None
         self.metrics.process.stale_cache.inc()
         listed = await consistency.read_children(self.client, self.cache, job)
         plan, requeue = await self._decide_on(job, listed, now)
-        return plan, deadlines.earliest(requeue, STUCK_POLL_SECONDS)  # no watch would report it
+        requeue = deadlines.earliest(requeue, STUCK_POLL_SECONDS)  # no watch would report it
+        return _Decision(now, job, written, plan, requeue)
 
     async def _decide_on(
         self, job: FineTuneJob, children: Children, now: datetime.datetime
@@ -275,33 +307,33 @@ class Reconciler:
             self.cache.observe_attempt(found)
         return blocked
 
-    async def _write(
-        self,
-        key: Key,
-        job: FineTuneJob,
-        written: Status,
-        status: Status,
-        now: datetime.datetime,
-    ) -> bool:
-        """Patch the status if it changed, on the version that was read; then emit events, count.
+    async def _write(self, key: Key, decision: _Decision, status: Status) -> bool:
+        """Patch the status if it changed, on the version that was decided on; then emit events,
+        count.
 
-        Return True if someone else has changed the job since.
+        Return True if someone else has changed or deleted the job since.
         """
-        patch = merge_patch(msgspec.to_builtins(written), msgspec.to_builtins(status))
+        job, now = decision.job, decision.time
+        patch = merge_patch(msgspec.to_builtins(decision.written), msgspec.to_builtins(status))
         if not patch:
             return False
         self.cache.writing[key] = ""
         try:
-            self._remember(key, await self._patch_or_reduce(job, patch))
+            written = await self._patch_or_reduce(job, patch)
         finally:  # after an error the pass is repeated anyway
             reported = self.cache.writing.pop(key)
+        version = self.cache.reconciled[key] = written.metadata.resource_version
+        self.cache.keep(written)
+        changed = bool(reported) and not is_older(reported, version, or_same=True)
+        if changed:  # or deleted
+            self.cache.drop(key)
         self.metrics.totals.count(job, status, now)
         _log_about(key, status)
         if status.phase != job.status.phase:
             log.info("%s/%s: %s", *key, status.phase)
         for event in events_of(job, status, now):
             await self._emit(event)
-        return reported not in ("", self.cache.reconciled.get(key))
+        return changed
 
     async def _patch_or_reduce(self, job: FineTuneJob, patch: Manifest) -> FineTuneJob:
         """Patch the status; one that is refused as a whole is written in parts."""

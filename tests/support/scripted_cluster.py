@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -35,12 +36,26 @@ class ScriptedCluster:
         """The body of these answers, if not the call."""
         self.invalid: set[str] = set()
         """Fields of the status that are refused with 422."""
-        self.version_after_write = ""
         self.before_write: Callable[[], None] = lambda: None
         self.put(make_job())
 
     def put(self, job: FineTuneJob) -> None:
+        """Set the FineTuneJob; no watch has reported it."""
         self.body: Body | None = msgspec.to_builtins(job)
+        self.cache.drop(KEY)
+
+    def edit(self, **spec: Any) -> None:
+        """Change fields of the spec; no watch has reported it."""
+        assert self.body
+        self.body["spec"] |= spec
+        self._count_up()
+
+    def watch(self) -> None:
+        """Let the watch report the FineTuneJob, or its deletion."""
+        if self.body:
+            self.cache.observe_fine_tune_job(copy.deepcopy(self.body), deleted=False)
+        else:
+            self.cache.forget(KEY)
 
     @property
     def status(self) -> Body:
@@ -90,12 +105,17 @@ class ScriptedCluster:
             if self.invalid & body["status"].keys():
                 return Answer({"message": f"invalid: {self.invalid}"}, status=422)
             self.before_write()
-            assert body["metadata"]["resourceVersion"] == self.body["metadata"]["resourceVersion"]
+            if body["metadata"]["resourceVersion"] != self.body["metadata"]["resourceVersion"]:
+                return Answer({"message": "changed"}, status=409)
             status = copy.deepcopy(self.status)
             self.body["status"] = _merged(status, body["status"])
-            if self.version_after_write:
-                self.body["metadata"]["resourceVersion"] = self.version_after_write
+            self._count_up()
         return Answer(self.body)
+
+    def _count_up(self) -> None:
+        assert self.body
+        metadata = self.body["metadata"]
+        metadata["resourceVersion"] = str(int(metadata["resourceVersion"]) + 1)
 
 
 def _merged(target: Body, patch: Body) -> Body:

@@ -79,7 +79,7 @@ OUR_DELETE = DeleteAttempt("photos-1", "attempt-1")
 @pytest.mark.parametrize(
     ("status", "spec", "attempts", "phase", "actions"),
     [
-        pytest.param(None, {}, (), "Pending", (CreateAttempt(1),), id="a new job is started"),
+        pytest.param(None, {}, (), "Starting", (CreateAttempt(1),), id="a new job is started"),
         pytest.param(
             None, {"suspend": True}, (), "Suspended", (), id="a job born suspended is not started"
         ),

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Condition
-from finetune_operator.api.types import AttemptRecord, Failure, Status
+from finetune_operator.api.types import AttemptRecord, Failure, Phase, Status
 from finetune_operator.decide import decide
 from finetune_operator.events import events_of
 from finetune_operator.policy.plan import Attempt, Observed
@@ -43,11 +43,20 @@ def test_nothing_new_tells_nothing() -> None:
 
 
 def test_phase_is_reported() -> None:
-    assert emitted(make_status(), make_status(phase="Pending")) == [
-        ("Normal", "FineTuneJobPending", "The job was accepted.")
-    ]
     new = make_status(attempt=2, phase="Training")
     assert emitted(make_status(), new) == [("Normal", "FineTuneJobTraining", "Attempt 2.")]
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Starting"])
+def test_new_job_that_waits_is_no_event_before_something_has_happened(phase: Phase) -> None:
+    assert emitted(make_status(phase=None), make_status(phase=phase)) == []
+
+
+def test_attempt_that_follows_another_is_reported() -> None:
+    waits = make_status(phase="Pending", history=(record(1, c.STALLED),))
+    assert emitted(make_status(phase="Training", history=waits.history), waits) == [
+        ("Normal", "FineTuneJobPending", "Attempt 1 ended; the next one follows.")
+    ]
 
 
 def test_end_tells_the_accuracy() -> None:
@@ -80,7 +89,7 @@ def test_failure_that_ends_the_last_attempt_too_is_one_warning() -> None:
 @pytest.mark.parametrize(
     ("new", "action"),
     [
-        (make_status(phase="Starting"), "Starting"),
+        (make_status(phase="Suspended"), "Suspending"),
         (make_status(phase="Queued"), "Queueing"),
         (make_status(phase="Training"), "Training"),
         (make_status(phase="Complete"), "Completing"),

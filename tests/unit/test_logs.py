@@ -52,7 +52,7 @@ async def test_line_about_a_job_has_its_name_attempt_and_phase_as_fields(
     reconcile: Reconciler, log: Log
 ) -> None:
     await reconcile(KEY)
-    assert log.lines("Pending") == [{"job": "team/photos", "attempt": 1, "phase": "Pending"}]
+    assert log.lines("Starting") == [{"job": "team/photos", "attempt": 1, "phase": "Starting"}]
 
 
 async def test_line_about_a_failed_pass_has_them_too(

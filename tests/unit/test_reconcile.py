@@ -46,31 +46,80 @@ async def test_new_job_gets_its_attempt_and_then_one_status_and_events(
     cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
     await reconcile(KEY)
-    assert cluster.calls() == ["GET photos", "POST jobs", "PATCH status", "POST events"]
+    assert cluster.calls() == ["GET photos", "POST jobs", "PATCH status"]
     assert cluster.status["attempts"] == 1
     assert cluster.status["image"] == "trainer:gpu"
-    assert cluster.cache.jobs[KEY].phase == "Pending"
+    assert cluster.cache.jobs[KEY].phase == "Starting"
 
 
-async def test_pass_that_finds_nothing_new_writes_nothing(
+async def test_pass_that_finds_nothing_new_sends_nothing(
     cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
-    for _ in range(3):
-        await reconcile(KEY)
+    await reconcile(KEY)
     before = len(cluster.calls())
     await reconcile(KEY)
-    assert cluster.calls()[before:] == ["GET photos"]
+    assert cluster.calls()[before:] == []
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_first_attempt_is_created_without_a_read_while_the_watch_is_live(
+    cluster: ScriptedCluster, reconcile: Reconciler, live: bool
+) -> None:
+    cluster.watch()
+    await dataclasses.replace(reconcile, watch_is_live=lambda: live)(KEY)
+    assert ("GET photos" in cluster.calls()) is not live
+    assert list(cluster.jobs) == ["photos-1"]
+
+
+async def test_attempt_after_the_first_is_not_created_on_what_a_stale_watch_says(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    failed = make_status(attempts=1, history=make_history(c.TEMPORARY_FAILURE))
+    cluster.put(make_job(failed))
+    cluster.watch()
+    cluster.edit(suspend=True)
+    cluster.now = 3600
+    await dataclasses.replace(reconcile, watch_is_live=lambda: True)(KEY)
+    assert cluster.jobs == {}
+    assert cluster.status["phase"] == "Suspended"
+
+
+async def test_nothing_is_deleted_on_what_a_stale_watch_says(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1, phase="Suspended"), suspend=True))
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.cache.observe_pod(make_pod())
+    cluster.pods = [msgspec.to_builtins(make_pod())]
+    cluster.watch()
+    cluster.edit(suspend=False)
+    await reconcile(KEY)
+    assert not [call for call in cluster.calls() if call.startswith("DELETE")]
+
+
+async def test_status_of_a_version_that_is_stale_is_refused_and_the_next_pass_reads(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    cluster.cache.observe_attempt(make_attempt(1).job)
+    cluster.cache.observe_pod(make_pod())
+    cluster.watch()
+    cluster.edit()
+    with pytest.raises(Conflict):
+        await reconcile(KEY)
+    await reconcile(KEY)
+    assert cluster.calls() == ["PATCH status", "GET photos", "PATCH status"]
 
 
 async def test_version_that_a_pass_has_read_or_written_is_known(
     cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
-    cluster.version_after_write = "8"
     await reconcile(KEY)
     assert cluster.cache.reconciled == {KEY: "8"}
     await reconcile(KEY)
     assert cluster.cache.reconciled == {KEY: "8"}
     cluster.body = None
+    cluster.watch()
     await reconcile(KEY)
     assert cluster.cache.reconciled == {}
 
@@ -79,12 +128,12 @@ async def test_version_that_a_pass_has_read_or_written_is_known(
 async def test_event_that_overtakes_the_answer_to_a_write_is_known_as_its_echo(
     cluster: ScriptedCluster, reconcile: Reconciler, reported: str, again: float | None
 ) -> None:
-    cluster.version_after_write = "8"
     queue: WorkQueue[Key] = WorkQueue()
     handle = handler(cluster.cache, queue, lambda *event, **_: None)
     metadata = {"namespace": KEY[0], "name": KEY[1], "uid": UID, "resourceVersion": reported}
     if reported:
-        cluster.before_write = lambda: handle({"metadata": metadata}, deleted=False)
+        event = msgspec.to_builtins(make_job()) | {"metadata": metadata}
+        cluster.before_write = lambda: handle(event, deleted=False)
     assert await reconcile(KEY) == again
     assert len(queue) == 0
     assert cluster.cache.writing == {}
@@ -153,6 +202,7 @@ async def test_job_that_is_deleted_or_terminating_keeps_its_children(
     cluster.body["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
     assert await reconcile(KEY) is None
     cluster.body = None
+    cluster.watch()
     assert await reconcile(KEY) is None
     assert cluster.calls() == ["GET photos"] * 2
     assert cluster.cache.jobs == {}
@@ -277,7 +327,7 @@ async def test_event_that_is_lost_is_no_reason_to_fail(
 ) -> None:
     cluster.fail = {"POST events": 403}
     await reconcile(KEY)
-    assert cluster.status["phase"] == "Pending"
+    assert cluster.status["phase"] == "Starting"
 
 
 async def test_child_that_is_stuck_is_looked_up_in_the_events_and_one_in_a_queue_more_seldom(
@@ -523,7 +573,7 @@ async def test_status_that_is_refused_is_written_without_the_figure_that_is_not_
     assert {"trainerStatus", "dataset", "checkpoint"} - cluster.status.keys() == {field}
     before = len(cluster.calls())
     await reconcile(KEY)
-    assert cluster.calls()[before:] == ["GET photos"]
+    assert cluster.calls()[before:] == []
 
 
 async def test_status_whose_essential_part_is_refused_is_tried_again(

@@ -37,7 +37,7 @@ class _Status(msgspec.Struct):
 
 
 class Informer(Generic[T]):
-    """Calls `observe(object, deleted=...)` for every change of an object of one kind.
+    """Calls `observe(object, deleted=..., listed=...)` for every change of an object of one kind.
 
     `known` returns the objects in the cache. Those that a list does not contain are reported as
     deleted, whoever put them into the cache. `watch_failed` is called when a watch that had begun
@@ -107,10 +107,10 @@ class Informer(Generic[T]):
                 seen.add(item.metadata.uid)
                 is_new = known.get(item.metadata.uid) != item.metadata.resource_version
                 if is_new and isinstance(item, self._kind):
-                    self._observe(item, deleted=False)
+                    self._observe(item, deleted=False, listed=True)
             version = page.metadata.resource_version
         for item in [item for item in self._known() if item.metadata.uid not in seen]:
-            self._observe(item, deleted=True)
+            self._observe(item, deleted=True, listed=True)
         self._listed = asyncio.get_running_loop().time()
         self._recover()
         self.synced.set()
@@ -147,7 +147,7 @@ class Informer(Generic[T]):
         item = self._decode(line.object)
         self._version = item.metadata.resource_version
         if isinstance(item, self._kind):
-            self._observe(item, deleted=line.type == "DELETED")
+            self._observe(item, deleted=line.type == "DELETED", listed=False)
 
     def _decode(self, body: msgspec.Raw) -> T | Unread:
         """Decode one object; one that cannot be decoded is left out, and harms no other."""

@@ -10,13 +10,24 @@ import math
 import random
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 K = TypeVar("K")
 
 
+class _Turn(NamedTuple):
+    """The place of a key in the queue: what can wait comes after all that cannot."""
+
+    patient: bool
+    order: int
+
+
 class WorkQueue(Generic[K]):
-    """Keys that wait for a worker, now or from a later time of the loop's clock."""
+    """Keys that wait for a worker, now or from a later time of the loop's clock.
+
+    A key that was added as `patient` is handed out once no other one waits. So what has just
+    changed comes before all that a list has found, as in controller-runtime's queue.
+    """
 
     def __init__(
         self,
@@ -27,7 +38,8 @@ class WorkQueue(Generic[K]):
         """`added` is called for each key that begins to wait, `waited` with the seconds it did."""
         self._on_add = added
         self._on_get = waited
-        self._ready: asyncio.Queue[K] = asyncio.Queue()
+        self._ready: asyncio.PriorityQueue[tuple[_Turn, K]] = asyncio.PriorityQueue()
+        self._turns: dict[K, _Turn] = {}  # the entry of each waiting key in _ready that counts
         self._waiting: dict[K, float] = {}  # when it was added; in _ready, unless it is active
         self._active: set[K] = set()
         self._opened = math.inf  # when the first worker came
@@ -36,15 +48,17 @@ class WorkQueue(Generic[K]):
         self._order = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None
 
-    def add(self, key: K) -> None:
-        """Hand the key out as soon as a worker is free."""
+    def add(self, key: K, *, patient: bool = False) -> None:
+        """Hand the key out as soon as a worker is free; a patient one, once no other waits."""
         self._due.pop(key, None)
-        if key in self._waiting:
+        if key not in self._waiting:
+            self._waiting[key] = time.monotonic()
+            self._on_add()
+        elif patient or not self._turns[key].patient:
             return
-        self._waiting[key] = time.monotonic()
-        self._on_add()
+        turn = self._turns[key] = _Turn(patient, next(self._order))
         if key not in self._active:
-            self._ready.put_nowait(key)
+            self._ready.put_nowait((turn, key))
 
     def add_after(self, key: K, seconds: float) -> None:
         """Hand the key out in `seconds` at the latest; the earliest of several times counts."""
@@ -61,7 +75,10 @@ class WorkQueue(Generic[K]):
         A standby has no workers, and its keys wait for none: their time begins with the first.
         """
         self._opened = min(self._opened, time.monotonic())
-        key = await self._ready.get()
+        turn, key = await self._ready.get()
+        while self._turns.get(key) != turn:  # it was added again, and has had its turn
+            turn, key = await self._ready.get()
+        del self._turns[key]
         self._on_get(time.monotonic() - max(self._waiting.pop(key), self._opened))
         self._active.add(key)
         return key
@@ -71,7 +88,7 @@ class WorkQueue(Generic[K]):
         self._active.discard(key)
         if key in self._waiting:
             self._due.pop(key, None)
-            self._ready.put_nowait(key)
+            self._ready.put_nowait((self._turns[key], key))
 
     def __len__(self) -> int:
         """Return the number of keys that wait for a worker."""

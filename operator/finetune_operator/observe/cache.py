@@ -13,7 +13,8 @@ import msgspec
 from finetune_operator.api import constants as c
 from finetune_operator.api.contract import Progress
 from finetune_operator.api.kubernetes import Job, Metadata, Pod, Workload
-from finetune_operator.observe.summary import Outline, Summary, summarize
+from finetune_operator.api.types import FineTuneJob
+from finetune_operator.observe.summary import Summary, summarize
 from finetune_operator.policy.plan import Attempt
 
 C = TypeVar("C", Job, Pod)
@@ -21,6 +22,13 @@ MAX_DELETED_PODS = 1000
 K = TypeVar("K")
 Key = tuple[str, str]
 """Namespace and name of a FineTuneJob."""
+
+
+class _Kept(msgspec.Struct, frozen=True, gc=False):
+    """A FineTuneJob as JSON, which takes a third of the memory of the decoded one."""
+
+    version: str
+    body: bytes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,28 +68,60 @@ class Cache:
         """The Workload of each Job that a queue suspends, by the Job's uid."""
         self.refusals: dict[Key, str] = {}
         """Uids of the FineTuneJobs of which an Event says that a write is refused."""
+        self._fine_tune_jobs: dict[Key, _Kept] = {}
         self._attempts: dict[str, dict[str, Job]] = {}
         self._pods: dict[str, dict[str, Pod]] = {}
         self._deleted_pods: dict[str, Pod] = {}
         """The last deleted pods that may have left a result which no status has yet, by uid."""
         self._ownerless: dict[Key, dict[str, Job | Pod]] = {}
 
-    def observe_fine_tune_job(self, body: dict[str, Any], *, deleted: bool) -> Key:
-        """Add, replace or remove a FineTuneJob; return its key."""
+    def observe_fine_tune_job(
+        self, body: dict[str, Any], *, deleted: bool, listed: bool = False
+    ) -> Key:
+        """Add, replace or remove a FineTuneJob; return its key.
+
+        A list at the start of a watch is true, though its versions may be older: those of an etcd
+        that was restored are.
+        """
         key = body["metadata"]["namespace"], body["metadata"]["name"]
         if deleted:
             self.forget(key)
             return key
+        if listed:
+            self.drop(key)
+        if is_older(body["metadata"]["resourceVersion"], self.version_of(key), or_same=True):
+            return key
         try:
-            job = msgspec.convert(body, Outline)
+            self.keep(msgspec.convert(body, FineTuneJob))
         except msgspec.ValidationError:  # its reconcile reports it
             self.jobs.pop(key, None)
-        else:
-            self.jobs[key] = summarize(job)
+            self.drop(key)
         return key
+
+    def keep(self, job: FineTuneJob) -> None:
+        """Add or replace a FineTuneJob, if it is newer than what is here."""
+        key, version = (job.metadata.namespace, job.metadata.name), job.metadata.resource_version
+        if not is_older(version, self.version_of(key), or_same=True):
+            self.jobs[key] = summarize(job)
+            self._fine_tune_jobs[key] = _Kept(version, msgspec.json.encode(job))
+
+    def fine_tune_job(self, key: Key) -> FineTuneJob | None:
+        """Return the newest version of a FineTuneJob that was read, written or watched."""
+        kept = self._fine_tune_jobs.get(key)
+        return msgspec.json.decode(kept.body, type=FineTuneJob) if kept else None
+
+    def version_of(self, key: Key) -> str:
+        """Return the version of what fine_tune_job returns, or nothing."""
+        kept = self._fine_tune_jobs.get(key)
+        return kept.version if kept else ""
+
+    def drop(self, key: Key) -> None:
+        """Drop what is known of a FineTuneJob, so that its next pass reads it."""
+        self._fine_tune_jobs.pop(key, None)
 
     def forget(self, key: Key) -> None:
         """Remove a FineTuneJob that was deleted."""
+        self.drop(key)
         for known in (self.jobs, self.reconciled, self.unreadable, self.refusals):
             known.pop(key, None)
 
@@ -94,14 +134,19 @@ class Cache:
         return settled and self.reconciled.get(key) == version
 
     def observe_attempt(self, job: Job, *, deleted: bool = False) -> Key | None:
-        """Add, replace or remove a Job; return the key of its FineTuneJob."""
+        """Add, replace or remove a Job; return the key of its FineTuneJob if that is news."""
         uid, owner = job.metadata.uid, job.metadata.controller_uid
+        known = self._attempts.get(owner, {}).get(uid)
+        if known and not deleted and job == known:  # the echo of the operator's own create
+            return None
         self._index_owner(job, deleted=deleted)
         if not owner:  # --cascade=orphan took it away
             _drop(self._attempts, job.metadata.labels.get(c.LABEL_JOB_UID, ""), uid)
         if deleted:
             _drop(self._attempts, owner, uid)
-        elif not _is_older(job, self._attempts.get(owner, {}).get(uid)):
+        elif not (
+            known and is_older(job.metadata.resource_version, known.metadata.resource_version)
+        ):
             self._attempts.setdefault(owner, {})[uid] = job
         return _key(job)
 
@@ -245,12 +290,14 @@ def _key(child: Job | Pod) -> Key | None:
     return (child.metadata.namespace, name) if name else None
 
 
-def _is_older(new: Job, old: Job | None) -> bool:
-    """Return True if a watch event is older than the result of a create."""
-    if old is None:
-        return False
-    versions = new.metadata.resource_version, old.metadata.resource_version
-    return all(map(str.isdigit, versions)) and int(versions[0]) < int(versions[1])
+def is_older(version: str, known: str, *, or_same: bool = False) -> bool:
+    """Return True if a watch reports an older version than a read or a write has returned.
+
+    Versions are numbers that grow: https://kep.k8s.io/5504
+    """
+    if version == known:
+        return or_same
+    return version.isdigit() and known.isdigit() and int(version) < int(known)
 
 
 def _in(namespace: str, table: dict[str, dict[str, C]]) -> list[C]:

@@ -81,7 +81,7 @@ async def is_cache_stale(
     lost = any(deadlines.node_lost(pod, node_lost_seconds).expired(now) for pod in live.pods)
     unseen = live.job.status.active and not live.pods
     if (
-        live.finished
+        (live.finished and not live.accounted)
         or lost
         or unseen
         or _stops(job, live, now)

@@ -67,7 +67,7 @@ async def watch_jobs(
 
     @kopf.on.event(c.GROUP, c.VERSION, c.PLURAL, registry=registry)
     async def on_event(type: str | None, body: kopf.Body, **_: Any) -> None:
-        handle(dict(body), deleted=type == "DELETED")
+        handle(dict(body), deleted=type == "DELETED", listed=type is None)
 
     await kopf.operator(
         registry=registry,
@@ -86,17 +86,18 @@ def handler(
     """Return the handler of an event of the watch.
 
     It queues the job, unless a pass has had this version already. So the echo of the operator's own
-    write queues nothing.
+    write queues nothing. Of those that the list at the start finds, the new ones come first.
     """
 
-    def handle(body: dict[str, Any], *, deleted: bool) -> None:
+    def handle(body: dict[str, Any], *, deleted: bool, listed: bool = False) -> None:
         version = body["metadata"]["resourceVersion"]
-        key = cache.observe_fine_tune_job(body, deleted=deleted)
+        key = cache.observe_fine_tune_job(body, deleted=deleted, listed=listed)
         observe(key, version, deleted=deleted)
-        if key in cache.writing and not deleted:
+        writing = key in cache.writing
+        if writing:
             cache.writing[key] = version
-        elif cache.reconciled.get(key) != version:
-            queue.add(key)
+        if deleted or not (writing or version == cache.reconciled.get(key)):
+            queue.add(key, patient=listed and "startTime" in body.get("status", {}))
 
     return handle
 

@@ -56,6 +56,10 @@ class Resync:
         else:
             self._observed[key] = version
 
+    def seconds_since_heard(self) -> float:
+        """Return the time since the watch's last event, or since it was found to miss nothing."""
+        return asyncio.get_running_loop().time() - self.last_heard
+
     def missed_by_watch(self) -> str:
         """Return which objects the watch has missed for too long, or nothing."""
         if not self._missed:
@@ -85,8 +89,13 @@ class Resync:
         found = await self._list(namespace)
         self._refused.discard(namespace)
         for key in before | found.keys():  # reconcile drops a key that does not exist
-            if not self._cache.is_settled(key, found.get(key, "")):
-                self._queue.add(key)
+            version = found.get(key, "")
+            if self._observed.get(key) == observed.get(key) and version != self._cache.version_of(
+                key
+            ):
+                self._cache.drop(key)
+            if not self._cache.is_settled(key, version):
+                self._queue.add(key, patient=True)
         self._compare(namespace, found, observed)
 
     def _give_up(self, namespace: str, error: ApiError) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from finetune_operator.api import constants as c
-from finetune_operator.api.kubernetes import NEVER, Metadata, Object, Time
+from finetune_operator.api.kubernetes import NEVER, Time
 from finetune_operator.api.types import FineTuneJob, Section, Status, TrainerStatus
 from finetune_operator.policy.progress import parse_time
 
@@ -55,26 +55,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     disruptions: int = 0
 
 
-class _Pods(Object):
-    gpus_per_node: int = 0
-    num_nodes: int = 1
-
-
-class _Spec(Object):
-    model: Section = {}
-    training: Section = {}
-    trainer: _Pods = _Pods()
-
-
-class Outline(Object):
-    """The part of a FineTuneJob that its summary needs."""
-
-    metadata: Metadata
-    spec: _Spec = _Spec()
-    status: Status = msgspec.field(default_factory=Status)
-
-
-def summarize(job: Outline | FineTuneJob) -> Summary:
+def summarize(job: FineTuneJob) -> Summary:
     """Return the summary of a FineTuneJob."""
     spec, status = job.spec, job.status
     phase = status.phase or "Pending"
@@ -102,7 +83,7 @@ def summarize(job: Outline | FineTuneJob) -> Summary:
     )
 
 
-def waiting_since(job: Outline | FineTuneJob) -> Time | None:
+def waiting_since(job: FineTuneJob) -> Time | None:
     """Return since when no pod of a job runs, though the job is not suspended."""
     status = job.status
     attempt, ready = status.current_attempt, status.condition(c.PODS_READY)
@@ -112,7 +93,7 @@ def waiting_since(job: Outline | FineTuneJob) -> Time | None:
     return _latest(job.metadata.creation_timestamp, begun, _resumed(status), status.active_since)
 
 
-def queued_since(job: Outline | FineTuneJob) -> Time | None:
+def queued_since(job: FineTuneJob) -> Time | None:
     """Return since when the Job of a job that is Queued waits: its attempt begins in the queue, or
     comes back to it.
     """

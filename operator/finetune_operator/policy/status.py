@@ -125,7 +125,11 @@ class StatusUpdate:
         self._enter(
             CurrentAttempt(number=number, prepare=prepare, job_name=name, start_time=self._now)
         )
-        self.status.phase = "Starting" if self.status.history else "Pending"
+        queued = c.LABEL_QUEUE in self._job.metadata.labels
+        self.status.phase = "Pending" if queued else "Starting"
+        if not queued:
+            self.status.active_since = self.status.active_since or self._now
+            self._conditions.set(c.PODS_READY, False, c.STARTING)
 
     def adopt(self, live: Attempt) -> None:
         """Enter an attempt that was created before a crash, without a status that names it."""

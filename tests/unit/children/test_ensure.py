@@ -133,11 +133,12 @@ async def test_suspension_stops_the_clock_of_a_refused_job(
     cluster.put(make_job(startupDeadlineSeconds=60))
     cluster.fail = {"POST jobs": 403}
     await reconcile(KEY)
-    assert cluster.body
-    cluster.body["spec"]["suspend"] = True
+    cluster.edit(suspend=True)
     await reconcile(KEY)
     assert cluster.status["phase"] == "Suspended"
-    cluster.body["spec"]["suspend"], cluster.now = False, 3600
+    cluster.edit(suspend=False)
+    cluster.watch()
+    cluster.now = 3600
     assert await reconcile(KEY) == 15
     assert cluster.status["phase"] == "Pending"
 

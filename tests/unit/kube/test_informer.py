@@ -48,7 +48,7 @@ class Seen:
     def fail(self) -> None:
         self.failures += 1
 
-    def observe(self, pod: Pod, *, deleted: bool) -> None:
+    def observe(self, pod: Pod, *, deleted: bool, listed: bool) -> None:
         self.reported.append((pod.metadata.name, deleted))
         if deleted:
             self.pods.pop(pod.metadata.uid, None)

@@ -51,6 +51,40 @@ def test_key_that_is_added_twice_is_worked_on_once() -> None:
     in_virtual_time(main())
 
 
+def test_patient_key_comes_after_all_others_until_it_is_urgent_too() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue()
+        for key in ("old", "older", "oldest"):
+            queue.add(key, patient=True)
+        queue.add("new")
+        queue.add("older")
+        queue.add("new", patient=True)
+        assert len(queue) == 4
+        assert [key for _, key in await taken(queue, seconds=1)] == [
+            "new",
+            "older",
+            "old",
+            "oldest",
+        ]
+        assert len(queue) == 0
+
+    in_virtual_time(main())
+
+
+def test_key_that_becomes_urgent_while_it_is_worked_on_comes_before_patient_ones() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue()
+        queue.add("a", patient=True)
+        assert await queue.get() == "a"
+        queue.add("a", patient=True)
+        queue.add("b", patient=True)
+        queue.add("a")
+        queue.done("a")
+        assert [key for _, key in await taken(queue, seconds=1)] == ["a", "b"]
+
+    in_virtual_time(main())
+
+
 def test_key_that_is_added_while_it_is_worked_on_comes_once_more_and_only_after() -> None:
     async def main() -> None:
         queue: WorkQueue[str] = WorkQueue()

@@ -34,8 +34,12 @@ def job(number: int = 1) -> Job:
     return make_attempt(number).job
 
 
-def body(**status: Any) -> dict[str, Any]:
-    return {"metadata": {"namespace": "team", "name": "photos", "uid": UID}, "status": status}
+SPEC = msgspec.to_builtins(make_job().spec)
+
+
+def body(version: str = "7", **status: Any) -> dict[str, Any]:
+    metadata = {"namespace": "team", "name": "photos", "uid": UID, "resourceVersion": version}
+    return {"metadata": metadata, "spec": SPEC, "status": status}
 
 
 def test_attempts_come_by_number_each_with_its_own_pods() -> None:
@@ -89,7 +93,7 @@ def test_result_of_a_deleted_pod_is_kept_until_its_fine_tune_job_has_finished() 
     assert cache.ended_pods_of(UID, "elsewhere") == ()
     # The pods of a finished FineTuneJob are deleted with it.
     another = make_ended_pod(0, uid="pod-2")
-    cache.observe_fine_tune_job(body(phase="Complete"), deleted=False)
+    cache.observe_fine_tune_job(body("8", phase="Complete"), deleted=False)
     cache.observe_pod(another, deleted=True)
     assert another not in cache.ended_pods_of(UID, NAMESPACE)
 
@@ -232,7 +236,11 @@ def test_progress_is_forgotten_when_its_pod_ends() -> None:
 
 def test_fine_tune_job_is_summed_up_and_forgotten() -> None:
     cache = Cache()
-    status = {"phase": "Training", "attempts": 2, "trainerStatus": {"progressPercentage": 40}}
+    status: dict[str, Any] = {
+        "phase": "Training",
+        "attempts": 2,
+        "trainerStatus": {"progressPercentage": 40},
+    }
     assert cache.observe_fine_tune_job(body(**status), deleted=False) == KEY
     summary = cache.jobs[KEY]
     assert (summary.uid, summary.phase, summary.attempts) == (UID, "Training", 2)

@@ -12,6 +12,7 @@ from tests.support.builders import (
     UID,
     later,
     make_attempt,
+    make_ended_attempt,
     make_ended_pod,
     make_history,
     make_job,
@@ -21,6 +22,23 @@ from tests.support.builders import (
 )
 from tests.support.scripted_cluster import KEY, ScriptedCluster
 from tests.support.world import condition
+
+
+@pytest.mark.parametrize(
+    ("counted", "listed"), [({"succeeded": 1}, False), ({"succeeded": 1, "failed": 1}, True)]
+)
+async def test_pods_of_an_ended_attempt_are_listed_only_if_its_job_has_counted_others(
+    cluster: ScriptedCluster, reconcile: Reconciler, counted: dict[str, int], listed: bool
+) -> None:
+    attempt = make_ended_attempt(1, 0, result_message())
+    status = msgspec.structs.replace(attempt.job.status, **counted)
+    cluster.put(make_job(make_status(attempt=1)))
+    cluster.cache.observe_attempt(msgspec.structs.replace(attempt.job, status=status))
+    cluster.cache.observe_pod(attempt.pods[0])
+    cluster.pods = [msgspec.to_builtins(attempt.pods[0])]
+    await reconcile(KEY)
+    assert ("GET pods" in cluster.calls()) is listed
+    assert cluster.status["phase"] == "Complete"
 
 
 async def test_attempt_that_the_watch_has_not_shown_is_not_taken_for_deleted(

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from aiohttp import web
@@ -17,10 +18,13 @@ from finetune_operator.settings import Settings
 
 from tests.cluster.credentials import kubeconfig
 from tests.support.api_server import Answer, ApiServer, Body, serving
-from tests.support.builders import NAMESPACE, UID
+from tests.support.builders import NAMESPACE, UID, make_job
 
 KEY = (NAMESPACE, "photos")
 NAMELESS_USER = 1_000_680_000
+
+
+SPEC = msgspec.to_builtins(make_job().spec)
 
 
 class Watch:
@@ -32,11 +36,13 @@ class Watch:
         self.observed: list[tuple[Key, str]] = []
         self._handle = handler(self.cache, self.queue, self._observe)
 
-    def deliver(self, version: str, *, deleted: bool = False, **status: Any) -> int:
+    def deliver(
+        self, version: str, *, deleted: bool = False, listed: bool = False, **status: Any
+    ) -> int:
         """Deliver an event; return how many keys are queued."""
         metadata = {"namespace": NAMESPACE, "name": "photos", "uid": UID}
-        body = {"metadata": {**metadata, "resourceVersion": version}, "status": status}
-        self._handle(body, deleted=deleted)
+        body = {"metadata": {**metadata, "resourceVersion": version}, "spec": SPEC}
+        self._handle(body | {"status": status}, deleted=deleted, listed=listed)
         return len(self.queue)
 
     def _observe(self, key: Key, version: str, *, deleted: bool) -> None:
@@ -57,12 +63,52 @@ async def test_echo_of_a_write_of_the_operator_queues_nothing_and_the_next_chang
     assert watch.deliver("9", phase="Training") == 1
 
 
+async def test_event_that_is_older_than_what_was_written_changes_nothing() -> None:
+    watch = Watch()
+    watch.deliver("8", phase="Training")
+    watch.deliver("7", phase="Starting")
+    kept = watch.cache.fine_tune_job(KEY)
+    assert kept
+    assert (kept.metadata.resource_version, kept.status.phase) == ("8", "Training")
+    assert watch.cache.jobs[KEY].phase == "Training"
+
+
+async def test_list_at_the_start_of_a_watch_is_true_though_a_restored_etcd_counts_lower() -> None:
+    watch = Watch()
+    watch.deliver("8000", phase="Complete")
+    watch.deliver("7", listed=True, phase="Training")
+    assert watch.cache.version_of(KEY) == "7"
+    assert watch.cache.jobs[KEY].phase == "Training"
+
+
+async def test_new_job_comes_before_those_that_a_list_at_the_start_finds() -> None:
+    watch = Watch()
+    watch.deliver("7", listed=True, startTime="2026-01-01T12:00:00Z")
+    watch.queue.add(("team", "changed"))
+    assert await watch.queue.get() == ("team", "changed")
+    assert await watch.queue.get() == KEY
+    watch.queue.done(KEY)
+    watch.queue.add(("team", "swept"), patient=True)
+    watch.deliver("8", listed=True)
+    assert await watch.queue.get() == KEY
+
+
 async def test_deletion_is_queued_and_leaves_nothing_behind() -> None:
     watch = Watch()
     watch.cache.reconciled[KEY] = watch.cache.unreadable[KEY] = "8"
     assert watch.deliver("8", deleted=True) == 1
     cache = watch.cache
     assert (cache.jobs, cache.reconciled, cache.unreadable) == ({}, {}, {})
+    assert cache.fine_tune_job(KEY) is None
+
+
+async def test_deletion_during_a_write_is_not_undone_by_its_answer() -> None:
+    watch = Watch()
+    watch.deliver("7", phase="Training")
+    watch.cache.writing[KEY] = ""
+    watch.deliver("9", deleted=True)
+    assert watch.cache.writing[KEY] == "9"
+    assert len(watch.queue) == 1
 
 
 @pytest.mark.parametrize(
@@ -81,6 +127,7 @@ async def test_object_that_cannot_be_decoded_is_observed_and_queued(status: dict
     assert watch.deliver("7", **status) == 1
     assert watch.observed[-1] == (KEY, "7")
     assert watch.cache.jobs == {}
+    assert watch.cache.fine_tune_job(KEY) is None  # the pass reads it, and reports it
 
 
 async def test_phase_of_a_newer_operator_is_no_reason_to_stop() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from aiohttp import web
 from finetune_operator.kube.workqueue import WorkQueue
@@ -12,6 +13,7 @@ from finetune_operator.observe.resync import Resync
 from finetune_operator.observe.summary import Summary
 
 from tests.support.api_server import Answer, ApiServer, Body, serving
+from tests.support.builders import make_job
 
 PATIENCE = 0.2
 
@@ -92,6 +94,18 @@ async def test_job_in_which_nothing_can_change_is_read_no_more() -> None:
     listed = [page("done", "changed", "runs", "unreadable", "new")] * 3
     keys, _ = await swept(listed, cache, count=3)
     assert keys == {("team", "changed"), ("team", "runs"), ("team", "new")}
+
+
+async def test_job_of_which_the_watch_has_missed_a_version_is_read_again() -> None:
+    cache = Cache()
+    for name, version in (("missed", "6"), ("watched", "7"), ("ghost", "7")):
+        job = make_job()
+        metadata = msgspec.structs.replace(job.metadata, name=name, resource_version=version)
+        cache.keep(msgspec.structs.replace(job, metadata=metadata))
+    await swept([page("missed", "watched")], cache, count=3)
+    assert cache.fine_tune_job(("team", "watched"))
+    assert cache.fine_tune_job(("team", "missed")) is None
+    assert cache.fine_tune_job(("team", "ghost")) is None
 
 
 async def test_finished_job_that_was_deleted_unseen_is_queued() -> None:

@@ -70,7 +70,7 @@ SAVING = make_attempt(1, make_pod(deleting=60), deleting=True)
 @pytest.mark.parametrize(
     ("job", "phase", "expected"),
     [
-        pytest.param(after(make_job()), "Pending", "InProgress", id="new"),
+        pytest.param(after(make_job()), "Starting", "InProgress", id="new"),
         pytest.param(
             after(make_job(LIVE), make_attempt(1, suspended=True)),
             "Queued",
@@ -142,7 +142,7 @@ def test_change_of_the_spec_is_in_progress_until_it_was_observed() -> None:
     assert status_of(job) == "InProgress"
     resumed = after(job)
     assert resumed.status.observed_generation == 2
-    assert condition_of(resumed, c.RECONCILING)[:2] == ("True", "Pending")
+    assert condition_of(resumed, c.RECONCILING)[:2] == ("True", "Starting")
 
 
 def test_finished_job_with_a_changed_time_to_live_is_what_it_was() -> None:
