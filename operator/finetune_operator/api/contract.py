@@ -6,6 +6,7 @@ with one that the API server refuses could not be written at all.
 """
 
 import datetime
+import functools
 import math
 from collections.abc import Iterable
 from typing import Annotated
@@ -113,8 +114,12 @@ def parse_progress(body: bytes) -> Progress | None:
     return report
 
 
+@functools.lru_cache(256)
 def parse_termination(message: str) -> Termination | None:
-    """Parse a termination message; return None if it is not one, but the end of a log."""
+    """Parse a termination message; return None if it is not one, but the end of a log.
+
+    The last ones are kept: each pass of a job asks for that of its ended pod several times.
+    """
     report = lenient.decode(message, Termination)
     if report and (result := report.result):
         bounded = msgspec.structs.replace(result, metrics=_numbers(result.metrics))

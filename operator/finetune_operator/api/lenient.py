@@ -4,6 +4,7 @@ A field that is not of its type is left out, so that it takes no other field wit
 and lists are cut to what the API server can store.
 """
 
+import functools
 import json
 import math
 import types
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 T = TypeVar("T")
+_fields = functools.cache(msgspec.structs.fields)
 MAX_INTEGER = 2**63 - 1
 """Largest integer of the API server; a larger one is a float there, and refused."""
 MAX_TEXT = 4096
@@ -56,7 +58,7 @@ def _read(raw: Any, type: Any) -> Any:
 def _read_struct(raw: Any, type: Any) -> Any:
     fields = msgspec.convert(raw, dict[str, Any])
     found = {}
-    for field in msgspec.structs.fields(type):
+    for field in _fields(type):
         if field.encode_name not in fields:
             continue
         try:

@@ -47,6 +47,19 @@ class _Backoffs:
             delay = min(delay * 2, self._most)
 
 
+class _NoDiffs(kopf.DiffBaseStorage):
+    """A storage of nothing: to tell what changed, kopf would copy each object twice."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+
 async def watch_jobs(
     client: Client,
     cache: Cache,
@@ -168,6 +181,7 @@ def _kopf_settings(watch_idle_seconds: float) -> kopf.OperatorSettings:
     settings.networking.enforce_retry_after = True
     settings.scanning.disabled = True  # needs no right to watch CRDs
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = _NoDiffs()
     settings.persistence.finalizer = f"{c.GROUP}/unused"  # never added to an object
     settings.process.ultimate_exiting_timeout = 20
     logging.getLogger("kopf").setLevel(logging.WARNING)
