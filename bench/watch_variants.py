@@ -25,7 +25,7 @@ from finetune_operator.api.kubernetes import Job, Pod
 from finetune_operator.api.types import FineTuneJob
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client
-from finetune_operator.kube.informer import WATCH_IDLE_SECONDS, Informer
+from finetune_operator.kube.informer import Informer
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import kopf_watch
@@ -69,7 +69,7 @@ async def watch_by_kopf(watched: Watched, *, children: bool, paged: bool) -> Non
     pages and forget a settled object at once, instead of kopf's defaults.
     """
     registry = kopf.OperatorRegistry()
-    settings = kopf_watch._kopf_settings(WATCH_IDLE_SECONDS)
+    settings = kopf_watch._kopf_settings(300)
     settings.watching.chunk_size = 500 if paged else None
     settings.queueing.idle_timeout = 0.5 if paged else 5
 

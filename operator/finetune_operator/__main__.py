@@ -15,7 +15,7 @@ from finetune_operator.kube import urls
 from finetune_operator.kube.access import Access
 from finetune_operator.kube.client import Client
 from finetune_operator.kube.heartbeat import NOT_READY_SECONDS, UNHEALTHY_SECONDS, Heartbeat
-from finetune_operator.kube.informer import Informer
+from finetune_operator.kube.informer import Informer, watch_idle_seconds
 from finetune_operator.kube.leader_election import Elector, LostLease
 from finetune_operator.kube.login import UnusableProxy
 from finetune_operator.kube.workqueue import WorkQueue
@@ -80,7 +80,7 @@ async def _operate(
         queue,
         namespaces=settings.namespaces,
         interval_seconds=settings.sweep_interval_seconds,
-        patience_seconds=2 * kopf_watch.watch_idle_seconds(settings),
+        patience_seconds=2 * watch_idle_seconds(settings.sweep_interval_seconds),
     )
     reconciler = Reconciler(
         client,

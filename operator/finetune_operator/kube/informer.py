@@ -26,6 +26,13 @@ WATCH_IDLE_SECONDS = 90.0
 log = logging.getLogger(__name__)
 
 
+def watch_idle_seconds(lasts: float) -> float:
+    """Return the seconds without an event after which a watch is closed that the API server ends
+    after `lasts` seconds: it is given the time to do so.
+    """
+    return min(WATCH_IDLE_SECONDS, 1.5 * lasts)
+
+
 class _Line(msgspec.Struct):
     type: str
     object: msgspec.Raw
@@ -124,7 +131,7 @@ class Informer(Generic[T]):
             "allowWatchBookmarks": "true",
             "timeoutSeconds": f"{self._relist_seconds:.0f}",
         }
-        idle_seconds = min(WATCH_IDLE_SECONDS, self._relist_seconds)
+        idle_seconds = watch_idle_seconds(self._relist_seconds)
         async with self._client.watch(self._path, query=query, idle_seconds=idle_seconds) as lines:
             try:
                 async for text in lines:

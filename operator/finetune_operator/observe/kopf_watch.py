@@ -17,7 +17,7 @@ from finetune_operator.api import constants as c
 from finetune_operator.api.kubernetes import Discovery, Named
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import ApiError, Client
-from finetune_operator.kube.informer import WATCH_IDLE_SECONDS
+from finetune_operator.kube.informer import watch_idle_seconds
 from finetune_operator.kube.login import configure
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.observe.cache import Cache, Key
@@ -84,7 +84,7 @@ async def watch_jobs(
 
     await kopf.operator(
         registry=registry,
-        settings=_kopf_settings(watch_idle_seconds(settings)),
+        settings=_kopf_settings(settings.sweep_interval_seconds),
         namespaces=list(settings.namespaces),
         clusterwide=not settings.namespaces,
         standalone=True,
@@ -160,24 +160,20 @@ async def _is_served(client: Client) -> bool:
     return Named(name=c.GROUP) in groups and Named(name=c.PLURAL) in resources
 
 
-def watch_idle_seconds(settings: Settings) -> float:
-    """Return the seconds without an event after which a watch is restarted."""
-    return min(WATCH_IDLE_SECONDS, settings.sweep_interval_seconds)
-
-
-def _kopf_settings(watch_idle_seconds: float) -> kopf.OperatorSettings:
-    settings = kopf.OperatorSettings()
+def _kopf_settings(sweep_interval_seconds: float) -> kopf.OperatorSettings:
+    settings, lasts = kopf.OperatorSettings(), max(1, min(300, int(sweep_interval_seconds)))
+    idle_seconds = watch_idle_seconds(lasts)
     # Memory: by default kopf keeps all FineTuneJobs of a list at once, and each body for 5 s more.
     settings.watching.chunk_size = 500
     settings.queueing.idle_timeout = 0.5
-    settings.watching.server_timeout = 300
-    settings.watching.client_timeout = 330
-    settings.watching.inactivity_timeout = watch_idle_seconds
+    settings.watching.server_timeout = lasts
+    settings.watching.client_timeout = lasts + 30
+    settings.watching.inactivity_timeout = idle_seconds
     settings.watching.connect_timeout = 10
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 30
     # Sooner than the resync takes what a watch has missed for a sign that it is stale.
-    settings.networking.error_backoffs = _Backoffs(most=min(60, watch_idle_seconds))
+    settings.networking.error_backoffs = _Backoffs(most=min(60, idle_seconds))
     settings.networking.enforce_retry_after = True
     settings.scanning.disabled = True  # needs no right to watch CRDs
     settings.posting.enabled = False

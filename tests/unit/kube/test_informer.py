@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from finetune_operator.api.kubernetes import Pod
-from finetune_operator.kube.informer import Informer
+from finetune_operator.kube.informer import Informer, watch_idle_seconds
 
 from tests.support.api_server import CUT, HANG, Answer, ApiServer, Body, serving
 
@@ -280,3 +280,9 @@ async def test_watch_that_had_begun_and_ends_by_an_error_is_counted(
     async with informing(Script([page(pod("a")), page()], [watch])) as (seen, server, _):
         await until(lambda: len(watched_from(server)) == 2)
         assert seen.failures == failures
+
+
+@pytest.mark.parametrize("lasts", [2, 30, 60, 61, 300])
+def test_idle_watch_has_the_time_to_end_or_to_get_a_bookmark(lasts: float) -> None:
+    bookmark = 60
+    assert watch_idle_seconds(lasts) > min(lasts, bookmark)
