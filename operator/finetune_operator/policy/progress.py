@@ -17,9 +17,14 @@ whole: the learning rate in a status, too, is of the same epoch."""
 
 def has_news(new: Progress, old: Progress | None) -> bool:
     """Return True if the job must be reconciled, because its status has to change."""
-    if old is None or _without_figures(new) != _without_figures(old):
+    if old is None or not differ_in_figures_only(new, old):
         return True
     return is_worth_a_write(new.trainer_status, old.trainer_status)
+
+
+def differ_in_figures_only(new: Progress, old: Progress) -> bool:
+    """Return True if both are of the same stage, data set, network and checkpoint."""
+    return _without_figures(new) == _without_figures(old)
 
 
 def is_worth_a_write(new: TrainerStatus | None, old: TrainerStatus | None) -> bool:

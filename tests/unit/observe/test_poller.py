@@ -49,9 +49,9 @@ class Polling:
         self.cache.observe_attempt(make_attempt(1).job)
         self.start()
 
-    def start(self, *, prompt: int = 128, slow: int = 32) -> None:
+    def start(self, **limits: Any) -> None:
         """Poll; `prompt` and `slow`: how many pods of each kind are asked at the same time."""
-        poller = Poller(self.cache, self.queue, interval_seconds=0.1, prompt=prompt, slow=slow)
+        poller = Poller(self.cache, self.queue, interval_seconds=0.1, **limits)
         self._task = asyncio.create_task(poller.run())
 
     @asynccontextmanager
@@ -144,6 +144,25 @@ async def test_progress_that_moves_queues_the_job_again_and_steps_alone_do_not(
             polling.queue.done(key)
         assert shown == [1, 2]
         await asyncio.sleep(0.4)
+        assert len(polling.queue) == 0
+
+
+async def test_figures_alone_queue_a_job_in_its_turn_and_all_else_at_once(
+    polling: Polling,
+) -> None:
+    await polling.stop()
+    polling.start(figures_per_second=0.01)
+    moving = [body("pod-1", percent) for percent in range(10)]
+    saved = body("pod-1", 11, checkpoint={"epoch": 1})
+    async with polling.serving(answering(*moving, saved)) as address:
+        polling.add_pod(address)
+        for _ in range(2):
+            key = await asyncio.wait_for(polling.queue.get(), 5)
+            polling.queue.done(key)
+        progress = polling.cache.progress["pod-1"]
+        assert progress.checkpoint
+        assert progress.checkpoint.epoch == 1
+        await asyncio.sleep(0.3)
         assert len(polling.queue) == 0
 
 
