@@ -1,6 +1,7 @@
 """`python -m finetune_operator`: reads the settings, then runs every part in one event loop."""
 
 import asyncio
+import contextlib
 import functools
 import logging
 import sys
@@ -27,12 +28,15 @@ from finetune_operator.observe.namespaces import Namespaces
 from finetune_operator.observe.poller import Poller
 from finetune_operator.observe.queues import QueueReader
 from finetune_operator.observe.resync import Resync
+from finetune_operator.observe.unfinished import list_unfinished
 from finetune_operator.reconcile import Reconciler
 from finetune_operator.server import Secure, Server
 from finetune_operator.settings import Settings
 from finetune_operator.workers import Workers
 
 WAIT_FOR_LISTS_SECONDS = 1.0
+KOPF_WAITS_SECONDS = 15.0
+"""Longest time that kopf waits for the lists of Jobs and pods."""
 LIVE_SECONDS = 5.0
 """Time without an event after which a watch may have missed something."""
 
@@ -100,6 +104,11 @@ async def _operate(
     heartbeat = Heartbeat(client, urls.RESOURCES)
     watching = asyncio.Event()
 
+    async def begin() -> None:
+        await list_unfinished(client, cache, queue, settings.namespaces)
+        with contextlib.suppress(TimeoutError):  # kopf's list would delay theirs
+            await asyncio.wait_for(namespaces.until_ready(), KOPF_WAITS_SECONDS)
+
     def not_ready() -> str:
         if not watching.is_set():
             return "FineTuneJobs are not served yet"
@@ -125,7 +134,13 @@ async def _operate(
     try:
         await _until_first_ends(
             kopf_watch.watch_jobs(
-                client, cache, queue, settings, observe=resync.observe, ready=watching
+                client,
+                cache,
+                queue,
+                settings,
+                observe=resync.observe,
+                ready=watching,
+                begin=begin,
             ),
             server.run(settings.port),
             *(informer.run() for group in informers.values() for informer in group),

@@ -12,8 +12,8 @@ from tests.support.faults.runs import Kill, Stage, all_of
 from tests.support.faults.scenarios import SCENARIOS
 
 AT_ONCE = 10
-# An operator starts with 9 requests, and no scenario has fewer than 15.
-SAMPLED_CALLS = range(9, 15)
+# An operator starts with 10 requests, and no scenario has fewer than 16.
+SAMPLED_CALLS = range(10, 16)
 
 
 @pytest.mark.timeout(180)

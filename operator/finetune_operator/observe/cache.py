@@ -75,20 +75,12 @@ class Cache:
         """The last deleted pods that may have left a result which no status has yet, by uid."""
         self._ownerless: dict[Key, dict[str, Job | Pod]] = {}
 
-    def observe_fine_tune_job(
-        self, body: dict[str, Any], *, deleted: bool, listed: bool = False
-    ) -> Key:
-        """Add, replace or remove a FineTuneJob; return its key.
-
-        A list at the start of a watch is true, though its versions may be older: those of an etcd
-        that was restored are.
-        """
+    def observe_fine_tune_job(self, body: dict[str, Any], *, deleted: bool) -> Key:
+        """Add, replace or remove a FineTuneJob; return its key."""
         key = body["metadata"]["namespace"], body["metadata"]["name"]
         if deleted:
             self.forget(key)
             return key
-        if listed:
-            self.drop(key)
         if is_older(body["metadata"]["resourceVersion"], self.version_of(key), or_same=True):
             return key
         try:

@@ -7,7 +7,7 @@ kopf keeps whole objects: docs/design/20261124-watching.md.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import kopf
@@ -68,9 +68,14 @@ async def watch_jobs(
     *,
     observe: Callable[..., None],
     ready: asyncio.Event,
+    begin: Callable[[], Awaitable[None]],
 ) -> None:
-    """Watch FineTuneJobs until SIGTERM; pass each event to the cache, `observe` and the queue."""
+    """Watch FineTuneJobs until SIGTERM; pass each event to the cache, `observe` and the queue.
+
+    `begin` is awaited once they are served, before kopf lists them.
+    """
     await until_served(client)
+    await begin()
     registry = kopf.OperatorRegistry()
     handle = handler(cache, queue, observe)
 
@@ -104,7 +109,7 @@ def handler(
 
     def handle(body: dict[str, Any], *, deleted: bool, listed: bool = False) -> None:
         version = body["metadata"]["resourceVersion"]
-        key = cache.observe_fine_tune_job(body, deleted=deleted, listed=listed)
+        key = cache.observe_fine_tune_job(body, deleted=deleted)
         observe(key, version, deleted=deleted)
         writing = key in cache.writing
         if writing:

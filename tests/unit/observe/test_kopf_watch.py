@@ -73,14 +73,6 @@ async def test_event_that_is_older_than_what_was_written_changes_nothing() -> No
     assert watch.cache.jobs[KEY].phase == "Training"
 
 
-async def test_list_at_the_start_of_a_watch_is_true_though_a_restored_etcd_counts_lower() -> None:
-    watch = Watch()
-    watch.deliver("8000", phase="Complete")
-    watch.deliver("7", listed=True, phase="Training")
-    assert watch.cache.version_of(KEY) == "7"
-    assert watch.cache.jobs[KEY].phase == "Training"
-
-
 async def test_new_job_comes_before_those_that_a_list_at_the_start_finds() -> None:
     watch = Watch()
     watch.deliver("7", listed=True, startTime="2026-01-01T12:00:00Z")
@@ -161,7 +153,13 @@ async def test_watch_starts_as_a_user_without_a_name(
         config.write_text(yaml.safe_dump(kubeconfig(client._api.configuration.host, "token")))
         monkeypatch.setenv("KUBECONFIG", str(config))
         watch = watch_jobs(
-            client, Cache(), WorkQueue(), Settings(), observe=lambda *_, **__: None, ready=ready
+            client,
+            Cache(),
+            WorkQueue(),
+            Settings(),
+            observe=lambda *_, **__: None,
+            ready=ready,
+            begin=lambda: asyncio.sleep(0),
         )
         task = asyncio.create_task(watch)
         started = asyncio.create_task(ready.wait())
