@@ -41,11 +41,6 @@ def let_go(plane: ControlPlane, *, within_seconds: float) -> None:
     _run(plane, [pod_runs(), pod_holds(), pod_succeeds(), ends])
 
 
-def addresses(count: int) -> list[str]:
-    """Return those that the first pods get that hold."""
-    return [str(NETWORK[number]) for number in range(count)]
-
-
 def _run(plane: ControlPlane, stages: list[Object]) -> None:
     file = plane.directory / "stages.yaml"
     file.write_text(yaml.safe_dump_all(stages))
@@ -64,8 +59,8 @@ def pod_runs() -> Object:
 
 def pod_holds() -> Object:
     """Return the Stage of one that will run until it is let go."""
-    status = {**_running(), "podIP": ADDRESS, "podIPs": [{"ip": ADDRESS}]}
-    return _stage("pod-holds", phase="Pending", status=status, held=True)
+    # Not podIPs, too: each use of the template is another address. The API server adds it.
+    return _stage("pod-holds", phase="Pending", status={**_running(), "podIP": ADDRESS}, held=True)
 
 
 def _running() -> Object:

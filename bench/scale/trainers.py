@@ -3,13 +3,12 @@ of this machine.
 """
 
 import asyncio
-import contextlib
 import datetime
 import email.utils
 import json
 import resource
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from finetune_operator.api import constants as c
 
@@ -44,26 +43,34 @@ class Trainers:
     def __init__(self, pace: Literal["still", "usual", "moving"] = "usual") -> None:
         """`pace`: nothing changes; the rate does; or the percentage, too, with each answer."""
         self.pods: dict[str, tuple[str, Mapping[str, str]]] = {}
-        """The uid and the labels of the pod of each address; others do not answer."""
+        """The uid and the labels of the pod of each address."""
         self.hanging: set[str] = set()
         """The addresses that take a connection and never answer."""
         self._pace = pace
         self._start = datetime.datetime.now(datetime.UTC)
+        self._servers: list[asyncio.Server] = []
 
-    @contextlib.asynccontextmanager
-    async def listening(self, addresses: list[str]) -> AsyncIterator[None]:
-        """Listen on the trainers' port of all these addresses."""
-        _allow_many_files()
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Connection(self), addresses, c.TRAINER_PORT)
-        try:
-            yield
-        finally:
+    async def __aenter__(self) -> Self:
+        """Serve nothing yet."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop to listen."""
+        for server in self._servers:
             server.close()
+
+    async def play(self, pods: Mapping[str, tuple[str, Mapping[str, str]]]) -> None:
+        """Listen on the trainers' port of these pods' addresses."""
+        if pods:
+            _allow_many_files()
+            self.pods |= pods
+            loop, port = asyncio.get_running_loop(), c.TRAINER_PORT
+            server = await loop.create_server(lambda: _Connection(self), list(pods), port)
+            self._servers.append(server)
 
     def answer(self, address: str) -> bytes | None:
         """Return the whole answer of a trainer, None if it hangs."""
-        if address in self.hanging or address not in self.pods:
+        if address in self.hanging:
             return None
         now = self._start if self._pace == "still" else datetime.datetime.now(datetime.UTC)
         progress = progress_of(*self.pods[address], now=now)

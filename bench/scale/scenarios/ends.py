@@ -15,11 +15,7 @@ from bench.scale.work import Work
 
 async def measure(work: Work, options: Options) -> Row:
     """Return what it takes until the result of each is in its status."""
-    trainers = Trainers()
-    async with (
-        trainers.listening(kwok.addresses(options.jobs)),
-        running(work, Setup(pods=options.jobs)) as bench,
-    ):
+    async with Trainers() as trainers, running(work, Setup(pods=options.jobs)) as bench:
         await hold(bench, options.jobs, trainers)
         await asyncio.sleep(SETTLE_SECONDS)
         before = await bench.meter.read()

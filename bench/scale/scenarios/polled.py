@@ -3,7 +3,6 @@
 import asyncio
 import datetime
 
-from bench.scale import kwok
 from bench.scale.bench import Bench, Setup, running
 from bench.scale.figures import Row, quantiles
 from bench.scale.meter import lag, queue_age, shares
@@ -22,11 +21,7 @@ WRITES = ("PATCH", "finetunejobs/status")
 
 async def measure(work: Work, options: Options) -> Row:
     """Return what the polls cost, how old the progress is, and what is lost at the end."""
-    trainers = Trainers("moving")
-    async with (
-        trainers.listening(kwok.addresses(options.jobs)),
-        running(work, Setup(pods=options.jobs)) as bench,
-    ):
+    async with Trainers("moving") as trainers, running(work, Setup(pods=options.jobs)) as bench:
         await hold(bench, options.jobs, trainers)
         figures = await _poll(bench, trainers, options.seconds, "all move")
         trainers.hanging = set(sorted(trainers.pods)[::2])

@@ -8,7 +8,6 @@ import time
 
 from finetune_operator.metrics.process import PREFIX
 
-from bench.scale import kwok
 from bench.scale.bench import SETTLE_SECONDS, Bench, Setup, running
 from bench.scale.figures import READY, RESTARTED, Row
 from bench.scale.scenarios.options import Options
@@ -22,11 +21,8 @@ WORK = re.compile(rf"^{PREFIX}_(?:workqueue_depth|reconciles_total\{{.*\}}) (\S+
 
 async def measure(work: Work, options: Options) -> Row:
     """Return the figures of a restart with these FineTuneJobs."""
-    trainers = Trainers("still")
-    async with (
-        trainers.listening(kwok.addresses(options.running)),
-        running(work, Setup(pods=options.jobs + options.running)) as bench,
-    ):
+    setup = Setup(pods=options.jobs + options.running)
+    async with Trainers("still") as trainers, running(work, setup) as bench:
         await (await bench.create(options.jobs)).are_done()
         await hold(bench, options.running, trainers)
         await asyncio.sleep(SETTLE_SECONDS)
@@ -52,9 +48,10 @@ async def hold(bench: Bench, count: int, trainers: Trainers) -> None:
         return all(bench.pods.latest[uid].status.address for uid in held)
 
     await bench.pods.wait(all_run)
-    for uid in list(bench.pods.appeared)[before:]:
-        pod = bench.pods.latest[uid]
-        trainers.pods[pod.status.address] = (uid, pod.metadata.labels)
+    pods = [bench.pods.latest[uid] for uid in list(bench.pods.appeared)[before:]]
+    await trainers.play(
+        {pod.status.address: (pod.metadata.uid, pod.metadata.labels) for pod in pods}
+    )
     await bench.objects.wait(
         lambda: sum(o.status.phase == "Training" for o in bench.objects.latest.values()) >= count
     )

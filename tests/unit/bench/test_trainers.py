@@ -1,15 +1,15 @@
 import asyncio
 import datetime
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 from finetune_operator.api import constants as c
 from finetune_operator.api.contract import parse_progress
 
-from bench.scale import kwok
 from bench.scale.trainers import Trainers
 
-FIRST, SECOND = kwok.addresses(2)
+FIRST, SECOND = "127.129.7.1", "127.129.7.2"
 PODS = {
     FIRST: ("0a1b-1", {c.LABEL_JOB_UID: "job-1"}),
     SECOND: ("0a1b-2", {c.LABEL_JOB_UID: "job-2"}),
@@ -17,10 +17,10 @@ PODS = {
 
 
 @pytest.fixture
-def trainers() -> Trainers:
-    made = Trainers("moving")
-    made.pods = dict(PODS)
-    return made
+async def trainers() -> AsyncIterator[Trainers]:
+    async with Trainers("moving") as made:
+        await made.play(PODS)
+        yield made
 
 
 async def ask(session: aiohttp.ClientSession, address: str) -> bytes:
@@ -30,7 +30,7 @@ async def ask(session: aiohttp.ClientSession, address: str) -> bytes:
 
 
 async def test_each_pod_answers_at_its_address_as_the_operator_expects(trainers: Trainers) -> None:
-    async with trainers.listening(list(PODS)), aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session:
         for address, (uid, labels) in PODS.items():
             progress = parse_progress(await ask(session, address))
             assert progress
@@ -41,16 +41,15 @@ async def test_each_pod_answers_at_its_address_as_the_operator_expects(trainers:
 async def test_one_that_hangs_takes_the_connection_and_does_not_answer(trainers: Trainers) -> None:
     trainers.hanging.add(FIRST)
     timeout = aiohttp.ClientTimeout(total=0.3)
-    async with trainers.listening(list(PODS)), aiohttp.ClientSession(timeout=timeout) as session:
+    async with aiohttp.ClientSession(timeout=timeout) as session:
         with pytest.raises(TimeoutError):
             await ask(session, FIRST)
         assert await ask(session, SECOND)
 
 
 async def test_one_that_is_still_says_the_same_for_ever() -> None:
-    still = Trainers("still")
-    still.pods = dict(PODS)
-    async with still.listening(list(PODS)), aiohttp.ClientSession() as session:
+    async with Trainers("still") as still, aiohttp.ClientSession() as session:
+        await still.play(PODS)
         first = parse_progress(await ask(session, FIRST))
         await asyncio.sleep(1.1)
         assert parse_progress(await ask(session, FIRST)) == first
