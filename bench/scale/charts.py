@@ -8,6 +8,7 @@ from bench.scale.results import number
 
 WIDTH, LABEL, VALUE = 760, 230, 64
 BAR, GAP, GROUP_GAP, TOP = 16, 5, 16, 58
+MISSING = "Not measured in this series."
 COLOURS = (
     ("#1f77b4", "#58a6ff"),
     ("#e8871e", "#f0a04b"),
@@ -39,6 +40,9 @@ class Bar:
 def draw(title: str, legend: Sequence[str], groups: Mapping[str, Sequence[Bar]]) -> str:
     """Return a picture; each group of bars has a scale of its own if its name says so much."""
     body, y = _legend(title, legend), TOP
+    if not groups:
+        body.append(_text(12, y + 12, MISSING))
+        y += BAR + GAP
     for name, bars in groups.items():
         if name:
             body.append(_text(12, y + 12, name, style="h"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from bench.scale import results
-from bench.scale.charts import Bar, draw
+from bench.scale.charts import MISSING, Bar, draw
 from bench.scale.figures import (
     DONE,
     PEAK,
@@ -97,7 +97,7 @@ def content(name: str, found: Sequence[Results]) -> str:
     scenario, names = TABLES.get(name, (name, ()))
     all_of = latest(scenario, found)
     if not all_of:
-        return "Not measured in this series."
+        return MISSING
     rows = all_of.rows
     if name == "requests":
         return results.requests_table(rows)
@@ -135,14 +135,16 @@ def cell(rows: Sequence[Row], name: str, *, jobs: int, column: str) -> str:
 def bars(
     found: Sequence[Results], names: Sequence[str], *, title: str, legend: Sequence[str], unit: str
 ) -> str:
-    """Draw figures of the burst, the mean of all series; one group for each size."""
+    """Draw figures of the burst, the mean of all series; one group for each size. A row without the
+    last figure has not all, and is left out.
+    """
     burst = latest("burst", found)
     rows = burst.rows if burst else []
     groups: dict[str, list[Bar]] = {}
     for jobs in dict.fromkeys(row.jobs for row in rows):
         for column in dict.fromkeys(row.name for row in rows):
             own = [row for row in rows if (row.jobs, row.name) == (jobs, column)]
-            own = [row for row in own if any(name in row.figures for name in names)]
+            own = [row for row in own if row.figures.keys() >= set(names[-1:])]
             if own:
                 parts = [mean([row.figures.get(name, 0) for row in own]) for name in names]
                 groups.setdefault(f"{jobs:,} at once", []).append(Bar(column, parts, unit))

@@ -16,7 +16,7 @@ from bench.scale.scenarios.one import one
 from tests.scale import recorded
 
 JOBS = 300
-TIMES = 5
+TIMES = 3
 HERE = Checkout(Path())
 
 pytestmark = pytest.mark.timeout(600)

@@ -24,7 +24,7 @@ async def measure(work: Work, options: Options) -> Row:
 async def measure_on(bench: Bench, options: Options, *, scenario: str = "burst") -> Row:
     """Return the same on a cluster that is there."""
     start = bench.meter.memory("at start")
-    quiet = {f"one alone: {name}": ms for name, ms in (await _quiet(bench)).items()}
+    quiet = {f"one alone: {name}": ms for name, ms in (await _quiet(bench, options.jobs)).items()}
     await asyncio.sleep(SETTLE_SECONDS)
     row = await once(bench, options.jobs, scenario=scenario)
     idle = await bench.meter.idle(min(options.seconds, MOST_IDLE_SECONDS))
@@ -68,9 +68,9 @@ def _memory(bench: Bench) -> dict[str, float]:
     return {PEAK: peak, **bench.meter.memory("after")}
 
 
-async def _quiet(bench: Bench) -> dict[str, float]:
+async def _quiet(bench: Bench, jobs: int) -> dict[str, float]:
     """Return the milliseconds to the Job and the pod of an object that is alone."""
-    for _ in range(QUIET_JOBS):
+    for _ in range(min(QUIET_JOBS, jobs)):
         await (await bench.create(1)).are_done()
         await asyncio.sleep(QUIET_SECONDS)
     return bench.latencies(unit="ms")
