@@ -221,8 +221,8 @@ async def operating(
         operator = OperatorProcess(
             kubeconfig, checkout=work.checkout.directory, namespaces=names, **settings
         )
-        await asyncio.to_thread(operator.start)  # a proxy is served meanwhile
         try:
+            await asyncio.to_thread(operator.start)  # a proxy is served meanwhile
             yield operator
         finally:
             operator.close()
