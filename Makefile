@@ -38,7 +38,7 @@ browser:
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(BROWSER); }
 
 .PHONY: programs
-programs: venv ## Build Kubernetes and what else the tests run, once (14 minutes)
+programs: venv ## Build Kubernetes and what else the tests run, once (16 minutes)
 	$(PYTHON) -m tests.cluster build
 
 .PHONY: demo
@@ -63,7 +63,7 @@ test-node:
 test-trainer:
 	$(PYTEST) $(SELECT) tests/trainer tests/docs tests/images
 test-operator:
-	$(PYTEST) $(SELECT) tests/unit tests/component tests/chart
+	$(PYTEST) $(SELECT) tests/unit tests/component tests/scale tests/chart
 
 .PHONY: fmt
 fmt: venv ## Format the code
@@ -83,11 +83,13 @@ lint: venv packages ## Style, spelling, layers, and that generated files are cur
 types: venv ## Types, strictly
 	mypy operator/finetune_operator trainer/finetune_trainer deploy/render tests bench
 
-.PHONY: unit component trainer chart docs e2e
+.PHONY: unit component scale trainer chart docs e2e
 unit: venv ## Logic, without anything around it
 	$(PYTEST) tests/unit
 component: programs ## The operator against a real kube-apiserver
 	$(PYTEST) tests/component
+scale: programs ## What many FineTuneJobs cost, beside what was recorded
+	$(PYTEST) tests/scale
 trainer: programs packages ## The trainer with real MXNet
 	$(PYTEST) tests/trainer
 chart: programs packages ## The chart, the dashboards and the alert rules
@@ -138,7 +140,7 @@ bench: venv ## Every figure that the documentation quotes
 	$(PYTHON) -m bench.recipes --shuffled --only "auto 60 s"
 
 .PHONY: bench-scale
-bench-scale: programs ## Many FineTuneJobs at once beside plain Jobs, on KWOK's nodes (BENCH="--jobs 1000 --out scale")
+bench-scale: programs ## Many FineTuneJobs beside plain Jobs, on KWOK's nodes (BENCH="--scenario restart --jobs 1000")
 	$(PYTHON) -m bench.scale $(BENCH)
 
 # PyTorch is here alone: nothing of the project needs it.

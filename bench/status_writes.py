@@ -11,9 +11,7 @@ every two. Several checkouts are measured one after the other on the same object
 import argparse
 import asyncio
 import contextlib
-import datetime
 import os
-import resource
 import socket
 import subprocess
 import sys
@@ -23,13 +21,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-from finetune_operator.api import constants as c
 from finetune_operator.kube import urls
 from finetune_operator.settings import Settings
 
 from bench import requests
 from bench.population import NAMESPACE, populate
+from bench.scale.trainers import Trainers
 from bench.watch_memory import prepare
 from tests.cluster.controlplane import ControlPlane
 
@@ -41,44 +38,6 @@ COLUMNS = {
     "reads of FineTuneJobs": ("GET", "finetunejobs"),
     "Events": ("POST", "events"),
 }
-
-
-def progress_of(pod: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer of a trainer that goes on with the time of day."""
-    now = datetime.datetime.now(datetime.UTC)
-    seconds = int(now.timestamp()) + int(pod["metadata"]["uid"][:4], 16)  # not all at once
-    labels = pod["metadata"]["labels"]
-    metrics = {
-        "accuracy": f"0.{5000 + seconds // 120 % 4000}",
-        "images-per-second": f"{200 + time.monotonic() % 20:.1f}",
-    }
-    return {
-        "job": {"uid": labels[c.LABEL_JOB_UID], "attempt": 1, "podUid": pod["metadata"]["uid"]},
-        "stage": "fit",
-        "step": seconds,
-        "trainerStatus": {
-            "progressPercentage": seconds // 60 % 100,
-            "estimatedRemainingSeconds": 60 * (100 - seconds // 60 % 100) - seconds % 60,
-            "metrics": [{"name": name, "value": value} for name, value in metrics.items()],
-            "lastUpdatedTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        },
-    }
-
-
-async def play(pods: list[dict[str, Any]]) -> web.AppRunner:
-    """Serve the /progress of every pod at its address."""
-    by_address = {pod["status"]["podIP"]: pod for pod in pods}
-
-    async def answer(request: web.Request) -> web.Response:
-        return web.json_response(progress_of(by_address[request.host.partition(":")[0]]))
-
-    app = web.Application()
-    app.router.add_get("/progress", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    for address in by_address:
-        await web.TCPSite(runner, address, c.TRAINER_PORT).start()
-    return runner
 
 
 @contextlib.contextmanager
@@ -136,13 +95,18 @@ async def run(jobs: int, seconds: float, checkouts: list[Path]) -> None:
         plane.add_namespace(Settings().lease.partition("/")[0])  # of the operator's Lease
         await populate(plane, range(0, RUNNING * jobs, RUNNING))
         pods = plane.api.get(urls.pods(NAMESPACE))["items"]
-        runner = await play(pods)
         print(f"\n{len(pods)} running jobs, requests per second over {seconds:.0f} s\n")
         print(f"| checkout | {' | '.join(COLUMNS)} | all |\n|{' --- |' * (len(COLUMNS) + 2)}")
-        for checkout in checkouts:
-            figures = await measure(plane, checkout, seconds)
-            print(f"| {checkout} | {' | '.join(f'{each:.1f}' for each in figures)} |", flush=True)
-        await runner.cleanup()
+        async with Trainers() as trainers:
+            await trainers.play({pod["status"]["podIP"]: _identity(pod) for pod in pods})
+            for checkout in checkouts:
+                figures = await measure(plane, checkout, seconds)
+                line = " | ".join(f"{each:.1f}" for each in figures)
+                print(f"| {checkout} | {line} |", flush=True)
+
+
+def _identity(pod: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    return pod["metadata"]["uid"], pod["metadata"]["labels"]
 
 
 def main() -> None:
@@ -151,8 +115,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--checkouts", type=Path, nargs="+", default=[Path()])
     arguments = parser.parse_args()
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each trainer listens by itself
     asyncio.run(run(arguments.jobs, arguments.seconds, arguments.checkouts))
 
 

@@ -3,62 +3,72 @@
 import datetime
 import os
 import platform
-import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
-from typing import Any
 
-from bench.scale.run import OPERATOR, Figures
+import msgspec
+
+from bench.scale.figures import COMPARED, Row
 from bench.scale.work import SAME
 from tests.cluster import programs
 
-PROCESSES = {
-    OPERATOR: "operator",
-    "kube-apiserver": "API server",
-    "kube-controller-manager": "controllers",
-    "kube-scheduler": "scheduler",
-    "etcd": "etcd",
-}
-"""The processes whose CPU is the cost of a job; KWOK is in the place of kubelets."""
-COLUMNS = (
-    "",
-    "jobs",
-    "all pods s",
-    "all done s",
-    *(f"{name} ms/job" for name in PROCESSES.values()),
-    "together ms/job",
-    "requests/job",
-    "one alone: pod ms",
-    "MiB at start, peak, after",
-    "restart: pod s",
-)
+
+class Results(msgspec.Struct, kw_only=True, rename="camel"):
+    """Where and when this was measured, with what, and what was found."""
+
+    date: str
+    cpus: int
+    memory_gib: int = msgspec.field(name="memoryGiB")
+    versions: dict[str, str]
+    rows: list[Row] = []
 
 
-def about() -> dict[str, Any]:
-    """Return where and when this was measured, and what."""
-    git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
+def about() -> Results:
+    """Return results without rows."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "commit": commit,
-        "cpus": len(os.sched_getaffinity(0)),
-        "memoryGiB": round(memory / 2**30),
-        "versions": {
+    return Results(
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        cpus=len(os.sched_getaffinity(0)),
+        memory_gib=round(memory / 2**30),
+        versions={
             "Kubernetes": programs.KUBERNETES_VERSION,
             "KWOK": programs.KWOK.version.removeprefix("v"),
             "Python": platform.python_version(),
             "kopf": version("kopf"),
         },
-    }
+    )
 
 
-def markdown(facts: dict[str, Any], rows: Sequence[Figures]) -> str:
-    """Return the text for people: times and costs, then the requests of the largest burst."""
-    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
-    where = f"{facts['cpus']} CPUs, {facts['memoryGiB']} GiB, {facts['date']}, {facts['commit']}"
-    costs = table(COLUMNS, [_costs(row, _floor(row, rows)) for row in rows])
-    return f"{where}; {versions}.\n\n{costs}\n\n{_requests(rows)}\n"
+def as_json(results: Results) -> bytes:
+    """Return the whole as JSON for people."""
+    return msgspec.json.format(msgspec.json.encode(results)) + b"\n"
+
+
+def machine(results: Results) -> str:
+    """Return where and when it was."""
+    versions = ", ".join(f"{name} {number}" for name, number in results.versions.items())
+    return f"{results.cpus} CPUs, {results.memory_gib} GiB, {results.date}; {versions}"
+
+
+def markdown(results: Results) -> str:
+    """Return a table for each scenario, size and series; each kind of work is a column."""
+    parts = [f"{machine(results)}."]
+    for rows in grouped(results.rows):
+        first = rows[0]
+        series = f", series {first.series}" if results.rows[-1].series > 1 else ""
+        parts.append(f"## {first.scenario}, {first.jobs:,}{series}")
+        parts.append(_table_of(rows))
+        if any(row.requests for row in rows):
+            parts.append(requests_table(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def grouped(rows: Iterable[Row]) -> list[list[Row]]:
+    """Return the rows that can be compared together, in their order."""
+    groups: dict[tuple[str, int, int], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.scenario, row.jobs, row.series), []).append(row)
+    return list(groups.values())
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -67,46 +77,46 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _floor(row: Figures, rows: Sequence[Figures]) -> Figures | None:
-    return next((each for each in rows if each.work == SAME.name and each.jobs == row.jobs), None)
+def requests_table(rows: Sequence[Row]) -> str:
+    """Return the requests of one job."""
+    keys = sorted({key for row in rows for key in row.requests})
+    lines = [[key, *(f"{row.requests.get(key, 0) / row.jobs:.2f}" for row in rows)] for key in keys]
+    return table(("requests a job", *(row.name for row in rows)), lines)
 
 
-def _costs(row: Figures, floor: Figures | None) -> list[str]:
-    cpu = {name: 1000 * row.cpu_seconds.get(name, 0) / row.jobs for name in PROCESSES}
-    memory = ", ".join(f"{value:.0f}" for value in row.memory_mib.values())
-    return [
-        row.work,
-        f"{row.jobs:,}",
-        _compared(row.pods_seconds, floor.pods_seconds if floor else None),
-        _compared(row.done_seconds, floor.done_seconds if floor else None),
-        *(f"{value:.1f}" for value in cpu.values()),
-        f"{sum(cpu.values()):.1f}",
-        f"{sum(row.requests.values()) / row.jobs:.1f}",
-        f"{row.quiet_milliseconds:.0f}",
-        memory or "-",
-        "-" if row.restart_seconds is None else f"{row.restart_seconds:.1f}",
+def floor_of(row: Row, rows: Iterable[Row]) -> Row | None:
+    """Return the same Jobs of the same revision and series; of any other, if there are none."""
+    same = [
+        each
+        for each in rows
+        if each.work == SAME
+        and (each.scenario, each.jobs, each.series) == (row.scenario, row.jobs, row.series)
     ]
+    own = [each for each in same if each.revision == row.revision]
+    return next(iter(own + same[-1:]), None)
 
 
-def _compared(seconds: float, floor: float | None) -> str:
-    return f"{seconds:.1f}" + (f" ({seconds / floor:.1f}x)" if floor else "")
+def compared(name: str, row: Row, floor: Row | None) -> str:
+    """Return a figure, and how many times that of the floor it is."""
+    if name not in row.figures:
+        return "-"
+    text = number(row.figures[name])
+    if name in COMPARED and floor and name in floor.figures:
+        return f"{text} ({row.figures[name] / floor.figures[name]:.1f}x)"
+    return text
 
 
-def _requests(rows: Sequence[Figures]) -> str:
-    """Return the requests a job of the largest burst: all of them, and the operator's own."""
-    most = max(row.jobs for row in rows)
-    largest = [row for row in rows if row.jobs == most]
-    answered = {row.work: row.requests for row in largest}
-    sent = {row.work: row.operator_requests for row in largest if row.operator_requests}
-    tables = [_per_job("answered by the API server", answered, jobs=most)]
-    if sent:
-        tables.append(_per_job("sent by the operator", sent, jobs=most))
-    return "\n\n".join(tables)
+def number(value: float) -> str:
+    """Return a figure with the digits that say something."""
+    digits = 0 if value == round(value) or abs(value) >= 100 else 1 if abs(value) >= 1 else 2
+    return f"{value:,.{digits}f}"
 
 
-def _per_job(title: str, columns: Mapping[str, Mapping[str, int]], *, jobs: int) -> str:
-    keys = sorted({key for counts in columns.values() for key in counts})
+def _table_of(rows: Sequence[Row]) -> str:
+    names = dict.fromkeys(name for row in rows for name in row.figures)
+    floors = [floor_of(row, rows) for row in rows]
     lines = [
-        [key, *(f"{counts.get(key, 0) / jobs:.2f}" for counts in columns.values())] for key in keys
+        [name, *(compared(name, row, floor) for row, floor in zip(rows, floors, strict=True))]
+        for name in names
     ]
-    return table((f"{title}, a job of {jobs:,}", *columns), lines)
+    return table(("", *(row.name for row in rows)), lines)

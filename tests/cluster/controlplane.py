@@ -50,10 +50,12 @@ class ControlPlane:
         qps: int = 0,
         audit_log: Path | None = None,
         audited_group: str = "system:authenticated",
+        apiserver_flags: tuple[str, ...] = (),
     ) -> None:
         """Choose what runs beside the apiserver; `qps`: how many requests a second the controllers
         and the scheduler may each send, if not as many as tests need. `audit_log` receives a JSON
-        line for each request (and for each end of a watch) of a user of the group.
+        line for each request (and for each end of a watch) of a user of the group;
+        `apiserver_flags` are added to those of the apiserver.
         """
         self.directory = Path(tempfile.mkdtemp(prefix="finetune-control-plane-"))
         # Every 127.x.y.z is this machine: an address of its own needs no hunt for free ports.
@@ -64,6 +66,7 @@ class ControlPlane:
         self._limits = [f"--kube-api-qps={qps}", f"--kube-api-burst={qps}"] if qps else []
         self._audit_log = audit_log
         self._audit_policy = AUDIT_POLICY % audited_group
+        self._apiserver_flags = apiserver_flags
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         # Its input ends when this process dies, however that happens: the files go then, too.
         self._sweeper = subprocess.Popen(
@@ -135,7 +138,8 @@ class ControlPlane:
             policy = self.directory / "audit-policy.yaml"
             policy.write_text(self._audit_policy)
             flags += [f"--audit-policy-file={policy}", f"--audit-log-path={self._audit_log}"]
-        self.start("kube-apiserver", self._components.apiserver(*flags))
+        command = self._components.apiserver(*flags, *self._apiserver_flags)
+        self.start("kube-apiserver", command)
         self._wait("the apiserver to be ready", self.api.is_ready)
 
     def restart_apiserver(self) -> None:
@@ -178,6 +182,12 @@ class ControlPlane:
                 stderr=log,
                 cwd=self.directory,
             )
+
+    def end(self, name: str) -> None:
+        """Kill a program."""
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
 
     def pids(self) -> dict[str, int]:
         """The process of each program."""

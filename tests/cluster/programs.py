@@ -112,7 +112,7 @@ VERSITYGW = Program(
     module="github.com/versity/versitygw",
     package="./cmd/versitygw",
 )
-# Only bench/scale needs it.
+# In the place of nodes, where many pods are needed: tests/scale and bench/scale.
 KWOK = Program(
     name="kwok",
     version="v0.7.0",
@@ -127,7 +127,7 @@ PROMETHEUS_OPERATOR = Program(
     cold_minutes=0,
     module="github.com/prometheus-operator/prometheus-operator",
 )
-ALL = (KUBERNETES, COREDNS, HELM, HELM_UNITTEST, VERSITYGW)
+ALL = (KUBERNETES, COREDNS, HELM, HELM_UNITTEST, VERSITYGW, KWOK)
 
 
 def ensure(*programs: Program) -> None:

@@ -43,6 +43,11 @@ NOT_RUN = {
     "make render": "writes into the checkout; `make lint` runs it with --check",
     "make pictures": "writes into the checkout, and installs Chromium",
     "make lock": "writes the newest versions into the checkout",
+    "make bench-scale*": HOURS + "; tests/scale runs a small one",
+    "python -m bench.scale --help": "only says what its options are;"
+    " tests/unit/bench/test_page.py names its scenarios",
+    "python -m bench.scale.page": "writes into the checkout;"
+    " tests/unit/bench/test_page.py compares what it would write",
     "make parity": GIGABYTES,
     "make bench-torch": GIGABYTES,
     "make trainer-gpu-image": GIGABYTES,

@@ -1,6 +1,7 @@
 """Each command of the pages is run as a user would, or stands on a list with the reason."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_files_that_the_list_names_are_there() -> None:
 
 @pytest.mark.parametrize("text", sorted({x.text for x in COMMANDS if x.program == "make"}))
 def test_the_makefile_has_the_target(text: str) -> None:
-    command = ["make", "--dry-run", *text.split()[1:]]
+    command = ["make", "--dry-run", *shlex.split(text)[1:]]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -68,7 +69,8 @@ def test_the_makefile_has_the_target(text: str) -> None:
 def test_modules_that_are_to_be_run_are_there() -> None:
     modules = {x.text.split()[2] for x in COMMANDS if x.text.startswith("python -m ")}
     assert modules
-    assert all((ROOT / module.replace(".", "/")).with_suffix(".py").is_file() for module in modules)
+    paths = [ROOT / module.replace(".", "/") for module in modules]
+    assert all(x.with_suffix(".py").is_file() or (x / "__main__.py").is_file() for x in paths)
 
 
 def test_debian_packages_of_the_readme_are_those_that_make_installs() -> None:

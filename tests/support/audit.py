@@ -21,6 +21,8 @@ class Request:
     namespace: str
     at: str
     forbidden: bool
+    agent: str
+    """The user agent: programs may share a user."""
 
 
 def requests(log: Path) -> list[Request]:
@@ -53,4 +55,5 @@ def _request(entry: dict[str, Any]) -> Request:
         namespace=about.get("namespace", ""),
         at=entry["requestReceivedTimestamp"],
         forbidden=decision == "forbid",
+        agent=entry.get("userAgent", ""),
     )

@@ -22,10 +22,16 @@ Object = dict[str, Any]
 class Release:
     """A release of the chart; its CRD is served when it is made."""
 
-    def __init__(self, plane: ControlPlane, name: str = "finetune-operator", *flags: str) -> None:
+    def __init__(
+        self,
+        plane: ControlPlane,
+        name: str = "finetune-operator",
+        *flags: str,
+        chart: Path = CHART,
+    ) -> None:
         self.name = name
         self._plane = plane
-        self._manifests = _render(name, *flags)
+        self._manifests = _render(chart, name, *flags)
         for manifest in (*self._manifests, *leases.access(NAMESPACE)):
             if manifest["kind"] != "Deployment":
                 self._kubectl("apply", "--server-side", "-f", "-", text=yaml.safe_dump(manifest))
@@ -68,9 +74,9 @@ class Release:
         return done.stdout
 
 
-def _render(name: str, *flags: str) -> list[Object]:
+def _render(chart: Path, name: str, *flags: str) -> list[Object]:
     programs.ensure(programs.HELM)
-    command = ["helm", "template", "finetune-operator", str(CHART), "-n", NAMESPACE]
+    command = ["helm", "template", "finetune-operator", str(chart), "-n", NAMESPACE]
     path = f"{programs.HELM.directory}:{os.environ['PATH']}"
     text = subprocess.run(
         [*command, f"--set=fullnameOverride={name}", *flags],

@@ -1,66 +1,86 @@
+import msgspec
+import pytest
+
 from bench.scale import results, work
-from bench.scale.run import OPERATOR, Figures
-
-ABOUT = {
-    "date": "2026-11-29",
-    "commit": "abc1234",
-    "cpus": 2,
-    "memoryGiB": 8,
-    "versions": {"Kubernetes": "1.34.4"},
-}
+from bench.scale.figures import DONE, PODS, TOGETHER, Row, quantiles
+from bench.scale.results import Results
 
 
-def figures(name: str, seconds: float, jobs: int = 100, *, operated: bool = False) -> Figures:
-    return Figures(
+def row(name: str, seconds: float, *, jobs: int = 100, revision: str = "", series: int = 1) -> Row:
+    return Row(
+        scenario="burst",
         work=name,
+        revision=revision,
         jobs=jobs,
-        quiet_milliseconds=8.4,
-        pods_seconds=seconds,
-        done_seconds=2 * seconds,
-        cpu_seconds={"etcd": 0.5, "kwok": 9, **({OPERATOR: 1} if operated else {})},
+        series=series,
+        figures={PODS: seconds, DONE: 2 * seconds, TOGETHER: 9.0, "wait, s": 1.0},
         requests={"POST jobs": jobs},
-        operator_requests={"create jobs": jobs // 2} if operated else {},
-        memory_mib={"start": 50, "peak": 80, "after": 70} if operated else {},
-        restart_seconds=3.14 if operated else None,
     )
 
 
-SAME = figures(work.SAME.name, 10)
-OPERATED = figures(work.FINE_TUNE_JOBS.name, 25, operated=True)
+def found(*rows: Row) -> Results:
+    versions = {"Kubernetes": "1.34.4"}
+    return Results(date="2026-11-29", cpus=2, memory_gib=8, versions=versions, rows=list(rows))
 
 
 def cells(line_with: str, text: str) -> list[str]:
     (line,) = (line for line in text.splitlines() if line.startswith(f"| {line_with} |"))
-    return line.strip("| ").split(" | ")
+    return line.strip("| ").split(" | ")[1:]
 
 
-def test_a_row_is_compared_with_the_same_jobs_of_its_size() -> None:
-    larger = figures(work.SAME.name, 50, jobs=1000)
-    text = results.markdown(ABOUT, [SAME, OPERATED, larger])
-    assert cells(work.FINE_TUNE_JOBS.name, text)[2:4] == ["25.0 (2.5x)", "50.0 (2.5x)"]
+SAME = row(work.SAME, 10)
+OPERATED = row(work.FINE_TUNE_JOBS, 25)
 
 
-def test_without_the_same_jobs_nothing_is_compared() -> None:
-    assert cells(work.FINE_TUNE_JOBS.name, results.markdown(ABOUT, [OPERATED]))[2] == "25.0"
+def test_an_operator_is_compared_with_the_same_jobs() -> None:
+    text = results.markdown(found(SAME, OPERATED))
+    assert cells(PODS, text) == ["10 (1.0x)", "25 (2.5x)"]
+    assert cells("wait, s", text) == ["1", "1"]
 
 
-def test_the_cost_of_a_job_is_that_of_the_operator_and_the_control_plane_alone() -> None:
-    row = cells(work.FINE_TUNE_JOBS.name, results.markdown(ABOUT, [SAME, OPERATED]))
-    assert row[4:10] == ["10.0", "0.0", "0.0", "0.0", "5.0", "15.0"]
+def test_each_revision_is_compared_with_the_jobs_that_it_makes_itself() -> None:
+    before = [row(work.SAME, 10, revision="a"), row(work.FINE_TUNE_JOBS, 30, revision="a")]
+    after = [row(work.SAME, 5, revision="b"), row(work.FINE_TUNE_JOBS, 10, revision="b")]
+    floors = [results.floor_of(each, before + after) for each in before + after]
+    assert floors == [before[0], before[0], after[0], after[0]]
 
 
-def test_requests_are_those_of_a_job_of_the_largest_burst() -> None:
-    text = results.markdown(ABOUT, [SAME, figures(work.SAME.name, 50, jobs=1000)])
-    assert "answered by the API server, a job of 1,000" in text
-    assert cells("POST jobs", text) == ["POST jobs", "1.00"]
-    assert "sent by the operator" not in text
+def test_a_row_of_others_is_compared_with_the_same_jobs_that_there_are() -> None:
+    assert results.floor_of(row("others' jobs", 50), [SAME, OPERATED]) is SAME
 
 
-def test_the_operators_own_requests_have_a_table() -> None:
-    text = results.markdown(ABOUT, [SAME, OPERATED])
-    assert cells("create jobs", text) == ["create jobs", "0.50"]
+def test_sizes_and_series_are_not_compared_with_each_other() -> None:
+    for other in (row(work.SAME, 10, jobs=1000), row(work.SAME, 10, series=2)):
+        assert results.floor_of(OPERATED, [other]) is None
+    text = results.markdown(found(SAME, row(work.SAME, 50, jobs=1000)))
+    assert "## burst, 100\n" in text
+    assert "## burst, 1,000\n" in text
+
+
+def test_requests_are_those_of_a_job() -> None:
+    assert cells("POST jobs", results.markdown(found(SAME))) == ["1.00"]
 
 
 def test_the_machine_the_date_and_the_versions_stand_above() -> None:
-    first = results.markdown(ABOUT, [SAME]).splitlines()[0]
-    assert first == "2 CPUs, 8 GiB, 2026-11-29, abc1234; Kubernetes 1.34.4."
+    first = results.markdown(found(SAME)).splitlines()[0]
+    assert first == "2 CPUs, 8 GiB, 2026-11-29; Kubernetes 1.34.4."
+
+
+def test_results_are_read_again_as_they_were_written() -> None:
+    both = found(SAME, OPERATED)
+    assert msgspec.json.decode(results.as_json(both), type=Results) == both
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.0123, "0.01"), (0.5, "0.50"), (7.26, "7.3"), (45.84, "45.8"), (1234.5, "1,234")],
+)
+def test_a_number_has_the_digits_that_say_something(value: float, text: str) -> None:
+    assert results.number(value) == text
+
+
+def test_quantiles_name_what_they_are() -> None:
+    named = quantiles("wait", range(101), unit="s")
+    assert named == {"wait p50, s": 50, "wait p95, s": 95, "wait p99, s": 99, "wait max, s": 100}
+    assert quantiles("wait", [], unit="s") == {}
+    assert quantiles("wait", [3], unit="s") == {"wait, s": 3}
