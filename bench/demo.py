@@ -53,7 +53,9 @@ def main(arguments: Sequence[str]) -> None:
     """Run the demo job, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--log", action="store_true", help="print the log, each line with its moment")
+    parser.add_argument(
+        "--log", action="store_true", help="print the log, each line with its moment"
+    )
     parser.add_argument("--imports", action="store_true")
     parser.add_argument("--json", type=Path, help="write all runs to this file")
     options = parser.parse_args(arguments)
@@ -195,7 +197,8 @@ def _show_imports(root: Path) -> None:
     environment = {**_environment(root, 0), "PYTHONPROFILEIMPORTTIME": "1"}
     command = [sys.executable, "-m", "finetune_trainer", "supervise"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    log, name, found = [*done.stderr.splitlines(), *done.stdout.splitlines()], "start", {}
+    log, name = [*done.stderr.splitlines(), *done.stdout.splitlines()], "start"
+    found: dict[str, Counter[str]] = {}
     for line in log:
         if match := STAGE.match(line):
             name = match[1]
