@@ -50,7 +50,7 @@ def _measure_pair(python: str, what: str, name: str) -> tuple[float, float]:
     plan = threads.for_inference(cpus=cpus)
     if what == "training":
         plan = threads.for_training(batch_size=BATCH, cpus=cpus)
-    environment = os.environ | pipeline.QUIET | {"OMP_NUM_THREADS": str(plan.omp_threads)}
+    environment = os.environ | pipeline.SETTINGS | {"OMP_NUM_THREADS": str(plan.omp_threads)}
     ours = [sys.executable, "-m", "bench.train", f"--{what}", name, str(plan.contexts)]
     reference = Path(__file__).with_name("train_reference.py")
     numbers = (BATCH, STEPS if what == "training" else 4 * STEPS, cpus)

@@ -4,5 +4,5 @@ import os
 
 from finetune_trainer import pipeline
 
-os.environ.update(pipeline.QUIET)
+os.environ.update(pipeline.SETTINGS)
 os.environ["OMP_NUM_THREADS"] = "1"  # small networks: more threads only wait for each other

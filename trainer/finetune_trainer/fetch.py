@@ -5,12 +5,12 @@ A mistake that can be found is reported here, before a photo is read, not hours 
 
 from finetune_trainer import recipes
 from finetune_trainer.dataset.split import check_split
-from finetune_trainer.export.stage import check_output
 from finetune_trainer.model import input_size, origin
 from finetune_trainer.model.try_out import try_out
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.handoff import FETCHED, Fetched
 from finetune_trainer.storage import sources
+from finetune_trainer.storage.outputs import check_output
 
 
 def check_and_fetch(run: Run) -> None:

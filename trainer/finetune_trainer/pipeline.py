@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from finetune_trainer import recipes
@@ -27,8 +27,10 @@ from finetune_trainer.run.reporter import Reporter
 
 _TEXT_LENGTH = 4096
 
-QUIET = {"MXNET_SUBGRAPH_VERBOSE": "0"}
-"""Without it, MXNet prints a line for each network that is bound for inference."""
+SETTINGS = {"MXNET_SUBGRAPH_VERBOSE": "0", "OMP_WAIT_POLICY": "passive"}
+"""Variables of all processes. Without the first, MXNet prints a line for each network that is bound
+for inference. Without the second, a thread of OpenMP waits for the others by spinning: on a node
+whose CPUs have other work too, that is most of the CPU time of training a last layer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Stage:
     """Percent of the time of a typical run, for the overall progress."""
     follows_on: bool = False
     """True if it runs in the process of the stage before it: importing MXNet takes a second."""
+    after_trunk: bool = True
+    """False if it follows on only after a fit of the last layer alone, on CPUs: a training of the
+    trunk has other threads, and MXNet keeps the memory of GPUs until its process ends."""
 
 
 STAGES = (
@@ -49,21 +54,38 @@ STAGES = (
     Stage("prepare", "finetune_trainer.dataset.stage:prepare", 10),
     Stage("model", "finetune_trainer.model.stage:build", 2),
     Stage("fit", "finetune_trainer.fit.stage:fit", 78, follows_on=True),
-    Stage("evaluate", "finetune_trainer.evaluate.stage:evaluate", 4),
+    Stage(
+        "evaluate",
+        "finetune_trainer.evaluate.stage:evaluate",
+        4,
+        follows_on=True,
+        after_trunk=False,
+    ),
     Stage("export", "finetune_trainer.export.stage:export", 2, follows_on=True),
     Stage("report", "finetune_trainer.export.result:report", 1, follows_on=True),
 )
 
 
-def by_process(stages: Sequence[Stage]) -> list[list[Stage]]:
-    """Return the stages grouped by process, in their order."""
-    processes: list[list[Stage]] = []
+def by_process(stages: Sequence[Stage], job: Job, *, gpus: int) -> Iterator[list[Stage]]:
+    """Yield the stages grouped by process, in their order. The job's recipe is looked at only after
+    the stages before `fit` were yielded: the first one checks it.
+    """
+    process: list[Stage] = []
     for stage in stages:
-        if stage.follows_on and processes:
-            processes[-1].append(stage)
-        else:
-            processes.append([stage])
-    return processes
+        follows_on = stage.follows_on and (
+            stage.after_trunk or not (gpus or _trains_trunk(job, gpus=gpus))
+        )
+        if process and not follows_on:
+            yield process
+            process = []
+        process.append(stage)
+    yield process
+
+
+def _trains_trunk(job: Job, *, gpus: int) -> bool:
+    """Return True if the recipe, or a trial of it, trains more than the last layer."""
+    recipe = recipes.choose(job.training, gpus=gpus)
+    return recipe.trains_trunk or auto.goes_deeper(job.training, gpus=gpus)
 
 
 def paths_from(environment: Mapping[str, str], *, uid: str) -> Paths:
@@ -94,11 +116,10 @@ def run_from(environment: Mapping[str, str]) -> Run:
 def environment(stages: Container[str], job: Job, *, gpus: int, cpus: int) -> dict[str, str]:
     """Return the variables that a process must have before it imports MXNet for these stages."""
     plan = threads.for_inference(cpus=cpus)
-    if "fit" in stages and gpus == 0:
+    if "fit" in stages and gpus == 0 and _trains_trunk(job, gpus=gpus):
         recipe = recipes.choose(job.training, gpus=gpus)
-        if recipe.trains_trunk or auto.goes_deeper(job.training, gpus=gpus):
-            plan = threads.for_training(batch_size=recipe.batch_size, cpus=cpus)
-    return QUIET | {"OMP_NUM_THREADS": str(plan.omp_threads)}
+        plan = threads.for_training(batch_size=recipe.batch_size, cpus=cpus)
+    return SETTINGS | {"OMP_NUM_THREADS": str(plan.omp_threads)}
 
 
 def run_stages(functions: Mapping[str, str]) -> int:

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from finetune_trainer.contract import ExitCode, TrainerError
-from finetune_trainer.export.stage import check_output, export
+from finetune_trainer.export.stage import export
 from finetune_trainer.export.tensorboard import EVENTS
 from finetune_trainer.run import owner
 from finetune_trainer.run.context import Run
 from finetune_trainer.run.files import read_json
 from finetune_trainer.run.handoff import EXPORTED, Exported
 from finetune_trainer.storage import web_source
+from finetune_trainer.storage.outputs import check_output
 
 from tests.servers import answers, s3
 from tests.servers.s3 import S3, Cutter

@@ -38,12 +38,6 @@ def export(run: Run) -> None:
     run.hand_on(EXPORTED, Exported(status=status))
 
 
-def check_output(run: Run) -> None:
-    """Raise if the output cannot be written to; leave nothing there."""
-    if place := find_place(run):
-        place.check()
-
-
 def _manifest(run: Run, directory: Path) -> ModelManifest:
     digests = {path.name: files.sha256_of(path) for path in sorted(directory.iterdir())}
     lines = "".join(f"{digest}  {name}\n" for name, digest in digests.items())

@@ -14,7 +14,7 @@ from finetune_trainer.contract import ExitCode, Job, Model, TrainerError
 from finetune_trainer.dataset.preprocessing import PREPROCESSING, Preprocessing
 from finetune_trainer.dataset.stored_size import INPUT_SIZE, stored_size
 from finetune_trainer.model import catalogue
-from finetune_trainer.model.formats.onnx.file import read_graph
+from finetune_trainer.model.formats.table import read_graph
 from finetune_trainer.model.origin import Origin
 from finetune_trainer.run import files
 

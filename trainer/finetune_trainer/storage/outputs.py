@@ -46,6 +46,12 @@ OUTPUTS: dict[str, Callable[[str, Run], Place]] = {
 }
 
 
+def check_output(run: Run) -> None:
+    """Raise if the output cannot be written to; leave nothing there."""
+    if place := find_place(run):
+        place.check()
+
+
 def find_place(run: Run) -> Place | None:
     """Return the place that `output.uri` names; None without an output."""
     if run.job.output is None:

@@ -120,7 +120,8 @@ class Supervisor:
             owner.claim(self._directory, self.job.pod_uid)
             owner.record(self._directory, self.job)
             clear_leftovers(self._directory)
-        for stages in by_process(self.stages):
+        gpus = int(self.environment.get("FINETUNE_GPUS", "0"))
+        for stages in by_process(self.stages, self.job, gpus=gpus):
             if self.signals.stop:
                 raise _interrupted(stages[0].name)
             self.begin(stages[0])

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from finetune_trainer.model.formats import pytorch, safetensors
-from finetune_trainer.model.formats.onnx.file import read_graph
+
+
+def read_graph(file: Path) -> Any:
+    """Read an ONNX file."""
+    # A fifth of a second that other networks need not wait.
+    from finetune_trainer.model.formats.onnx import file as onnx_file
+
+    return onnx_file.read_graph(file)
 
 
 @dataclasses.dataclass(frozen=True)
