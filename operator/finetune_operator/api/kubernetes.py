@@ -94,8 +94,6 @@ class JobStatus(Object):
     start_time: Time | None = None
     active: int = 0
     ready: int = 0
-    succeeded: int = 0
-    failed: int = 0
     conditions: tuple[Condition, ...] = ()
 
 

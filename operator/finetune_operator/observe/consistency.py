@@ -16,7 +16,7 @@ from finetune_operator.api.types import CurrentAttempt, FineTuneJob, Preparation
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import Client, NotFound
 from finetune_operator.observe.cache import Cache, Children, Key, attempts_in_order
-from finetune_operator.policy import deadlines
+from finetune_operator.policy import deadlines, outcome
 from finetune_operator.policy.plan import Attempt
 
 CATCH_UP_SECONDS = 10
@@ -58,10 +58,11 @@ async def is_cache_stale(
 ) -> bool:
     """Return True if the cache and the API server differ where the next decision is final.
 
-    Such decisions are: the attempt's Job was deleted; the attempt ended; its node is lost; it did
-    not start in time; it is stopped, though it may just have left a result; the Job of an ended
-    attempt does not finish; a suspended job has no attempt; a resumed job keeps its attempt. A Job
-    with an active pod that the cache does not have is stale, too: the pod may have started.
+    Such decisions are: the attempt's Job was deleted; the attempt ended without a result; its node
+    is lost; it did not start in time; it is stopped, though it may just have left a result; the Job
+    of an ended attempt does not finish; a suspended job has no attempt; a resumed job keeps its
+    attempt. A Job with an active pod that the cache does not have is stale, too: the pod may have
+    started.
     """
     status, namespace = job.status, job.metadata.namespace
     current = status.current_attempt
@@ -81,7 +82,7 @@ async def is_cache_stale(
     lost = any(deadlines.node_lost(pod, node_lost_seconds).expired(now) for pod in live.pods)
     unseen = live.job.status.active and not live.pods
     if (
-        (live.finished and not live.accounted)
+        (live.finished and not outcome.has_result(live.pods))
         or lost
         or unseen
         or _stops(job, live, now)

@@ -55,16 +55,6 @@ class Attempt:
         return self.job.ended
 
     @property
-    def accounted(self) -> bool:
-        """True if its Job is finished, and these are the pods that it has counted, each with the
-        end of its trainer: nothing of them can change any more.
-        """
-        status = self.job.status
-        counted = 0 < len(self.pods) == status.succeeded + status.failed
-        ends = all(pod.ended and pod.trainer.terminated for pod in self.pods)
-        return self.finished and counted and ends
-
-    @property
     def gated_pod(self) -> Pod | None:
         """The first pod that a scheduling gate holds back."""
         return next((pod for pod in self.pods if pod.gated and not pod.ended), None)

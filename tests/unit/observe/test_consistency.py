@@ -24,21 +24,28 @@ from tests.support.scripted_cluster import KEY, ScriptedCluster
 from tests.support.world import condition
 
 
-@pytest.mark.parametrize(
-    ("counted", "listed"), [({"succeeded": 1}, False), ({"succeeded": 1, "failed": 1}, True)]
-)
-async def test_pods_of_an_ended_attempt_are_listed_only_if_its_job_has_counted_others(
-    cluster: ScriptedCluster, reconcile: Reconciler, counted: dict[str, int], listed: bool
+async def test_pods_of_an_attempt_that_ended_with_a_result_are_not_listed(
+    cluster: ScriptedCluster, reconcile: Reconciler
 ) -> None:
     attempt = make_ended_attempt(1, 0, result_message())
-    status = msgspec.structs.replace(attempt.job.status, **counted)
     cluster.put(make_job(make_status(attempt=1)))
-    cluster.cache.observe_attempt(msgspec.structs.replace(attempt.job, status=status))
+    cluster.cache.observe_attempt(attempt.job)
     cluster.cache.observe_pod(attempt.pods[0])
-    cluster.pods = [msgspec.to_builtins(attempt.pods[0])]
     await reconcile(KEY)
-    assert ("GET pods" in cluster.calls()) is listed
+    assert "GET pods" not in cluster.calls()
     assert cluster.status["phase"] == "Complete"
+
+
+async def test_pod_that_a_queue_took_back_is_not_judged_while_the_one_with_the_result_is_unseen(
+    cluster: ScriptedCluster, reconcile: Reconciler
+) -> None:
+    cluster.put(make_job(make_status(attempt=1)))
+    cluster.cache.observe_attempt(make_attempt(1, ended="Complete").job)
+    cluster.cache.observe_pod(make_ended_pod(143))
+    result = make_ended_pod(0, result_message(), uid="pod-2")
+    cluster.pods = [msgspec.to_builtins(result)]
+    assert await reconcile(KEY) == 1
+    assert "history" not in cluster.status
 
 
 async def test_attempt_that_the_watch_has_not_shown_is_not_taken_for_deleted(
