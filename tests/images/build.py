@@ -1,16 +1,14 @@
 """Builds one target of the Dockerfile into an OCI archive, once for each state of its sources."""
 
 import hashlib
-import json
 import os
 import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from tests.images.archive import Archive
 from tests.images.base import make_base
 from tests.images.store import CACHE, buildah, locked, using
 
@@ -42,10 +40,8 @@ class Image:
 
     def compressed_bytes(self) -> int:
         """Add up what a node downloads: the layers as they are in a registry."""
-        with tarfile.open(self.archive) as archive:
-            (image,) = read_json(archive, "index.json")["manifests"]
-            manifest = read_json(archive, f"blobs/{image['digest'].replace(':', '/')}")
-        return sum(layer["size"] for layer in manifest["layers"])
+        with Archive.open(self.archive) as archive:
+            return archive.compressed_bytes()
 
 
 def build(target: str) -> Image:
@@ -81,13 +77,6 @@ def build_archive(image: Image, *, target: str, base: str) -> None:
     size = image.compressed_bytes() / 1e6
     took = time.monotonic() - start
     print(f"built {image.name}: {size:.0f} MB compressed, {took:.0f} s", file=sys.stderr)
-
-
-def read_json(archive: tarfile.TarFile, path: str) -> dict[str, Any]:
-    """Read one JSON file of an OCI archive."""
-    file = archive.extractfile(path)
-    assert file, path
-    return dict(json.load(file))
 
 
 def sources_hash(target: str, *, base: str = "") -> str:
