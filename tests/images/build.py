@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.images.archive import Archive
-from tests.images.base import make_base
+from tests.images.base import DATE, make_base
 from tests.images.store import CACHE, buildah, locked, using
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINER_SOURCES = (
     "trainer/requirements-cpu.txt",
     "trainer/requirements-models.txt",
+    "trainer/trim.sh",
     "trainer/finetune_trainer",
 )
 SOURCES = {
-    "operator": ("operator/requirements.txt", "operator/finetune_operator"),
+    "operator": ("operator/requirements.txt", "operator/trim.sh", "operator/finetune_operator"),
     "trainer": TRAINER_SOURCES,
     "trainer-gpu": (
         *TRAINER_SOURCES,
@@ -64,7 +65,8 @@ def build_archive(image: Image, *, target: str, base: str) -> None:
     start = time.monotonic()
     print(f"building the image {image.name} ...", file=sys.stderr)
     command = ["bud", "--isolation", "chroot", "--layers", "--pull-never", "--format", "oci"]
-    command += ["--target", target, "--build-arg", f"BASE={base}", "--tag", image.name]
+    command += ["--timestamp", DATE, "--build-arg", f"BASE={base}"]
+    command += ["--target", target, "--tag", image.name]
     # A machine behind a proxy names the proxy's certificate authority in one of these.
     bundle = os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE")
     if bundle:

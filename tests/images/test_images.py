@@ -23,6 +23,14 @@ for name in ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "
 """
 
 
+LOAD_LIBRARIES = """
+import ctypes, pathlib, PIL.Image, mxnet, numpy, onnxruntime
+files = pathlib.Path("/opt/venv").rglob("*.so*")
+libraries = sorted(file for file in files if file.read_bytes()[:4] == b"\\x7fELF")
+for library in libraries:
+    ctypes.CDLL(str(library))
+print(len(libraries))
+"""
 PROGRAMS = {
     "operator": "import finetune_operator.observe.kopf_watch, kopf, kubernetes.aio",
     "trainer": LOAD_MODEL,
@@ -69,6 +77,22 @@ def test_it_knows_nothing_of_the_machine_that_built_it(image: Image) -> None:
     trusted = "cat /etc/ssl/certs/*.crt 2>/dev/null | grep -c BEGIN || true"
     shipped = "find /usr/share/ca-certificates -name '*.crt' 2>/dev/null | wc -l"
     assert run(image, "sh", "-c", trusted) == run(image, "sh", "-c", shipped)
+
+
+def test_its_bytecode_is_used_without_a_look_at_the_source(image: Image) -> None:
+    # Bytes 4 to 8 of a file: 1 is a hash of the source that nobody checks, 0 its date and size.
+    script = """
+import pathlib
+files = [f for root in ("/usr/lib", "/opt/venv", "/app") for f in pathlib.Path(root).rglob("*.pyc")]
+others = [file for file in files if file.read_bytes()[4:8] != bytes((1, 0, 0, 0))]
+assert files and not others, others
+"""
+    run(image, "python", "-c", script)
+
+
+def test_each_of_its_libraries_loads(image: Image) -> None:
+    loads = {"operator": LOAD_LIBRARIES.replace("PIL.Image, mxnet, numpy, onnxruntime", "kopf")}
+    assert int(run(image, "python", "-c", loads.get(target_of(image), LOAD_LIBRARIES))) > 10
 
 
 def test_an_unchanged_image_is_not_built_again(image: Image) -> None:
