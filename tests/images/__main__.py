@@ -18,6 +18,8 @@ def main() -> None:
     checker.add_argument("targets", nargs=1, choices=["trainer-gpu"])
     table = commands.add_parser("contents", help="table the layers and packages of images")
     table.add_argument("targets", nargs="+", choices=SOURCES, metavar="TARGET")
+    bill = commands.add_parser("sbom", help="build images; print the paths of their SBOMs")
+    bill.add_argument("targets", nargs="+", choices=SOURCES, metavar="TARGET")
     options = parser.parse_args()
     for target in options.targets:
         if target == "base":
@@ -26,6 +28,8 @@ def main() -> None:
             gpu.check(build(target))
         elif options.command == "contents":
             print(*tables(build(target)), sep="\n")
+        elif options.command == "sbom":
+            print(build(target).sbom)
         else:
             image = build(target)
             print(image.name, image.archive)
