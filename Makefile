@@ -112,10 +112,12 @@ cluster: venv ## Start the one-node Kubernetes of tests/cluster
 cluster-down: venv ## Stop it; nothing of it stays
 	$(PYTHON) -m tests.cluster down
 
-.PHONY: images trainer-gpu-image
+.PHONY: images sbom trainer-gpu-image
 images: venv ## Build the operator's and the CPU trainer's image
 	$(PYTHON) -m tests.images build operator
 	$(PYTHON) -m tests.images build trainer
+sbom: venv ## Write what is in the two images, and of which licences, as CycloneDX
+	@$(PYTHON) -m tests.images sbom operator trainer
 trainer-gpu-image: venv ## Build and check the GPU trainer's image (2 GB of wheels)
 	$(PYTHON) -m tests.images build trainer-gpu
 	$(PYTHON) -m tests.images check trainer-gpu

@@ -51,6 +51,8 @@ NOT_RUN = {
     "make parity": GIGABYTES,
     "make bench-torch": GIGABYTES,
     "make trainer-gpu-image": GIGABYTES,
+    "make sbom": "builds images, as tests/images does",
+    "python -m tests.images contents operator trainer": "builds images, as tests/images does",
     "python -m bench.recipes": HOURS,
     "python -m bench.recipes --data fashion": HOURS,
     "python -m bench.look_alikes": HOURS,

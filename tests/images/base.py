@@ -17,6 +17,9 @@ from tests.images.store import CACHE, buildah, locked, using
 SUITE = "bookworm"
 MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
 SECURITY_MIRROR = os.environ.get("DEBIAN_SECURITY_MIRROR", f"{MIRROR}-security")
+# The date of every file and image, 2026-01-01: one for all builds, so that a layer from the cache
+# is that of a build from nothing, and a node that has it of an older version does not fetch it.
+DATE = "1767225600"
 EXCLUDED = ("man", "locale", "info", "doc")
 
 
@@ -44,7 +47,7 @@ def commit_tree(name: str) -> None:
         try:
             buildah("add", "--quiet", container, str(tree), "/")
             buildah("config", "--cmd", "bash", container)
-            buildah("commit", "--quiet", container, name)
+            buildah("commit", "--quiet", "--timestamp", DATE, container, name)
         finally:
             buildah("rm", container)
 
@@ -73,4 +76,5 @@ def bootstrap(tree: Path) -> None:
         f"deb {MIRROR} {SUITE}-updates main",
         f"deb {SECURITY_MIRROR} {SUITE}-security main",
     ]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    environment = os.environ | {"SOURCE_DATE_EPOCH": DATE}
+    subprocess.run(command, check=True, stdout=sys.stderr, env=environment)

@@ -1,27 +1,29 @@
-"""Builds one target of the Dockerfile into an OCI archive, once for each state of its sources."""
+"""Builds a target of the Dockerfile into an OCI archive with its SBOM, once for each state."""
 
 import hashlib
 import json
 import os
 import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.images.base import make_base
+from tests.images.archive import Archive
+from tests.images.base import DATE, make_base
+from tests.images.sbom import sbom_of, wheels_of
 from tests.images.store import CACHE, buildah, locked, using
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINER_SOURCES = (
     "trainer/requirements-cpu.txt",
     "trainer/requirements-models.txt",
+    "trainer/trim.sh",
     "trainer/finetune_trainer",
 )
 SOURCES = {
-    "operator": ("operator/requirements.txt", "operator/finetune_operator"),
+    "operator": ("operator/requirements.txt", "operator/trim.sh", "operator/finetune_operator"),
     "trainer": TRAINER_SOURCES,
     "trainer-gpu": (
         *TRAINER_SOURCES,
@@ -40,12 +42,15 @@ class Image:
     name: str
     archive: Path
 
+    @property
+    def sbom(self) -> Path:
+        """The CycloneDX bill of materials beside the archive."""
+        return self.archive.with_suffix(".cdx.json")
+
     def compressed_bytes(self) -> int:
         """Add up what a node downloads: the layers as they are in a registry."""
-        with tarfile.open(self.archive) as archive:
-            (image,) = read_json(archive, "index.json")["manifests"]
-            manifest = read_json(archive, f"blobs/{image['digest'].replace(':', '/')}")
-        return sum(layer["size"] for layer in manifest["layers"])
+        with Archive.open(self.archive) as archive:
+            return archive.compressed_bytes()
 
 
 def build(target: str) -> Image:
@@ -64,30 +69,54 @@ def build(target: str) -> Image:
 
 
 def build_archive(image: Image, *, target: str, base: str) -> None:
-    """Run the Dockerfile and write the archive; it appears under its name only when whole."""
+    """Run the Dockerfile, write the SBOM and the archive; that appears when both are whole."""
     start = time.monotonic()
     print(f"building the image {image.name} ...", file=sys.stderr)
-    command = ["bud", "--isolation", "chroot", "--layers", "--pull-never", "--format", "oci"]
-    command += ["--target", target, "--build-arg", f"BASE={base}", "--tag", image.name]
-    # A machine behind a proxy names the proxy's certificate authority in one of these.
-    bundle = os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE")
-    if bundle:
-        command += ["--secret", f"id=ca,src={bundle}"]
-    buildah(*command, str(ROOT), show=True)
+    bud(target, base=base, tag=image.name)
     partial = image.archive.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     buildah("push", "--quiet", image.name, f"oci-archive:{partial}:{image.name}")
+    with Archive.open(partial) as archive:
+        image.sbom.write_text(sbom_of(archive, wheels=wheels_of(pip_report(target, base=base))))
     partial.rename(image.archive)
     size = image.compressed_bytes() / 1e6
     took = time.monotonic() - start
     print(f"built {image.name}: {size:.0f} MB compressed, {took:.0f} s", file=sys.stderr)
 
 
-def read_json(archive: tarfile.TarFile, path: str) -> dict[str, Any]:
-    """Read one JSON file of an OCI archive."""
-    file = archive.extractfile(path)
-    assert file, path
-    return dict(json.load(file))
+def build_again(target: str) -> Path:
+    """Build the target from nothing, into an archive beside those of the cache."""
+    again = Image(name=f"{PREFIX}/{target}:again", archive=CACHE / f"{target}-again.tar")
+    again.archive.unlink(missing_ok=True)
+    with using():
+        bud(target, base=make_base(), tag=again.name, is_cached=False)
+        buildah("push", "--quiet", again.name, f"oci-archive:{again.archive}:{again.name}")
+        buildah("rmi", again.name)
+    return again.archive
+
+
+def bud(target: str, *, base: str, tag: str, is_cached: bool = True) -> None:
+    """Build a stage of the Dockerfile into the store."""
+    command = ["bud", "--isolation", "chroot", "--layers", "--pull-never", "--format", "oci"]
+    command += ["--timestamp", DATE, "--build-arg", f"BASE={base}"]
+    command += ["--target", target, "--tag", tag]
+    command += [] if is_cached else ["--no-cache"]
+    # A machine behind a proxy names the proxy's certificate authority in one of these.
+    bundle = os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE")
+    if bundle:
+        command += ["--secret", f"id=ca,src={bundle}"]
+    buildah(*command, str(ROOT), show=True)
+
+
+def pip_report(target: str, *, base: str) -> dict[str, Any]:
+    """Read what pip reported when it filled the virtual environment, in a stage before."""
+    stage = f"{PREFIX}/{target}-venv"
+    bud(f"{target}-venv", base=base, tag=stage)
+    container = buildah("from", "--pull-never", stage)
+    try:
+        return dict(json.loads(Path(buildah("mount", container), "installed.json").read_bytes()))
+    finally:
+        buildah("rm", container)
 
 
 def sources_hash(target: str, *, base: str = "") -> str:
@@ -114,3 +143,4 @@ def prune(target: str) -> None:
     )
     for archive in archives[:-KEPT]:
         archive.unlink()
+        archive.with_suffix(".cdx.json").unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from finetune_trainer.model.architectures.assemble import ARCHITECTURES, assembl
 from finetune_trainer.model.convert import convert
 from finetune_trainer.model.formats import pytorch
 from finetune_trainer.model.network import PREPROCESSING, Network, load, load_preprocessing
+from finetune_trainer.model.surgery import Surgery, replace_head
 from finetune_trainer.run import files
 from PIL import Image, ImageDraw
 
@@ -149,6 +150,26 @@ def test_a_drawn_traffic_light_is_recognised(name: str, models: Path) -> None:
     scores = internals(load(models / name), pixels.transpose(2, 0, 1)[None], [output])[output][0]
     traffic_light = 920
     assert scores.argmax() == traffic_light
+
+
+@pytest.mark.parametrize("name", [NAME, "mobilenet-v2"])
+def test_a_job_makes_the_same_network_of_weights_without_their_head(
+    name: str, models: Path, tmp_path: Path
+) -> None:
+    whole, cut = load(models / name), load(convert(name, tmp_path, has_head=False))
+    size = (models / name / "model.params").stat().st_size
+    assert (tmp_path / name / "model.params").stat().st_size < 0.8 * size
+    of_whole, of_cut = replace_head(whole, 5), replace_head(cut, 5)
+    assert of_cut.replaced == of_whole.replaced == ENTRIES[name].head
+    assert of_cut.features == of_whole.features
+    assert of_cut.network.symbol.tojson() == of_whole.network.symbol.tojson()
+    for ours, theirs in zip(parameters(of_cut), parameters(of_whole), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def parameters(surgery: Surgery) -> list[Any]:
+    values = surgery.network.args | surgery.network.aux
+    return [values[name].asnumpy() for name in sorted(values)]
 
 
 def test_mobilenet_computes_the_same_as_numpy_from_its_state_dict(models: Path) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import importlib.util
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("names", nargs="+", metavar="NAME")
     convert.add_argument("--output", type=Path, required=True, metavar="DIR")
     convert.add_argument("--weights", type=Path, metavar="FILE", help="downloaded weights of NAME")
+    convert.add_argument(
+        "--without-head", action="store_true", help="keep one class: a job has its own last layer"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "convert":
         _check_weights(options.names, options.weights)
         make_folder(options.output, "--output")
-        _convert(options.names, options.output, weights=options.weights)
+        _convert(options)
     else:
         _list()
     return 0
@@ -87,8 +90,9 @@ def _check_weights(names: Sequence[str], weights: Path | None) -> None:
         )
 
 
-def _convert(names: Iterable[str], directory: Path, *, weights: Path | None) -> None:
+def _convert(options: argparse.Namespace) -> None:
     from finetune_trainer.model.convert import convert  # it imports MXNet, which a list needs not
 
-    for name in names:
-        print(convert(name, directory, weights=weights))
+    weights, has_head = options.weights, not options.without_head
+    for name in options.names:
+        print(convert(name, options.output, weights=weights, has_head=has_head))
