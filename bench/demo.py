@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> None:
         if options.imports:
             _show_imports(root)
             return
-        runs = []
+        runs: list[list[Moment]] = []
         for number in range(options.runs):
             runs.append([])
             for moment in _moments(root, number):

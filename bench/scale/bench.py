@@ -219,7 +219,7 @@ async def operating(
     async with _address(plane, setup.delay_seconds) as url:
         kubeconfig = chart.write_kubeconfig(plane.directory / "operator.kubeconfig", url=url)
         operator = OperatorProcess(
-            kubeconfig, checkout=work.checkout.directory, namespaces=names, **settings
+            kubeconfig, work.checkout.directory, namespaces=names, **settings
         )
         try:
             await asyncio.to_thread(operator.start)  # a proxy is served meanwhile

@@ -29,7 +29,7 @@ def free_port() -> int:
 class OperatorProcess:
     """`python -m finetune_operator` with short times."""
 
-    def __init__(self, kubeconfig: Path, *, checkout: Path | None = None, **settings: str) -> None:
+    def __init__(self, kubeconfig: Path, checkout: Path | None = None, /, **settings: str) -> None:
         """`checkout`: of another revision."""
         other = {"PYTHONPATH": f"{checkout.resolve()}/operator"} if checkout else {}
         self._environment = {

@@ -20,7 +20,7 @@ def convert(
     its head the network has one class and is a quarter smaller: a job has its own last layer.
     """
     entry = catalogue.find(name)
-    tensors = read_tensors(_file(name, entry, weights))
+    tensors: Tensors = read_tensors(_file(name, entry, weights))
     if not has_head:
         tensors = _of_one_class(tensors, head=ARCHITECTURES[entry.architecture].head)
     network = assemble(entry.architecture, tensors, size=entry.input_size)
