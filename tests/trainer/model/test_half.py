@@ -119,6 +119,10 @@ def assert_alike(actual: dict[str, Any], wanted: dict[str, Any]) -> None:
 WEIGHTS = np.array([4, 0.5, 1], np.float32)
 
 
+@pytest.mark.skipif(
+    "avx512bw" not in Path("/proc/cpuinfo").read_text(),
+    reason="oneDNN has bfloat16 for CPUs with AVX-512 only",
+)
 @pytest.mark.parametrize(
     ("targets", "scale", "others"),
     [
