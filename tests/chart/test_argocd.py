@@ -6,6 +6,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 import yaml
+from finetune_operator.api import constants as c
 from finetune_operator.api.types import FineTuneJob, Phase, Status
 from finetune_operator.decide import decide
 from finetune_operator.policy.plan import Attempt, Observed
@@ -68,6 +69,11 @@ def decided(job: FineTuneJob, *attempts: Attempt, **seen: Any) -> dict[str, Any]
     return stored(job, decide(observed, later(0), Settings(trainer_gpu_image="trainer:1")).status)
 
 
+def for_a_queue(job: FineTuneJob) -> FineTuneJob:
+    metadata = msgspec.structs.replace(job.metadata, labels={c.LABEL_QUEUE: "team"})
+    return msgspec.structs.replace(job, metadata=metadata)
+
+
 def health(obj: object) -> tuple[str, str]:
     status, message = lua(HEALTH, obj, "print(found.status)\nprint(found.message)")
     return status, message
@@ -76,7 +82,8 @@ def health(obj: object) -> tuple[str, str]:
 PULLING = make_waiting_pod("ImagePullBackOff", "not found")
 CASES = {
     "new": (stored(make_job(), None), "Progressing", "Waiting for the operator"),
-    "pending": (decided(make_job()), "Progressing", "Pending"),
+    "begun": (decided(make_job()), "Progressing", "Starting"),
+    "begun in a queue": (decided(for_a_queue(make_job())), "Progressing", "Pending"),
     "queued": (
         decided(make_job(LIVE), make_attempt(1, suspended=True)),
         "Progressing",

@@ -271,6 +271,17 @@ def test_a_second_look_changes_nothing(
     assert second.status == first.status
 
 
+@pytest.mark.parametrize(
+    ("labels", "phase"), [({}, "Starting"), ({c.LABEL_QUEUE: "team"}, "Pending")]
+)
+def test_new_job_starts_at_once_unless_a_queue_decides(labels: dict[str, str], phase: str) -> None:
+    job = make_job()
+    metadata = msgspec.structs.replace(job.metadata, labels=labels)
+    status = plan_of(msgspec.structs.replace(job, metadata=metadata)).status
+    assert status.phase == phase
+    assert (status.active_since is None) == bool(labels)
+
+
 def test_finished_job_adopts_nothing() -> None:
     stranger = make_attempt(2, make_pod(owner="attempt-2"))
     plan = plan_of(make_job(COMPLETE), stranger, progress=make_progress(), at=9)
