@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -76,27 +76,25 @@ def distribution(package: Package, wheels: dict[str, str]) -> Component:
     """Describe a distribution of PyPI, with the digest that PyPI gives for its wheel."""
     name = normal_name(package.name)
     purl = PackageURL("pypi", None, name, package.version)
-    return Component(
-        type=ComponentType.LIBRARY,
-        name=package.name,
-        version=package.version,
-        purl=purl,
-        bom_ref=str(purl),
-        hashes=[sha256(wheels[name])],
-        licenses=licences(package),
-    )
+    return library(package, purl, hashes=[sha256(wheels[name])])
 
 
 def debian(package: Package) -> Component:
     """Describe a package of Debian."""
     place = {"arch": package.architecture, "distro": "bookworm"}
     purl = PackageURL("deb", "debian", package.name, package.version, place)
+    return library(package, purl)
+
+
+def library(package: Package, purl: PackageURL, *, hashes: Iterable[HashType] = ()) -> Component:
+    """Describe a package by its URL."""
     return Component(
         type=ComponentType.LIBRARY,
         name=package.name,
         version=package.version,
         purl=purl,
         bom_ref=str(purl),
+        hashes=hashes,
         licenses=licences(package),
     )
 
