@@ -29,7 +29,7 @@ from finetune_operator.kube.informer import Informer
 from finetune_operator.kube.workqueue import WorkQueue
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import kopf_watch
-from finetune_operator.observe.cache import Cache, Key
+from finetune_operator.observe.cache import Cache, Key, key_of
 from finetune_operator.settings import Settings
 
 SETTLE_SECONDS = 12  # kopf ends the task of an idle object after 5
@@ -104,7 +104,7 @@ async def watch_by_informers(watched: Watched) -> None:
     """Watch all three kinds through the operator's own informer."""
 
     def take(job: FineTuneJob, *, deleted: bool, listed: bool) -> None:
-        key = job.metadata.namespace, job.metadata.name
+        key = key_of(job)
         if deleted:
             watched.cache.forget(key)
         else:

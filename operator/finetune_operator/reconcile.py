@@ -32,7 +32,7 @@ from finetune_operator.kube.merge_patch import merge_patch
 from finetune_operator.logs import about
 from finetune_operator.metrics import Metrics
 from finetune_operator.observe import consistency
-from finetune_operator.observe.cache import Cache, Children, Key, is_older
+from finetune_operator.observe.cache import Cache, Children, Key, is_older, key_of
 from finetune_operator.policy import deadlines
 from finetune_operator.policy.plan import (
     Action,
@@ -109,9 +109,9 @@ class Reconciler:
             raise
 
     def _must_read(self, decision: _Decision) -> bool:
-        is_new = decision.written.start_time is None
-        undone = all(isinstance(action, CreateAttempt) for action in decision.plan.actions)
-        return bool(decision.plan.actions) and not (is_new and undone and self.watch_is_live())
+        actions, is_new = decision.plan.actions, decision.written.start_time is None
+        only_creates = all(isinstance(action, CreateAttempt) for action in actions)
+        return bool(actions) and not (is_new and only_creates and self.watch_is_live())
 
     async def _read(self, key: Key) -> FineTuneJob | None:
         """Read the FineTuneJob; None if it does not exist or cannot be decoded."""
@@ -176,7 +176,7 @@ class Reconciler:
         kept = job.status.finished and not self.cache.attempts_of(job.metadata.uid)
         if kept or not job.has_restored_status:
             return job
-        log.info("%s/%s: its status is that of an earlier object", *_key(job))
+        log.info("%s/%s: its status is that of an earlier object", *key_of(job))
         return msgspec.structs.replace(job, status=Status())
 
     async def _decide(self, key: Key, job: FineTuneJob) -> _Decision | None:
@@ -383,10 +383,6 @@ class Reconciler:
             await self.client.create(urls.events(namespace), event, Event)
         except ApiError as error:  # an event that fails is no reason to repeat the pass
             log.warning("event of %s/%s: %s", namespace, name, error)
-
-
-def _key(job: FineTuneJob) -> Key:
-    return job.metadata.namespace, job.metadata.name
 
 
 def _log_about(key: Key, status: Status) -> None:

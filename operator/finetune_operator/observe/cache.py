@@ -92,7 +92,7 @@ class Cache:
 
     def keep(self, job: FineTuneJob) -> None:
         """Add or replace a FineTuneJob, if it is newer than what is here."""
-        key, version = (job.metadata.namespace, job.metadata.name), job.metadata.resource_version
+        key, version = key_of(job), job.metadata.resource_version
         if not is_older(version, self.version_of(key), or_same=True):
             self.jobs[key] = summarize(job)
             self._fine_tune_jobs[key] = _Kept(version, msgspec.json.encode(job))
@@ -275,6 +275,11 @@ def number_of(job: Job) -> int:
     """Return the number of the attempt, 0 for a Job that is none."""
     text = job.metadata.labels.get(c.LABEL_ATTEMPT, "")
     return int(text) if text.isdigit() else 0
+
+
+def key_of(job: FineTuneJob) -> Key:
+    """Return the key of a FineTuneJob."""
+    return job.metadata.namespace, job.metadata.name
 
 
 def _key(child: Job | Pod) -> Key | None:

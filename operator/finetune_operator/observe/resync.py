@@ -90,9 +90,8 @@ class Resync:
         self._refused.discard(namespace)
         for key in before | found.keys():  # reconcile drops a key that does not exist
             version = found.get(key, "")
-            if self._observed.get(key) == observed.get(key) and version != self._cache.version_of(
-                key
-            ):
+            no_event = self._observed.get(key) == observed.get(key)
+            if no_event and version != self._cache.version_of(key):
                 self._cache.drop(key)
             if not self._cache.is_settled(key, version):
                 self._queue.add(key, patient=True)

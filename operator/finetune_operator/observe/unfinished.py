@@ -14,7 +14,7 @@ from finetune_operator.api.types import FineTuneJob
 from finetune_operator.kube import urls
 from finetune_operator.kube.client import ApiError, Client
 from finetune_operator.kube.workqueue import WorkQueue
-from finetune_operator.observe.cache import Cache, Key
+from finetune_operator.observe.cache import Cache, Key, key_of
 
 SELECTOR = "status.phase!=Complete,status.phase!=Failed"
 log = logging.getLogger(__name__)
@@ -43,5 +43,4 @@ def _take(body: msgspec.Raw, cache: Cache, queue: WorkQueue[Key]) -> None:
     except msgspec.ValidationError:
         return
     cache.keep(job)
-    key = job.metadata.namespace, job.metadata.name
-    queue.add(key, patient=job.status.start_time is not None)
+    queue.add(key_of(job), patient=job.status.start_time is not None)
