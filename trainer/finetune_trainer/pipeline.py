@@ -99,6 +99,11 @@ def paths_from(environment: Mapping[str, str], *, uid: str) -> Paths:
     )
 
 
+def gpus_from(environment: Mapping[str, str]) -> int:
+    """Return the number of GPUs of the pod."""
+    return int(environment.get("FINETUNE_GPUS", "0"))
+
+
 def run_from(environment: Mapping[str, str]) -> Run:
     """Return the input of a stage, from the environment of its process."""
     job = parse_job(environment.get("FINETUNE_JOB", ""))
@@ -106,7 +111,7 @@ def run_from(environment: Mapping[str, str]) -> Run:
         job=job,
         paths=paths_from(environment, uid=job.uid),
         reporter=Reporter.from_environment(),
-        gpus=int(environment.get("FINETUNE_GPUS", "0")),
+        gpus=gpus_from(environment),
         threads=available_cpus(),
         memory=memory_limit(),
         gang=Gang.of(environment),

@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from finetune_trainer.contract import Error, ExitCode, Job, Result, Termination, TrainerError
-from finetune_trainer.pipeline import STAGES, Stage, by_process, paths_from
+from finetune_trainer.pipeline import STAGES, Stage, by_process, gpus_from, paths_from
 from finetune_trainer.run import owner
 from finetune_trainer.run.failure import explain
 from finetune_trainer.run.files import clear_leftovers, read_json
@@ -120,7 +120,7 @@ class Supervisor:
             owner.claim(self._directory, self.job.pod_uid)
             owner.record(self._directory, self.job)
             clear_leftovers(self._directory)
-        gpus = int(self.environment.get("FINETUNE_GPUS", "0"))
+        gpus = gpus_from(self.environment)
         for stages in by_process(self.stages, self.job, gpus=gpus):
             if self.signals.stop:
                 raise _interrupted(stages[0].name)
