@@ -153,7 +153,7 @@ class Bench:
         return figures
 
     def lost(self) -> int:
-        """Return how many FineTuneJobs are complete without an accuracy, or have not one pod each.
+        """Return how many FineTuneJobs are complete without an accuracy.
 
         A Job that appears twice for a FineTuneJob is a fault that ends the scenario.
         """

@@ -43,6 +43,8 @@ async def once(bench: Bench, jobs: int, *, scenario: str = "burst") -> Row:
         pods, done = await batch.have_pods(), await batch.are_done()
     await asyncio.sleep(SETTLE_SECONDS)
     after = await bench.meter.read()
+    if len(bench.pods.appeared) != len(bench.objects.done):
+        raise RuntimeError(f"{bench.work.name}: not one pod for each")
     times = {PODS: pods - begin, DONE: done - begin}
     return Row(
         scenario=scenario,
